@@ -1,0 +1,102 @@
+"""What can go wrong, whose fault it is, what the person should do, whether trying again helps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """The stable words of `error.code` in an answer; docs/contract.md holds the same table."""
+
+    # The request is wrong (state `refused`): the person changes it and drops it again.
+    INCOMPLETE = "incomplete"  #: the file ends too early, is empty, or is full of NUL bytes
+    NOT_JSON = "not_json"  #: the bytes are no JSON, and no further byte can mend them
+    BAD_ENCODING = "bad_encoding"  #: the bytes are no UTF-8
+    TOO_LARGE = "too_large"  #: more than 1 MiB
+    TOO_DEEP = "too_deep"  #: nested deeper than 20 levels
+    DUPLICATE_KEY = "duplicate_key"  #: a key stands twice in one object
+    NOT_AN_OBJECT = "not_an_object"  #: JSON, but not one object
+    NOT_A_FILE = "not_a_file"  #: a link, a FIFO or a device instead of a regular file
+    UNKNOWN_KEY = "unknown_key"  #: a key that no request has
+    MISSING_KEY = "missing_key"  #: `prompt` is not there
+    BAD_VALUE = "bad_value"  #: a value of the wrong type or outside its bounds
+    UNKNOWN_STYLE = "unknown_style"  #: not in the style book
+    UNKNOWN_MODEL = "unknown_model"  #: not an alias of the configuration
+    UNKNOWN_SCHEDULER = "unknown_scheduler"  #: not a listed scheduler
+    UNSUPPORTED_SIZE = "unsupported_size"  #: the model cannot draw this width or height
+    INVALID_REQUEST = "invalid_request"  #: several of the above at once; `problems` names each
+
+    # The machine is at fault (state `failed`): `darkroom retry NAME` asks again.
+    OUT_OF_MEMORY = "out_of_memory"  #: the device or the machine has too little memory for it
+    RENDERER_DIED = "renderer_died"  #: the renderer crashed or was killed on every attempt
+    STALLED = "stalled"  #: the renderer gave no sign of life for `stall_s` on every attempt
+    BROKEN_PICTURE = "broken_picture"  #: the model returned NaN instead of a picture
+    RENDER_ERROR = "render_error"  #: the pipeline raised an error while rendering
+    STATE_LOST = "state_lost"  #: the request's bytes are gone from the state folder
+    INTERNAL = "internal"  #: a bug in Darkroom
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, with the words that mend it."""
+
+    where: str  #: JSON pointer into the request ("/style"), a key path in a configuration, or a file name
+    message: str  #: what is wrong
+    hint: str = ""  #: what to do
+    code: ErrorCode = ErrorCode.BAD_VALUE
+
+    def __str__(self) -> str:
+        """Read it aloud: where, what, what to do."""
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text} {self.hint}".strip()
+
+
+class DarkroomError(Exception):
+    """Something that a person can be told; `hint` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Message and hint in one line."""
+        return f"{self.message} {self.hint}".strip()
+
+
+class ConfigUnusable(DarkroomError):
+    """The configuration has problems; all of them are listed (exit status 3)."""
+
+    def __init__(self, problems: tuple[Problem, ...], *, source: str = "the configuration") -> None:
+        super().__init__(f"{source} has {len(problems)} problem{'s' if len(problems) != 1 else ''}")
+        self.problems = problems
+
+
+class RequestRefused(DarkroomError):
+    """The request is wrong; every problem is listed and the person must change it."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        codes = {problem.code for problem in problems}
+        self.code = codes.pop() if len(codes) == 1 else ErrorCode.INVALID_REQUEST
+        self.problems = problems
+        count = len(problems)
+        message = problems[0].message if count == 1 else f"The request has {count} problems."
+        super().__init__(message, hint=problems[0].hint if count == 1 else "Mend all of them and drop the file again.")
+
+
+class RenderFailed(DarkroomError):
+    """The request was right, the machine was not."""
+
+    def __init__(self, code: ErrorCode, message: str, *, hint: str = "", can_retry: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.can_retry = can_retry
+
+
+class ModelUnavailable(DarkroomError):
+    """A model cannot be loaded now: not the request's fault; the model is held and tried again."""
+
+
+class FolderUnusable(DarkroomError):
+    """Inbox, outbox or state cannot be used, or somebody else is using it (exit status 3)."""

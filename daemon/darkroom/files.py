@@ -1,0 +1,189 @@
+"""Every change that is made to a disk is a function here: temp beside target, write, fsync, rename, fsync folder.
+
+`Disk` is a class so that a test can put a fault before and after each single effect: every effect passes through
+`effect`, which does nothing here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+RENAME_NOREPLACE = 1  # linux/fs.h
+AT_FDCWD = -100
+
+
+class Disk:
+    """The real disk. Paths are absolute `Path`s (with surrogate escapes where a name is not UTF-8)."""
+
+    @contextmanager
+    def effect(self, kind: str, path: Path) -> Iterator[None]:
+        """Around every single change of the disk; tests override it to crash or to fail here."""
+        yield
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    def read(self, path: Path, *, limit: int) -> tuple[bytes, os.stat_result]:
+        """At most `limit` + 1 bytes of a regular file, never through a link, with its `fstat` before and after equal.
+
+        Raises OSError: ELOOP for a link, EINVAL for what is no regular file, EAGAIN when it changed while it was read.
+        """
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            before = os.fstat(handle)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+            data = _read_all(handle, limit + 1)
+            after = os.fstat(handle)
+        finally:
+            os.close(handle)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise OSError(errno.EAGAIN, "changed while it was read", os.fspath(path))
+        return data, after
+
+    # Writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, path: Path, data: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
+        """Replace `path` whole: readers see the old bytes or the new ones. `durable` also fsyncs the folder.
+
+        The data is fsynced in any case: a rename that outlives its data would show an empty file after a power cut.
+        """
+        temporary = path.with_name(f".{path.name[:60]}.{os.getpid()}.part")
+        try:
+            with self.effect("write", temporary):
+                self._write_synced(temporary, data, mode)
+            with self.effect("rename", path):
+                os.replace(temporary, path)
+        except OSError:
+            self._forget(temporary)
+            raise
+        if durable:
+            self.sync_folder(path.parent)
+
+    def create(self, path: Path, data: bytes) -> None:
+        """Write a new file inside a folder that nobody reads yet, and fsync it."""
+        with self.effect("write", path):
+            self._write_synced(path, data, 0o666)
+
+    def create_exclusive(self, path: Path, data: bytes) -> None:
+        """Create `path` whole, by link. Raises FileExistsError when it is there already."""
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with self.effect("write", temporary):
+            self._write_synced(temporary, data, 0o666)
+        try:
+            self.rename_new(temporary, path)
+        except OSError:
+            self._forget(temporary)
+            raise
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename over whatever is there, and fsync the folder of the target."""
+        with self.effect("rename", target):
+            os.rename(source, target)
+        self.sync_folder(target.parent)
+
+    def rename_new(self, source: Path, target: Path) -> None:
+        """Rename to a name that must be free. Raises FileExistsError, also for an empty folder in the way."""
+        with self.effect("rename", target):
+            _rename_noreplace(source, target)
+        self.sync_folder(target.parent)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; a missing one is fine."""
+        with self.effect("remove", path):
+            path.unlink(missing_ok=True)
+        self.sync_folder(path.parent)
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder and its parents; an existing one is fine."""
+        if path.is_dir():
+            return
+        self.make_folder(path.parent)
+        with self.effect("mkdir", path):
+            path.mkdir(exist_ok=True)
+        self.sync_folder(path.parent)
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove a folder of ours and what is in it, never following a link; a missing one is fine."""
+        try:
+            entries = list(os.scandir(path))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                self.remove_tree(Path(entry.path))
+            else:
+                with self.effect("remove", Path(entry.path)):
+                    Path(entry.path).unlink(missing_ok=True)
+        with self.effect("rmdir", path):
+            path.rmdir()
+
+    def copy_new(self, source: Path, target: Path) -> None:
+        """Copy a file of ours into a folder that nobody reads yet, and fsync it."""
+        with self.effect("write", target), open(source, "rb") as reader:
+            handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            with os.fdopen(handle, "wb") as writer:
+                while chunk := reader.read(1 << 20):
+                    writer.write(chunk)
+                writer.flush()
+                os.fsync(writer.fileno())
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the names in a folder durable. Some network file systems cannot (EINVAL): they promise nothing here."""
+        with self.effect("sync", path):
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):
+                    raise
+            finally:
+                os.close(handle)
+
+    @staticmethod
+    def _write_synced(path: Path, data: bytes, mode: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, mode), "wb") as writer:
+            writer.write(data)
+            writer.flush()
+            os.fsync(writer.fileno())
+
+    @staticmethod
+    def _forget(temporary: Path) -> None:
+        """Best effort on the way out of another error: what stays behind has a hidden name that is swept later."""
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:
+            return
+
+
+def _read_all(handle: int, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    left = limit
+    while left > 0 and (chunk := os.read(handle, min(left, 1 << 20))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _rename_noreplace(source: Path, target: Path) -> None:
+    """`renameat2(RENAME_NOREPLACE)`; where the file system lacks it, look first: nobody else writes our names."""
+    result = _libc.renameat2(
+        AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), ctypes.c_uint(RENAME_NOREPLACE)
+    )
+    if result == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        raise OSError(code, os.strerror(code), os.fspath(source), None, os.fspath(target))
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
+    os.rename(source, target)

@@ -1,0 +1,180 @@
+"""The grammar of every file name that is read or written: request ⇄ answer ⇄ result, what is ignored and why.
+
+A *path* here is a file's path below the inbox with "/" between its parts, as Python's file functions give it (bytes that
+are no UTF-8 become lone surrogates). A *name* is what answers call a request: the path without `.json`, made safe for
+every client that may have to read it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+
+OWN_FOLDER = ".darkroom"  #: our own folder in the inbox and in the outbox
+MARKER = "folder.json"  #: in OWN_FOLDER: which folder this is
+OWNER = "owner.json"  #: in the inbox's OWN_FOLDER: which daemon serves it
+PAUSE = "pause"  #: in the inbox's OWN_FOLDER: while it is there, nothing renders
+ADOPT = "adopt"  #: in OWN_FOLDER: a person says that this is the right folder
+HEALTH = "health.json"  #: in the outbox's OWN_FOLDER and in the state folder
+
+MAX_DEPTH = 3  #: sub-folders of the inbox that are watched
+MAX_STEM_BYTES = 100
+MAX_NAME_BYTES = 255  #: what Linux file systems allow
+
+_TEMPORARY_SUFFIXES = {
+    ".tmp": "a temporary file",
+    ".part": "an unfinished download",
+    ".partial": "an unfinished download",
+    ".filepart": "an unfinished upload",
+    ".crdownload": "an unfinished download",
+    ".swp": "an editor's swap file",
+}
+_SYSTEM_NAMES = {"thumbs.db", "desktop.ini"}
+_SYNC_CONFLICT = re.compile(r"\.sync-conflict-\d")
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$", re.IGNORECASE)
+_TAKEN = re.compile(r"^\.(?P<name>.*)\.(?P<id>[0-9A-HJKMNP-TV-Z]{26})\.taken$", re.DOTALL)
+_RETRY = re.compile(r"^(?P<name>.+)\.retry-(?P<number>[0-9]{1,6})$", re.DOTALL)
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+def why_ignored(name: str) -> str | None:
+    """Why a file of this name is never touched, in words for `darkroom status`; None when it may be looked at."""
+    lower = name.lower()
+    if name.startswith((".", "~")) or name.endswith("~"):
+        return "a hidden or backup file"
+    if lower in _SYSTEM_NAMES or lower == "@eadir":
+        return "a file that the operating system keeps"
+    if _SYNC_CONFLICT.search(lower):
+        return "a sync conflict copy"
+    return next((why for suffix, why in _TEMPORARY_SUFFIXES.items() if lower.endswith(suffix)), None)
+
+
+def is_request(name: str) -> bool:
+    """Whether a file of this name is a request."""
+    return name.lower().endswith(".json") and why_ignored(name) is None
+
+
+def is_cancel(name: str) -> bool:
+    """Whether a file of this name asks to cancel a request."""
+    return name.lower().endswith(".cancel") and why_ignored(name) is None
+
+
+def cancelled_stems(path: str) -> tuple[str, ...]:
+    """The request paths without `.json` that a `.cancel` file may mean: `cat.cancel` and `cat.json.cancel` mean cat."""
+    stem = path[: -len(".cancel")]
+    return (stem, stem[: -len(".json")]) if stem.lower().endswith(".json") else (stem,)
+
+
+def stem_of(path: str) -> str:
+    """A request's path without its `.json`."""
+    return path[: -len(".json")]
+
+
+def folder_of(path: str) -> str:
+    """The sub-folder part of a path; "" for the root."""
+    return path.rpartition("/")[0]
+
+
+def first_folder(path: str) -> str:
+    """The first-level folder that takes fair turns; "" for the root."""
+    return path.partition("/")[0] if "/" in path else ""
+
+
+def safe_name(path: str) -> str:
+    """The name of a request path (without `.json`) or of a sub-folder, each part safe for every client."""
+    return "/".join(safe_part(part) for part in path.split("/"))
+
+
+def safe_part(part: str) -> str:
+    """One part of a name: NFC, no character that SMB forbids, at most 100 bytes; `~` and 8 hex digits if it changed."""
+    text = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", part))
+    text = re.sub(r"[. ]+$", "_", text)
+    text = re.sub(r"\.json$", "_json", text, flags=re.IGNORECASE)  # an answer and a result may not share a name
+    if _RESERVED.match(text) or text == "" or text.startswith((".", "~")):
+        text = f"_{text}"
+    if text == part and len(text.encode()) <= MAX_STEM_BYTES:
+        return text
+    return distinct(text, part)
+
+
+def distinct(text: str, raw: str) -> str:
+    """`text` cut to fit, with `~` and 8 hex digits of the raw name's SHA-256."""
+    mark = "~" + hashlib.sha256(os.fsencode(raw)).hexdigest()[:8]
+    return cut(text, MAX_STEM_BYTES - len(mark)) + mark
+
+
+def cut(text: str, limit_bytes: int) -> str:
+    """The longest start of `text` that has at most so many bytes in UTF-8."""
+    return text.encode()[:limit_bytes].decode(errors="ignore")
+
+
+def folded(name: str) -> str:
+    """Equal for names that a case-insensitive client would take for one."""
+    return unicodedata.normalize("NFC", name.casefold())
+
+
+def dropped_as(path: str) -> str:
+    """A path as it stands in an answer: bytes that are no UTF-8 (and `%` beside them) are percent-encoded."""
+    if not any("\ud800" <= char <= "\udfff" for char in path):
+        return path
+    return "".join(
+        "".join(f"%{byte:02X}" for byte in os.fsencode(char)) if "\ud800" <= char <= "\udfff" or char == "%" else char
+        for char in path
+    )
+
+
+def taken_name(name: str, request_id: str) -> str:
+    """The hidden name that a request file has between its renaming and its removal."""
+    ending = f".{request_id}.taken"
+    raw = os.fsencode(name)[: MAX_NAME_BYTES - len(ending) - 1]
+    return f".{os.fsdecode(raw)}{ending}"
+
+
+def parse_taken(name: str) -> tuple[str, str] | None:
+    """The file name and the id in a hidden name of ours; the name ends in `.json` again even if it had been cut."""
+    match = _TAKEN.match(name)
+    if match is None:
+        return None
+    original = match["name"]
+    return (original if original.lower().endswith(".json") else f"{original[:200]}.json"), match["id"]
+
+
+def retried(name: str) -> str | None:
+    """The name that `cat.retry-1` asks again; None for a name that is no retry."""
+    match = _RETRY.match(name)
+    return match["name"] if match else None
+
+
+def result_names(stem: str, ending: str = "") -> Iterator[str]:
+    """Folder names for a result, best first: `cat`, `cat-2`, …; `cat.refused`, `cat.refused-2`, …"""
+    yield f"{stem}{ending}"
+    number = 2
+    while True:
+        yield f"{stem}{ending}-{number}"
+        number += 1
+
+
+def is_result_name(folder: str, stem: str, ending: str = "") -> bool:
+    """Whether `result_names` gives this folder name."""
+    head = f"{stem}{ending}"
+    tail = folder[len(head) :]
+    return folder.startswith(head) and (tail == "" or re.fullmatch(r"-[1-9][0-9]*", tail) is not None)
+
+
+def natural_key(path: str) -> tuple[tuple[int, int, str], ...]:
+    """Sorts `page-2` before `page-10`."""
+    parts = _DIGITS.split(path)
+    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts if part)
+
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def ulid(milliseconds: int, randomness: int) -> str:
+    """A ULID: 48 bits of Unix time in ms, 80 bits of randomness, in Crockford's base 32 (26 characters)."""
+    value = (milliseconds & ((1 << 48) - 1)) << 80 | (randomness & ((1 << 80) - 1))
+    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -5, -5))

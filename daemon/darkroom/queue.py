@@ -1,0 +1,127 @@
+"""Who is next: priority, then fair turns between the inbox's first-level folders, then acceptance."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request that waits its turn; kept small, since there may be ten thousand."""
+
+    id: str
+    path: str  #: below the inbox
+    folder: str  #: the first-level folder, "" for the root
+    priority: int  #: higher first, strictly
+    order: int  #: of acceptance
+    model: str  #: alias
+
+
+class Queue:
+    """The requests that wait. `next` is O(folders x models), adding and removing O(log n)."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Waiting] = {}
+        self._lines: dict[tuple[int, str, str], list[tuple[int, str]]] = {}  # (priority, folder, model) → heap
+        self._turns: dict[str, int] = {}  # folder → when it was last served
+        self._clock = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._waiting
+
+    def get(self, request_id: str) -> Waiting | None:
+        """The waiting request of this id, if it waits."""
+        return self._waiting.get(request_id)
+
+    def add(self, waiting: Waiting) -> None:
+        """Put a request in line; one that comes back keeps the place that its `order` gives it."""
+        if waiting.id in self._waiting:
+            self.remove(waiting.id)
+        self._waiting[waiting.id] = waiting
+        key = (waiting.priority, waiting.folder, waiting.model)
+        heapq.heappush(self._lines.setdefault(key, []), (waiting.order, waiting.id))
+
+    def remove(self, request_id: str) -> Waiting | None:
+        """Take a request out of line; its heap entry is dropped when it comes up."""
+        waiting = self._waiting.pop(request_id, None)
+        if waiting is not None:
+            self._head((waiting.priority, waiting.folder, waiting.model))
+        return waiting
+
+    def next(self, *, held: Collection[str] = (), avoid: Collection[str] = ()) -> Waiting | None:
+        """Who is next among the models that are not held; requests in `avoid` only when there is nobody else."""
+        best = self._best(held, avoid)
+        return best if best is not None or not avoid else self._best(held, ())
+
+    def serve(self, request_id: str) -> Waiting | None:
+        """Take the next one out of line; its folder goes to the end of the turns."""
+        waiting = self.remove(request_id)
+        if waiting is not None:
+            self._clock += 1
+            self._turns[waiting.folder] = self._clock
+        return waiting
+
+    def ahead_of(self, priority: int) -> int:
+        """How many of those in line a newcomer of this priority finds before it."""
+        return sum(1 for waiting in self._waiting.values() if waiting.priority >= priority)
+
+    def first(self, count: int) -> list[Waiting]:
+        """The next `count` in line, in order, as the queue stands now."""
+        heads = {key: sorted(self._live(key))[:count] for key in list(self._lines)}
+        turns, clock, found = dict(self._turns), self._clock, []
+        while len(found) < count:
+            keys = [key for key, line in heads.items() if line]
+            if not keys:
+                break
+            key = min(keys, key=lambda each: (-each[0], turns.get(each[1], 0), heads[each][0][0]))
+            waiting = self._waiting[heads[key].pop(0)[1]]
+            clock += 1
+            turns[waiting.folder] = clock
+            found.append(waiting)
+        return found
+
+    def _best(self, held: Collection[str], avoid: Collection[str]) -> Waiting | None:
+        candidates = [
+            waiting
+            for key in list(self._lines)
+            if key[2] not in held and (waiting := self._first_of(key, avoid)) is not None
+        ]
+        return min(candidates, key=self._rank, default=None)
+
+    def _rank(self, waiting: Waiting) -> tuple[int, int, int]:
+        return -waiting.priority, self._turns.get(waiting.folder, 0), waiting.order
+
+    def _first_of(self, key: tuple[int, str, str], avoid: Collection[str]) -> Waiting | None:
+        head = self._head(key)
+        if head is None or head.id not in avoid:
+            return head
+        return min(
+            (self._waiting[each] for _, each in self._live(key) if each not in avoid),
+            key=lambda waiting: waiting.order,
+            default=None,
+        )
+
+    def _head(self, key: tuple[int, str, str]) -> Waiting | None:
+        line = self._lines.get(key, [])
+        while line and not self._is_live(key, line[0]):
+            heapq.heappop(line)
+        if not line:
+            self._lines.pop(key, None)
+            return None
+        return self._waiting[line[0][1]]
+
+    def _live(self, key: tuple[int, str, str]) -> Iterator[tuple[int, str]]:
+        return (entry for entry in self._lines.get(key, []) if self._is_live(key, entry))
+
+    def _is_live(self, key: tuple[int, str, str], entry: tuple[int, str]) -> bool:
+        waiting = self._waiting.get(entry[1])
+        return waiting is not None and waiting.order == entry[0] and key == (
+            waiting.priority,
+            waiting.folder,
+            waiting.model,
+        )
