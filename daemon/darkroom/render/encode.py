@@ -1,0 +1,137 @@
+"""Pictures become PNG, JPEG or WebP bytes that carry the parameters they were made with.
+
+| format    | parameters in the A1111 form, as other tools read them | everything, as JSON               |
+|-----------|--------------------------------------------------------|-----------------------------------|
+| PNG       | text `parameters`                                      | text `darkroom`                   |
+| JPEG, WebP| EXIF UserComment (0x9286), "UNICODE", UTF-16 big-endian| EXIF ImageDescription (0x010E)    |
+
+The same pixels, plan and provenance give the same bytes: nothing here looks at a clock.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import ExifTags, Image, PngImagePlugin
+
+from darkroom import __version__
+from darkroom.plan import SCHEDULERS, Plan
+from darkroom.render.engine import Pixels
+
+#: Level 1 is within a few per cent of level 6 in size on pictures, and faster.
+PNG_COMPRESS_LEVEL = 1
+
+#: A JPEG holds EXIF in one segment: 65,535 bytes, less its length field and "Exif\0\0".
+MAX_EXIF_BYTES = 65_535 - 2 - 6
+
+#: From this quality on, JPEG keeps colours at full resolution.
+FULL_COLOUR_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a picture comes from, beyond its plan."""
+
+    model_revision: str  #: commit of the hub repository, or "local"
+    device: str  #: as people call it
+    software: dict[str, str]  #: versions of the libraries
+
+
+def encode(pixels: Pixels, plan: Plan, seed: int, provenance: Provenance) -> bytes:
+    """The bytes of the picture file; `seed` is that picture's own."""
+    picture = Image.frombuffer("RGB", (pixels.width, pixels.height), pixels.rgb, "raw", "RGB", 0, 1)
+    parameters = a1111_parameters(plan, seed, pixels)
+    record = json.dumps(as_record(plan, seed, provenance))
+    buffer = io.BytesIO()
+    if plan.format == "png":
+        picture.save(buffer, "PNG", compress_level=PNG_COMPRESS_LEVEL, pnginfo=_png_texts(parameters, record))
+    elif plan.format == "jpeg":
+        subsampling = "4:4:4" if (plan.quality or 0) >= FULL_COLOUR_QUALITY else "4:2:0"
+        picture.save(buffer, "JPEG", quality=plan.quality, subsampling=subsampling, exif=_exif(parameters, record))
+    else:
+        picture.save(buffer, "WEBP", quality=plan.quality, exif=_exif(parameters, record))
+    return buffer.getvalue()
+
+
+def as_record(plan: Plan, seed: int, provenance: Provenance) -> dict[str, Any]:
+    """All that is needed to make this one picture again, lossless."""
+    return {
+        "darkroom": __version__,
+        "seed": seed,
+        "plan": plan.as_json(),
+        "model_revision": provenance.model_revision,
+        "device": provenance.device,
+        "software": provenance.software,
+    }
+
+
+# The A1111 form ---------------------------------------------------------------------------------------------------
+
+
+def a1111_parameters(plan: Plan, seed: int, pixels: Pixels) -> str:
+    """The prompt, `Negative prompt: …` if there is one, and a last line of `key: value` pairs.
+
+    Readers split at line ends and take a line that begins with "Negative prompt:" for what it says; nothing can be
+    escaped. So each prompt becomes one line (models read any white space as one space); the JSON keeps the original.
+    """
+    scheduler = SCHEDULERS[plan.scheduler]
+    pairs = {
+        "Steps": plan.num_inference_steps,
+        "Sampler": scheduler.sampler,
+        "Schedule type": scheduler.schedule_type,
+        "CFG scale": f"{plan.guidance_scale:g}",
+        "Seed": seed,
+        "Size": f"{pixels.width}x{pixels.height}",
+        "Model": plan.model,
+        "RNG": "CPU",
+        "Version": f"Darkroom {__version__}",
+    }
+    prompt = _one_line(plan.prompt).replace("Negative prompt:", "Negative  prompt:")
+    negative = _one_line(plan.negative_prompt)
+    lines = [prompt, f"Negative prompt: {negative}" if negative else "", _pairs_line(pairs)]
+    return "\n".join(line for line in lines if line)
+
+
+def _one_line(text: str) -> str:
+    """White space and control characters become single spaces; halves of surrogate pairs become "?"."""
+    visible = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text).strip()
+    return visible.encode("utf-8", "replace").decode()
+
+
+def _pairs_line(pairs: dict[str, object]) -> str:
+    return ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items())
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if re.search(r"[,:\n]", value) else value
+
+
+# Where the formats keep text --------------------------------------------------------------------------------------
+
+
+def _png_texts(parameters: str, record: str) -> PngImagePlugin.PngInfo:
+    """tEXt for ASCII, iTXt for the rest: tEXt is Latin-1, which not every reader knows."""
+    texts = PngImagePlugin.PngInfo()
+    for key, text in (("parameters", parameters), ("darkroom", record)):
+        if text.isascii():
+            texts.add_text(key, text)
+        else:
+            texts.add_itxt(key, text)
+    return texts
+
+
+def _exif(parameters: str, record: str) -> bytes:
+    """Big-endian throughout: readers disagree on whether "UNICODE" follows the byte order of the header."""
+    exif = Image.Exif()
+    exif.endian = ">"
+    exif[ExifTags.Base.Software] = f"Darkroom {__version__}"
+    exif[ExifTags.Base.ImageDescription] = record
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"UNICODE\0" + parameters.encode("utf-16-be")
+    if len(data := exif.tobytes()) > MAX_EXIF_BYTES:
+        del exif[ExifTags.Base.ImageDescription]  # the same is in `answer.json` beside the picture
+        data = exif.tobytes()
+    return data

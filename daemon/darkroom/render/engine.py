@@ -1,0 +1,79 @@
+"""What the worker asks of whatever paints: the same words for a diffusion model and for a test card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from darkroom.plan import Plan
+from darkroom.render.settings import ModelSource
+
+#: Exit status of a renderer whose device answers every further call with the same error.
+EXIT_POISONED = 70
+
+
+class LeaveDevice(Exception):  # noqa: N818 - not an error: the way out of a pipeline's loop
+    """Raised from the step callback: the request was cancelled, or the process is to end."""
+
+
+class DevicePoisoned(Exception):  # noqa: N818 - reads as what it is
+    """The CUDA context is broken for good (device-side assert, illegal access): the process must end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """One picture, 8-bit RGB, row by row, no padding."""
+
+    width: int
+    height: int
+    rgb: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The text of a plan as the model reads it."""
+
+    tokens: dict[str, int]  #: {"prompt": used, "negative_prompt": used, "limit": usable tokens of the model}
+    warnings: tuple[str, ...] = ()
+    embeddings: object = None  #: the model's own business; shared by all pictures of the request
+
+
+#: Called after each step with its number (from 1) and the number of steps; may raise LeaveDevice.
+OnStep = Callable[[int, int], None]
+
+
+class Model(Protocol):
+    """A model that is on the device."""
+
+    @property
+    def revision(self) -> str:
+        """Commit of its hub repository, or "local"."""
+
+    def read(self, plan: Plan) -> Reading:
+        """Tokenize and encode the prompts. Raises RenderFailed or DevicePoisoned."""
+
+    def paint(self, plan: Plan, reading: Reading, image: int, on_step: OnStep) -> Pixels:
+        """Render picture `image` (from 0) of the plan. Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
+
+    def close(self) -> None:
+        """Free the device."""
+
+
+class Device(Protocol):
+    """The place where models are loaded."""
+
+    @property
+    def name(self) -> str:
+        """As torch calls it: "cuda:0", "cpu"."""
+
+    @property
+    def title(self) -> str:
+        """As people call it: "NVIDIA GeForce RTX 3060"."""
+
+    @property
+    def software(self) -> dict[str, str]:
+        """Versions of the libraries that make the pictures."""
+
+    def load(self, source: ModelSource) -> Model:
+        """Put a model on the device. Raises ModelUnavailable or DevicePoisoned."""

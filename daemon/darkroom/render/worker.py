@@ -1,0 +1,316 @@
+"""The renderer process: reads messages, renders one request at a time in order of arrival, tells what happens.
+
+Started as `python -m darkroom.render.worker FD`; FD is one end of a socket pair. Four threads: the main one owns the
+device; one reads the channel, so that a cancel arrives during a render; one makes files of pictures while the next
+request renders; one gives signs of life while something long has no steps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
+from darkroom.files import Disk
+from darkroom.render import testcard
+from darkroom.render.agenda import Agenda, Task
+from darkroom.render.alive import SignsOfLife
+from darkroom.render.encode import Provenance
+from darkroom.render.engine import EXIT_POISONED, Device, DevicePoisoned, LeaveDevice, Model
+from darkroom.render.finish import Finisher, Job
+from darkroom.render.messages import (
+    Cancel,
+    Cancelled,
+    Failed,
+    FromRenderer,
+    Load,
+    Loaded,
+    LoadFailed,
+    Ready,
+    Render,
+    Rendered,
+    Started,
+    Step,
+    Stop,
+    Unload,
+    Unloaded,
+    decode,
+    encode,
+)
+from darkroom.render.settings import ModelSource, RendererSettings
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+#: At most this many `Step` messages a second; the last step of a picture is always told.
+STEPS_PER_S = 20
+
+
+class Channel:
+    """The renderer's end of the socket pair. Sending is thread-safe, a message is never torn."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._lock = threading.Lock()
+
+    def send(self, message: FromRenderer) -> None:
+        """Tell the service. When it is gone there is nothing left to do: the process ends."""
+        try:
+            with self._lock:
+                self._socket.sendall(encode(message))
+        except OSError:
+            os._exit(0)
+
+
+class Progress:
+    """The steps of one request, told often enough to watch and seldom enough to cost nothing."""
+
+    def __init__(self, request: Render, channel: Channel, agenda: Agenda) -> None:
+        self._request = request
+        self._channel = channel
+        self._agenda = agenda
+        self._next_at_s = 0.0
+        self.image = 0  #: from 0
+        self.began = False  #: whether any step of the request has run
+
+    def __call__(self, step: int, steps: int) -> None:
+        """After each step. Raises LeaveDevice when the request has to leave."""
+        self.began = True
+        now_s = time.monotonic()
+        if step == steps or now_s >= self._next_at_s:
+            self._next_at_s = now_s + 1 / STEPS_PER_S
+            images = self._request.plan.num_images
+            self._channel.send(Step(self._request.id, self.image + 1, images, step, steps))
+        self.leave_if_told()
+
+    def leave_if_told(self) -> None:
+        """Raise LeaveDevice when the request has to leave."""
+        if self._agenda.must_leave(self._request.id):
+            raise LeaveDevice
+
+
+@dataclass(frozen=True, slots=True)
+class OnDevice:
+    """The model that is loaded, and where."""
+
+    alias: str
+    model: Model
+    device: Device
+
+    @property
+    def provenance(self) -> Provenance:
+        """What pictures tell about where they come from."""
+        return Provenance(self.model.revision, self.device.title, self.device.software)
+
+
+class Worker:
+    """The device thread: one model at a time, one request at a time."""
+
+    def __init__(self, settings: RendererSettings, channel: Channel, agenda: Agenda, alive: SignsOfLife) -> None:
+        self._settings = settings
+        self._channel = channel
+        self._agenda = agenda
+        self._alive = alive
+        self._finisher = Finisher(channel.send, agenda, Disk())
+        self._loaded: OnDevice | None = None
+        with alive.during("starting"):
+            self._device = open_device(settings)
+
+    def run(self) -> int:
+        """Work until stopped; returns the exit status."""
+        device = self._device
+        self._channel.send(Ready(os.getpid(), device.name, device.title, device.software))
+        status = 0
+        try:
+            while (task := self._agenda.next()) is not None:
+                self._do(task)
+        except DevicePoisoned:
+            status = EXIT_POISONED
+        self._finisher.close()
+        return status
+
+    def _do(self, task: Task) -> None:
+        match task:
+            case Load(model=alias):
+                self._load(alias)
+            case Render():
+                self._render(task)
+            case Unload():
+                self._unload()
+                self._channel.send(Unloaded())
+
+    # Models -------------------------------------------------------------------------------------------------------
+
+    def _load(self, alias: str) -> OnDevice | None:
+        """The model behind this alias, loaded if it is not there yet; None when it cannot be, which has been told."""
+        if self._loaded is not None and self._loaded.alias == alias:
+            self._channel.send(Loaded(alias, self._loaded.model.revision, 0.0))
+            return self._loaded
+        self._unload()
+        began_s = time.monotonic()
+        try:
+            with self._alive.during(f"loading {alias}"):
+                self._loaded = self._put_on_device(alias)
+        except ModelUnavailable as error:
+            self._channel.send(LoadFailed(alias, error.message, error.hint))
+            return None
+        except DevicePoisoned as error:
+            self._channel.send(LoadFailed(alias, str(error), POISONED_HINT))
+            raise
+        load_s = round(time.monotonic() - began_s, 3)
+        self._channel.send(Loaded(alias, self._loaded.model.revision, load_s))
+        return self._loaded
+
+    def _put_on_device(self, alias: str) -> OnDevice:
+        source = self._settings.models.get(alias)
+        if source is None:
+            known = ", ".join(sorted(self._settings.models)) or "none"
+            raise ModelUnavailable(f"No model is called {alias!r}.", hint=f"The configuration has: {known}.")
+        device = testcard.Easel() if source.is_testcard else self._device
+        return OnDevice(alias, device.load(source), device)
+
+    def _unload(self) -> None:
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            loaded.model.close()
+
+    # Requests -----------------------------------------------------------------------------------------------------
+
+    def _render(self, request: Render) -> None:
+        """Render one request; how it ended is told by the finisher, when nobody writes its files any more."""
+        alias = request.plan.model
+        loaded = self._loaded if self._loaded is not None and self._loaded.alias == alias else self._load(alias)
+        if loaded is None:
+            self._finisher.end(Job(request, NO_PROVENANCE), _never_began(request))
+            return
+        job = Job(request, loaded.provenance)
+        progress = Progress(request, self._channel, self._agenda)
+        try:
+            self._paint_all(job, loaded, progress)
+        except LeaveDevice:
+            self._finisher.end(job)
+        except DevicePoisoned as error:
+            self._finisher.end(job, _failed(job, progress, RenderFailed(CODE, str(error), hint=POISONED_HINT)))
+            raise
+        except RenderFailed as error:
+            self._finisher.end(job, _failed(job, progress, error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, this request failed and the next one goes on
+            traceback.print_exc()
+            self._finisher.end(job, _failed(job, progress, RenderFailed(CODE, describe(error), hint=REPORT_HINT)))
+        else:
+            self._finisher.end(job)
+
+    def _paint_all(self, job: Job, loaded: OnDevice, progress: Progress) -> None:
+        plan, model = job.render.plan, loaded.model
+        began_s = time.monotonic()
+        with self._alive.during(f"rendering {job.render.id}") if loaded.device.name == "cpu" else nullcontext():
+            progress.leave_if_told()
+            reading = model.read(plan)
+            self._channel.send(Started(job.render.id, reading.tokens, reading.warnings))
+            for progress.image in range(plan.num_images):
+                pixels = model.paint(plan, reading, progress.image, progress)
+                self._finisher.add(job, progress.image, pixels)
+        self._channel.send(Rendered(job.render.id, round(time.monotonic() - began_s, 4)))
+
+
+CODE = ErrorCode.RENDER_ERROR
+POISONED_HINT = "The renderer is started again; `nvidia-smi` and the kernel's log tell more."
+REPORT_HINT = "The renderer's log tells more; `darkroom retry NAME` asks again."
+NO_PROVENANCE = Provenance("", "", {})
+
+
+def _failed(job: Job, progress: Progress, error: RenderFailed) -> Failed:
+    return Failed(job.render.id, error.code, error.message, error.hint, error.can_retry, not progress.began)
+
+
+def _never_began(request: Render) -> Failed:
+    message = f"The model {request.plan.model!r} could not be loaded."
+    return Failed(request.id, CODE, message, "", can_retry=True, before_first_step=True)
+
+
+def describe(error: BaseException) -> str:
+    """An error of a library in one line: its kind, and the first line of its message."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+# Starting ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NoLibraries:
+    """Stands in for the device where torch or diffusers cannot be imported: every load says so."""
+
+    reason: str
+    name: str = "none"
+    title: str = "no device"
+    software: dict[str, str] = field(default_factory=dict)
+
+    def load(self, source: ModelSource) -> Model:
+        """Raises ModelUnavailable."""
+        raise ModelUnavailable(
+            f"{source.alias} needs torch and diffusers, which cannot be imported ({self.reason}).",
+            hint="Install Darkroom with its `render` dependencies.",
+        )
+
+
+def open_device(settings: RendererSettings) -> Device:
+    """The device that the settings ask for; torch is imported only if some model needs it."""
+    if not settings.needs_libraries:
+        return testcard.Easel()
+    try:
+        from darkroom.render import pipelines  # noqa: PLC0415 - seconds and 400 MB that test cards do not need
+    except ImportError as error:
+        traceback.print_exc()
+        return NoLibraries(str(error))
+    return pipelines.TorchDevice(settings)
+
+
+def listen(reader: BinaryIO, channel: Channel, agenda: Agenda) -> None:
+    """Take messages from the service until it is gone; then the process ends at once, whatever the device does."""
+    for line in reader:
+        match decode(line):
+            case Cancel(id=request_id):
+                if agenda.cancel(request_id):
+                    channel.send(Cancelled(request_id))
+            case Stop():
+                agenda.stop()
+            case Load() | Render() | Unload() as task:
+                agenda.add(task)
+    os._exit(0)
+
+
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends (covers a hang that holds the GIL)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(0)
+
+
+def main(channel_fd: int, parent_pid: int) -> None:
+    """Run one renderer until it is stopped, its service is gone, or its device is poisoned."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # sent to whole groups: the service decides
+        signal.signal(ignored, signal.SIG_IGN)
+    die_with(parent_pid)
+    end = socket.socket(fileno=channel_fd)
+    end.set_inheritable(False)
+    reader = end.makefile("rb")
+    settings = RendererSettings.from_line(reader.readline())
+    channel, agenda = Channel(end), Agenda()
+    threading.Thread(target=listen, args=(reader, channel, agenda), name="listener", daemon=True).start()
+    status = Worker(settings, channel, agenda, SignsOfLife(channel.send)).run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # not `sys.exit`: tearing CUDA down takes long and may crash
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
