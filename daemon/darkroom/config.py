@@ -1,0 +1,346 @@
+"""The configuration: command line over `DARKROOM_…` environment over file over defaults, all problems at once."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from copy import deepcopy
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from darkroom.errors import ConfigUnusable, ErrorCode, Problem
+from darkroom.mounts import kind_of
+from darkroom.plan import SCHEDULERS
+from darkroom.render.settings import STARTER, TESTCARD, ModelSource, RendererSettings
+
+ENV_PREFIX = "DARKROOM_"
+#: Names the file; it is no key of it.
+ENV_CONFIG = "DARKROOM_CONFIG"
+#: Where the file is looked for when nobody names one; relative to the working directory.
+USUAL_FILES = (Path("config/darkroom.toml"), Path("/etc/darkroom/darkroom.toml"))
+
+#: Aliases that every installation knows; a file or the environment changes single keys of them, or adds others.
+SHIPPED_MODELS: dict[str, dict[str, Any]] = {
+    "starter": {
+        "source": STARTER,
+        "width": 96,
+        "height": 96,
+        "min_px": 96,
+        "max_px": 96,
+        "num_inference_steps": 20,
+        "guidance_scale": 5.0,
+        "scheduler": "dpmsolver_multistep",
+    },
+    "sd15": {
+        "source": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "revision": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        "variant": "fp16",
+    },
+    "testcard": {"source": TESTCARD, "max_px": 2048, "scheduler": "ddim"},
+}
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def _listed_scheduler(name: str) -> str:
+    if name not in SCHEDULERS:
+        raise ValueError(f"no such scheduler; there are {', '.join(SCHEDULERS)}")
+    return name
+
+
+def _folder_or_id(source: str) -> str:
+    """A folder is made absolute, so that it means the same to a renderer; hub ids have no dot or slash in front."""
+    return str(_absolute(Path(source))) if source.startswith(("/", "./", "../", "~")) else source
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
+SidePx = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
+Scheduler = Annotated[str, AfterValidator(_listed_scheduler)]
+Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class ModelSettings(BaseModel):
+    """One `[models.ALIAS]` table: where the model comes from, what it can draw, what it draws by default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    source: Annotated[str, Field(min_length=1), AfterValidator(_folder_or_id)]  #: see `ModelSource.source`
+    revision: str = ""  #: commit, tag or branch on the hub; "" for the default branch
+    variant: str = ""  #: "fp16" for files called `….fp16.safetensors`
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
+    safety_checker: bool = False
+    width: SidePx = 512
+    height: SidePx = 512
+    min_px: SidePx = 64
+    max_px: SidePx = 1024
+    num_inference_steps: Annotated[int, Field(ge=1, le=150)] = 25
+    guidance_scale: Annotated[float, Field(ge=0, le=30)] = 7.5
+    scheduler: Scheduler = "dpmsolver_multistep_karras"
+    default_style: str = ""  #: "" for the configured default style
+
+
+def _shipped_models() -> dict[str, ModelSettings]:
+    return {alias: ModelSettings(**table) for alias, table in SHIPPED_MODELS.items()}
+
+
+def shipped(name: str) -> Path:
+    """A file that comes with Darkroom ("config/styles.toml"): of the checkout, or the installed package's own copy."""
+    package = Path(__file__).parent
+    checkout = package.parents[1] / name
+    return checkout if (package.parents[1] / "pyproject.toml").is_file() else package / "data" / name
+
+
+class Config(BaseModel):
+    """All that can be configured; `config/darkroom.toml` explains each key. Paths are absolute."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    inbox: Folder = Field(Path("inbox"), validate_default=True)
+    outbox: Folder = Field(Path("outbox"), validate_default=True)
+    state_dir: Folder = Field(Path("state"), validate_default=True)
+    model_cache: Folder = Field(Path("models"), validate_default=True)
+
+    default_model: str = "starter"
+    default_style: str = "fantasy"
+    styles: Folder = Field(default_factory=lambda: shipped("config/styles.toml"))
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    offline: bool = False
+    preload: bool = True
+
+    settle_s: Seconds = 10.0
+    network_settle_s: Seconds = 60.0
+    scan_interval_s: Seconds = 1.0
+    max_priority: Annotated[int, Field(ge=-10, le=10)] = 10
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    stall_s: Seconds = 300.0
+    stop_within_s: Annotated[float, Field(ge=0, le=3600)] = 20.0
+    max_undelivered_bytes: ByteSize = ByteSize(2 * 1024**3)
+    min_free_bytes: ByteSize = ByteSize(256 * 1024**2)
+    history_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
+    heartbeat_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+
+    models: dict[Alias, ModelSettings] = Field(default_factory=_shipped_models)
+
+    def renderer_settings(self) -> RendererSettings:
+        """What a renderer process is started with."""
+        models = {alias: _source(alias, model) for alias, model in self.models.items()}
+        return RendererSettings(
+            models=models, device=self.device, model_cache=str(self.model_cache), offline=self.offline
+        )
+
+
+def _source(alias: str, model: ModelSettings) -> ModelSource:
+    return ModelSource(
+        alias=alias,
+        source=model.source,
+        revision=model.revision or None,
+        variant=model.variant or None,
+        dtype=model.dtype,
+        safety_checker=model.safety_checker,
+    )
+
+
+class _Environment(Config, BaseSettings):
+    """The same keys, read from `DARKROOM_…`; a model's are `DARKROOM_MODELS__ALIAS__KEY`."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True)
+
+
+def find_file(explicit: Path | None = None) -> Path | None:
+    """The file that would be read: the one named, else `$DARKROOM_CONFIG`, else the first usual one that exists."""
+    if explicit is not None:
+        return explicit
+    if named := os.environ.get(ENV_CONFIG):
+        return Path(named)
+    return next((path for path in USUAL_FILES if path.is_file()), None)
+
+
+def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration in force. `file` is what `--config` names, `overrides` what the command line says.
+
+    Raises ConfigUnusable with every problem that can be found without running anything.
+    """
+    path = find_file(file)
+    from_file, problems = _read_file(path)
+    from_environment = _read_environment(problems)
+    layers = [("", dict(overrides or {})), ("environment", from_environment), (str(path), from_file)]
+    values = _merge(layers, default={"styles": _style_book_beside(path), "models": deepcopy(SHIPPED_MODELS)})
+    config = _validate(values, layers, problems)
+    if config is not None:
+        problems += _contradictions(config)
+    if problems or config is None:
+        raise ConfigUnusable(tuple(problems), source=str(path) if path else "the configuration")
+    return config
+
+
+def _read_file(path: Path | None) -> tuple[dict[str, Any], list[Problem]]:
+    if path is None:
+        return {}, []
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), []
+    except OSError as error:
+        return {}, [Problem(str(path), f"cannot be read: {error.strerror}.", "Name another file with --config.")]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return {}, [Problem(str(path), f"is no TOML: {error}.", "Mend this line first; the rest is read after it.")]
+
+
+def _read_environment(problems: list[Problem]) -> dict[str, Any]:
+    problems += [_unknown_variable(name) for name in sorted(os.environ) if not _is_known_variable(name)]
+    try:
+        return EnvSettingsSource(_Environment)()
+    except SettingsError as error:
+        problems.append(Problem("environment", f"{error}.", "Write tables as JSON, or one key a variable."))
+        return {}
+
+
+def _is_known_variable(name: str) -> bool:
+    key, _, rest = name.upper().removeprefix(ENV_PREFIX).partition("__")
+    if not name.upper().startswith(ENV_PREFIX) or name == ENV_CONFIG:
+        return True
+    return key.lower() in Config.model_fields and (not rest or key == "MODELS")
+
+
+def _unknown_variable(name: str) -> Problem:
+    known = [ENV_CONFIG, *(ENV_PREFIX + key.upper() for key in Config.model_fields)]
+    return Problem(name, "is no setting of Darkroom.", _nearest(name, known), ErrorCode.UNKNOWN_KEY)
+
+
+def _style_book_beside(path: Path | None) -> Path:
+    beside = path.absolute().parent / "styles.toml" if path else None
+    return beside if beside and beside.is_file() else shipped("config/styles.toml")
+
+
+def _merge(layers: list[tuple[str, dict[str, Any]]], *, default: dict[str, Any]) -> dict[str, Any]:
+    """Earlier layers win, key by key, also inside `models`; an empty `styles` means its default."""
+    values = default
+    for _, layer in reversed(layers):
+        models = layer.get("models", {})
+        keys = {key: value for key, value in layer.items() if key != "models" and (key, value) != ("styles", "")}
+        values = {**values, **keys}
+        values["models"] = _merge_models(values["models"], models)
+    return values
+
+
+def _merge_models(below: object, above: object) -> object:
+    """Model by model. What is no table wins on its way up: validation tells of it."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above if isinstance(below, dict) else below
+    return {**below, **{alias: _merge_model(below.get(alias, {}), table) for alias, table in above.items()}}
+
+
+def _merge_model(below: object, above: object) -> object:
+    """A model from elsewhere has its own revisions and files: those of the source below do not carry over."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above if isinstance(below, dict) else below
+    if above.get("source", below.get("source")) != below.get("source"):
+        below = {key: value for key, value in below.items() if key not in ("revision", "variant")}
+    return {**below, **above}
+
+
+def _validate(
+    values: dict[str, Any], layers: list[tuple[str, dict[str, Any]]], problems: list[Problem]
+) -> Config | None:
+    """The configuration; with problems, what is left of it without the keys that have them, to look further."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        problems += [_translate(detail, layers) for detail in details]
+        for detail in details:
+            _drop(values, detail["loc"])
+    try:
+        return Config.model_validate(values)
+    except ValidationError:
+        return None
+
+
+def _drop(values: dict[str, Any], loc: tuple[int | str, ...]) -> None:
+    """Forget a key that is wrong; without it its default applies. A model without a source has none: it goes whole."""
+    place: Any = values
+    keys = loc[:2] if loc[0] == "models" and loc[-1] == "source" else loc
+    for key in keys[:-1]:
+        place = place.get(key, {}) if isinstance(place, dict) else {}
+    if isinstance(place, dict):
+        place.pop(keys[-1], None)
+
+
+def _translate(detail: ErrorDetails, layers: list[tuple[str, dict[str, Any]]]) -> Problem:
+    """A validation error as a person's problem, with the place where the value was written."""
+    where = _where(detail["loc"], layers)
+    last = str(detail["loc"][-1])
+    if detail["type"] == "extra_forbidden":
+        known = list(ModelSettings.model_fields if detail["loc"][0] == "models" else Config.model_fields)
+        hint = _nearest(last, known)
+        if detail["loc"][0] != "models" and last in ModelSettings.model_fields:
+            hint = "It belongs into a [models.ALIAS] table."
+        return Problem(where, "is no key of the configuration.", hint, ErrorCode.UNKNOWN_KEY)
+    if detail["type"] == "missing":
+        return Problem(where, "is missing.", 'Say where the model comes from: source = "…".', ErrorCode.MISSING_KEY)
+    if detail["type"] in ("model_type", "dict_type"):
+        return Problem(where, f"should be a table; {detail['input']!r} was given.")
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return Problem(where, f"{message[:1].lower()}{message[1:]}; {detail['input']!r} was given.")
+
+
+def _where(loc: tuple[int | str, ...], layers: list[tuple[str, dict[str, Any]]]) -> str:
+    keys = [str(key) for key in loc]
+    for name, layer in layers:
+        if _has(layer, keys):
+            if name == "environment":
+                return ENV_PREFIX + "__".join(keys).upper()
+            return f"{name}: {'.'.join(keys)}" if name else "--" + keys[-1].replace("_", "-")
+    return ".".join(keys)
+
+
+def _has(layer: object, keys: list[str]) -> bool:
+    for key in keys:
+        if not isinstance(layer, dict) or key not in layer:
+            return False
+        layer = layer[key]
+    return True
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"Did you mean {near[0]}?" if near else ""
+
+
+def _contradictions(config: Config) -> list[Problem]:
+    """What is wrong between keys that are each right."""
+    problems = _tangled_folders(config)
+    if config.default_model not in config.models:
+        hint = _nearest(config.default_model, list(config.models)) or f"There are {', '.join(config.models)}."
+        problems.append(Problem("default_model", f"{config.default_model!r} is no model.", hint))
+    for alias, model in config.models.items():
+        for side in ("width", "height"):
+            if not model.min_px <= getattr(model, side) <= model.max_px:
+                problems.append(Problem(f"models.{alias}.{side}", "is not between min_px and max_px."))
+    if kind_of(config.state_dir).network:
+        message = f"{config.state_dir} lies on a network file system ({kind_of(config.state_dir).kind})."
+        problems.append(Problem("state_dir", message, "What must survive a power cut needs a local disk: name one."))
+    return problems
+
+
+def _tangled_folders(config: Config) -> list[Problem]:
+    """Compared as they are written: to follow links would wait for a share that hangs."""
+    names = ("inbox", "outbox", "state_dir")
+    folders: dict[str, Path] = {name: getattr(config, name) for name in names}
+    return [
+        Problem(name, f"is the same as {other}, or one lies inside the other.", "Give each a folder of its own.")
+        for index, name in enumerate(names)
+        for other in names[:index]
+        if folders[name].is_relative_to(folders[other]) or folders[other].is_relative_to(folders[name])
+    ]

@@ -1,0 +1,79 @@
+"""The log: for people on a terminal, one JSON object a line elsewhere. Events have stable names."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+
+def set_up(
+    *, level: str = "info", form: Literal["auto", "console", "json"] = "auto", stream: TextIO | None = None
+) -> None:
+    """Send everything that is logged, also through the standard library, to `stream` (stderr)."""
+    target = stream or sys.stderr
+    is_terminal = target.isatty()
+    as_json = form == "json" or (form == "auto" and not is_terminal)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    finish = _json_lines() if as_json else _console_lines(colors=is_terminal)
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=finish))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def get(room: str) -> structlog.stdlib.BoundLogger:
+    """The logger of a room of the house ("inbox", "service"); its name stands in every line."""
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"darkroom.{room}", room=room)
+    return logger
+
+
+def _json_lines() -> list[Processor]:
+    return [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        _order,
+        structlog.processors.JSONRenderer(default=str, ensure_ascii=True),
+    ]
+
+
+def _console_lines(*, colors: bool) -> list[Processor]:
+    return [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        _local_time,
+        structlog.dev.ConsoleRenderer(
+            colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=24, sort_keys=False
+        ),
+    ]
+
+
+def _order(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Time, level and event first: a person reads JSON too, now and then."""
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}
+
+
+def _local_time(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """On a terminal the day is known: hours, minutes and seconds are enough (UTC, as everywhere)."""
+    event["timestamp"] = event["timestamp"][11:19] + "Z"
+    return event

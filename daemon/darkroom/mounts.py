@@ -1,0 +1,140 @@
+"""What a folder lies on, read from the mount table: file events, durability and "is it there at all?" hang on it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MOUNT_TABLE = Path("/proc/self/mountinfo")
+FSTAB = Path("/etc/fstab")
+#: Where an administrator's mount units lie, and those that systemd makes from fstab.
+UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/run/systemd/system"), Path("/run/systemd/generator"))
+
+#: Other machines write here without a file event reaching us; what we fsync is as durable as the server says.
+_NETWORK_KINDS = frozenset({
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "vboxsf", "vmhgfs", "prl_fs", "virtiofs", "fakeowner", "davfs",
+    "ceph", "glusterfs", "afs", "coda", "lustre", "beegfs", "gpfs", "gfs2", "ocfs2", "orangefs", "autofs", "fuse",
+})  # fmt: skip
+#: File systems of local disks that happen to be served through FUSE.
+_LOCAL_FUSE_KINDS = frozenset({"fuse.ntfs-3g", "fuse.exfat", "fuse.fuse-overlayfs", "fuse.mergerfs"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of the mount table."""
+
+    source: str  #: "/dev/sda1", "nas:/export", …
+    kind: str  #: type of the file system, as the kernel calls it
+    root: str  #: which folder of the file system is seen here: "/" unless it is a bind mount or a subvolume
+    mount_point: str
+
+    @property
+    def network(self) -> bool:
+        """Whether others change it without our kernel knowing. Unknown FUSE file systems count: polling is safe."""
+        if self.kind.startswith("fuse."):
+            return self.kind not in _LOCAL_FUSE_KINDS
+        return self.kind in _NETWORK_KINDS
+
+
+#: What is said of a folder when the mount table does not tell.
+UNKNOWN = Mount(source="", kind="unknown", root="/", mount_point="/")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: int
+    parent: int
+    mount: Mount
+
+
+def kind_of(path: Path, *, mount_table: Path = MOUNT_TABLE) -> Mount:
+    """The mount that holds `path`, which need not exist. Links are followed: on a hung share that waits as it does."""
+    return _walk(os.path.realpath(path), _read_table(mount_table))
+
+
+def is_mounted(path: str, *, mount_table: Path = MOUNT_TABLE) -> bool:
+    """Whether something is mounted exactly there."""
+    return any(row.mount.mount_point == path for row in _read_table(mount_table))
+
+
+def expected_mount(
+    path: Path,
+    *,
+    mount_table: Path = MOUNT_TABLE,
+    fstab: Path = FSTAB,
+    unit_folders: Iterable[Path] = UNIT_FOLDERS,
+) -> str | None:
+    """Why `path` should wait for a mount: fstab or a unit names it or a parent, and nothing is mounted there.
+
+    None when nothing is missing. An empty mount point looks like an empty folder; this tells them apart.
+    """
+    real = os.path.realpath(path)
+    named = [(place, str(fstab)) for place in _fstab_places(fstab)]
+    named += [(place, unit.name) for unit, place in _unit_places(unit_folders)]
+    for place, where in named:
+        if place != "/" and _holds(place, real) and not is_mounted(place, mount_table=mount_table):
+            return f"{where} mounts {place}, and nothing is mounted there"
+    return None
+
+
+def _walk(path: str, rows: list[_Row]) -> Mount:
+    """Follow `path` down through the mounts, as the kernel does: a mount over a parent hides what lies below it."""
+    ids = {row.id for row in rows}
+    here = [row for row in rows if row.parent == row.id or row.parent not in ids]
+    found = UNKNOWN
+    while here := [row for row in here if _holds(row.mount.mount_point, path)]:
+        first = min(here, key=lambda row: len(row.mount.mount_point))
+        found = first.mount
+        here = [row for row in rows if row.parent == first.id != row.id]
+    return found
+
+
+def _holds(place: str, path: str) -> bool:
+    return path == place or path.startswith(place.rstrip("/") + "/")
+
+
+def _read_table(mount_table: Path) -> list[_Row]:
+    """Fields: id parent device root mount-point options [tags …] - kind source options (proc_pid_mountinfo(5))."""
+    rows = []
+    for line in _lines(mount_table):
+        fields = [_unescape(word) for word in line.split(" ")]  # the source may be empty
+        if "-" in fields[6:-2]:
+            end = fields.index("-", 6)
+            mount = Mount(source=fields[end + 2], kind=fields[end + 1], root=fields[3], mount_point=fields[4])
+            rows.append(_Row(int(fields[0]), int(fields[1]), mount))
+    return rows
+
+
+def _fstab_places(fstab: Path) -> Iterator[str]:
+    for line in _lines(fstab):
+        fields = [_unescape(word) for word in re.split(r"[ \t]+", line.strip())]
+        if len(fields) > 2 and not fields[0].startswith("#") and fields[1].startswith("/"):
+            yield fields[1].rstrip("/") or "/"
+
+
+def _unit_places(folders: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    for folder in folders:
+        for unit in sorted(folder.glob("*.mount")):
+            for line in _lines(unit):
+                if line.startswith("Where="):
+                    yield unit, line.removeprefix("Where=").strip().rstrip("/") or "/"
+
+
+def _lines(path: Path) -> list[str]:
+    """A file that is not there, or that we may not read, says nothing."""
+    try:
+        return os.fsdecode(path.read_bytes()).split("\n")
+    except OSError:
+        return []
+
+
+def _unescape(word: str) -> str:
+    """A word of the table, in which blanks stand as a backslash and three octal digits."""
+
+    def decode(match: re.Match[bytes]) -> bytes:
+        return bytes([int(match[1], 8) & 0xFF])
+
+    return os.fsdecode(re.sub(rb"\\([0-7]{3})", decode, os.fsencode(word)))

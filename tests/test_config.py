@@ -1,0 +1,182 @@
+import os
+import re
+import tomllib
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from darkroom import config
+from darkroom.config import Config, find_file, load
+from darkroom.errors import ConfigUnusable, Problem
+from darkroom.mounts import kind_of
+
+CHECKOUT = Path(__file__).parents[1]
+SHIPPED_FILE = CHECKOUT / "config" / "darkroom.toml"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of one's own, and no setting from outside."""
+    for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "darkroom.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(file: Path | None = None, **overrides: object) -> tuple[Problem, ...]:
+    with pytest.raises(ConfigUnusable) as caught:
+        load(file, overrides)
+    return caught.value.problems
+
+
+def without_the_comment_signs(text: str) -> str:
+    return re.sub(r"^#(?=[a-z_]+ = )", "", text, flags=re.MULTILINE)
+
+
+def test_the_shipped_file_changes_nothing() -> None:
+    assert load(SHIPPED_FILE) == load()
+
+
+def test_the_shipped_file_holds_every_key_at_its_default(folder: Path) -> None:
+    text = without_the_comment_signs(SHIPPED_FILE.read_text())
+    table = tomllib.loads(text)
+    assert set(table) == set(Config.model_fields)
+    assert set(table["models"]) == set(config.SHIPPED_MODELS)
+    for alias, model in table["models"].items():
+        assert set(model) == set(config.ModelSettings.model_fields), alias
+    assert load(write(folder, text)) == load()
+
+
+def test_every_key_of_the_shipped_file_is_explained() -> None:
+    blocks = re.split(r"\n\s*\n", SHIPPED_FILE.read_text())
+    top_level = [block for block in blocks if re.search(r"^#[a-z_]+ = ", block, flags=re.MULTILINE)]
+    assert [block for block in top_level if not re.search(r"^# \S", block, flags=re.MULTILINE)] == []
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(folder, "settle_s = 1\nstall_s = 1\nheartbeat_s = 1\n")
+    monkeypatch.setenv("DARKROOM_SETTLE_S", "2")
+    monkeypatch.setenv("DARKROOM_STALL_S", "2")
+    loaded = load(file, {"settle_s": 3})
+    assert (loaded.settle_s, loaded.stall_s, loaded.heartbeat_s, loaded.scan_interval_s) == (3, 2, 1, 1)
+
+
+def test_paths_are_absolute_and_start_at_the_working_directory(folder: Path) -> None:
+    loaded = load(None, {"inbox": "in/here", "outbox": "/srv/out"})
+    assert loaded.inbox == folder / "in" / "here"
+    assert loaded.outbox == Path("/srv/out")
+    assert loaded.state_dir == folder / "state"
+
+
+def test_the_file_is_the_one_named_or_the_one_of_the_environment_or_the_usual_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "config").mkdir()
+    usual = write(folder / "config", "")
+    assert find_file() == usual.relative_to(folder)
+    monkeypatch.setenv("DARKROOM_CONFIG", "/etc/other.toml")
+    assert find_file() == Path("/etc/other.toml")
+    assert find_file(Path("named.toml")) == Path("named.toml")
+
+
+def test_a_file_that_is_named_has_to_be_there(folder: Path) -> None:
+    assert "cannot be read" in problems(folder / "missing.toml")[0].message
+
+
+def test_a_line_that_is_no_toml_is_told_with_its_number(folder: Path) -> None:
+    assert "line 2" in problems(write(folder, "settle_s = 1\nstall_s =\n"))[0].message
+
+
+def test_all_problems_are_told_at_once_with_place_and_nearest_key(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_DEFAULT_MODLE", "sd15")
+    monkeypatch.setenv("DARKROOM_STALL_S", "long")
+    file = write(folder, 'setle_s = 1\ndefault_model = "sd51"\nwidth = 512\n[models.sd15]\nstep = 3\nwidth = 513\n')
+    found = {problem.where: problem for problem in problems(file, log_level="loud")}
+    assert set(found) == {
+        "DARKROOM_DEFAULT_MODLE",
+        "DARKROOM_STALL_S",
+        "--log-level",
+        "default_model",
+        f"{file}: setle_s",
+        f"{file}: width",
+        f"{file}: models.sd15.step",
+        f"{file}: models.sd15.width",
+    }
+    assert found["DARKROOM_DEFAULT_MODLE"].hint == "Did you mean DARKROOM_DEFAULT_MODEL?"
+    assert found["default_model"].hint == "Did you mean sd15?"
+    assert found[f"{file}: setle_s"].hint == "Did you mean settle_s?"
+    assert "[models." in found[f"{file}: width"].hint
+    assert "513" in found[f"{file}: models.sd15.width"].message
+
+
+def test_one_key_of_a_shipped_model_can_be_changed_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_MODELS__SD15__WIDTH", "768")
+    model = load(write(folder, "[models.sd15]\nheight = 640\n")).models["sd15"]
+    assert (model.width, model.height, model.variant) == (768, 640, "fp16")
+
+
+def test_a_model_from_elsewhere_does_not_keep_the_pinned_revision(folder: Path) -> None:
+    model = load(write(folder, '[models.sd15]\nsource = "./mine"\n')).models["sd15"]
+    assert (model.source, model.revision, model.variant) == (str(folder / "mine"), "", "")
+
+
+def test_a_model_of_ones_own_needs_a_source_and_nothing_else(folder: Path) -> None:
+    loaded = load(write(folder, '[models.mine]\nsource = "owner/name"\n[models.other]\nsource = "/srv/other"\n'))
+    assert loaded.models["mine"].width == 512
+    assert loaded.renderer_settings().models["other"].source == "/srv/other"
+    assert problems(write(folder, "[models.mine]\nwidth = 64\n"))[0].where == "models.mine.source"
+
+
+@pytest.mark.parametrize("text", ["models = 5", "[models]\nsd15 = 5", "inbox = 5", "models = []", 'device = "tpu"'])
+def test_values_of_a_wrong_kind_are_problems_and_no_crash(
+    text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_MODELS__SD15__HEIGHT", "512")
+    assert len(problems(write(folder, text))) == 1
+
+
+def test_a_table_in_the_environment_that_is_no_json_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_MODELS", "{")
+    assert problems()[0].where == "environment"
+
+
+def test_inbox_outbox_and_state_must_not_lie_in_one_another() -> None:
+    assert [problem.where for problem in problems(outbox="inbox/done", state_dir="inbox")] == [
+        "outbox",
+        "state_dir",
+        "state_dir",
+    ]
+
+
+def test_state_on_a_network_file_system_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = folder / "mountinfo"
+    table.write_text("27 1 254:0 / / rw - ext4 /dev/vda rw\n40 27 0:50 / /mnt/nas rw - nfs4 nas:/x rw\n")
+    monkeypatch.setattr(config, "kind_of", partial(kind_of, mount_table=table))
+    assert "nfs4" in problems(state_dir="/mnt/nas/state")[0].message
+    load(None, {"state_dir": "/srv/state", "inbox": "/mnt/nas/inbox"})
+
+
+def test_a_size_outside_the_model_s_limits_is_a_problem(folder: Path) -> None:
+    assert problems(write(folder, "[models.starter]\nwidth = 512\n"))[0].where == "models.starter.width"
+
+
+def test_sizes_in_bytes_may_be_written_as_people_do(folder: Path) -> None:
+    assert load(write(folder, 'min_free_bytes = "1 GiB"\n')).min_free_bytes == 1024**3
+
+
+def test_the_style_book_lies_beside_the_file_or_comes_with_darkroom(folder: Path) -> None:
+    file = write(folder, "")
+    assert load(file).styles == CHECKOUT / "config" / "styles.toml"
+    (folder / "styles.toml").write_bytes((CHECKOUT / "config" / "styles.toml").read_bytes())
+    assert load(file).styles == folder / "styles.toml"

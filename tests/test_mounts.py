@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from darkroom.mounts import UNKNOWN, expected_mount, kind_of
+
+ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"
+
+
+def table(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "mountinfo"
+    path.write_text("\n".join((ROOT, *lines)) + "\n")
+    return path
+
+
+def test_the_innermost_mount_holds_a_path_that_need_not_exist(tmp_path: Path) -> None:
+    mounts = table(tmp_path, "40 27 0:50 / /mnt/nas rw - nfs4 nas:/export rw,vers=4.2")
+    mount = kind_of(Path("/mnt/nas/inbox/new"), mount_table=mounts)
+    assert (mount.source, mount.kind, mount.mount_point, mount.network) == ("nas:/export", "nfs4", "/mnt/nas", True)
+    assert kind_of(Path("/mnt/nas2"), mount_table=mounts).kind == "ext4"
+
+
+def test_a_mount_over_a_parent_hides_what_was_mounted_below_it(tmp_path: Path) -> None:
+    mounts = table(tmp_path, "40 27 0:50 / /mnt/nas rw - nfs4 nas:/x rw", "41 27 8:1 / /mnt rw - xfs /dev/sdb1 rw")
+    assert kind_of(Path("/mnt/nas/inbox"), mount_table=mounts).kind == "xfs"
+
+
+def test_of_two_mounts_at_one_place_the_upper_counts(tmp_path: Path) -> None:
+    mounts = table(tmp_path, "40 27 0:50 / /mnt rw - autofs systemd-1 rw", "41 40 0:51 / /mnt rw - cifs //nas/share rw")
+    assert kind_of(Path("/mnt/inbox"), mount_table=mounts).source == "//nas/share"
+
+
+def test_a_bind_mount_tells_which_folder_of_the_file_system_is_seen(tmp_path: Path) -> None:
+    mounts = table(tmp_path, "40 27 254:0 /home/ann/drop /srv/inbox rw master:3 propagate_from:2 - ext4 /dev/vda rw")
+    assert kind_of(Path("/srv/inbox"), mount_table=mounts).root == "/home/ann/drop"
+
+
+def test_blanks_in_names_and_empty_sources_are_read(tmp_path: Path) -> None:
+    mounts = table(tmp_path, "40 27 0:50 / /mnt/my\\040nas rw - cifs  rw")
+    mount = kind_of(Path("/mnt/my nas/inbox"), mount_table=mounts)
+    assert (mount.mount_point, mount.source) == ("/mnt/my nas", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [("ext4", False), ("btrfs", False), ("overlay", False), ("fuseblk", False), ("fuse.ntfs-3g", False)]
+    + [(kind, True) for kind in ("nfs", "cifs", "smb3", "9p", "virtiofs", "fuse.sshfs", "fuse.rclone", "ceph")],
+)
+def test_whether_others_can_write_behind_our_back_follows_from_the_kind(
+    kind: str, network: bool, tmp_path: Path
+) -> None:
+    mounts = table(tmp_path, f"40 27 0:50 / /mnt rw - {kind} x rw")
+    assert kind_of(Path("/mnt/x"), mount_table=mounts).network is network
+
+
+def test_a_link_is_followed_to_the_mount_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "inbox").symlink_to("/mnt/nas/inbox")
+    mounts = table(tmp_path, "40 27 0:50 / /mnt/nas rw - nfs nas:/x rw")
+    assert kind_of(tmp_path / "inbox", mount_table=mounts).kind == "nfs"
+
+
+def test_without_a_mount_table_nothing_is_claimed(tmp_path: Path) -> None:
+    assert kind_of(Path("/srv"), mount_table=tmp_path / "missing") == UNKNOWN
+
+
+def test_the_real_mount_table_knows_proc_and_the_root() -> None:
+    assert kind_of(Path("/proc/self")).kind == "proc"
+    assert kind_of(Path("/")).mount_point == "/"
+
+
+def test_a_place_that_fstab_names_is_expected_until_something_is_mounted_there(tmp_path: Path) -> None:
+    fstab = tmp_path / "fstab"
+    fstab.write_text("# comment /mnt\n/dev/vda / ext4 defaults 0 1\n\nnas:/x\t/mnt/my\\040nas\tnfs\tnofail 0 0\n")
+    inbox = Path("/mnt/my nas/inbox")
+    away = expected_mount(inbox, mount_table=table(tmp_path), fstab=fstab, unit_folders=())
+    assert away == f"{fstab} mounts /mnt/my nas, and nothing is mounted there"
+    mounted = table(tmp_path, "40 27 0:50 / /mnt/my\\040nas rw - nfs4 nas:/x rw")
+    assert expected_mount(inbox, mount_table=mounted, fstab=fstab, unit_folders=()) is None
+    assert expected_mount(Path("/srv"), mount_table=mounted, fstab=fstab, unit_folders=()) is None
+
+
+def test_a_place_that_a_mount_unit_names_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "mnt-nas.mount").write_text("[Mount]\nWhat=nas:/x\nWhere=/mnt/nas\n")
+    nothing = tmp_path / "no-fstab"
+    why = expected_mount(Path("/mnt/nas/in"), mount_table=table(tmp_path), fstab=nothing, unit_folders=(tmp_path,))
+    assert why == "mnt-nas.mount mounts /mnt/nas, and nothing is mounted there"
