@@ -120,6 +120,22 @@ def test_all_problems_are_told_at_once_with_place_and_nearest_key(
     assert "513" in found[f"{file}: models.sd15.width"].message
 
 
+def test_problems_of_the_style_book_are_problems_of_the_configuration(folder: Path) -> None:
+    book = folder / "styles.toml"
+    book.write_text("[styles.fantasy]\npromt = 'x'\n")
+    where = [problem.where for problem in problems(write(folder, ""))]
+    assert where == [f"{book}: styles.fantasy.promt", f"{book}: styles.fantasy.prompt"]
+    assert problems(None, styles="missing.toml")[0].where == "styles"
+    assert problems(None, default_style="fantasie")[0].where == "default_style"
+
+
+def test_requests_are_decided_by_what_is_configured(folder: Path) -> None:
+    rules = load(write(folder, 'max_priority = 3\n[models.sd15]\ndefault_style = "anime"\n')).rules()
+    assert (rules.default_model, rules.default_style, rules.max_priority) == ("starter", "fantasy", 3)
+    assert (rules.cards["sd15"].default_style, rules.cards["starter"].default_style) == ("anime", None)
+    assert (rules.cards["starter"].width, rules.cards["starter"].scheduler) == (96, "dpmsolver_multistep")
+
+
 def test_one_key_of_a_shipped_model_can_be_changed_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_MODELS__SD15__WIDTH", "768")
     model = load(write(folder, "[models.sd15]\nheight = 640\n")).models["sd15"]

@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
-from difflib import get_close_matches
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,10 +15,13 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from darkroom.decide import Rules
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
 from darkroom.mounts import kind_of
-from darkroom.plan import SCHEDULERS
+from darkroom.plan import SCHEDULERS, ModelCard
 from darkroom.render.settings import STARTER, TESTCARD, ModelSource, RendererSettings
+from darkroom.spelling import nearest
+from darkroom.styles import StyleBook
 
 ENV_PREFIX = "DARKROOM_"
 #: Names the file; it is no key of it.
@@ -53,7 +56,7 @@ def _absolute(path: Path) -> Path:
 
 def _listed_scheduler(name: str) -> str:
     if name not in SCHEDULERS:
-        raise ValueError(f"no such scheduler; there are {', '.join(SCHEDULERS)}")
+        raise ValueError(f"should be one of {', '.join(SCHEDULERS)}")
     return name
 
 
@@ -134,12 +137,42 @@ class Config(BaseModel):
 
     models: dict[Alias, ModelSettings] = Field(default_factory=_shipped_models)
 
+    def style_book(self) -> StyleBook:
+        """Read the style book. Raises ConfigUnusable with every problem in it."""
+        try:
+            text = self.styles.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            hint = "Name another file, or leave `styles` out for the book that comes with Darkroom."
+            raise ConfigUnusable((Problem("styles", f"{self.styles} cannot be read: {error}.", hint),)) from error
+        try:
+            return StyleBook.parse(text, source=str(self.styles))
+        except ConfigUnusable as error:
+            named = tuple(replace(problem, where=f"{self.styles}: {problem.where}") for problem in error.problems)
+            raise ConfigUnusable(named, source=str(self.styles)) from error
+
+    def rules(self) -> Rules:
+        """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
+        cards = {alias: _card(alias, model) for alias, model in self.models.items()}
+        return Rules(self.style_book(), cards, self.default_model, self.default_style, self.max_priority)
+
     def renderer_settings(self) -> RendererSettings:
         """What a renderer process is started with."""
-        models = {alias: _source(alias, model) for alias, model in self.models.items()}
-        return RendererSettings(
-            models=models, device=self.device, model_cache=str(self.model_cache), offline=self.offline
-        )
+        sources = {alias: _source(alias, model) for alias, model in self.models.items()}
+        return RendererSettings(sources, device=self.device, model_cache=str(self.model_cache), offline=self.offline)
+
+
+def _card(alias: str, model: ModelSettings) -> ModelCard:
+    return ModelCard(
+        alias=alias,
+        width=model.width,
+        height=model.height,
+        min_px=model.min_px,
+        max_px=model.max_px,
+        num_inference_steps=model.num_inference_steps,
+        guidance_scale=model.guidance_scale,
+        scheduler=model.scheduler,
+        default_style=model.default_style or None,
+    )
 
 
 def _source(alias: str, model: ModelSettings) -> ModelSource:
@@ -314,16 +347,17 @@ def _has(layer: object, keys: list[str]) -> bool:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    near = nearest(name, known, count=1)
     return f"Did you mean {near[0]}?" if near else ""
 
 
 def _contradictions(config: Config) -> list[Problem]:
     """What is wrong between keys that are each right."""
     problems = _tangled_folders(config)
-    if config.default_model not in config.models:
-        hint = _nearest(config.default_model, list(config.models)) or f"There are {', '.join(config.models)}."
-        problems.append(Problem("default_model", f"{config.default_model!r} is no model.", hint))
+    try:
+        config.rules()
+    except ConfigUnusable as error:
+        problems += error.problems
     for alias, model in config.models.items():
         for side in ("width", "height"):
             if not model.min_px <= getattr(model, side) <= model.max_px:

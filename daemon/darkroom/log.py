@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -20,6 +21,7 @@ def set_up(
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -42,12 +44,6 @@ def set_up(
     )
 
 
-def get(room: str) -> structlog.stdlib.BoundLogger:
-    """The logger of a room of the house ("inbox", "service"); its name stands in every line."""
-    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(f"darkroom.{room}", room=room)
-    return logger
-
-
 def _json_lines() -> list[Processor]:
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -60,7 +56,8 @@ def _json_lines() -> list[Processor]:
 def _console_lines(*, colors: bool) -> list[Processor]:
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        _local_time,
+        _time_of_day,
+        _printable,
         structlog.dev.ConsoleRenderer(
             colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=24, sort_keys=False
         ),
@@ -73,7 +70,15 @@ def _order(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return {**first, **event}
 
 
-def _local_time(_logger: Any, _method: str, event: EventDict) -> EventDict:
+def _time_of_day(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """On a terminal the day is known: hours, minutes and seconds are enough (UTC, as everywhere)."""
     event["timestamp"] = event["timestamp"][11:19] + "Z"
+    return event
+
+
+def _printable(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """File names are other people's: a control sequence in one must not reach the terminal."""
+    for key, value in event.items():
+        if isinstance(value, str | Path) and key != "exception":
+            event[key] = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
     return event
