@@ -271,14 +271,14 @@ class _Reader:
 
     def _refuse_broken_number(self) -> NoReturn:
         run = self.text[self.at : _after(_NUMBER_LIKE, self.text, self.at)]
-        if len(run) > MAX_NUMBER_CHARACTERS:
+        if len(run) >= MAX_NUMBER_CHARACTERS:  # what is missing would make it too long
             self._refuse_long_number()
         if self.at + len(run) == len(self.text) and _NUMBER.fullmatch(run + "0"):
             self._end("inside a number")
         self._refuse(f"This is no number: {run}.", self._habit("Write numbers like 1 or 0.5, without leading zeros."))
 
     def _refuse_long_number(self) -> NoReturn:
-        self._refuse(f"The number has more than {MAX_NUMBER_CHARACTERS} characters.", "Write a shorter one.")
+        self._refuse(f"The number takes more than {MAX_NUMBER_CHARACTERS} characters.", "Write a shorter one.")
 
     def _word(self) -> bool | None:
         rest = self.text[self.at : self.at + 5]

@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darkroom.errors import ConfigUnusable, ErrorCode, Problem
+from darkroom.styles import NO_STYLE, Style, StyleBook, each_term_once
+
+SHIPPED = Path(__file__).parents[1] / "config" / "styles.toml"
+
+BOOK = StyleBook(
+    styles={
+        "ink": Style("ink", "ink drawing, ", negative_prompt="color,  Gray"),
+        "isometric": Style("isometric", "isometric view of {prompt}, diorama"),
+    },
+    default_negative_prompt="blurry, low quality",
+)
+
+
+def problems(text: str) -> dict[str, Problem]:
+    with pytest.raises(ConfigUnusable) as caught:
+        StyleBook.parse(text, source="styles.toml")
+    assert "styles.toml" in str(caught.value)
+    return {problem.where: problem for problem in caught.value.problems}
+
+
+def positive(style: str, prompt: str) -> str:
+    return BOOK.prompts(style, prompt, "", default_negative=True)[0]
+
+
+def negative(style: str, own: str, *, default_negative: bool = True) -> str:
+    return BOOK.prompts(style, "a cat", own, default_negative=default_negative)[1]
+
+
+def test_a_style_goes_before_the_prompt() -> None:
+    assert positive("ink", " a cat\n") == "ink drawing, a cat"
+
+
+def test_a_style_with_a_place_wraps_the_prompt() -> None:
+    assert positive("isometric", "a cat") == "isometric view of a cat, diorama"
+
+
+def test_no_style_leaves_the_prompt_alone() -> None:
+    assert positive(NO_STYLE, "a cat, {prompt}") == "a cat, {prompt}"
+
+
+@pytest.mark.parametrize("prompt", ["{prompt}", "{0}", "{x", "100% {a|b} \\1", "{{prompt}}"])
+@pytest.mark.parametrize(("style", "whole"), [("ink", "ink drawing, %"), ("isometric", "isometric view of %, diorama")])
+def test_braces_in_a_prompt_are_only_characters(style: str, whole: str, prompt: str) -> None:
+    assert positive(style, prompt) == whole.replace("%", prompt)
+
+
+def test_negative_terms_come_from_the_default_then_the_style_then_the_request() -> None:
+    assert negative("ink", "people") == "blurry, low quality, color, Gray, people"
+
+
+def test_a_style_without_negative_prompt_and_no_style_leave_the_default() -> None:
+    assert negative("isometric", "") == negative(NO_STYLE, "") == "blurry, low quality"
+
+
+def test_each_negative_term_is_kept_once_as_it_was_first_written() -> None:
+    assert negative("ink", "gray, Low\n QUALITY,, people, Straße, STRASSE ,people") == (
+        "blurry, low quality, color, Gray, people, Straße"
+    )
+
+
+def test_without_the_default_only_the_requests_own_terms_apply() -> None:
+    assert negative("ink", "people, blurry", default_negative=False) == "people, blurry"
+    assert negative("ink", "", default_negative=False) == ""
+
+
+@settings(max_examples=100)
+@given(st.lists(st.text(alphabet="aAbß ,\n", max_size=12), max_size=3))
+def test_no_negative_word_is_lost_and_none_comes_twice(texts: list[str]) -> None:
+    joined = each_term_once(*texts)
+    terms = [" ".join(term.split()).casefold() for text in texts for term in text.split(",")]
+    assert {term for term in terms if term} == {term.casefold() for term in joined.split(", ") if term}
+    assert each_term_once(joined) == joined
+
+
+def test_nearest_names_are_found_whatever_the_case() -> None:
+    assert BOOK.nearest("Isometrical") == ("isometric",)
+    assert BOOK.nearest("x" * 100_000) == ()
+
+
+def test_the_shipped_book_is_sound_and_large_enough() -> None:
+    book = StyleBook.parse(SHIPPED.read_text(), source="config/styles.toml")
+    assert len(book.styles) >= 12
+    assert "fantasy" in book.styles
+    assert all(style.description for style in book.styles.values())
+    assert "blurry" in book.default_negative_prompt
+
+
+def test_an_empty_book_knows_no_style_and_is_fine() -> None:
+    book = StyleBook.parse("", source="styles.toml")
+    assert book.names == (NO_STYLE,)
+    assert book.prompts(NO_STYLE, "a cat", "", default_negative=True) == ("a cat", "")
+
+
+def test_a_style_may_bring_its_own_defaults() -> None:
+    text = '[styles.a]\nprompt = "a"\nnum_inference_steps = 12\nguidance_scale = 5\nscheduler = "euler"\n'
+    style = StyleBook.parse(text, source="styles.toml").styles["a"]
+    assert (style.num_inference_steps, style.guidance_scale, style.scheduler) == (12, 5, "euler")
+
+
+def test_all_problems_of_a_book_are_told_at_once_each_with_its_place() -> None:
+    found = problems(
+        """
+        default_negativ_prompt = "x"
+        default_negative_prompt = 7
+        [styles.ink]
+        promt = "x"
+        [styles.None]
+        prompt = "x"
+        [styles.none]
+        prompt = "x"
+        [styles.a]
+        prompt = "{prompt}, {prompt}"
+        [styles.b]
+        prompt = "{prompt}, {Prompt}, {"
+        negative_prompt = "{prompt}"
+        [styles.c]
+        prompt = " , "
+        num_inference_steps = 151
+        guidance_scale = nan
+        scheduler = "eular"
+        [styles.d]
+        prompt = ["x"]
+        description = false
+        num_inference_steps = true
+        guidance_scale = "7"
+        scheduler = 1
+        """
+    )
+    assert sorted(found) == sorted(
+        [
+            "default_negativ_prompt", "default_negative_prompt", "styles.ink.promt", "styles.ink.prompt",
+            "styles.None", "styles.none", "styles.a.prompt", "styles.b.prompt", "styles.b.negative_prompt",
+            "styles.c.prompt", "styles.c.num_inference_steps", "styles.c.guidance_scale", "styles.c.scheduler",
+            "styles.d.prompt", "styles.d.description", "styles.d.num_inference_steps", "styles.d.guidance_scale",
+            "styles.d.scheduler",
+        ]
+    )  # fmt: skip
+    assert all(problem.hint for problem in found.values())
+    assert found["default_negativ_prompt"].hint == "Did you mean default_negative_prompt?"
+    assert found["default_negativ_prompt"].code is ErrorCode.UNKNOWN_KEY
+    assert "prompt" in found["styles.ink.promt"].hint
+    assert "euler" in found["styles.c.scheduler"].hint
+
+
+@pytest.mark.parametrize("text", ["styles = 7", "styles.a = 7", "[[styles]]"])
+def test_a_book_of_another_shape_is_refused(text: str) -> None:
+    assert "table" in str(problems(text))
+
+
+def test_broken_toml_is_refused_with_its_line() -> None:
+    assert "line 2" in problems("a = 1\nb = \n")[""].message
