@@ -156,8 +156,7 @@ class _Child:
         return _died(returncode, tuple(self._tail), asked=self._asked)
 
     def _read(self, ours: socket.socket) -> None:
-        reader = ours.makefile("rb")
-        with suppress(ConnectionResetError):  # it died before it read our last message
+        with ours.makefile("rb") as reader, suppress(ConnectionResetError):  # it died before it read our last message
             for line in reader:
                 try:
                     message = decode(line)
@@ -174,11 +173,11 @@ class _Child:
                 ours.sendall(encode(message))
 
     def _keep_tail(self, pipe: IO[bytes]) -> None:
-        lines = io.TextIOWrapper(pipe, encoding="utf-8", errors="replace")  # universal newlines: progress bars, too
-        while line := lines.readline(MAX_LINE_CHARACTERS):
-            if text := line.rstrip():
-                self._tail.append(text)
-                _log.debug("renderer_output", pid=self.pid, line=text)
+        with io.TextIOWrapper(pipe, encoding="utf-8", errors="replace") as lines:  # a progress bar's "\r" ends a line
+            while line := lines.readline(MAX_LINE_CHARACTERS):
+                if text := line.rstrip():
+                    self._tail.append(text)
+                    _log.debug("renderer_output", pid=self.pid, line=text)
 
 
 def _run_thread(run: Callable[..., None], *arguments: object) -> threading.Thread:

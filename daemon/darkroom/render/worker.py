@@ -223,7 +223,7 @@ class Worker:
 
 CODE = ErrorCode.RENDER_ERROR
 POISONED_HINT = "The renderer is started again; `nvidia-smi` and the kernel's log tell more."
-REPORT_HINT = "The renderer's log tells more; `darkroom retry NAME` asks again."
+REPORT_HINT = "The renderer's log tells more."
 NO_PROVENANCE = Provenance("", "", {})
 
 
