@@ -28,6 +28,22 @@ class Disk:
 
     # Reading ------------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def anchored(self, root: Path, folder: str) -> Iterator[Path]:
+        """A path that stays the sub-folder `folder` ("a/b", or "") of `root`, whatever is renamed or linked meanwhile.
+
+        No part below `root` may be a link. Raises OSError: ENOENT, ENOTDIR or ELOOP when there is no such folder.
+        """
+        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for part in folder.split("/") if folder else ():
+                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
+                os.close(handle)
+                handle = below
+            yield Path(f"/proc/self/fd/{handle}")
+        finally:
+            os.close(handle)
+
     def read(self, path: Path, *, limit: int) -> tuple[bytes, os.stat_result]:
         """At most `limit` + 1 bytes of a regular file, never through a link, with its `fstat` before and after equal.
 

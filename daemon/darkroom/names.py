@@ -79,6 +79,14 @@ def folder_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+def is_watched(folder: str) -> bool:
+    """Whether requests are taken from this sub-folder ("" is the root)."""
+    parts = folder.split("/") if folder else []
+    return len(parts) <= MAX_DEPTH and all(
+        why_ignored(part) is None and not part.lower().endswith(".json") for part in parts
+    )
+
+
 def first_folder(path: str) -> str:
     """The first-level folder that takes fair turns; "" for the root."""
     return path.partition("/")[0] if "/" in path else ""

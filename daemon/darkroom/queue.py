@@ -25,6 +25,7 @@ class Queue:
     def __init__(self) -> None:
         self._waiting: dict[str, Waiting] = {}
         self._lines: dict[tuple[int, str, str], list[tuple[int, str]]] = {}  # (priority, folder, model) → heap
+        self._counts: dict[int, int] = {}  # priority → how many wait
         self._turns: dict[str, int] = {}  # folder → when it was last served
         self._clock = 0
 
@@ -43,6 +44,7 @@ class Queue:
         if waiting.id in self._waiting:
             self.remove(waiting.id)
         self._waiting[waiting.id] = waiting
+        self._counts[waiting.priority] = self._counts.get(waiting.priority, 0) + 1
         key = (waiting.priority, waiting.folder, waiting.model)
         heapq.heappush(self._lines.setdefault(key, []), (waiting.order, waiting.id))
 
@@ -50,6 +52,7 @@ class Queue:
         """Take a request out of line; its heap entry is dropped when it comes up."""
         waiting = self._waiting.pop(request_id, None)
         if waiting is not None:
+            self._counts[waiting.priority] -= 1
             self._head((waiting.priority, waiting.folder, waiting.model))
         return waiting
 
@@ -68,12 +71,13 @@ class Queue:
 
     def ahead_of(self, priority: int) -> int:
         """How many of those in line a newcomer of this priority finds before it."""
-        return sum(1 for waiting in self._waiting.values() if waiting.priority >= priority)
+        return sum(count for each, count in self._counts.items() if each >= priority)
 
     def first(self, count: int) -> list[Waiting]:
         """The next `count` in line, in order, as the queue stands now."""
-        heads = {key: sorted(self._live(key))[:count] for key in list(self._lines)}
-        turns, clock, found = dict(self._turns), self._clock, []
+        heads = {key: heapq.nsmallest(count, self._live(key)) for key in list(self._lines)}
+        turns, clock = dict(self._turns), self._clock
+        found: list[Waiting] = []
         while len(found) < count:
             keys = [key for key, line in heads.items() if line]
             if not keys:
@@ -120,8 +124,13 @@ class Queue:
 
     def _is_live(self, key: tuple[int, str, str], entry: tuple[int, str]) -> bool:
         waiting = self._waiting.get(entry[1])
-        return waiting is not None and waiting.order == entry[0] and key == (
-            waiting.priority,
-            waiting.folder,
-            waiting.model,
+        return (
+            waiting is not None
+            and waiting.order == entry[0]
+            and key
+            == (
+                waiting.priority,
+                waiting.folder,
+                waiting.model,
+            )
         )

@@ -1,0 +1,66 @@
+"""The heartbeat: what the daemon does, written every few seconds by threads of their own."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from darkroom.clock import Clock
+from darkroom.files import Disk
+
+_log = structlog.get_logger("darkroom.heartbeat")
+
+Snapshot = dict[str, Any]
+
+
+class Heartbeat:
+    """Writes the newest snapshot to one file. Each file has a thread: a share that hangs stops only its own.
+
+    `snapshot` returns None while nothing may be written there. The counter tells readers that we live: no clock is
+    compared with another.
+    """
+
+    def __init__(
+        self, path: Path, snapshot: Callable[[], Snapshot | None], *, every_s: float, disk: Disk, clock: Clock
+    ) -> None:
+        self._path = path
+        self._snapshot = snapshot
+        self._every_s = every_s
+        self._disk = disk
+        self._clock = clock
+        self._counter = 0
+        self._stop = threading.Event()
+        self._told = ""
+
+    def start(self) -> None:
+        """Beat in a thread."""
+        threading.Thread(target=self._run, name=f"heartbeat {self._path.parent.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._stop.set()
+
+    def beat(self) -> None:
+        """Write once."""
+        snapshot = self._snapshot()
+        if snapshot is None:
+            return
+        self._counter += 1
+        content = snapshot | {"counter": self._counter, "written_at": self._clock.stamp()}
+        try:
+            self._disk.write(self._path, json.dumps(content, indent=1).encode() + b"\n", durable=False)
+            self._told = ""
+        except OSError as error:
+            if self._told != (why := str(error.strerror)):
+                self._told = why
+                _log.warning("heartbeat_not_written", file=str(self._path), why=why)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.beat()
+            self._stop.wait(self._every_s)

@@ -1,0 +1,660 @@
+"""List, read and take: what lies in the inbox, what of it is complete, and how a request leaves it.
+
+The listing is the truth; events are hints that make it look sooner. Used by one thread, the one that may hang on it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import heapq
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+
+import structlog
+
+from darkroom import json_text
+from darkroom.files import Disk
+from darkroom.folders import Folder
+from darkroom.names import (
+    MAX_DEPTH,
+    PAUSE,
+    folder_of,
+    is_cancel,
+    is_request,
+    is_watched,
+    natural_key,
+    parse_taken,
+    stem_of,
+    taken_name,
+    why_ignored,
+)
+from darkroom.request import MAX_BYTES, MAX_DEPTH as MAX_JSON_DEPTH
+
+MALFORMED_SETTLE_S = 2.0  #: stillness after which what no further byte can mend is refused
+BATCH_FILES = 100  #: read at most so many files before the service has seen them
+BATCH_BYTES = 4 << 20
+RELIST_S = 60.0  #: list a calm folder anew at least this often
+SHOWN = 100  #: at most so many names that are not taken are told; the rest is counted
+
+_log = structlog.get_logger("darkroom.inbox")
+
+Signature = tuple[int, int, int, int]  #: inode, size, mtime_ns, ctime_ns
+
+
+class Phase(Enum):
+    """What we think of a file in the inbox."""
+
+    ARRIVING = auto()  #: not complete yet
+    KNOWN = auto()  #: the service has it
+    STUCK = auto()  #: still for too long and incomplete: answered, and left where it is
+    ASIDE = auto()  #: no file that can be read: a link, a FIFO, a file without the right to read it
+
+
+@dataclass(slots=True)
+class Seen:
+    """A request file as it was when we last looked."""
+
+    phase: Phase
+    signature: Signature | None  #: None: known from before this start
+    since_s: float  #: monotonic time since when it has looked like this
+    digest: str = ""
+    why: str = ""  #: why it is not taken
+    missing: int = 0  #: listings in a row that did not have it
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A complete request file: its bytes parse, or can't be mended by more of them."""
+
+    path: str
+    raw: bytes
+    sha256: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A file that is answered but left where it is: incomplete, or too large to read."""
+
+    path: str
+    raw: bytes  #: what is there, at most MAX_BYTES + 1
+    sha256: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFile:
+    """A `.cancel` file; `expired` when it has been there for `settle_s`."""
+
+    path: str
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A hidden name of ours: the original path, and the id of the request that was being taken."""
+
+    path: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one look at the inbox found. Only news, but for the last five."""
+
+    drops: tuple[Drop, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
+    vanished: tuple[str, ...] = ()
+    cancels: tuple[CancelFile, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    not_taken: tuple[tuple[str, str], ...] = ()  #: name, why
+    not_taken_more: int = 0
+    arriving: int = 0  #: files that may still become requests
+    more: bool = False  #: there are more files to read at once
+    paused: bool = False
+    away: str = ""  #: why the inbox cannot be used
+
+
+class Outcome(Enum):
+    """How taking a request ended."""
+
+    TAKEN = auto()  #: its bytes are in state and its file has its hidden name
+    CHANGED = auto()  #: other bytes than were accepted; the file is looked at anew
+    GONE = auto()  #: the file is not there
+    TROUBLE = auto()  #: the folder does not let us
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """The outcome of `take`."""
+
+    id: str
+    path: str
+    outcome: Outcome
+    mtime_ns: int = 0
+    why: str = ""
+
+
+@dataclass(slots=True)
+class _View:
+    """A sub-folder as it was last listed."""
+
+    mtime_ns: int = -1
+    listed_s: float = -RELIST_S
+    calm: bool = False  #: listed again after its last change, and nothing missing: the same mtime means the same names
+    folders: list[str] = field(default_factory=list)
+    files: dict[str, Seen] = field(default_factory=dict)
+    cancels: dict[str, float] = field(default_factory=dict)  #: name → monotonic time when it was first seen
+    ignored: dict[str, str] = field(default_factory=dict)  #: name → why
+
+
+class Inbox:
+    """The inbox folder. `keep` makes a request's bytes durable in state; `clock` is monotonic."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        disk: Disk,
+        settle_s: float,
+        network_settle_s: float,
+        keep: Callable[[str, bytes], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.folder = folder
+        self._disk = disk
+        self._settle_s, self._network_settle_s = settle_s, network_settle_s
+        self._keep = keep
+        self._clock = clock
+        self._views: dict[str, _View] = {}
+        self._fresh: list[tuple[int, tuple[tuple[int, int, str], ...], str]] = []  # heap: ctime_ns, natural key, path
+        self._fresh_paths: set[str] = set()
+        self._unsettled: set[str] = set()
+        self._hints: set[str] = set()
+        self._expected: tuple[str, ...] = ()
+        self._too_deep: set[str] = set()
+
+    @property
+    def settle_s(self) -> float:
+        """Stillness after which an incomplete file is answered."""
+        return self._network_settle_s if self.folder.network else self._settle_s
+
+    # What the service tells us ------------------------------------------------------------------------------------
+
+    def know(self, path: str, sha256: str) -> None:
+        """The service knows this file from before this start."""
+        self._view(folder_of(path)).files[_last(path)] = Seen(Phase.KNOWN, None, self._clock(), digest=sha256)
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """These are next in line: look closer at them at each look."""
+        self._expected = tuple(paths)
+
+    def hint(self, path: str) -> None:
+        """Something happened to this file. Called by another thread: `set.add` is one step."""
+        if is_watched(folder_of(path)) and (is_request(_last(path)) or is_cancel(_last(path))):
+            self._hints.add(path)
+
+    # Looking ------------------------------------------------------------------------------------------------------
+
+    def look(self) -> Listing:
+        """List what has to be listed, look closer at what has to be looked at, and tell what is new."""
+        if not self.folder.check():
+            return Listing(away=self.folder.away)
+        found = _Found()
+        try:
+            self._list_all(found)
+            self._examine_all(found)
+        except OSError as error:
+            return Listing(away=f"{self.folder.path} cannot be listed: {error.strerror}.")
+        return self._listing(found)
+
+    def glance(self) -> Listing:
+        """Look closer at what events point at, without listing the folders."""
+        if self.folder.away:
+            return Listing(away=self.folder.away)
+        found = _Found()
+        for path in self._take_hints():
+            self._examine(path, found)
+        return self._listing(found)
+
+    @property
+    def has_hints(self) -> bool:
+        """Whether `glance` has anything to do."""
+        return bool(self._hints)
+
+    def _take_hints(self) -> list[str]:
+        chosen = sorted(self._hints.copy(), key=natural_key)[:BATCH_FILES]
+        self._hints.difference_update(chosen)
+        return chosen
+
+    def _listing(self, found: _Found) -> Listing:
+        told = sorted(self._unsettled)
+        shown = [(path, self._seen(path).why) for path in told[:SHOWN]]  # type: ignore[union-attr]
+        total = len(told)
+        for folder, view in self._views.items():
+            total += len(view.ignored)
+            for name, why in view.ignored.items() if len(shown) < SHOWN else ():
+                if len(shown) == SHOWN:
+                    break
+                shown.append((f"{folder}/{name}" if folder else name, why))
+        for path in sorted(self._too_deep):
+            shown.append((path, f"not looked into: sub-folders are watched {MAX_DEPTH} deep"))
+        arriving = sum(1 for path in told if (seen := self._seen(path)) is not None and seen.phase is Phase.ARRIVING)
+        return Listing(
+            drops=tuple(found.drops),
+            stuck=tuple(found.stuck),
+            vanished=tuple(found.vanished),
+            cancels=tuple(found.cancels),
+            hidden=tuple(found.hidden),
+            not_taken=tuple(shown),
+            not_taken_more=max(0, total + len(self._too_deep) - len(shown)),
+            arriving=arriving + len(self._fresh_paths) + len(self._hints),
+            more=bool(self._fresh or self._hints),
+            paused=(self.folder.own / PAUSE).exists(),
+        )
+
+    # Listing ------------------------------------------------------------------------------------------------------
+
+    def _list_all(self, found: _Found) -> None:
+        """Walk the tree; a sub-folder that cannot be listed now is told and does not stop the others."""
+        self._too_deep.clear()
+        there = {""}
+        todo = [""]
+        while todo:
+            folder = todo.pop()
+            try:
+                view = self._list(folder, found)
+            except OSError as error:
+                if folder == "":
+                    raise
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    there.discard(folder)
+                else:
+                    _log.warning("folder_unreadable", folder=folder, why=error.strerror)
+                continue
+            for name in view.folders:
+                below = f"{folder}/{name}" if folder else name
+                if below.count("/") >= MAX_DEPTH:
+                    self._too_deep.add(below)
+                else:
+                    there.add(below)
+                    todo.append(below)
+        for folder in [each for each in self._views if each not in there]:
+            self._miss(folder, self._views[folder], set(), found)
+
+    def _list(self, folder: str, found: _Found) -> _View:
+        view = self._view(folder)
+        now = self._clock()
+        with self._disk.anchored(self.folder.path, folder) as place:
+            mtime_ns = os.stat(place).st_mtime_ns
+            same = mtime_ns == view.mtime_ns
+            if same and view.calm and not self.folder.network and now - view.listed_s < RELIST_S:
+                return view
+            names, view.folders = _scan(place)
+            # Equal mtimes prove equal names only after a second listing: within one tick of the kernel's clock a folder
+            # may change again without a new mtime.
+            view.calm = same
+            view.mtime_ns, view.listed_s = mtime_ns, now
+            self._miss(folder, view, names, found)
+            self._notice(folder, view, names, place, found)
+        return view
+
+    def _notice(self, folder: str, view: _View, names: set[str], place: Path, found: _Found) -> None:
+        """Sort the names that are new into requests, cancel files, hidden names of ours, and what is left alone."""
+        for gone in view.ignored.keys() - names:
+            del view.ignored[gone]
+        for gone in view.cancels.keys() - names:
+            del view.cancels[gone]
+        now = self._clock()
+        for name in names - view.files.keys() - view.ignored.keys() - view.cancels.keys():
+            path = f"{folder}/{name}" if folder else name
+            if is_request(name):
+                self._queue_fresh(path, place / name)
+            elif is_cancel(name):
+                view.cancels[name] = now
+            elif taken := parse_taken(name):
+                found.hidden.append(Hidden(f"{folder}/{taken[0]}" if folder else taken[0], taken[1]))
+            elif not name.startswith("."):
+                why = why_ignored(name)
+                view.ignored[name] = f"ignored: {why}" if why else "ignored: its name does not end in .json"
+        for name, since in view.cancels.items():
+            found.cancels.append(CancelFile(f"{folder}/{name}" if folder else name, now - since >= self.settle_s))
+
+    def _queue_fresh(self, path: str, place: Path) -> None:
+        if path in self._fresh_paths:
+            return
+        try:
+            ctime_ns = os.lstat(place).st_ctime_ns
+        except FileNotFoundError:
+            return
+        self._fresh_paths.add(path)
+        heapq.heappush(self._fresh, (ctime_ns, natural_key(path), path))
+
+    def _miss(self, folder: str, view: _View, names: set[str], found: _Found) -> None:
+        """A file is gone when two listings in a row lack it: sync clients replace by deleting first."""
+        for name in view.files.keys() - names:
+            seen = view.files[name]
+            seen.missing += 1
+            view.calm = False
+            path = f"{folder}/{name}" if folder else name
+            if seen.missing >= 2 or seen.phase is not Phase.KNOWN:
+                del view.files[name]
+                self._unsettled.discard(path)
+                found.vanished.append(path)
+        for name in view.files.keys() & names:
+            view.files[name].missing = 0
+
+    # Looking closer -----------------------------------------------------------------------------------------------
+
+    def _examine_all(self, found: _Found) -> None:
+        closer = self._unsettled | set(self._take_hints()) | set(self._expected)
+        for path in sorted(closer, key=natural_key):
+            self._examine(path, found)
+        while self._fresh and found.has_room:
+            _, _, path = heapq.heappop(self._fresh)
+            self._fresh_paths.discard(path)
+            self._examine(path, found)
+
+    def _examine(self, path: str, found: _Found) -> None:
+        """Look closer at one file, and say what has come of it."""
+        name = _last(path)
+        if not is_request(name):
+            if is_cancel(name):
+                self._examine_cancel(path, found)
+            return
+        if path in self._fresh_paths:
+            return  # its turn comes, in the order of arrival
+        try:
+            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
+                self._read(path, place / name, found)
+        except FileNotFoundError:
+            self._lost_sight_of(path)
+        except OSError as error:
+            self._set_aside(path, error)
+
+    def _examine_cancel(self, path: str, found: _Found) -> None:
+        if not (self.folder.path / path).is_file():
+            return
+        since = self._view(folder_of(path)).cancels.setdefault(_last(path), self._clock())
+        found.cancels.append(CancelFile(path, self._clock() - since >= self.settle_s))
+
+    def _lost_sight_of(self, path: str) -> None:
+        """Gone, or replaced this very moment: the next two listings tell."""
+        view = self._view(folder_of(path))
+        if _last(path) in view.files:
+            view.calm = False
+
+    def _set_aside(self, path: str, error: OSError) -> None:
+        why = {
+            errno.ELOOP: "left alone: it is a link, and only regular files are taken",
+            errno.EINVAL: "left alone: it is no regular file",
+            errno.ENXIO: "left alone: it is no regular file",
+            errno.EISDIR: "left alone: it is a folder",
+            errno.EACCES: "cannot be read: permission denied. Let the daemon's user read it.",
+            errno.EPERM: "cannot be read: permission denied. Let the daemon's user read it.",
+            errno.EAGAIN: "still arriving: it changed while it was read",
+        }.get(error.errno or 0, f"cannot be read: {error.strerror}")
+        phase = Phase.ARRIVING if error.errno == errno.EAGAIN else Phase.ASIDE
+        self._remember(path, Seen(phase, None, self._clock(), why=why))
+
+    def _read(self, path: str, place: Path, found: _Found) -> None:
+        seen = self._seen(path)
+        status = os.lstat(place)
+        signature = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if seen is not None and seen.signature == signature and not self._is_due(seen):
+            self._describe(seen, status.st_size)
+            return
+        raw, status = self._disk.read(place, limit=MAX_BYTES)
+        signature = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        digest = hashlib.sha256(raw).hexdigest()
+        if seen is not None and seen.phase is Phase.KNOWN and seen.digest == digest:
+            seen.signature = signature  # touched, or first seen since the start
+            return
+        if seen is None or seen.digest != digest or seen.signature is None or seen.phase is Phase.KNOWN:
+            seen = Seen(Phase.ARRIVING, signature, self._clock(), digest=digest)
+            self._remember(path, seen)
+            still_s = 0.0
+            first_time = True
+        else:
+            if seen.signature[1:3] != signature[1:3]:
+                seen.since_s = self._clock()
+            seen.signature = signature
+            still_s = self._clock() - seen.since_s
+            first_time = False
+        self._decide(path, seen, raw, status.st_mtime_ns, still_s, first_time=first_time, found=found)
+
+    def _decide(
+        self, path: str, seen: Seen, raw: bytes, mtime_ns: int, still_s: float, *, first_time: bool, found: _Found
+    ) -> None:
+        if seen.phase is Phase.STUCK:
+            return
+        completeness = completeness_of(raw)
+        if completeness is Completeness.WHOLE:
+            if self.folder.network and first_time:
+                seen.why = "still arriving: read once; read again to be sure that it does not change"
+                return
+        elif completeness is Completeness.BEYOND_MENDING:
+            if still_s < (self._network_settle_s if self.folder.network else MALFORMED_SETTLE_S):
+                seen.why = f"still arriving: no valid request yet, {len(raw)} bytes, still for {still_s:.0f} s"
+                return
+        else:
+            if still_s >= self.settle_s:
+                self._leave(path, seen, raw, mtime_ns, found)
+            else:
+                self._describe(seen, len(raw))
+            return
+        seen.phase, seen.why = Phase.KNOWN, ""
+        self._unsettled.discard(path)
+        found.add(Drop(path, raw, seen.digest, mtime_ns))
+
+    def _leave(self, path: str, seen: Seen, raw: bytes, mtime_ns: int, found: _Found) -> None:
+        seen.phase = Phase.STUCK
+        seen.why = "refused as it stands: incomplete. It is read again when it changes."
+        if len(raw) > MAX_BYTES:
+            seen.why = f"refused as it stands: larger than {MAX_BYTES} bytes. It is read again when it changes."
+        found.stuck.append(Stuck(path, raw, seen.digest, mtime_ns))
+
+    def _describe(self, seen: Seen, size: int) -> None:
+        if seen.phase is Phase.ARRIVING:
+            seen.why = f"still arriving: {size} bytes for {self._clock() - seen.since_s:.0f} s"
+
+    def _is_due(self, seen: Seen) -> bool:
+        """Whether a file that looks unchanged has to be read once more, now that it has been still."""
+        if seen.phase is not Phase.ARRIVING:
+            return False
+        return self.folder.network or self._clock() - seen.since_s >= min(MALFORMED_SETTLE_S, self.settle_s)
+
+    # Taking -------------------------------------------------------------------------------------------------------
+
+    def take(self, path: str, request_id: str, sha256: str) -> Taking:
+        """Bytes durable in state, hidden name, read again. The file is removed by `remove_hidden` once that is recorded."""
+        return self._hide(path, request_id, sha256, keep=True)
+
+    def discard(self, path: str, request_id: str, sha256: str) -> None:
+        """Take a file out of the inbox whose bytes are a request that we have, or had."""
+        taking = self._hide(path, request_id, sha256, keep=False)
+        if taking.outcome is Outcome.TAKEN:
+            self.remove_hidden(path, request_id)
+        elif taking.outcome is Outcome.TROUBLE:
+            _log.warning("cannot_take_out", path=path, why=taking.why)
+
+    def remove_hidden(self, path: str, request_id: str) -> None:
+        """Remove the hidden name of a taken request."""
+        try:
+            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
+                self._disk.remove(place / taken_name(_last(path), request_id))
+        except OSError as error:
+            _log.warning("hidden_file_left", path=path, why=error.strerror)  # the next listing finds it again
+
+    def put_back(self, path: str, request_id: str) -> None:
+        """Give a hidden file its name back, or the next free one: nobody's request is lost."""
+        with self._disk.anchored(self.folder.path, folder_of(path)) as place:
+            hidden = place / taken_name(_last(path), request_id)
+            for name in _free_names(_last(path)):
+                try:
+                    self._disk.rename_new(hidden, place / name)
+                except FileExistsError:
+                    continue
+                except FileNotFoundError:
+                    return
+                _log.info("put_back", path=path, as_name=name)
+                return
+
+    def remove_cancel(self, path: str) -> None:
+        """Remove a `.cancel` file that has been obeyed, or that nobody answers to."""
+        self._view(folder_of(path)).cancels.pop(_last(path), None)
+        try:
+            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
+                self._disk.remove(place / _last(path))
+        except OSError as error:
+            _log.warning("cancel_file_left", path=path, why=error.strerror)
+
+    def forget(self, path: str) -> None:
+        """Look at this file as at a new one."""
+        self._view(folder_of(path)).files.pop(_last(path), None)
+        self._unsettled.discard(path)
+        self._hints.add(path)
+
+    def _hide(self, path: str, request_id: str, sha256: str, *, keep: bool) -> Taking:
+        if not self.folder.check():
+            return Taking(request_id, path, Outcome.TROUBLE, why=self.folder.away)
+        name = _last(path)
+        try:
+            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
+                raw, status = self._disk.read(place / name, limit=MAX_BYTES)
+                if hashlib.sha256(raw).hexdigest() != sha256:
+                    return self._changed(path, request_id)
+                if keep:
+                    self._keep(request_id, raw)
+                hidden = place / taken_name(name, request_id)
+                self._rename(place / name, hidden)
+                if not self._is_same(hidden, sha256):
+                    self._put_back_changed(hidden, place / name)
+                    return self._changed(path, request_id)
+        except FileNotFoundError:
+            return Taking(request_id, path, Outcome.GONE)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.ELOOP, errno.EINVAL):
+                return self._changed(path, request_id)
+            return Taking(request_id, path, Outcome.TROUBLE, why=f"it cannot be taken: {error.strerror}")
+        self._view(folder_of(path)).files.pop(name, None)
+        self._unsettled.discard(path)
+        return Taking(request_id, path, Outcome.TAKEN, mtime_ns=status.st_mtime_ns)
+
+    def _is_same(self, hidden: Path, sha256: str) -> bool:
+        try:
+            raw, _ = self._disk.read(hidden, limit=MAX_BYTES)
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+            return False
+        return hashlib.sha256(raw).hexdigest() == sha256
+
+    def _rename(self, source: Path, hidden: Path) -> None:
+        """An NFS rename may succeed and report an error when the reply is lost: believe the folder."""
+        try:
+            self._disk.rename(source, hidden)
+        except OSError:
+            if os.path.lexists(source) or not os.path.lexists(hidden):
+                raise
+
+    def _put_back_changed(self, hidden: Path, original: Path) -> None:
+        """The writer still had the file open. A newer file of that name has replaced these bytes in any case."""
+        try:
+            self._disk.rename_new(hidden, original)
+        except FileExistsError:
+            self._disk.remove(hidden)
+
+    def _changed(self, path: str, request_id: str) -> Taking:
+        self.forget(path)
+        return Taking(request_id, path, Outcome.CHANGED)
+
+    # Inside -------------------------------------------------------------------------------------------------------
+
+    def _view(self, folder: str) -> _View:
+        return self._views.setdefault(folder, _View())
+
+    def _seen(self, path: str) -> Seen | None:
+        view = self._views.get(folder_of(path))
+        return view.files.get(_last(path)) if view is not None else None
+
+    def _remember(self, path: str, seen: Seen) -> None:
+        before = self._seen(path)
+        if before is not None and before.phase is seen.phase is Phase.ASIDE:
+            before.why = seen.why
+            return
+        self._view(folder_of(path)).files[_last(path)] = seen
+        self._unsettled.add(path)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a look has found so far."""
+
+    drops: list[Drop] = field(default_factory=list)
+    stuck: list[Stuck] = field(default_factory=list)
+    vanished: list[str] = field(default_factory=list)
+    cancels: list[CancelFile] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
+    bytes: int = 0
+
+    def add(self, drop: Drop) -> None:
+        self.drops.append(drop)
+        self.bytes += len(drop.raw)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.drops) < BATCH_FILES and self.bytes < BATCH_BYTES
+
+
+class Completeness(Enum):
+    """What the bytes of a file say about the rest of it."""
+
+    WHOLE = auto()  #: one JSON object
+    OPEN = auto()  #: more bytes could still complete it
+    BEYOND_MENDING = auto()  #: no further byte can
+
+
+def completeness_of(raw: bytes) -> Completeness:
+    """Whether more bytes could still make a request of these. What is too large may be shortened, so it is open."""
+    if len(raw) > MAX_BYTES:
+        return Completeness.OPEN
+    try:
+        json_text.load(raw, max_depth=MAX_JSON_DEPTH)
+    except json_text.EndsTooEarly:
+        return Completeness.OPEN
+    except json_text.Malformed:
+        return Completeness.BEYOND_MENDING
+    return Completeness.WHOLE
+
+
+def _scan(place: Path) -> tuple[set[str], list[str]]:
+    """The names of files and of sub-folders, without looking at any of them."""
+    names: set[str] = set()
+    folders: list[str] = []
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                names.add(entry.name)
+            elif entry.name.lower().endswith(".json"):
+                names.add(entry.name)  # told as "a folder"; what is in it is not looked at
+            elif why_ignored(entry.name) is None:
+                folders.append(entry.name)
+    return names, folders
+
+
+def _free_names(name: str) -> Iterator[str]:
+    yield name
+    stem = stem_of(name)
+    number = 2
+    while True:
+        yield f"{stem[:200]}-{number}.json"
+        number += 1
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -1,0 +1,237 @@
+"""Puts the daemon together from its configuration, and starts it again in place when the state folder had trouble."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import threading
+import types
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from darkroom import mounts
+from darkroom.clock import Clock
+from darkroom.decide import DRAWN_SEEDS
+from darkroom.device import Device
+from darkroom.errors import FolderUnusable
+from darkroom.files import Disk
+from darkroom.folders import Folder
+from darkroom.health import Heartbeat, Snapshot
+from darkroom.inbox import Inbox
+from darkroom.names import HEALTH, OWN_FOLDER
+from darkroom.outbox import Outbox
+from darkroom.owner import Owner
+from darkroom.register import Draw, Register
+from darkroom.render.process import RendererProcess
+from darkroom.service import Limits, Service, Stop
+from darkroom.shares import InboxThread, OutboxThread, Threads
+from darkroom.spool import Spool
+from darkroom.systemd import Notifier
+from darkroom.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from darkroom.config import Config
+
+FIRST_BACKOFF_S = 1.0
+LAST_BACKOFF_S = 30.0
+INTERRUPTED = 130  #: exit status of a shell after Ctrl-C
+
+_log = structlog.get_logger("darkroom")
+
+
+def main(config: Config, *, once: bool = False) -> int:
+    """Run the daemon until it is told to stop. Returns the exit status.
+
+    Raises FolderUnusable when it cannot begin: a folder is missing, or another daemon has it.
+    """
+    _refuse_missing(config)
+    notifier, stops = Notifier(), Stops()
+    backoff_s = FIRST_BACKOFF_S
+    with stops.listening():
+        while True:
+            daemon = Daemon(config, notifier=notifier)
+            try:
+                stops.tell = daemon.service.events.put
+                return daemon.run(once=once)
+            except (sqlite3.OperationalError, OSError) as error:
+                # Every step is one commit, so this is no worse than a crash: begin again from what is recorded.
+                _log.error("state_folder_trouble", why=str(error), again_in_s=backoff_s)
+                daemon.abandon()
+            if stops.wait(backoff_s, notifier):
+                return 1
+            backoff_s = min(LAST_BACKOFF_S, backoff_s * 2)
+
+
+class Daemon:
+    """All parts of one life, with their threads."""
+
+    def __init__(self, config: Config, *, notifier: Notifier) -> None:
+        disk, clock = Disk(), Clock()
+        self.spool = Spool(config.state_dir, disk=disk)
+        inbox_folder = Folder(config.inbox, self.spool.folder("inbox"), disk=disk)
+        outbox_folder = Folder(config.outbox, self.spool.folder("outbox"), disk=disk)
+        inbox = Inbox(
+            inbox_folder,
+            disk=disk,
+            settle_s=config.settle_s,
+            network_settle_s=config.network_settle_s,
+            keep=self.spool.keep_bytes,
+            clock=clock.monotonic_s,
+        )
+        self._inbox_thread = InboxThread(
+            inbox,
+            Owner(config.inbox, self.spool.instance, disk=disk, clock=clock.monotonic_s, pid=os.getpid()),
+            Watch(config.inbox, self._hint, clock.monotonic_s),
+            emit=self._emit,
+            scan_interval_s=config.scan_interval_s,
+            clock=clock.monotonic_s,
+        )
+        outbox = Outbox(
+            outbox_folder,
+            disk=disk,
+            mirrors=self.spool.mirrors(),
+            emit=self._emit,
+            now=clock.stamp,
+            clock=clock.monotonic_s,
+        )
+        self._outbox_thread = OutboxThread(outbox, check_every_s=config.scan_interval_s, clock=clock.monotonic_s)
+        threads = Threads(inbox, self._inbox_thread, self._outbox_thread)
+        register = Register(
+            self.spool,
+            threads,
+            config.rules(),
+            max_attempts=config.max_attempts,
+            clock=clock,
+            draw=Draw(seed=lambda: secrets.randbelow(DRAWN_SEEDS), bits=lambda: secrets.randbits(80)),
+        )
+        self._renderer = RendererProcess(config.renderer_settings(), emit=self._emit)
+        device = Device(
+            self._renderer,
+            register,
+            clock=clock,
+            host=socket.gethostname(),
+            stall_s=config.stall_s,
+            max_attempts=config.max_attempts,
+            preload=config.default_model if config.preload else None,
+        )
+        self.service = Service(
+            self.spool,
+            register,
+            device,
+            threads,
+            limits=Limits(
+                stop_within_s=config.stop_within_s,
+                min_free_bytes=config.min_free_bytes,
+                max_undelivered_bytes=config.max_undelivered_bytes,
+                history_days=config.history_days,
+            ),
+            notifier=notifier,
+            clock=clock,
+            host=socket.gethostname(),
+            end_renderer=self._renderer.stop,
+        )
+        self._heartbeats = [
+            Heartbeat(path, snapshot, every_s=config.heartbeat_s, disk=disk, clock=clock)
+            for path, snapshot in (
+                (config.state_dir / HEALTH, self._snapshot),
+                (config.outbox / OWN_FOLDER / HEALTH, self._snapshot_for_outbox),
+            )
+        ]
+
+    def run(self, *, once: bool) -> int:
+        """One life of the service."""
+        self._inbox_thread.actor.start()
+        self._outbox_thread.actor.start()
+        for heartbeat in self._heartbeats:
+            heartbeat.start()
+        status = self.service.run(once=once)
+        self._leave()
+        return status
+
+    def abandon(self) -> None:
+        """Let go of everything at once; what is recorded is enough to go on."""
+        for heartbeat in self._heartbeats:
+            heartbeat.stop()
+        self._inbox_thread.actor.stop()
+        self._outbox_thread.actor.stop()
+        self._renderer.kill()
+        self.spool.close()
+
+    def _leave(self) -> None:
+        """Give the inbox back, unless its thread hangs; say in the heartbeats that we have stopped."""
+        left = threading.Event()
+        self._inbox_thread.actor.post(self._inbox_thread.leave)
+        self._inbox_thread.actor.post(left.set)
+        left.wait(2.0)
+        for heartbeat in self._heartbeats:
+            heartbeat.stop()
+        self._heartbeats[0].beat()
+        if not self._outbox_thread.outbox.folder.away:
+            self._heartbeats[1].beat()
+        self.abandon()
+
+    def _emit(self, event: object) -> None:
+        self.service.events.put(event)
+
+    def _hint(self, path: str) -> None:
+        self._inbox_thread.hint(path)
+
+    def _snapshot(self) -> Snapshot | None:
+        return self.service.snapshot
+
+    def _snapshot_for_outbox(self) -> Snapshot | None:
+        return None if self._outbox_thread.outbox.folder.away else self.service.snapshot
+
+
+class Stops:
+    """SIGTERM and SIGINT: the first is an event for the service, a second SIGINT ends at once."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[object], None] = lambda _: None
+        self._asked = threading.Event()
+        self._interrupts = 0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle the signals inside; outside they do what they did before."""
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def wait(self, seconds: float, notifier: Notifier) -> bool:
+        """Wait; returns early, and True, when asked to stop."""
+        left_s = seconds
+        while left_s > 0 and not self._asked.wait(min(1.0, left_s)):
+            notifier.alive()
+            left_s -= 1.0
+        return self._asked.is_set()
+
+    def _handle(self, number: int, _frame: types.FrameType | None) -> None:
+        """`SimpleQueue.put` is reentrant, so it may be called here."""
+        self._interrupts += number == signal.SIGINT
+        if self._interrupts > 1:
+            os._exit(INTERRUPTED)
+        self._asked.set()
+        self.tell(Stop(signal.Signals(number).name))
+
+
+def _refuse_missing(config: Config) -> None:
+    """A folder that is missing at the very first start is a mistake in the configuration; later it is away."""
+    if (config.state_dir / "darkroom.sqlite3").exists():
+        return
+    for role, path in (("inbox", config.inbox), ("outbox", config.outbox)):
+        if not path.is_dir() and mounts.expected_mount(path) is None:
+            raise FolderUnusable(
+                f"The {role} {path} is no folder.", hint=f"Make it (mkdir -p '{path}'), or set {role} to the right one."
+            )

@@ -1,0 +1,312 @@
+"""Answers and results, delivered in order, kept and tried again while the share is away.
+
+Used by one thread, the one that may hang on the outbox. What is written first: results and final answers, then
+`rendering`, then `queued`; an answer that a newer one has overtaken is never written.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from pathlib import Path
+
+import structlog
+
+from darkroom.answer import FOLDER_ENDINGS, Answer, State
+from darkroom.files import Disk
+from darkroom.folders import Folder, FolderState
+from darkroom.names import folder_of, is_result_name, result_names
+
+FIRST_BACKOFF_S = 1.0
+LAST_BACKOFF_S = 60.0
+_ANSWER_LIMIT_BYTES = 4 << 20
+#: Trouble with one folder or name; anything else is trouble with the whole share, and order is kept.
+_ONE_NAME_ERRNOS = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+
+_log = structlog.get_logger("darkroom.outbox")
+
+
+class Urgency(IntEnum):
+    """Which answers are written first."""
+
+    FINAL = 0
+    RENDERING = 1
+    QUEUED = 2
+
+
+def urgency_of(state: State) -> Urgency:
+    """How urgent an answer of this state is."""
+    if state.is_final:
+        return Urgency.FINAL
+    return Urgency.RENDERING if state is State.RENDERING else Urgency.QUEUED
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A finished folder that is to appear in the outbox."""
+
+    answer: Answer  #: final, but for `result`, `finished_at` and `timing.deliver_s`
+    work: Path | None  #: where its pictures are; None when there are none
+    request: Path | None  #: the dropped bytes; None when the state folder has lost them
+    again: bool  #: it may be there already: we died around its delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A folder is in the outbox, complete and durable."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """An outbox folder was chosen for an inbox sub-folder."""
+
+    folder: str
+    outbox: str
+
+
+Event = Delivered | Mirrored | FolderState
+
+
+class Outbox:
+    """The outbox folder.
+
+    `now` gives the time of an answer (RFC 3339), `clock` is monotonic, `emit` tells the service what happened.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        disk: Disk,
+        mirrors: dict[str, str],
+        emit: Callable[[Event], None],
+        now: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self.folder = folder
+        self._disk = disk
+        self._mirrors = dict(mirrors)
+        self._emit = emit
+        self._now = now
+        self._clock = clock
+        self._deliveries: deque[Delivery] = deque()
+        self._answers: dict[Urgency, dict[str, Answer]] = {urgency: {} for urgency in Urgency}
+        self._foreign: set[str] = set()  # names whose answer would overwrite a file that is not ours
+        self._retry_at_s = 0.0
+        self._failures = 0
+        self._told: FolderState | None = None
+
+    # What the service hands over ----------------------------------------------------------------------------------
+
+    def publish(self, answer: Answer) -> None:
+        """Write this answer soon; it overtakes every older one of its name."""
+        for waiting in self._answers.values():
+            waiting.pop(answer.name, None)
+        self._answers[urgency_of(answer.state)][answer.name] = answer
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Let this folder appear, in order."""
+        self._deliveries.append(delivery)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._deliveries and not any(self._answers.values())
+
+    @property
+    def wait_s(self) -> float:
+        """How long to wait before `work` can do anything."""
+        return max(0.0, self._retry_at_s - self._clock())
+
+    def retry_now(self) -> None:
+        """Forget the backoff."""
+        self._retry_at_s = 0.0
+
+    # Working ------------------------------------------------------------------------------------------------------
+
+    def work(self) -> bool:
+        """Do the next thing. Returns False when there is nothing to do, or when it did not work and has to wait."""
+        if self.is_idle or self.wait_s > 0:
+            return False
+        if not self.check():
+            return self._back_off(self.folder.away)
+        try:
+            self._do_next()
+        except OSError as error:
+            if error.errno in _ONE_NAME_ERRNOS and self._deliveries:
+                self._deliveries.rotate(-1)  # one folder without rights does not keep the others waiting
+            return self._back_off(f"{error.strerror or error}")
+        self._failures = 0
+        return True
+
+    def check(self) -> bool:
+        """Look whether the outbox is there, and tell the service when that has changed."""
+        present = self.folder.check()
+        free_bytes = 0
+        if present:
+            try:
+                usage = os.statvfs(self.folder.path)
+                free_bytes = usage.f_bavail * usage.f_frsize
+            except OSError as error:
+                self.folder.away = f"{self.folder.path} cannot be used: {error.strerror}."
+                present = False
+        state = self.folder.state("outbox", free_bytes=free_bytes)
+        if state.news or self._told is None or _differs(state, self._told):
+            self._told = state
+            self._emit(state)
+        return present
+
+    def _do_next(self) -> None:
+        if self._deliveries:
+            delivery = self._deliveries[0]
+            answer = self._deliver(delivery)
+            self._deliveries.popleft()
+            self._emit(Delivered(answer))
+            return
+        for waiting in self._answers.values():
+            if waiting:
+                name = next(iter(waiting))
+                self._write_answer(waiting[name])
+                waiting.pop(name, None)
+                return
+
+    def _back_off(self, why: str) -> bool:
+        delay_s = min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._failures, 10))
+        self._failures += 1
+        self._retry_at_s = self._clock() + delay_s
+        _log.warning("outbox_waits", why=why, again_in_s=delay_s, results=len(self._deliveries))
+        return False
+
+    # Answers ------------------------------------------------------------------------------------------------------
+
+    def _write_answer(self, answer: Answer) -> None:
+        if answer.name in self._foreign:
+            return
+        target = self._folder_for(folder_of(answer.name)) / f"{_stem(answer.name)}.json"
+        there, content = _content_of(target), answer.to_bytes()
+        if there is not None and _json(there).get("darkroom") is None:
+            self._foreign.add(answer.name)  # told once, and never overwritten
+            _log.warning("answer_withheld", name=answer.name, why=f"{target} is a file of somebody else")
+        elif there != content:
+            self._disk.write(target, content, durable=answer.state.is_final)
+
+    # Results ------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, delivery: Delivery) -> Answer:
+        """Build the folder under a hidden name, make it durable, let it appear by one rename."""
+        started_s = self._clock()
+        answer = delivery.answer
+        parent = self._folder_for(folder_of(answer.name))
+        stem, ending = _stem(answer.name), FOLDER_ENDINGS[answer.state]
+        if delivery.again and (there := _find_delivered(parent, stem, ending, answer.id)) is not None:
+            return there
+        hidden = parent / f".{answer.id}.part"
+        self._disk.remove_tree(hidden)
+        self._disk.make_folder(hidden)
+        for source in sorted(delivery.work.iterdir()) if delivery.work is not None else ():
+            self._disk.copy_new(source, hidden / source.name)
+        if delivery.request is not None:
+            self._disk.copy_new(delivery.request, hidden / "request.json")
+        for name in result_names(stem, ending):
+            if os.path.lexists(parent / name):
+                continue
+            timing = (answer.timing or {}) | {"deliver_s": round(self._clock() - started_s, 3)}
+            final = replace(answer, result=name, finished_at=self._now(), timing=timing)
+            self._disk.create(hidden / "answer.json", final.to_bytes())
+            self._disk.sync_folder(hidden)
+            try:
+                self._disk.rename_new(hidden, parent / name)
+            except FileExistsError:
+                continue
+            return final
+        raise AssertionError("result names never end")
+
+    # Folders ------------------------------------------------------------------------------------------------------
+
+    def _folder_for(self, folder: str) -> Path:
+        """The outbox folder that mirrors an inbox sub-folder; chosen once, made where it is missing."""
+        path = self.folder.path
+        done = ""
+        for part in folder.split("/") if folder else ():
+            done = f"{done}/{part}" if done else part
+            path = self._mirror(done, part, path)
+        return path
+
+    def _mirror(self, folder: str, part: str, parent: Path) -> Path:
+        chosen = self._mirrors.get(folder)
+        if chosen is None:
+            chosen = next(name for name in result_names(part) if _may_mirror(parent / name))
+            self._disk.make_folder(parent / chosen)
+            self._mirrors[folder] = chosen
+            self._emit(Mirrored(folder, chosen))
+        path = parent / chosen
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, f"{path} is a link; results are never written through one")
+        self._disk.make_folder(path)
+        return path
+
+
+def _differs(one: FolderState, other: FolderState) -> bool:
+    """Whether the service should know: the free space counts by eighths."""
+    if replace(one, free_bytes=0) != replace(other, free_bytes=0):
+        return True
+    return abs(one.free_bytes - other.free_bytes) > other.free_bytes / 8
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _json(content: bytes) -> dict[str, object]:
+    try:
+        data = json.loads(content)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _content_of(path: Path) -> bytes | None:
+    """What is at an answer's place: None for nothing, b"" for a link, a folder or the like."""
+    try:
+        return Disk().read(path, limit=_ANSWER_LIMIT_BYTES)[0]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
+            raise
+        return b""
+
+
+def _answer_in(folder: Path) -> dict[str, object]:
+    try:
+        content, _ = Disk().read(folder / "answer.json", limit=_ANSWER_LIMIT_BYTES)
+    except OSError:
+        return {}
+    return _json(content)
+
+
+def _may_mirror(path: Path) -> bool:
+    """Whether a folder may mirror an inbox sub-folder: a free name, or a folder that is no result of ours."""
+    if not os.path.lexists(path):
+        return True
+    if path.is_symlink() or not path.is_dir():
+        return False
+    # A mirror may hold the answer of a request called `answer`; only in a result does the answer name the folder it is in.
+    return _answer_in(path).get("result") != path.name
+
+
+def _find_delivered(parent: Path, stem: str, ending: str, request_id: str) -> Answer | None:
+    """The answer in a folder that was delivered before we died and could not be recorded."""
+    for name in sorted(os.listdir(parent)):
+        if is_result_name(name, stem, ending):
+            data = _answer_in(parent / name)
+            if data.get("id") == request_id and data.get("result") == name:
+                return Answer.from_json(data)
+    return None

@@ -1,0 +1,192 @@
+"""The inbox's thread and the outbox's thread: a share that hangs blocks only the one that hangs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from darkroom.actor import Actor
+from darkroom.answer import Answer
+from darkroom.folders import FolderState
+from darkroom.inbox import Inbox, Listing
+from darkroom.outbox import Delivery, Outbox
+from darkroom.owner import Owner
+from darkroom.watch import Watch
+
+
+class InboxThread:
+    """Looks at the inbox at every hint and every interval, and takes what the service asks for."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        owner: Owner,
+        watch: Watch | None,
+        *,
+        emit: Callable[[object], None],
+        scan_interval_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.actor = Actor("inbox", emit, self.idle)
+        self._inbox, self._owner, self._watch = inbox, owner, watch
+        self._emit = emit
+        self._scan_interval_s = scan_interval_s
+        self._clock = clock
+        self._next_look_s = 0.0
+        self._unseen = False  # the service has not seen the last drops yet: reading on would fill its memory
+        self._told: FolderState | None = None
+
+    @property
+    def has_events(self) -> bool:
+        """Whether the kernel tells us of changes."""
+        return self._watch is not None and self._watch.is_alive
+
+    def hint(self, path: str) -> None:
+        """Called by watchdog's thread: something happened to this file, or ("") to a folder."""
+        if path:
+            self._inbox.hint(path)
+        else:
+            self._next_look_s = 0.0
+        self.actor.wake()
+
+    def seen(self) -> None:
+        """The service has seen the last drops."""
+        self._unseen = False
+
+    def idle(self) -> float:
+        """Look if it is time to; returns how long to wait."""
+        if self._unseen or self._look_if_due():
+            return self._scan_interval_s
+        return 0.0 if self._inbox.has_hints else max(0.0, self._next_look_s - self._clock())
+
+    def _look_if_due(self) -> bool:
+        """Returns whether the service has to see what was found before we look again."""
+        now_s = self._clock()
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + self._scan_interval_s
+            return self._tell(self.look())
+        if self._inbox.has_hints and self._told is not None and not self._told.away:
+            return self._tell(self._inbox.glance())
+        return False
+
+    def look(self) -> Listing:
+        """One look, if the inbox is there and ours."""
+        folder = self._inbox.folder
+        if not folder.check():
+            self._tell_state(folder.state("inbox"))
+            return Listing(away=folder.away)
+        state = folder.state("inbox")
+        try:
+            who = self._owner.keep()
+        except OSError as error:
+            who = f"{folder.path} cannot be written: {error.strerror}. The daemon's user needs to write there."
+        if who:
+            self._tell_state(replace(state, away=who, occupied=self._owner.is_alive))
+            return Listing(away=who)
+        self._tell_state(state)
+        if self._watch is not None and not folder.network:
+            self._watch.keep()
+        return self._inbox.look()
+
+    def leave(self) -> None:
+        """Give the inbox back."""
+        if self._watch is not None:
+            self._watch.stop()
+        if not self._inbox.folder.away:
+            self._owner.leave()
+
+    def _tell(self, listing: Listing) -> bool:
+        if listing.more:
+            self._next_look_s = 0.0
+        self._unseen = bool(listing.drops or listing.stuck)
+        self._emit(listing)
+        return self._unseen
+
+    def _tell_state(self, state: FolderState) -> None:
+        if state != self._told:
+            self._told = replace(state, news="")
+            self._emit(state)
+
+
+class OutboxThread:
+    """Works off what is to be written; looks at the outbox each interval even when there is nothing."""
+
+    def __init__(self, outbox: Outbox, *, check_every_s: float, clock: Callable[[], float]) -> None:
+        self.outbox = outbox
+        self.actor = Actor("outbox", lambda _: None, self.idle)
+        self._check_every_s = check_every_s
+        self._clock = clock
+        self._next_check_s = 0.0
+
+    def idle(self) -> float:
+        """Write one thing if there is any; returns how long to wait."""
+        if self._clock() >= self._next_check_s:
+            self._next_check_s = self._clock() + self._check_every_s
+            if self.outbox.check() and self.outbox.folder.news:
+                self.outbox.retry_now()
+        if self.outbox.work():
+            return 0.0
+        return (
+            min(max(self.outbox.wait_s, 0.01), self._check_every_s) if not self.outbox.is_idle else self._check_every_s
+        )
+
+
+class Threads:
+    """Both, as the register asks of them. Every method only leaves work and returns at once."""
+
+    def __init__(self, inbox: Inbox, inbox_thread: InboxThread, outbox_thread: OutboxThread) -> None:
+        self._inbox = inbox
+        self.inbox_thread = inbox_thread
+        self.outbox_thread = outbox_thread
+
+    def know(self, path: str, sha256: str) -> None:
+        """This file is known from before."""
+        self.inbox_thread.actor.post(partial(self._inbox.know, path, sha256))
+
+    def take(self, path: str, request_id: str, sha256: str) -> None:
+        """Take a request."""
+        self.inbox_thread.actor.post(partial(self._inbox.take, path, request_id, sha256))
+
+    def discard(self, path: str, request_id: str, sha256: str) -> None:
+        """Take a file out of the inbox without keeping it."""
+        self.inbox_thread.actor.post(partial(self._inbox.discard, path, request_id, sha256))
+
+    def remove_hidden(self, path: str, request_id: str) -> None:
+        """Remove the hidden name of a taken request."""
+        self.inbox_thread.actor.post(partial(self._inbox.remove_hidden, path, request_id))
+
+    def put_back(self, path: str, request_id: str) -> None:
+        """Give a hidden file its name back."""
+        self.inbox_thread.actor.post(partial(self._inbox.put_back, path, request_id))
+
+    def remove_cancel(self, path: str) -> None:
+        """Remove a `.cancel` file."""
+        self.inbox_thread.actor.post(partial(self._inbox.remove_cancel, path))
+
+    def expect(self, paths: tuple[str, ...]) -> None:
+        """These are next in line."""
+        self.inbox_thread.actor.post(partial(self._inbox.expect, paths))
+
+    def seen(self) -> None:
+        """The service has seen the last drops."""
+        self.inbox_thread.actor.post(self.inbox_thread.seen)
+
+    def publish(self, answer: Answer) -> None:
+        """Write an answer."""
+        self.outbox_thread.actor.post(partial(self.outbox_thread.outbox.publish, answer))
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Let a folder appear."""
+        self.outbox_thread.actor.post(partial(self.outbox_thread.outbox.deliver, delivery))
+
+    @property
+    def outbox_is_idle(self) -> bool:
+        """Whether everything has been written."""
+        thread = self.outbox_thread
+        return thread.actor.is_empty and thread.outbox.is_idle
+
+    @property
+    def inbox_is_idle(self) -> bool:
+        """Whether nothing is left to do in the inbox."""
+        return self.inbox_thread.actor.is_empty
