@@ -6,7 +6,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable
 
-#: A longer run without white space is cut inside: in Chinese or Japanese a sentence is one "word".
+#: A word, or a sign between words: tokens never cross from one to the other.
+WORD_OR_SIGN = re.compile(r"[\w'’-]+|\S")
+
+#: A longer run is cut inside: in Chinese or Japanese a sentence is one "word".
 LONGEST_WORD = 40
 
 
@@ -17,7 +20,7 @@ def first_unread(text: str, count: Callable[[str], int], limit: int) -> int:
     """
     if count(text) <= limit:
         return len(text)
-    words = list(re.finditer(r"\S+", text))
+    words = list(WORD_OR_SIGN.finditer(text))
     unread = words[bisect_left(words, True, key=lambda word: count(text[: word.end()]) > limit)]
     start, end = unread.span()
     if end - start <= LONGEST_WORD:
@@ -27,11 +30,12 @@ def first_unread(text: str, count: Callable[[str], int], limit: int) -> int:
 
 
 def unread_warning(what: str, text: str, count: Callable[[str], int], limit: int) -> str | None:
-    """A sentence that names every word of `text` that has no effect; None when all of it is read."""
-    cut = first_unread(text, count, limit)
-    if cut == len(text):
+    """A sentence that names every word of `text` that has no effect; None when there is none."""
+    unread = text[first_unread(text, count, limit) :]
+    if not re.search(r"\w", unread):
         return None
+    words = re.sub(r"^[\s,.;:]+|\s+$", "", unread)
     return (
         f"The {what} has {count(text)} tokens, the model reads {limit}: "
-        f'"…{text[cut:].strip()}" at its end has no effect. Shorten it.'
+        f'"…{words}" at its end has no effect. Shorten it.'
     )

@@ -1,0 +1,474 @@
+"""Real pipelines, tiny and random, through the worker: what is rendered, what is warned of, what fails and how."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diffusers
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from darkroom.errors import ErrorCode, ModelUnavailable
+from darkroom.plan import SCHEDULERS, Plan
+from darkroom.render import model_files
+from darkroom.render.agenda import Agenda
+from darkroom.render.alive import SignsOfLife
+from darkroom.render.engine import EXIT_POISONED
+from darkroom.render.messages import (
+    Cancelled,
+    Failed,
+    Finished,
+    Load,
+    LoadFailed,
+    Message,
+    Render,
+    Rendered,
+    Started,
+    Step,
+    decode,
+)
+from darkroom.render.pipelines import DiffusionModel, TorchDevice
+from darkroom.render.process import RendererProcess
+from darkroom.render.settings import ModelSource, RendererSettings
+from darkroom.render.token_limit import first_unread
+from darkroom.render.worker import Channel, Worker
+from darkroom.testing import tiny_pipeline
+
+# torch calls numpy's array protocol in a way that numpy deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+T = TypeVar("T")
+
+DEADLINE_S = 60.0
+
+PLAN = Plan(
+    model="tiny",
+    prompt="a castle on a hill",
+    negative_prompt="blurry",
+    style="none",
+    width=64,
+    height=64,
+    num_inference_steps=2,
+    guidance_scale=7.5,
+    scheduler="dpmsolver_multistep",
+    seed=7,
+    num_images=1,
+    format="png",
+    quality=None,
+)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models: a good one, and others that cannot be loaded."""
+    folder = tmp_path_factory.mktemp("models")
+    tiny_pipeline.build(folder / "tiny")
+    return folder
+
+
+class Bench:
+    """A worker with its real channel, in this process: torch is imported once."""
+
+    def __init__(self, models: dict[str, Path | str], folder: Path, *, offline: bool = True) -> None:
+        ours, theirs = socket.socketpair()
+        self._lines = ours.makefile("rb")
+        ours.close()
+        self._theirs = theirs
+        sources = {alias: ModelSource(alias, str(source)) for alias, source in models.items()}
+        settings = RendererSettings(sources, device="cpu", offline=offline, threads=1)
+        channel = Channel(theirs)
+        self.agenda = Agenda()
+        self.worker = Worker(settings, channel, self.agenda, SignsOfLife(channel.send))
+        self.folder = folder
+        self.status: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self.told: list[Message] = []
+        self._thread = threading.Thread(target=lambda: self.status.put(self.worker.run()))
+        self._thread.start()
+
+    def render(self, name: str, plan: Plan = PLAN) -> None:
+        (self.folder / name).mkdir(parents=True)
+        self.agenda.add(Render(name, plan, str(self.folder / name), name))
+
+    def wait_for(self, kind: type[T], **fields: object) -> T:
+        for line in self._lines:
+            self.told.append(decode(line))
+            last = self.told[-1]
+            if isinstance(last, kind) and all(getattr(last, key) == value for key, value in fields.items()):
+                return last
+        raise AssertionError(f"the channel ended before {kind.__name__}")
+
+    def pictures(self, name: str, plan: Plan = PLAN) -> list[bytes]:
+        """Render and wait; the pixels of each picture."""
+        self.render(name, plan)
+        finished = self.wait_for(Finished, id=name)
+        return [pixels_of(self.folder / name / picture.file) for picture in finished.pictures]
+
+    def started(self, name: str) -> Started:
+        return next(event for event in reversed(self.told) if isinstance(event, Started) and event.id == name)
+
+    @property
+    def pipeline(self) -> Any:
+        """Of the model that is loaded."""
+        assert self.worker._loaded is not None
+        assert isinstance(self.worker._loaded.model, DiffusionModel)
+        return self.worker._loaded.model._pipeline
+
+    def close(self) -> None:
+        self.agenda.stop()
+        self._thread.join(DEADLINE_S)
+        self._theirs.close()
+        self._lines.close()
+
+
+def pixels_of(file: Path) -> bytes:
+    with Image.open(file) as image:
+        return image.tobytes()
+
+
+@pytest.fixture(scope="module")
+def module_bench(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    bench = Bench({"tiny": models / "tiny"}, tmp_path_factory.mktemp("requests"))
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def bench(module_bench: Bench, tmp_path: Path) -> Bench:
+    module_bench.folder = tmp_path
+    return module_bench
+
+
+@pytest.fixture(scope="module")
+def stock(models: Path) -> Any:
+    """The same model as anybody would use it."""
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
+        models / "tiny", safety_checker=None, requires_safety_checker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+# What is rendered -------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_what_the_stock_pipeline_returns_bit_for_bit(bench: Bench, stock: Any) -> None:
+    stock.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(stock.scheduler.config)
+    expected = stock(
+        PLAN.prompt,
+        negative_prompt=PLAN.negative_prompt,
+        width=64,
+        height=64,
+        num_inference_steps=2,
+        guidance_scale=7.5,
+        generator=torch.Generator("cpu").manual_seed(7),
+    ).images[0]
+
+    assert bench.pictures("cat") == [expected.tobytes()]
+
+
+def test_picture_i_of_a_request_is_the_picture_of_its_own_seed(bench: Bench) -> None:
+    together = bench.pictures("three", replace(PLAN, num_images=3))
+    alone = [bench.pictures(f"one-{seed}", replace(PLAN, seed=seed))[0] for seed in (7, 8, 9)]
+
+    assert together == alone
+    assert len(set(together)) == 3
+
+
+def test_a_negative_prompt_changes_the_picture(bench: Bench) -> None:
+    assert bench.pictures("one") != bench.pictures("two", replace(PLAN, negative_prompt="red cat"))
+
+
+def test_without_guidance_the_negative_prompt_is_told_to_have_no_effect(bench: Bench) -> None:
+    unguided = replace(PLAN, guidance_scale=1.0)
+
+    assert bench.pictures("one", unguided) == bench.pictures("two", replace(unguided, negative_prompt="red cat"))
+    assert "no effect" in bench.started("two").warnings[0]
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_is_fresh_for_each_request(bench: Bench, scheduler: str) -> None:
+    plan = replace(PLAN, scheduler=scheduler, num_inference_steps=3)
+
+    assert bench.pictures("one", plan) == bench.pictures("two", plan)
+    steps = [event for event in bench.told if isinstance(event, Step) and event.id == "two"]
+    assert steps[-1] == Step("two", 1, 1, 3, 3)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_can_do_a_single_step(bench: Bench, scheduler: str) -> None:
+    assert bench.pictures("one", replace(PLAN, scheduler=scheduler, num_inference_steps=1))
+
+
+def test_any_multiple_of_8_is_a_size(bench: Bench) -> None:
+    bench.render("wide", replace(PLAN, width=136, height=72))
+    (picture,) = bench.wait_for(Finished, id="wide").pictures
+
+    assert (picture.width, picture.height) == (136, 72)
+
+
+def test_the_same_request_gives_the_same_file_in_another_process(models: Path, bench: Bench, tmp_path: Path) -> None:
+    events: queue.SimpleQueue[object] = queue.SimpleQueue()
+    sources = {"tiny": ModelSource("tiny", str(models / "tiny"))}
+    process = RendererProcess(RendererSettings(sources, device="cpu", offline=True, threads=1), emit=events.put)
+    process.start()
+    try:
+        (tmp_path / "there").mkdir()
+        process.send(Render("cat", PLAN, str(tmp_path / "there"), "cat"))
+        bench.render("cat")
+        here = bench.wait_for(Finished, id="cat")
+        while not isinstance(there := events.get(timeout=DEADLINE_S), Finished):
+            assert not isinstance(there, Failed | LoadFailed), there
+    finally:
+        process.stop(within_s=5)
+
+    assert there.pictures == here.pictures
+
+
+# What is warned of ------------------------------------------------------------------------------------------------
+
+
+def test_words_beyond_the_limit_are_named_on_both_sides(bench: Bench) -> None:
+    cats, dogs = " ".join(["cat"] * 75), " ".join(["dog"] * 74)
+    bench.pictures("long", replace(PLAN, prompt=f"{cats}, Golden  Moon", negative_prompt=f"{dogs} sea, Red Sun"))
+    told = bench.started("long")
+
+    assert told.tokens == {"prompt": 78, "negative_prompt": 78, "limit": 75}
+    assert told.warnings == (
+        'The prompt has 78 tokens, the model reads 75: "…Golden  Moon" at its end has no effect. Shorten it.',
+        'The negative prompt has 78 tokens, the model reads 75: "…Red Sun" at its end has no effect. Shorten it.',
+    )
+
+
+def test_what_just_fits_is_not_warned_of(bench: Bench) -> None:
+    bench.pictures("fits", replace(PLAN, prompt=" ".join(["cat"] * 75)))
+
+    assert bench.started("fits").warnings == ()
+
+
+def count_words(text: str) -> int:
+    return len(text.split())
+
+
+def count_letters(text: str) -> int:
+    return len(text.replace(" ", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "limit", "unread"),
+    [
+        ("one two three", count_words, 3, ""),
+        ("one two three", count_words, 2, "three"),
+        ("one  two\nthree ", count_words, 1, "two\nthree "),
+        ("one two three", count_letters, 4, "two three"),
+        ("one two three", count_letters, 0, "one two three"),
+        ("one, two", count_letters, 3, ", two"),
+        ("", count_words, 0, ""),
+        ("城" * 50, count_letters, 30, "城" * 20),
+    ],
+)
+def test_the_unread_part_begins_at_a_word(text: str, count: Callable[[str], int], limit: int, unread: str) -> None:
+    assert text[first_unread(text, count, limit) :] == unread
+
+
+# What fails -------------------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_request_leaves_a_clean_model_behind(bench: Bench) -> None:
+    before = bench.pictures("before")
+    bench.render("endless", replace(PLAN, num_inference_steps=1_000))
+    bench.wait_for(Step, id="endless")
+    bench.agenda.cancel("endless")
+    bench.wait_for(Cancelled, id="endless")
+
+    assert bench.pictures("after") == before
+    assert not [event for event in bench.told if isinstance(event, Rendered) and event.id == "endless"]
+
+
+def test_nan_is_a_failure_and_not_a_black_picture(bench: Bench) -> None:
+    hook = bench.pipeline.unet.register_forward_hook(lambda _module, _inputs, output: (output[0] * float("nan"),))
+    bench.render("broken")
+    failed = bench.wait_for(Failed, id="broken")
+    hook.remove()
+
+    assert failed.code == ErrorCode.BROKEN_PICTURE
+    assert "float32" in failed.hint
+    assert bench.pictures("next")
+
+
+def test_nan_of_the_decoder_is_a_failure_too(bench: Bench) -> None:
+    hook = bench.pipeline.vae.decoder.register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
+    bench.render("broken")
+    failed = bench.wait_for(Failed, id="broken")
+    hook.remove()
+
+    assert failed.code == ErrorCode.BROKEN_PICTURE
+
+
+def test_too_little_memory_fails_the_request_and_lets_go_of_what_it_held(bench: Bench) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def ask_for_too_much(_module: object, _inputs: object, _output: object) -> None:
+        large = torch.ones(1_000)
+        held.append(weakref.ref(large))
+        torch.ones(2**50)  # the allocator's own error
+
+    hook = bench.pipeline.unet.register_forward_hook(ask_for_too_much)
+    bench.render("large")
+    failed = bench.wait_for(Failed, id="large")
+    hook.remove()
+
+    assert (failed.code, failed.can_retry, failed.before_first_step) == (ErrorCode.OUT_OF_MEMORY, True, True)
+    assert "smaller" in failed.hint
+    assert held[0]() is None
+    assert bench.pictures("next")
+
+
+def test_an_error_after_the_first_step_is_told_as_such(bench: Bench) -> None:
+    def break_down(_module: object, _inputs: object) -> None:
+        raise ValueError("the decoder has no opinion")
+
+    hook = bench.pipeline.vae.decoder.register_forward_pre_hook(break_down)
+    bench.render("broken")
+    failed = bench.wait_for(Failed, id="broken")
+    hook.remove()
+
+    assert (failed.code, failed.before_first_step) == (ErrorCode.RENDER_ERROR, False)
+    assert "the decoder has no opinion" in failed.message
+
+
+def test_a_poisoned_device_ends_the_worker_after_telling(models: Path, tmp_path: Path) -> None:
+    def assert_on_device(_module: object, _inputs: object) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    bench = Bench({"tiny": models / "tiny"}, tmp_path)
+    bench.pictures("fine")
+    bench.pipeline.unet.register_forward_pre_hook(assert_on_device)
+    bench.render("fatal")
+    failed = bench.wait_for(Failed, id="fatal")
+
+    assert "device-side assert" in failed.message
+    assert bench.status.get(timeout=DEADLINE_S) == EXIT_POISONED
+    bench.close()
+
+
+# What cannot be loaded --------------------------------------------------------------------------------------------
+
+
+def load(source: str, *, device: str = "cpu", offline: bool = True, **options: Any) -> DiffusionModel:
+    settings = RendererSettings(device=device, offline=offline, threads=1)
+    model = TorchDevice(settings).load(ModelSource("mine", source, **options))
+    assert isinstance(model, DiffusionModel)
+    return model
+
+
+def broken_copy(models: Path, folder: Path, breaking: Callable[[Path], None]) -> str:
+    copy = folder / "model"
+    shutil.copytree(models / "tiny", copy)
+    breaking(copy)
+    return str(copy)
+
+
+def edit_json(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def rename_weights(folder: Path, variant: str) -> None:
+    for file in folder.glob("*/*.safetensors"):
+        file.rename(file.with_name(f"{file.stem}.{variant}.safetensors"))
+
+
+def only_pickles(folder: Path) -> None:
+    for file in folder.glob("*/*.safetensors"):
+        torch.save(load_file(file), file.with_suffix(".bin"))
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("breaking", "options", "message", "hint"),
+    [
+        (lambda model: shutil.rmtree(model), {}, "there is no folder", "Mount it"),
+        (lambda model: (model / "model_index.json").unlink(), {}, "has no model_index.json", "single .safetensors"),
+        (
+            lambda model: edit_json(model / "model_index.json", _class_name="StableDiffusionXLPipeline"),
+            {}, "StableDiffusionXLPipeline", "Stable Diffusion 1.x",
+        ),
+        (lambda model: (model / "model_index.json").write_text("{"), {}, "unreadable model_index.json", "1.x"),
+        (lambda model: None, {"variant": "fp16"}, "cannot be loaded", "leave `variant` out"),
+        (lambda model: rename_weights(model, "fp16"), {}, "cannot be loaded", '`variant = "fp16"`'),
+        (only_pickles, {}, "cannot be loaded", "a .bin can run code"),
+        (lambda model: shutil.rmtree(model / "vae"), {}, "cannot be loaded", "missing or broken"),
+        (
+            lambda model: next(model.glob("unet/*.safetensors")).write_bytes(b"cut short"),
+            {}, "cannot be loaded", "missing or broken",
+        ),
+        (
+            lambda model: [
+                (model / "tokenizer" / "tokenizer_config.json").unlink(),
+                (model / "tokenizer" / "tokenizer.json").unlink(),
+            ],
+            {}, "its text encoder has room for 77", "tokenizer_config.json",
+        ),
+    ],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_loaded_says_why(
+    models: Path, tmp_path: Path, breaking: Callable[[Path], None], options: dict[str, Any], message: str, hint: str
+) -> None:
+    with pytest.raises(ModelUnavailable) as caught:
+        load(broken_copy(models, tmp_path, breaking), **options)
+
+    assert caught.value.message.startswith("mine")
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_half_precision_files_are_widened_on_a_cpu(models: Path, tmp_path: Path) -> None:
+    def halve(model: Path) -> None:
+        for file in model.glob("*/*.safetensors"):
+            save_file({key: value.half() for key, value in load_file(file).items()}, file, {"format": "pt"})
+        rename_weights(model, "fp16")
+
+    model = load(broken_copy(models, tmp_path, halve), variant="fp16", dtype="float16")
+
+    assert {parameter.dtype for parameter in model._pipeline.unet.parameters()} == {torch.float32}
+
+
+def test_a_hub_model_that_was_never_downloaded_needs_the_network() -> None:
+    with pytest.raises(ModelUnavailable, match="offline") as caught:
+        load("nobody/no-such-model")
+
+    assert "offline = false" in caught.value.hint
+
+
+@pytest.mark.parametrize("source", ["models/mine/v1", "C:\\models", "no spaces/please"])
+def test_a_source_that_is_neither_folder_nor_hub_id_says_so(source: str) -> None:
+    with pytest.raises(ModelUnavailable, match="neither a hub id nor an absolute path"):
+        load(source)
+
+
+def test_cuda_that_is_not_there_says_so(models: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("CUDA is there")
+    with pytest.raises(ModelUnavailable, match="device is set to 'cuda'") as caught:
+        load(str(models / "tiny"), device="cuda")
+
+    assert '"cpu"' in caught.value.hint
+
+
+def test_what_the_worker_cannot_load_is_told(tmp_path: Path) -> None:
+    bench = Bench({"tiny": tmp_path / "nowhere"}, tmp_path)
+    bench.agenda.add(Load("tiny"))
+
+    assert "Mount it" in bench.wait_for(LoadFailed, model="tiny").hint
+    bench.close()
