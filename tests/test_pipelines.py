@@ -7,7 +7,6 @@ import queue
 import shutil
 import socket
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,7 +21,6 @@ from safetensors.torch import load_file, save_file
 
 from darkroom.errors import ErrorCode, ModelUnavailable
 from darkroom.plan import SCHEDULERS, Plan
-from darkroom.render import model_files
 from darkroom.render.agenda import Agenda
 from darkroom.render.alive import SignsOfLife
 from darkroom.render.engine import EXIT_POISONED
@@ -398,7 +396,7 @@ def only_pickles(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("breaking", "options", "message", "hint"),
     [
-        (lambda model: shutil.rmtree(model), {}, "there is no folder", "Mount it"),
+        (shutil.rmtree, {}, "there is no folder", "Mount it"),
         (lambda model: (model / "model_index.json").unlink(), {}, "has no model_index.json", "single .safetensors"),
         (
             lambda model: edit_json(model / "model_index.json", _class_name="StableDiffusionXLPipeline"),

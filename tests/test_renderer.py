@@ -250,9 +250,7 @@ def test_what_cannot_be_loaded_is_not_the_fault_of_the_request(renderer: Rendere
     assert failed.can_retry
 
 
-@pytest.mark.parametrize(
-    ("word", "code"), [("OOM", ErrorCode.OUT_OF_MEMORY), ("NAN", ErrorCode.BROKEN_PICTURE)]
-)
+@pytest.mark.parametrize(("word", "code"), [("OOM", ErrorCode.OUT_OF_MEMORY), ("NAN", ErrorCode.BROKEN_PICTURE)])
 def test_a_request_that_fails_leaves_the_renderer_alive(renderer: Renderer, word: str, code: ErrorCode) -> None:
     renderer.render("cat", replace(PLAN, model="faulty", prompt=f"a castle {word}"))
     failed = renderer.wait_for(Failed, id="cat")

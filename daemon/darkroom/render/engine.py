@@ -13,11 +13,11 @@ from darkroom.render.settings import ModelSource
 EXIT_POISONED = 70
 
 
-class LeaveDevice(Exception):  # noqa: N818 - not an error: the way out of a pipeline's loop
+class LeaveDevice(Exception):
     """Raised from the step callback: the request was cancelled, or the process is to end."""
 
 
-class DevicePoisoned(Exception):  # noqa: N818 - reads as what it is
+class DevicePoisoned(Exception):
     """The CUDA context is broken for good (device-side assert, illegal access): the process must end."""
 
 

@@ -158,7 +158,9 @@ class Unloaded:
 
 
 ToRenderer = Load | Render | Cancel | Unload | Stop
-FromRenderer = Ready | Alive | Loaded | LoadFailed | Started | Step | Rendered | Finished | Failed | Cancelled | Unloaded
+FromRenderer = (
+    Ready | Alive | Loaded | LoadFailed | Started | Step | Rendered | Finished | Failed | Cancelled | Unloaded
+)
 Message = ToRenderer | FromRenderer
 
 _KINDS: dict[str, type[Any]] = {
@@ -187,6 +189,3 @@ def decode(line: bytes) -> Message:
         data["warnings"] = tuple(data["warnings"])
     message: Message = kind(**data)
     return message
-
-
-

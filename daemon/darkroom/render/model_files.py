@@ -14,8 +14,8 @@ from typing import Any
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
-    HFValidationError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -104,21 +104,34 @@ def download(source: ModelSource, fetch: Callable[[], str]) -> Path:
     raise ModelUnavailable(f"{source.alias}: {described(source)} {message}", hint=hint)
 
 
+#: What the hub says, as the end of a sentence that begins with the model's name, and what to do. The first kind fits.
+HUB_REFUSALS: tuple[tuple[type[Exception], str, str], ...] = (
+    (
+        GatedRepoError,
+        "is gated: its owner wants you to accept conditions first.",
+        "Accept them on its page, then set HF_TOKEN in the service's environment.",
+    ),
+    (
+        RepositoryNotFoundError,
+        "does not exist on the hub, or is private.",
+        "Correct `source` of this model, or set HF_TOKEN in the service's environment.",
+    ),
+    (
+        RevisionNotFoundError,
+        "does not exist: the repository has no such revision.",
+        "Correct `revision` of this model.",
+    ),
+)
+
+
 def _download_trouble(error: Exception) -> tuple[str, str]:
-    """What went wrong, as the end of a sentence that begins with the model's name; and what to do."""
-    match error:
-        case GatedRepoError():
-            message = "is gated: its owner wants you to accept conditions first."
-            return message, "Accept them on its page, then set HF_TOKEN in the service's environment."
-        case RepositoryNotFoundError():
-            message = "does not exist on the hub, or is private."
-            return message, "Correct `source` of this model, or set HF_TOKEN in the service's environment."
-        case RevisionNotFoundError():
-            return "does not exist: the repository has no such revision.", "Correct `revision` of this model."
+    """What went wrong, and what to do."""
+    for kind, message, hint in HUB_REFUSALS:
+        if isinstance(error, kind):
+            return message, hint
     if is_network_error(error):
         message = f"cannot be downloaded: the hub cannot be reached ({type(error).__name__})."
-        hint = f"Connect the machine, or copy the model into {constants.HF_HUB_CACHE}, or use a local folder."
-        return message, hint
+        return message, f"Connect the machine, or copy the model into {constants.HF_HUB_CACHE}, or use a local folder."
     if isinstance(error, HfHubHTTPError):
         return f"cannot be downloaded: the hub answers {error.response.status_code}.", "It is tried again by and by."
     if isinstance(error, OSError):
@@ -138,17 +151,13 @@ def is_network_error(error: BaseException) -> bool:
 
 
 def _disk_trouble(error: OSError) -> tuple[str, str]:
+    cache = constants.HF_HUB_CACHE
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            "cannot be downloaded: the disk is full.",
-            f"Free space for {constants.HF_HUB_CACHE} (a Stable Diffusion 1.5 model takes 2 to 5 GB), "
-            "or set `model_cache` to a larger disk.",
-        )
+        hint = f"Free 2 to 5 GB for {cache}, or set `model_cache` to a folder on a larger disk."
+        return "cannot be downloaded: the disk is full.", hint
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            f"cannot be downloaded: {error.strerror}.",
-            f"Give the service the right to write {constants.HF_HUB_CACHE}, or set `model_cache`.",
-        )
+        hint = f"Give the service the right to write {cache}, or set `model_cache`."
+        return f"cannot be downloaded: {error.strerror}.", hint
     return f"cannot be downloaded: {error}", "Look at the renderer's log."
 
 

@@ -154,9 +154,9 @@ def _missing(asked: str) -> ModelUnavailable | None:
     if not torch.cuda.is_available():
         why = "this torch is built without CUDA" if torch.version.cuda is None else "torch finds no CUDA device"
         hint = (
-            "Install a torch with CUDA, or set `device` to \"auto\" or \"cpu\"."
+            'Install a torch with CUDA, or set `device` to "auto" or "cpu".'
             if torch.version.cuda is None
-            else "Look at `nvidia-smi` (driver, rights to /dev/nvidia*), or set `device` to \"auto\" or \"cpu\"."
+            else 'Look at `nvidia-smi` (driver, rights to /dev/nvidia*), or set `device` to "auto" or "cpu".'
         )
         return ModelUnavailable(f"The device is set to {asked!r}, but {why}.", hint=hint)
     count = torch.cuda.device_count()
@@ -237,7 +237,8 @@ class DiffusionModel:
 
     def paint(self, plan: Plan, reading: Reading, image: int, on_step: OnStep) -> Pixels:
         """Render picture `image` (from 0). Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
-        return _guarded(partial(self._paint, plan, reading, image, on_step))
+        pixels: Pixels = _guarded(partial(self._paint, plan, reading, image, on_step))
+        return pixels
 
     def close(self) -> None:
         """Free the device."""
@@ -266,7 +267,7 @@ class DiffusionModel:
     @torch.inference_mode()
     def _encode(self, text: str) -> torch.Tensor:
         """As the pipeline encodes either prompt: one text, padded and cut to the model's length."""
-        embedding: torch.Tensor = self._pipeline.encode_prompt([text], self._pipeline.fixed_device, 1, False)[0]  # noqa: FBT003
+        embedding: torch.Tensor = self._pipeline.encode_prompt([text], self._pipeline.fixed_device, 1, False)[0]
         return embedding
 
     def _starter_warning(self, plan: Plan) -> str | None:

@@ -23,9 +23,10 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 #: Words that become one token each; others are spelled out.
 WORDS = """
-a an and at by in of on the to with cat dog castle hill house tree fox robot moon sun sea ship red green blue black white
-golden fantasy art magical purple glow ethereal lighting highly detailed blurry low quality worst ugly text watermark noise
-""".split()
+a an and at by in of on the to with cat dog castle hill house tree fox robot moon sun sea ship
+red green blue black white golden fantasy art magical purple glow ethereal lighting highly detailed
+blurry low quality worst ugly text watermark noise
+"""
 
 
 def build(folder: Path) -> None:
@@ -50,7 +51,9 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.pre_tokenizer = pre_tokenizers.Whitespace()
-    bpe.train_from_iterator(WORDS, trainers.BpeTrainer(vocab_size=4_000, end_of_word_suffix="</w>", show_progress=False))
+    bpe.train_from_iterator(
+        WORDS.split(), trainers.BpeTrainer(vocab_size=4_000, end_of_word_suffix="</w>", show_progress=False)
+    )
     merges = json.loads(bpe.to_str())["model"]["merges"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges), START, END]

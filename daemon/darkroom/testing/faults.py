@@ -1,0 +1,66 @@
+"""Disks that crash, fill or err at the n-th effect; everything else they do is real."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from darkroom.files import Disk
+
+
+class Crash(BaseException):
+    """The process died here. No handler of ours may swallow it, so it is no Exception."""
+
+
+class CountingDisk(Disk):
+    """Counts the effects, and remembers what they were."""
+
+    def __init__(self) -> None:
+        self.effects: list[tuple[str, str]] = []
+
+    @contextmanager
+    def effect(self, kind: str, path: Path) -> Iterator[None]:
+        """Count, then do."""
+        self.effects.append((kind, path.name))
+        self._before(len(self.effects), kind, path)
+        yield
+
+    def _before(self, number: int, kind: str, path: Path) -> None:
+        """What happens before effect `number`, counted from 1."""
+
+
+class CrashingDisk(CountingDisk):
+    """Dies before its n-th effect, leaving half a file where that was a write; dead disks stay dead.
+
+    To die after an effect is to die before the next one: nothing happens between two effects.
+    """
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def _before(self, number: int, kind: str, path: Path) -> None:
+        if number < self._at:
+            return
+        if number == self._at and kind == "write":
+            path.write_bytes(b'{"torn": ')
+        raise Crash(f"at {kind} {path.name}")
+
+
+class FailingDisk(CountingDisk):
+    """Fails its effects from the n-th on, so many of them, with this errno; then it is healed."""
+
+    def __init__(self, at: int, *, code: int = errno.ENOSPC, times: int = 1) -> None:
+        super().__init__()
+        self._failing = range(at, at + times)
+        self._code = code
+
+    def _before(self, number: int, kind: str, path: Path) -> None:
+        if number not in self._failing:
+            return
+        if kind == "write" and self._code == errno.ENOSPC:
+            path.write_bytes(b'{"to')
+        raise OSError(self._code, os.strerror(self._code), os.fspath(path))

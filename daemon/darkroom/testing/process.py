@@ -1,0 +1,370 @@
+"""A real daemon in a process of its own, on folders of its own, rendering test cards: for tests that kill it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import darkroom
+from darkroom.answer import FOLDER_ENDINGS, State
+from darkroom.names import HEALTH, OWN_FOLDER
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+DEADLINE_S = 30.0  #: a machine that tests run on is a busy one
+POLL_S = 0.004
+
+#: A small test card in one step. Each step takes a moment: with `num_inference_steps` a test says how slow a request is.
+CARD = "testcard:step_s=0.02,die_on=DIE,hang_on=HANG,oom_on=OOM"
+#: What makes a daemon quick to test; every key can be overridden.
+SETTINGS: Json = {
+    "default_model": "card",
+    "default_style": "none",
+    "log_format": "json",
+    "settle_s": 1.0,
+    "heartbeat_s": 0.2,
+    "scan_interval_s": 0.25,
+    "min_free_bytes": 0,
+}
+
+
+def wait_for(condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) -> T:
+    """The first true value of a condition. Raises AssertionError when it does not come in time."""
+    end_s = time.monotonic() + deadline_s
+    while not (value := condition()):
+        assert time.monotonic() < end_s, f"not within {deadline_s:g} s: {what}"
+        time.sleep(POLL_S)
+    return value
+
+
+@dataclass(slots=True)
+class Log:
+    """What a daemon has logged, over all of its lives."""
+
+    path: Path
+    events: list[Json] = field(default_factory=list)
+    _offset: int = 0
+
+    def read(self) -> list[Json]:
+        """Every event so far; whole lines only. What is no JSON is an event of its own."""
+        with open(self.path, "rb") as reader:
+            reader.seek(self._offset)
+            new = reader.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        self.events += [_event(line) for line in whole.splitlines()]
+        return self.events
+
+    def find(self, event: str, since: int = 0, **values: object) -> list[Json]:
+        """The events of this name, from the `since`-th line on, that have these values."""
+        return [
+            each
+            for each in self.read()[since:]
+            if each.get("event") == event and all(each.get(key) == value for key, value in values.items())
+        ]
+
+    @property
+    def length(self) -> int:
+        """How many lines there are: a mark for `since`."""
+        return len(self.read())
+
+
+def _event(line: bytes) -> Json:
+    try:
+        data = json.loads(line)
+    except ValueError:
+        return {"event": "", "line": line.decode(errors="replace")}
+    return data if isinstance(data, dict) else {"event": "", "line": data}
+
+
+class DaemonProcess:
+    """`darkroom run` on an inbox, an outbox and a state folder below `home`.
+
+    `models` gives sources by alias ("card" is there), `settings` overrides SETTINGS, `before` is put before the command.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        models: Mapping[str, str | Json] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        before: Sequence[str] = (),
+    ) -> None:
+        self.home = home
+        self.inbox, self.outbox, self.state = home / "inbox", home / "outbox", home / "state"
+        for folder in (self.inbox, self.outbox, self.state):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.log = Log(home / "log.jsonl")
+        self.log.path.touch()
+        self.config = home / "darkroom.toml"
+        self.config.write_text(_toml(self._tables(models or {}, settings or {})))
+        self._before = tuple(before)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._dropped = 0
+
+    # Life ---------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until it serves."""
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End it, whatever it does; its renderer dies with it. After a failure, show what it said."""
+        self.kill()
+        if error is not None:
+            sys.stderr.write(f"--- {self.log.path}\n{self.tail()}\n")
+
+    def start(self, *arguments: str, wait: bool = True) -> None:
+        """Start it (again)."""
+        assert self._process is None, "it runs already"
+        mark = self.log.length
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("DARKROOM_")}
+        environment["PYTHONPATH"] = str(Path(darkroom.__file__).parents[1])
+        with open(self.log.path, "ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [*self._before, sys.executable, "-m", "darkroom", "run", "--config", str(self.config), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=self.home,
+                start_new_session=True,
+            )
+        if wait:
+            self.wait_for(lambda: self.log.find("serving", mark), "it serves")
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The running process."""
+        assert self._process is not None, "it does not run"
+        return self._process
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the service, not to its renderer."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end; fine when it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, *, deadline_s: float = DEADLINE_S) -> int:
+        """Ask it to end, and wait. Returns its exit status."""
+        self.send(number)
+        return self.wait_for_end(deadline_s=deadline_s)
+
+    def wait_for_end(self, *, deadline_s: float = DEADLINE_S) -> int:
+        """Wait until it has ended. Returns its exit status."""
+        status = self.process.wait(deadline_s)
+        self._process = None
+        return status
+
+    def restart(self) -> None:
+        """SIGKILL and start."""
+        self.kill()
+        self.start()
+
+    def freeze(self) -> None:
+        """SIGSTOP; returns when the kernel has stopped it."""
+        self.send(signal.SIGSTOP)
+        wait_for(lambda: _process_state(self.process.pid) == "T", "it is stopped")
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.send(signal.SIGCONT)
+
+    def kill_renderer(self) -> None:
+        """SIGKILL to the renderer that said last that it is ready."""
+        os.kill(self.log.find("renderer_ready")[-1]["pid"], signal.SIGKILL)
+
+    # Dropping -----------------------------------------------------------------------------------------------------
+
+    def drop(self, path: str, content: Json | bytes | None = None) -> Path:
+        """Let a request appear in the inbox at once and whole. None: a small request."""
+        target = self.inbox / path
+        self._dropped += 1
+        hidden = target.with_name(f".drop-{self._dropped}")
+        hidden.write_bytes(content if isinstance(content, bytes) else request(**(content or {})))
+        hidden.rename(target)
+        return target
+
+    def cancel(self, name: str) -> Path:
+        """Drop a `.cancel` file."""
+        return self.drop(f"{name}.cancel", b"")
+
+    # Watching -----------------------------------------------------------------------------------------------------
+
+    def wait_for(self, condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) -> T:
+        """Like `wait_for`, but ends at once when the daemon has died."""
+
+        def alive_and_true() -> T:
+            value = condition()
+            assert value or self.is_running, f"the daemon ended before: {what}"
+            return value
+
+        return wait_for(alive_and_true, what, deadline_s=deadline_s)
+
+    def answer(self, name: str) -> Json:
+        """The answer of this name; {} while there is none. It must be whole whenever it is there."""
+        return _json(self.outbox / f"{name}.json")
+
+    def wait_for_state(self, name: str, *states: str, deadline_s: float = DEADLINE_S) -> Json:
+        """Wait until the answer of this name is in one of the states; returns it."""
+
+        def reached() -> Json:
+            answer = self.answer(name)
+            return answer if answer.get("state") in states else {}
+
+        try:
+            return self.wait_for(reached, f"{name} is {' or '.join(states)}", deadline_s=deadline_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its answer: {self.answer(name)}") from None
+
+    def wait_for_event(self, event: str, since: int = 0, *, deadline_s: float = DEADLINE_S, **values: object) -> Json:
+        """Wait for something to be logged; returns it."""
+        return self.wait_for(
+            lambda: self.log.find(event, since, **values), f"{event} {values} is logged", deadline_s=deadline_s
+        )[-1]
+
+    def health(self) -> Json:
+        """The newest heartbeat of the state folder."""
+        return _json(self.state / HEALTH)
+
+    def wait_for_health(self, condition: Callable[[Json], object], what: str) -> Json:
+        """Wait until a heartbeat of this life says so; returns it."""
+        pid = self.process.pid
+
+        def said() -> Json:
+            health = self.health()
+            return health if health.get("pid") == pid and condition(health) else {}
+
+        try:
+            return self.wait_for(said, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the heartbeat: {self.health()}") from None
+
+    def why_not_taken(self) -> dict[str, str]:
+        """What the heartbeat tells of files that are not taken."""
+        return {each["name"]: each["why"] for each in self.health().get("not_taken", [])}
+
+    def look_again(self) -> None:
+        """Wait until the inbox has been listed twice more: what has not happened by then does not happen."""
+        self._dropped += 1
+        name = f"look-{self._dropped}.json"
+        folder = self.inbox / name  # a folder of such a name is never taken, and always told
+        folder.mkdir()
+        self.wait_for(lambda: name in self.why_not_taken(), "a listing finds a folder")
+        folder.rmdir()
+        self.wait_for(lambda: name not in self.why_not_taken(), "a listing misses a folder")
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of the log."""
+        return "\n".join(json.dumps(event, ensure_ascii=False) for event in self.log.read()[-lines:])
+
+    # Judging ------------------------------------------------------------------------------------------------------
+
+    def results(self, folder: str = "") -> dict[str, list[Path]]:
+        """The delivered folders by the id of their request."""
+        found: dict[str, list[Path]] = {}
+        for answer in sorted((self.outbox / folder).glob("*/answer.json")):
+            found.setdefault(_json(answer)["id"], []).append(answer.parent)
+        return found
+
+    def hidden_names(self) -> list[str]:
+        """Every hidden name in inbox and outbox that is not one of our own two folders' parts."""
+        return sorted(
+            str(path.relative_to(self.home))
+            for root in (self.inbox, self.outbox)
+            for path in root.rglob(".*")
+            if OWN_FOLDER not in path.relative_to(root).parts
+        )
+
+    def check_settled(self, names: Iterable[str], state: State = State.DONE) -> None:
+        """Each of these ended so, delivered exactly once, complete; nothing half-made is left anywhere."""
+        results = self.results()
+        for name in names:
+            answer = self.wait_for_state(name, state.value)
+            folders = results.get(answer["id"]) or self.results().get(answer["id"], [])
+            assert [folder.name for folder in folders] == [answer["result"]], f"{name}: delivered as {folders}"
+            assert answer["result"].startswith(name + FOLDER_ENDINGS[state])
+            check_complete(folders[0], answer)
+        self.wait_for(lambda: not self.hidden_names(), "nothing half-made is left")
+        waiting = [path.name for path in self.inbox.rglob("*.json") if OWN_FOLDER not in path.parts]
+        assert not waiting, f"left in the inbox: {waiting}"
+
+    def _tables(self, models: Mapping[str, str | Json], settings: Mapping[str, Any]) -> Json:
+        folders = {"inbox": self.inbox, "outbox": self.outbox, "state_dir": self.state, "model_cache": self.home / "models"}
+        shipped: dict[str, str | Json] = {"starter": "testcard", "sd15": "testcard"}  # no torch is imported then
+        every = shipped | {"card": CARD} | dict(models)
+        return {
+            **{key: str(path) for key, path in folders.items()},
+            **SETTINGS,
+            **settings,
+            "models": {alias: _model(given) for alias, given in every.items()},
+        }
+
+
+def request(**values: Any) -> bytes:
+    """The bytes of a small request."""
+    return json.dumps({"prompt": "a castle on a hill", "seed": 1, **values}).encode()
+
+
+def check_complete(folder: Path, answer: Mapping[str, Any]) -> None:
+    """A result folder holds what its answer says, whole, and the answer itself."""
+    kept = _json(folder / "answer.json")
+    for key in ("id", "name", "state", "result", "images", "request_sha256", "finished_at"):
+        assert kept.get(key) == answer.get(key), f"{folder}: {key} is {kept.get(key)}, not {answer.get(key)}"
+    for image in answer.get("images", []):
+        data = (folder / image["file"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == image["sha256"], f"{folder / image['file']} is not whole"
+    raw = (folder / "request.json").read_bytes()
+    assert hashlib.sha256(raw).hexdigest() == answer["request_sha256"]
+    expected = {"answer.json", "request.json"} | {image["file"] for image in answer.get("images", [])}
+    assert {path.name for path in folder.iterdir()} == expected
+
+
+def _model(given: str | Json) -> Json:
+    table: Json = {"width": 64, "height": 64, "num_inference_steps": 1, "scheduler": "ddim", "max_px": 2048}
+    return table | (given if isinstance(given, dict) else {"source": given})
+
+
+def _toml(tables: Json) -> str:
+    """The configuration as a file: keys first, then one table a model. JSON's scalars are TOML's."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in tables.items() if key != "models"]
+    for alias, table in tables["models"].items():
+        lines += ["", f"[models.{alias}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _json(path: Path) -> Json:
+    """A file that is replaced whole: it is not there, or it is an object."""
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    assert isinstance(data, dict), f"{path} holds {data!r}"
+    return data
+
+
+def _process_state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -1,0 +1,142 @@
+"""The whole daemon in one thread, with a clock that is moved by hand: every run is the same run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from darkroom.clock import Clock
+from darkroom.config import Config, load
+from darkroom.files import Disk
+from darkroom.launch import Daemon
+from darkroom.systemd import Notifier
+from darkroom.testing.painter import Painter
+
+START_S = 1_800_000_000.0
+
+
+class HandClock(Clock):
+    """Stands still unless moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.wall_offset_s = START_S
+
+    def monotonic_s(self) -> float:
+        """Seconds since some time."""
+        return self.now_s
+
+    def wall_s(self) -> float:
+        """Unix time; `wall_offset_s` may be set to let it jump."""
+        return self.wall_offset_s + self.now_s
+
+
+class World:
+    """Folders, and a daemon on them that can be crashed and started again."""
+
+    def __init__(self, root: Path, **settings: Any) -> None:
+        self.inbox, self.outbox, self.state = root / "inbox", root / "outbox", root / "state"
+        self.inbox.mkdir(parents=True, exist_ok=True)
+        self.outbox.mkdir(exist_ok=True)
+        self.clock = HandClock()
+        self.config = _config(root, settings)
+        self.daemon: Daemon | None = None
+        self.painter: Painter | None = None
+
+    def drop(self, path: str, request: dict[str, Any] | bytes) -> bytes:
+        """Rename a request into place, as a careful client does."""
+        raw = request if isinstance(request, bytes) else json.dumps(request).encode()
+        target = self.inbox / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hidden = target.with_name(f".{target.name}")
+        hidden.write_bytes(raw)
+        hidden.rename(target)
+        return raw
+
+    def answer(self, name: str) -> dict[str, Any] | None:
+        """The answer of this name, if there is one. A torn one raises ValueError."""
+        path = self.outbox / f"{name}.json"
+        if not path.exists():
+            return None
+        answer: dict[str, Any] = json.loads(path.read_bytes())
+        return answer
+
+    def start(self, disk: Disk | None = None) -> None:
+        """Begin a life of the daemon."""
+        disk = disk or Disk()
+
+        def painter(_: object, emit: Any) -> Painter:
+            self.painter = Painter(emit, disk=disk)
+            return self.painter
+
+        self.daemon = Daemon(
+            self.config, notifier=Notifier({}), disk=disk, clock=self.clock, make_renderer=painter, watching=False
+        )
+        self.daemon.service.begin()
+
+    def die(self) -> None:
+        """End this life without any order; only what is on the disk remains."""
+        if self.daemon is not None:
+            self.daemon.spool.close()
+            self.daemon = None
+
+    def step(self, seconds: float = 1.0) -> None:
+        """Let every part do what it can, then let time pass."""
+        daemon = self.running
+        for _ in range(20):
+            self._step_threads(daemon)
+            if daemon.service.events.empty() and daemon.threads.inbox_is_idle and daemon.threads.outbox_is_idle:
+                break
+            self._step_service(daemon)
+        daemon.service.tick()
+        self.clock.now_s += seconds
+
+    def run(self, *, steps: int = 200) -> None:
+        """Step until nothing is left to do."""
+        for _ in range(steps):
+            self.step()
+            if self.running.service.is_finished:
+                return
+        raise AssertionError(f"not finished after {steps} steps: {self.running.service.snapshot}")
+
+    def live(self, disk: Disk | None = None) -> None:
+        """A whole life: begin, run, end; trouble with the state folder begins the next one, as `launch.main` does."""
+        while True:
+            try:
+                self.start(disk)
+                self.run()
+            except OSError:
+                self.die()
+                self.clock.now_s += 1.0
+            else:
+                self.die()
+                return
+
+    @property
+    def running(self) -> Daemon:
+        """The daemon, which has been started."""
+        if self.daemon is None:
+            raise AssertionError("not started")
+        return self.daemon
+
+    @staticmethod
+    def _step_threads(daemon: Daemon) -> None:
+        for thread in (daemon.inbox_thread, daemon.outbox_thread):
+            thread.idle()
+            while not thread.actor.is_empty:
+                thread.actor.step(0.0)
+
+    @staticmethod
+    def _step_service(daemon: Daemon) -> None:
+        while not daemon.service.events.empty():
+            daemon.service.handle(daemon.service.events.get_nowait())
+            daemon.service.advance()
+
+
+def _config(root: Path, settings: dict[str, Any]) -> Config:
+    folders = {"inbox": "inbox", "outbox": "outbox", "state_dir": "state", "model_cache": "models"}
+    given = {key: str(root / name) for key, name in folders.items()}
+    file = root / "darkroom.toml"
+    file.write_text("")
+    return load(file, {**given, "default_model": "testcard", "min_free_bytes": 0, **settings})
