@@ -80,6 +80,7 @@ def test_what_is_asked_for_wins_over_everything() -> None:
 def test_a_style_wins_over_the_model() -> None:
     plan = decided(style="ink").plan
     assert (plan.num_inference_steps, plan.guidance_scale, plan.scheduler) == (12, 5.0, "ddim")
+    assert type(plan.guidance_scale) is float
 
 
 def test_zero_is_a_value() -> None:

@@ -74,7 +74,7 @@ def test_every_key_is_read() -> None:
         ("num_images", [1, 16], [0, 17, True, "1"]),
         ("format", ["png", "jpeg", "webp"], ["jpg", "PNG", "", 1]),
         ("priority", [-10, 0, 10], [-11, 11, 0.5, True]),
-        ("metadata", [{}, {"a": "x" * 4088}], [[], "x", 1, {"a": "x" * 4089}, {"a": "é" * 2045}]),
+        ("metadata", [{}, {"a": "x" * 4088}, {"a": "é" * 2044}], [[], "x", 1, {"a": "x" * 4089}, {"a": "é" * 2045}]),
     ],
 )
 def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[object]) -> None:

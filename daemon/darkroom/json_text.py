@@ -281,7 +281,7 @@ class _Reader:
         self._refuse(f"The number takes more than {MAX_NUMBER_CHARACTERS} characters.", "Write a shorter one.")
 
     def _word(self) -> bool | None:
-        rest = self.text[self.at : self.at + 5]
+        rest = self.text[self.at : self.at + 5]  # not to the end: that would take quadratic time
         for word, value in _WORDS.items():
             if rest.startswith(word):
                 self.at += len(word)
