@@ -1,0 +1,44 @@
+"""The command. It talks to the daemon through the folders alone.
+
+Every sub-command imports what it needs when it runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from darkroom.cli.arguments import parser
+from darkroom.cli.exits import CONFIG_UNUSABLE, DONE, INTERRUPTED, REFUSED_OR_FAILED
+from darkroom.errors import ConfigUnusable, DarkroomError, FolderUnusable
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 unusable."""
+    args = parser().parse_args(argv)
+    module, _, function = str(args.command).partition(":")
+    try:
+        status: int = getattr(import_module(f"darkroom.cli.{module}"), function)(args)
+        sys.stdout.flush()
+    except ConfigUnusable as error:
+        _complain(str(error), *(f"  {problem}" for problem in error.problems))
+        return CONFIG_UNUSABLE
+    except FolderUnusable as error:
+        _complain(str(error))
+        return CONFIG_UNUSABLE
+    except DarkroomError as error:
+        _complain(str(error))
+        return REFUSED_OR_FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has seen enough. Python would complain when it flushes the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return status
+
+
+def _complain(*lines: str) -> None:
+    sys.stderr.write("darkroom: " + "\n".join(lines) + "\n")

@@ -1,0 +1,224 @@
+"""What can be said on the command line, with an example for each. Imports nothing slow."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from darkroom import __version__
+
+_DESCRIPTION = "Darkroom renders the requests that people drop into a folder."
+_EXAMPLES = """\
+A request is a JSON file in the inbox; its answer and its pictures appear in the outbox.
+
+examples:
+  darkroom run                                              keep the daemon running
+  darkroom submit "a castle on a hill" --wait               ask for a picture, watch it come
+  darkroom status --watch                                   see the queue
+  darkroom doctor                                           find out what is wrong
+
+exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 configuration or folders unusable
+"""
+_COMMON = {
+    "--config": ("FILE", "configuration file (default: $DARKROOM_CONFIG, config/darkroom.toml, /etc/darkroom/…)"),
+    "--inbox": ("FOLDER", "where requests are dropped"),
+    "--outbox": ("FOLDER", "where answers and pictures appear"),
+    "--state-dir": ("FOLDER", "where the daemon keeps what it must not forget"),
+}
+
+#: What of the command line is configuration: named like the keys.
+OVERRIDES = (
+    "inbox",
+    "outbox",
+    "state_dir",
+    "model_cache",
+    "default_model",
+    "device",
+    "offline",
+    "log_level",
+    "log_format",
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar. Each command names the function that carries it out, as `module:function` below `cli`."""
+    top = argparse.ArgumentParser(
+        prog="darkroom",
+        usage="darkroom [options] COMMAND …",
+        allow_abbrev=False,
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common()],
+    )
+    top.add_argument("--version", action="version", version=f"darkroom {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _daemon_commands(commands)
+    _request_commands(commands)
+    _queue_commands(commands)
+    _reference_commands(commands)
+    return top
+
+
+def _common() -> argparse.ArgumentParser:
+    """Options that every command has; they may stand before or after it."""
+    options = argparse.ArgumentParser(add_help=False)
+    group = options.add_argument_group("configuration")
+    for flag, (metavar, text) in _COMMON.items():
+        group.add_argument(flag, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    return options
+
+
+def _add(commands: Any, usage: str, command: str, text: str, *examples: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        usage.partition(" ")[0],
+        usage=f"darkroom {usage}",
+        allow_abbrev=False,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog="examples:\n" + "\n".join(f"  darkroom {example}" for example in examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common()],
+    )
+    made.set_defaults(command=command)
+    return made
+
+
+def _daemon_commands(commands: Any) -> None:
+    run = _add(
+        commands,
+        "run [--once] [options]",
+        "daemon:run",
+        "run the daemon until it is told to stop",
+        "run",
+        "run --once                         render what is there, then end",
+        "run --default-model sd15 --device cuda:0",
+    )
+    run.add_argument("--once", action="store_true", help="end when nothing is queued or arriving")
+    for flag, metavar, text in (
+        ("--default-model", "ALIAS", "the model of requests that name none"),
+        ("--device", "DEVICE", "auto, cpu, cuda or cuda:N"),
+        ("--model-cache", "FOLDER", "where models from the hub are kept"),
+        ("--log-level", "LEVEL", "debug, info, warning or error"),
+        ("--log-format", "FORMAT", "auto, console or json"),
+    ):
+        run.add_argument(flag, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    run.add_argument(
+        "--offline", action="store_true", default=argparse.SUPPRESS, help="never ask the network for a model"
+    )
+    service = _add(
+        commands,
+        "service show [options]",
+        "daemon:show_service",
+        "show the systemd unit, with the paths of this configuration",
+        "service show",
+        "service show --user darkroom > /etc/systemd/system/darkroom.service",
+    )
+    service.add_argument("action", choices=["show"])
+    service.add_argument("--user", default="darkroom", help="the user that the service runs as (default: darkroom)")
+
+
+def _request_commands(commands: Any) -> None:
+    submit = _add(
+        commands,
+        "submit PROMPT [options]",
+        "requests:submit",
+        "drop a request into the inbox",
+        'submit "a castle on a hill"',
+        'submit "a castle on a hill" --style watercolor --num-images 4 --wait',
+        'submit "a red fox" --seed 7 --width 768 --name alice/fox',
+    )
+    submit.add_argument("prompt", metavar="PROMPT", help='what the picture should show; "-" reads it from stdin')
+    _plan_options(submit)
+    submit.add_argument("--name", help="what to call it; may begin with a sub-folder (default: from the prompt)")
+    submit.add_argument("--wait", action="store_true", help="show progress, end when the picture is there")
+    check = _add(
+        commands,
+        "check FILE…",
+        "requests:check",
+        "say what is wrong with request files, without dropping them",
+        "check cat.json",
+        "check *.json && cp *.json inbox/",
+    )
+    check.add_argument("files", metavar="FILE", nargs="+", help='a request; "-" reads it from stdin')
+
+
+def _plan_options(submit: argparse.ArgumentParser) -> None:
+    """Options named like the keys of a request; what is not given is not in the request."""
+    group = submit.add_argument_group("request", "what is not given is decided by the style, the model, or chance")
+    for flags, kind, metavar, text in (
+        (["--negative-prompt"], str, "TEXT", "what it should not show"),
+        (["--style"], str, "NAME", "a style of the style book, or none"),
+        (["--model"], str, "ALIAS", "a model of the configuration"),
+        (["--width"], int, "PX", "a multiple of 8"),
+        (["--height"], int, "PX", "a multiple of 8"),
+        (["--num-inference-steps", "--steps"], int, "N", "1 to 150"),
+        (["--guidance-scale"], float, "X", "0 to 30"),
+        (["--scheduler"], str, "NAME", "see `darkroom schema`"),
+        (["--seed"], int, "N", "picture i uses seed + i"),
+        (["--num-images", "-n"], int, "N", "1 to 16"),
+        (["--format"], str, "FORMAT", "png, jpeg or webp"),
+        (["--quality"], int, "N", "1 to 100, for jpeg and webp"),
+        (["--priority"], int, "N", "-10 to 10; higher goes first"),
+    ):
+        group.add_argument(*flags, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    group.add_argument(
+        "--no-default-negative",
+        dest="default_negative",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="only this request's own negative prompt applies",
+    )
+
+
+def _queue_commands(commands: Any) -> None:
+    status = _add(
+        commands,
+        "status [NAME] [--watch] [--json]",
+        "status:status",
+        "show what the daemon does, or how a request stands",
+        "status",
+        "status alice/cat",
+        "status --watch",
+        "status --json | jq .queued",
+    )
+    status.add_argument("name", metavar="NAME", nargs="?", help="of a request")
+    status.add_argument("--watch", action="store_true", help="keep showing it, until Ctrl-C or the end")
+    status.add_argument("--json", action="store_true", help="the heartbeat or the answer, as it is")
+    cancel = _add(commands, "cancel NAME…", "requests:cancel", "cancel a request", "cancel alice/cat")
+    cancel.add_argument("name", metavar="NAME", nargs="+")
+    retry = _add(
+        commands,
+        "retry NAME [--wait]",
+        "requests:retry",
+        "ask again for a settled request",
+        "retry alice/cat",
+        "retry cat --wait",
+    )
+    retry.add_argument("name", metavar="NAME")
+    retry.add_argument("--wait", action="store_true", help="show progress, end when the picture is there")
+    _add(commands, "pause", "daemon:pause", "hold the queue and free the device", "pause")
+    _add(commands, "resume", "daemon:resume", "let the queue go on", "resume")
+    adopt = _add(
+        commands,
+        "adopt FOLDER",
+        "daemon:adopt",
+        "say that an inbox or outbox is the right one, though it is not the one that was there before",
+        "adopt /mnt/nas/inbox",
+    )
+    adopt.add_argument("folder", metavar="FOLDER")
+
+
+def _reference_commands(commands: Any) -> None:
+    styles = _add(commands, "styles [NAME]", "reference:styles", "list the styles", "styles", "styles fantasy")
+    styles.add_argument("name", metavar="NAME", nargs="?", help="show all of this one")
+    _add(
+        commands,
+        "schema",
+        "reference:schema",
+        "print the JSON Schema of a request",
+        "schema > request.schema.json",
+    )
+    models = _add(commands, "models [ALIAS]", "reference:models", "list the models", "models", "models sd15")
+    models.add_argument("alias", metavar="ALIAS", nargs="?", help="show all of this one")
+    _add(commands, "doctor", "reference:doctor", "check everything, and say what to do", "doctor")

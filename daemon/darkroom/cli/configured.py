@@ -1,0 +1,28 @@
+"""The configuration in force for a command, and the client that it makes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from darkroom.cli.arguments import OVERRIDES
+from darkroom.client import Client
+from darkroom.config import Config, load
+from darkroom.files import Disk
+
+
+def configuration(args: argparse.Namespace) -> Config:
+    """What the command line, the environment and the file say. Raises ConfigUnusable."""
+    given = vars(args)
+    return load(config_file(args), {key: given[key] for key in OVERRIDES if key in given})
+
+
+def config_file(args: argparse.Namespace) -> Path | None:
+    """What `--config` names."""
+    named = vars(args).get("config")
+    return Path(named) if named is not None else None
+
+
+def client_of(config: Config) -> Client:
+    """The folders of this configuration."""
+    return Client(config.inbox, config.outbox, config.state_dir, Disk())

@@ -1,0 +1,50 @@
+"""run, pause, resume, adopt, service show."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from darkroom.cli import terminal
+from darkroom.cli.configured import client_of, config_file, configuration
+from darkroom.cli.exits import DONE
+
+
+def run(args: argparse.Namespace) -> int:
+    """Be the daemon."""
+    config = configuration(args)
+    from darkroom import launch, log
+
+    log.set_up(level=config.log_level, form=config.log_format)
+    return launch.main(config, once=args.once)
+
+
+def pause(args: argparse.Namespace) -> int:
+    """Hold the queue."""
+    client_of(configuration(args)).pause()
+    terminal.out().print("Paused: requests are taken and wait. `darkroom resume` lets them go on.")
+    return DONE
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Let the queue go on."""
+    was_paused = client_of(configuration(args)).resume()
+    terminal.out().print("The queue goes on." if was_paused else "It was not paused.")
+    return DONE
+
+
+def adopt(args: argparse.Namespace) -> int:
+    """Say that a folder is the right one."""
+    client_of(configuration(args)).adopt(Path(args.folder))
+    terminal.out().print(f"{args.folder} will be taken for the right one.")
+    return DONE
+
+
+def show_service(args: argparse.Namespace) -> int:
+    """Print the unit."""
+    from darkroom.config import find_file
+    from darkroom.unit import service_unit
+
+    config = configuration(args)
+    print(service_unit(config, file=find_file(config_file(args)), user=args.user), end="")
+    return DONE

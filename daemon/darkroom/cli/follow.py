@@ -1,0 +1,142 @@
+"""Following one request to its end: a progress bar on a terminal, a line for each change elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from darkroom.cli import terminal
+from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
+from darkroom.client import FINAL_STATES, START_HINT, Client, Json, Pulse, Ticket, is_answered, is_gone, pictures
+from darkroom.json_text import printable
+
+LOOK_EVERY_S = 0.2
+
+
+def follow(client: Client, ticket: Ticket, *, heartbeat_s: float) -> int:
+    """Show how a request gets on until nothing follows; then say where its pictures are. Returns the exit status."""
+    try:
+        with _Show(printable(ticket.name), terminal.err()) as show:
+            answer = _wait(client, ticket, show, Pulse(heartbeat_s=heartbeat_s, now_s=time.monotonic()))
+    except KeyboardInterrupt:
+        name = ticket.name
+        terminal.complain(
+            f"{name} goes on without us: see `darkroom status {name}`, stop it by `darkroom cancel {name}`."
+        )
+        return INTERRUPTED
+    return conclude(answer, ticket.answer)
+
+
+def conclude(answer: Json, path: Path) -> int:
+    """Say how a request ended: pictures on stdout, what a person should know on stderr."""
+    for warning in answer.get("warnings", ()):
+        terminal.complain(f"{answer['name']}: {warning}")
+    if answer.get("state") == "done":
+        for picture in pictures(answer, path):
+            terminal.out().print(printable(str(picture)))
+        return DONE
+    for line in explanation(answer):
+        terminal.complain(line)
+    return REFUSED_OR_FAILED
+
+
+def explanation(answer: Json) -> list[str]:
+    """What an answer says about why there are no pictures."""
+    error = answer.get("error") or {}
+    head = f"{answer.get('name')} was {answer.get('state')}"
+    if not error:
+        return [f"{head}."]
+    problems = error.get("problems") or [error]
+    lines = [f"{head}:"] if len(problems) > 1 else []
+    for problem in problems:
+        where = f"{problem['where']}: " if problem.get("where") else ""
+        text = f"{where}{problem.get('message', '')} {problem.get('hint', '')}".strip()
+        lines.append(f"  {text}" if lines else f"{head}: {text}")
+    return lines
+
+
+def _wait(client: Client, ticket: Ticket, show: _Show, pulse: Pulse) -> Json:
+    while True:
+        answer = client.answer(ticket.name)
+        if answer is not None and is_answered(ticket, answer):
+            show.answer(answer)
+            if answer.get("state") in FINAL_STATES:
+                return answer
+        health = client.health()
+        beats = pulse.look(health, time.monotonic()) and not (health is not None and is_gone(health))
+        show.heartbeat(beats=beats)
+        time.sleep(LOOK_EVERY_S)
+
+
+@dataclass
+class _Show:
+    """One progress bar, or one line for each change of state."""
+
+    name: str
+    console: Console
+    _said: str = ""
+    _beats: bool = True
+    _task: TaskID | None = None
+    _bar: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[steps]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        self._task = self._bar.add_task("dropped", total=None, steps="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def answer(self, answer: Json) -> None:
+        """Show a state and its progress."""
+        self._say(state_line(answer))
+        progress = answer.get("progress")
+        if self._task is None or not progress:
+            return
+        steps = progress["images"] * progress["steps"]
+        done = (progress["image"] - 1) * progress["steps"] + progress["step"]
+        self._bar.update(self._task, total=steps, completed=done, steps=f"{done}/{steps} steps")
+
+    def heartbeat(self, *, beats: bool) -> None:
+        """Say once when no daemon is there, and once when it is back."""
+        if beats is not self._beats:
+            self._beats = beats
+            self.console.print("The daemon is there." if beats else f"No daemon seems to be running here. {START_HINT}")
+
+    def _say(self, text: str) -> None:
+        if text == self._said:
+            return
+        self._said = text
+        if self._task is not None:
+            self._bar.update(self._task, description=text)
+        if not self.console.is_terminal:
+            self.console.print(f"{self.name}: {text}")
+
+
+def state_line(answer: Json) -> str:
+    """An answer in a few words: "queued, 3 ahead", "rendering picture 2 of 4"."""
+    state = str(answer.get("state"))
+    progress = answer.get("progress")
+    if state == "queued" and answer.get("ahead"):
+        state += f", {answer['ahead']} ahead"
+    elif state == "rendering" and progress and progress["images"] > 1:
+        state += f" picture {progress['image']} of {progress['images']}"
+    if answer.get("waiting_for"):
+        state += f" (waits for {answer['waiting_for']})"
+    return printable(state)

@@ -1,0 +1,78 @@
+"""styles, schema, models, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from rich.text import Text
+
+from darkroom.cli import terminal
+from darkroom.cli.configured import config_file, configuration
+from darkroom.cli.exits import CONFIG_UNUSABLE, DONE
+from darkroom.errors import DarkroomError
+from darkroom.spelling import suggestion
+
+
+def styles(args: argparse.Namespace) -> int:
+    """List the style book, or show one style whole."""
+    config = configuration(args)
+    book = config.style_book()
+    if args.name is None:
+        rows = [(name, style.description) for name, style in book.styles.items()]
+        return _print_list([*rows, ("none", "No style: the prompt as it is")], default=config.default_style)
+    if args.name not in book.styles:
+        raise DarkroomError(f"There is no style {args.name}.", hint=suggestion(args.name, book.names))
+    style = book.styles[args.name]
+    fields = ("description", "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "scheduler")
+    return _print_fields({field: getattr(style, field) for field in fields if getattr(style, field) not in ("", None)})
+
+
+def models(args: argparse.Namespace) -> int:
+    """List the models, or show one whole."""
+    config = configuration(args)
+    if args.alias is None:
+        rows = [(alias, f"{model.width}×{model.height}, {model.source}") for alias, model in config.models.items()]
+        return _print_list(rows, default=config.default_model)
+    if args.alias not in config.models:
+        raise DarkroomError(f"There is no model {args.alias}.", hint=suggestion(args.alias, config.models))
+    return _print_fields(config.models[args.alias].model_dump())
+
+
+def schema(args: argparse.Namespace) -> int:
+    """Print the JSON Schema of a request."""
+    from darkroom.schema import schema as request_schema
+
+    print(json.dumps(request_schema(configuration(args).rules()), indent=2, ensure_ascii=False))
+    return DONE
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Check everything. A configuration that cannot be read is the first thing that it tells."""
+    from darkroom.config import find_file
+    from darkroom.doctor import Verdict, examine
+
+    config = configuration(args)
+    console = terminal.out()
+    console.print(f"Configuration: {find_file(config_file(args)) or 'defaults only'}")
+    looks = {Verdict.OK: ("ok  ", "green"), Verdict.WARN: ("warn", "yellow"), Verdict.FAIL: ("FAIL", "bold red")}
+    failed = False
+    for finding in examine(config):
+        mark, look = looks[finding.verdict]
+        console.print(Text.assemble((mark, look), "  ", (finding.what, "bold"), ": ", finding.says))
+        if finding.do:
+            console.print(Text(f"      → {finding.do}"))
+        failed = failed or finding.verdict is Verdict.FAIL
+    return CONFIG_UNUSABLE if failed else DONE
+
+
+def _print_list(rows: list[tuple[str, str]], *, default: str) -> int:
+    cells = [(Text(name, style="bold"), Text(text + ("  (default)" if name == default else ""))) for name, text in rows]
+    terminal.out().print(*terminal.columns(*cells), sep="\n")
+    return DONE
+
+
+def _print_fields(fields: dict[str, object]) -> int:
+    cells = [(Text(name, style="bold"), Text(str(value))) for name, value in fields.items()]
+    terminal.out().print(*terminal.columns(*cells), sep="\n")
+    return DONE

@@ -1,0 +1,196 @@
+"""status: the heartbeat or one answer, once or again and again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from darkroom.cli import terminal
+from darkroom.cli.configured import client_of, configuration
+from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
+from darkroom.cli.follow import conclude, explanation, follow, state_line
+from darkroom.client import FINAL_STATES, SILENT_BEATS, START_HINT, Client, Json, Pulse, Ticket, is_gone, pictures
+from darkroom.config import Config
+from darkroom.json_text import printable
+
+WATCH_EVERY_S = 1.0
+
+
+def status(args: argparse.Namespace) -> int:
+    """Show the daemon, or one request. 1 when nothing is known of it, or when it did not come to pictures."""
+    config = configuration(args)
+    client = client_of(config)
+    if args.name is not None:
+        return _one_request(args, config, client)
+    if args.watch:
+        return _watch(config, client)
+    health = client.health()
+    if args.json:
+        print(json.dumps(health, indent=1, ensure_ascii=True))
+    else:
+        terminal.out().print(overview(health, beats=_seems_alive(health, config.heartbeat_s)))
+    return DONE if health is not None and _seems_alive(health, config.heartbeat_s) else REFUSED_OR_FAILED
+
+
+def _one_request(args: argparse.Namespace, config: Config, client: Client) -> int:
+    answer = client.answer(args.name)
+    if answer is None:
+        raise client.unknown(args.name)
+    path = config.outbox / f"{answer.get('name', args.name)}.json"
+    if args.json:
+        print(json.dumps(answer, indent=1, ensure_ascii=True))
+    elif answer.get("state") not in FINAL_STATES and args.watch:
+        return follow(client, Ticket(args.name, path, path, older_id=None), heartbeat_s=config.heartbeat_s)
+    elif answer.get("state") in FINAL_STATES and args.watch:
+        return conclude(answer, path)
+    else:
+        terminal.out().print(_request(answer, config))
+    return REFUSED_OR_FAILED if answer.get("state") in FINAL_STATES - {"done"} else DONE
+
+
+def _request(answer: Json, config: Config) -> RenderableType:
+    lines = [Text.assemble((str(answer.get("name")), "bold"), "  ", state_line(answer))]
+    if plan := answer.get("plan"):
+        size = f"{plan.get('width')}×{plan.get('height')}, {plan.get('num_inference_steps')} steps"
+        lines.append(Text(printable(f"  {plan.get('prompt')}"), style="italic"))
+        lines.append(Text(printable(f"  {size}, style {plan.get('style')}, seed {plan.get('seed')}")))
+    lines += [Text(printable(f"  warning: {warning}"), style="yellow") for warning in answer.get("warnings", ())]
+    if answer.get("state") in FINAL_STATES - {"done"}:
+        lines += [Text(printable(line), style="red") for line in explanation(answer)]
+    folder = config.outbox / f"{answer.get('name')}.json"
+    lines += [Text(printable(f"  {picture}")) for picture in pictures(answer, folder)]
+    return Group(*lines)
+
+
+def _watch(config: Config, client: Client) -> int:
+    pulse = Pulse(heartbeat_s=config.heartbeat_s, now_s=time.monotonic())
+    console = terminal.out()
+    try:
+        with Live(console=console, auto_refresh=False, transient=False) as live:
+            while True:
+                health = client.health()
+                beats = pulse.look(health, time.monotonic()) and not (health is not None and is_gone(health))
+                live.update(overview(health, beats=beats), refresh=True)
+                time.sleep(WATCH_EVERY_S)
+    except KeyboardInterrupt:
+        return DONE
+
+
+def _seems_alive(health: Json | None, heartbeat_s: float) -> bool:
+    """What one look can tell. Its time is the daemon's clock and may be wrong: `--watch` sees whether it moves."""
+    if health is None or is_gone(health):
+        return False
+    age_s = _age_s(health.get("written_at"))
+    return age_s is None or abs(age_s) < max(60.0, SILENT_BEATS * heartbeat_s)
+
+
+def _age_s(when: object) -> float | None:
+    try:
+        written = datetime.fromisoformat(str(when))
+    except ValueError:
+        return None
+    return (datetime.now(UTC) - written).total_seconds() if written.tzinfo else None
+
+
+def overview(health: Json | None, *, beats: bool) -> RenderableType:
+    """The heartbeat for people."""
+    if health is None:
+        return Text(f"No daemon has been seen here. {START_HINT}", style="yellow")
+    parts: list[RenderableType] = [_headline(health, beats=beats), *_folders(health.get("folders", {}))]
+    if health.get("rendering"):
+        parts.append(_rendering(health["rendering"]))
+    parts += _queue(health)
+    return Group(*parts)
+
+
+def _headline(health: Json, *, beats: bool) -> Text:
+    state = str(health.get("state", "unknown"))
+    look = {"running": "green", "paused": "yellow", "starting": "yellow"}.get(state, "yellow")
+    line = Text.assemble(("Darkroom", "bold"), f" {health.get('version', '')} on {health.get('host', '?')}: ")
+    if not beats:
+        age_s = _age_s(health.get("written_at"))
+        since = f", {terminal.duration(age_s)} ago" if age_s is not None else ""
+        return line.append(f"not running (last heartbeat at {health.get('written_at')}{since}). {START_HINT}", "red")
+    line.append(state, look)
+    alive_s = _age_s(health.get("alive_since"))
+    if alive_s is not None:
+        line.append(f" for {terminal.duration(alive_s)}")
+    renderer: Json = health.get("renderer") or {}
+    if renderer:
+        where = renderer.get("device_name") or renderer.get("device")
+        words = [renderer.get("state"), f"on {where}" if where else None, renderer.get("model")]
+        line.append("; renderer " + ", ".join(str(word) for word in words if word))
+    if renderer.get("why"):
+        line.append(f" ({printable(str(renderer['why']))})", "yellow")
+    return line
+
+
+def _folders(folders: dict[str, Json]) -> list[Text]:
+    known = [name for name in ("inbox", "outbox", "state") if name in folders]
+    rows = [
+        (Text(name, style="bold"), Text(printable(str(folders[name].get("path", "")))), _how_it_is(folders[name]))
+        for name in known
+    ]
+    return terminal.columns(*rows)
+
+
+def _how_it_is(folder: Json) -> Text:
+    if folder.get("state") == "away":
+        return Text(f"away: {printable(str(folder.get('why', '')))}", style="red")
+    facts = [str(folder["kind"])] if folder.get("kind") else []
+    if folder.get("network"):
+        facts.append("listed, no file events")
+    if folder.get("free_bytes") is not None:
+        facts.append(f"{terminal.size(folder['free_bytes'])} free")
+    return Text(", ".join(facts))
+
+
+def _rendering(rendering: Json) -> RenderableType:
+    line = _line("renders", str(rendering.get("name")))
+    if rendering.get("eta_s") is not None:
+        line.append(f", {terminal.duration(rendering['eta_s'])} left")
+    progress = rendering.get("progress")
+    if not progress:
+        return line
+    steps = max(1, progress["images"] * progress["steps"])
+    done = (progress["image"] - 1) * progress["steps"] + progress["step"]
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(Text("       "), ProgressBar(total=steps, completed=done, width=40), Text(f"{done}/{steps} steps"))
+    return Group(line, bar)
+
+
+def _queue(health: Json) -> list[RenderableType]:
+    queued = int(health.get("queued", 0))
+    lines: list[RenderableType] = []
+    names = ", ".join(str(name) for name in health.get("next", ()))
+    more = ", …" if queued > len(health.get("next", ())) else ""
+    if health.get("waiting_for"):
+        lines.append(_line("waits", str(health["waiting_for"]), "yellow"))
+    lines.append(_line("queued", f"{queued}" + (f": {names}{more}" if names else "")))
+    if health.get("undelivered"):
+        waiting = terminal.size(health.get("undelivered_bytes", 0))
+        lines.append(_line("to deliver", f"{health['undelivered']} ({waiting})", "yellow"))
+    for held in health.get("held", ()):
+        again = f"; tried again in {terminal.duration(held['next_try_s'])}" if held.get("next_try_s") else ""
+        lines.append(_line("held", f"{held.get('model')}: {held.get('why')} {held.get('hint', '')}{again}", "red"))
+    not_taken = health.get("not_taken", ())
+    lines += [_line("not taken", f"{left.get('name')}: {left.get('why')}", "yellow") for left in not_taken]
+    if health.get("not_taken_more"):
+        lines.append(_line("not taken", f"{health['not_taken_more']} more", "yellow"))
+    settled: dict[str, Any] = health.get("settled") or {}
+    if settled:
+        lines.append(_line("settled", ", ".join(f"{count} {state}" for state, count in settled.items() if count)))
+    return lines
+
+
+def _line(name: str, text: str, look: str = "") -> Text:
+    return Text.assemble((f"{name} ", "bold"), (printable(text), look))

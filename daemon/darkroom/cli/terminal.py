@@ -1,0 +1,62 @@
+"""How the command speaks: results on stdout, everything about them on stderr, colours only where a person reads."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from darkroom.json_text import printable
+
+
+def out() -> Console:
+    """Where results go."""
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """Where progress and complaints go."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """One line about something that went wrong; other people's file names may be in it."""
+    sys.stderr.write(f"darkroom: {printable(text)}\n")
+
+
+def columns(*rows: tuple[Text, ...]) -> list[Text]:
+    """Rows whose cells stand below one another. Nothing is cut: paths are there to be copied."""
+    widths = [
+        max(cell_len(row[i].plain) for row in rows if i < len(row)) for i in range(max(map(len, rows), default=0))
+    ]
+    lines = []
+    for row in rows:
+        line = Text()
+        for cell, width in zip(row, widths, strict=False):
+            line.append_text(cell).append(" " * (width - cell_len(cell.plain) + 2))
+        line.rstrip()
+        lines.append(line)
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """As people say it: "8 s", "3 min", "2 h 5 min", "4 d 3 h"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def size(count_bytes: float) -> str:
+    """As people say it: "12.3 GiB"."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count_bytes < 1024:
+            return f"{count_bytes:.0f} {unit}" if unit == "bytes" else f"{count_bytes:.1f} {unit}"
+        count_bytes /= 1024
+    return f"{count_bytes:.1f} TiB"

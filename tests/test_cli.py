@@ -1,0 +1,370 @@
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darkroom.cli import main
+from darkroom.cli.arguments import parser
+from darkroom.cli.requests import KEYS
+from darkroom.request import Request
+
+CHECKOUT = Path(__file__).parents[1]
+#: Test cards in place of models: rendering takes no time and needs no library.
+TEST_CARDS = {
+    "DARKROOM_DEFAULT_MODEL": "testcard",
+    "DARKROOM_MODELS__STARTER__SOURCE": "testcard",
+    "DARKROOM_MODELS__SD15__SOURCE": "testcard",
+    "DARKROOM_MODELS__TESTCARD__SOURCE": "testcard:step_s=0.01",
+    "DARKROOM_HEARTBEAT_S": "0.2",
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with an inbox and an outbox, and no setting from outside."""
+    for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return furnish(tmp_path)
+
+
+def furnish(folder: Path) -> Path:
+    for name in ("inbox", "outbox"):
+        (folder / name).mkdir()
+    return folder
+
+
+@contextmanager
+def running_daemon(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The real daemon, on this working directory."""
+    command = [sys.executable, "-m", "darkroom", "run"]
+    environment = {**os.environ, **TEST_CARDS, "PYTHONPATH": str(CHECKOUT / "daemon")}
+    with (
+        open(home / "log", "wb") as log,
+        subprocess.Popen(command, stderr=log, env=environment, cwd=home) as process,
+    ):
+        try:
+            wait_for((home / "outbox" / ".darkroom" / "health.json").exists, home)
+            yield process
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def one_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    served = furnish(tmp_path_factory.mktemp("served"))
+    with running_daemon(served):
+        yield served
+
+
+@pytest.fixture
+def served(home: Path, one_daemon: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory that a daemon serves; the tests that use it take names of their own."""
+    monkeypatch.chdir(one_daemon)
+    for name, value in TEST_CARDS.items():
+        monkeypatch.setenv(name, value)
+    return one_daemon
+
+
+def wait_for(condition: Callable[[], object], home: Path, *, within_s: float = 30) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, (home / "log").read_text()
+        time.sleep(0.02)
+
+
+def answer(home: Path, name: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((home / "outbox" / f"{name}.json").read_bytes())
+    return data
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    actions = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    return dict(actions[0].choices)
+
+
+# The grammar ---------------------------------------------------------------------------------------------------------
+
+
+def test_help_is_quick_because_it_imports_nothing_slow() -> None:
+    slow = {"pydantic", "pydantic_settings", "structlog", "rich", "watchdog", "torch", "numpy", "PIL", "asyncio"}
+    code = f"""
+import sys
+from darkroom.cli import main
+try:
+    main(["--help"])
+finally:
+    print("LOADED", sorted({slow!r} & set(sys.modules)))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "LOADED []" in done.stdout
+
+
+def test_every_command_of_the_contract_is_there_and_shows_examples() -> None:
+    expected = "run submit check status cancel retry pause resume adopt styles schema models doctor service"
+    assert set(commands()) == set(expected.split())
+    for name, command in commands().items():
+        assert "\nexamples:\n  darkroom " in command.format_help(), name
+
+
+def test_every_example_of_every_help_can_be_said() -> None:
+    texts = [parser().format_help(), *(command.format_help() for command in commands().values())]
+    examples = [line for text in texts for line in text.split("examples:")[1].splitlines() if "  darkroom " in line]
+    assert len(examples) > 20
+    for line in examples:
+        words = shlex.split(re.split(r"\s{3,}| [|>&]", line.strip())[0])
+        parser().parse_args(words[1:])
+
+
+def test_configuration_may_be_named_before_or_after_the_command() -> None:
+    assert parser().parse_args(["--inbox", "/x", "status"]).inbox == "/x"
+    assert parser().parse_args(["status", "--inbox", "/x"]).inbox == "/x"
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["sumbit", "x"], ["submit"], ["submit", "x", "--width", "wide"], ["run", "--onc"]]
+)
+def test_wrong_usage_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "usage: darkroom" in capsys.readouterr().err
+
+
+def test_an_unusable_configuration_ends_with_3_and_tells_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DARKROOM_SETTLE", "3")
+    assert main(["status", "--outbox", "inbox"]) == 3
+    said = capsys.readouterr().err
+    assert "2 problems" in said
+    assert "Did you mean DARKROOM_SETTLE_S?" in said
+    assert "outbox: is the same as inbox" in said
+
+
+def test_what_submit_can_ask_is_what_a_request_can_hold() -> None:
+    assert set(Request.model_fields) - set(KEYS) == {"metadata"}
+    options = {action.dest for action in commands()["submit"]._actions}
+    assert set(KEYS) <= options
+
+
+# Without a daemon ----------------------------------------------------------------------------------------------------
+
+
+def test_submit_drops_what_was_said_and_nothing_else(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--style watercolor -n 2 --seed 7 --width 512 --no-default-negative --guidance-scale 6.5 --name alice/c"
+    assert main(["submit", "a castle", *words.split()]) == 0
+    assert json.loads((home / "inbox" / "alice" / "c.json").read_bytes()) == {
+        "prompt": "a castle",
+        "default_negative": False,
+        "style": "watercolor",
+        "width": 512,
+        "guidance_scale": 6.5,
+        "seed": 7,
+        "num_images": 2,
+    }
+    said = capsys.readouterr()
+    assert said.out == f"{home}/outbox/alice/c.json\n"
+    assert "no daemon seems to be running" in said.err
+
+
+def test_a_prompt_may_come_from_standard_input(home: Path) -> None:
+    done = run_command(home, "submit", "-", "--name", "c", given=b"a castle\non a hill\n")
+    assert done.returncode == 0
+    assert json.loads((home / "inbox" / "c.json").read_bytes()) == {"prompt": "a castle\non a hill"}
+
+
+def test_check_tells_every_problem_of_every_file_as_a_compiler_does(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "good.json").write_text('{"prompt": "a cat"}')
+    (home / "bad.json").write_text('{"prompt": "a cat", "style": "fantasie", "width": 511}')
+    (home / "torn.json").write_text('{"prompt": "a cat",\n "seed": }')
+    assert main(["check", "good.json", "bad.json", "torn.json", "none.json"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("good.json: fine: 1 picture, 96×96")]
+    assert [line for line in lines if line.startswith("bad.json: /style: ") and "fantasy" in line]
+    assert [line for line in lines if line.startswith("bad.json: /width: ")]
+    assert [line for line in lines if line.startswith("torn.json: line 2, column 10: ")]
+    assert "none.json: cannot be read: No such file or directory." in lines
+    assert len(lines) == 5
+
+
+def test_check_of_a_good_request_from_standard_input_ends_with_0(home: Path) -> None:
+    assert run_command(home, "check", "-", given=b'{"prompt": "a cat"}').returncode == 0
+
+
+def test_styles_and_models_are_listed_and_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["styles"]) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"^fantasy .*\(default\)", listed, flags=re.MULTILINE)
+    assert re.search(r"^none ", listed, flags=re.MULTILINE)
+    assert main(["styles", "fantasy"]) == 0
+    assert "magical purple glow" in capsys.readouterr().out
+    assert main(["models"]) == 0
+    assert re.search(r"^starter .*\(default\)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert main(["models", "sd15"]) == 0
+    assert "451f4fe16113bff5a5d2269ed5ad43b0592e9a14" in capsys.readouterr().out
+    assert main(["models", "sd51"]) == 1
+    assert "Did you mean sd15?" in capsys.readouterr().err
+
+
+def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["required"] == ["prompt"]
+
+
+def test_status_without_a_daemon_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status"]) == 1
+    assert "darkroom run" in capsys.readouterr().out
+    assert main(["status", "--json"]) == 1
+    assert capsys.readouterr().out == "null\n"
+    assert main(["status", "cat"]) == 1
+    assert "Nothing is known of a request cat" in capsys.readouterr().err
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    health = {"state": "running", "counter": 1, "next": ["\x1b[31mred"], "not_taken": [{"name": "a\nb", "why": "?"}]}
+    (home / "state").mkdir()
+    (home / "state" / "health.json").write_text(json.dumps(health))
+    main(["status"])
+    assert "\x1b" not in (said := capsys.readouterr().out)
+    assert r"\x1b[31mred" in said
+    assert r"a\nb" in said
+
+
+def test_doctor_names_what_is_wrong_and_what_to_do(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DARKROOM_DEFAULT_MODEL", "testcard")
+    assert main(["doctor"]) == 0, capsys.readouterr().out
+    assert not (home / "inbox" / ".darkroom").exists()
+    capsys.readouterr()
+    (home / "outbox").rmdir()
+    assert main(["doctor"]) == 3
+    said = capsys.readouterr().out
+    assert re.search(r"^FAIL +outbox: .* is not there\.\n +→ mkdir -p", said, flags=re.MULTILINE)
+
+
+def test_service_show_prints_the_unit(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["service", "show", "--user", "ann"]) == 0
+    said = capsys.readouterr().out
+    assert "\nUser=ann\n" in said
+    assert f"--inbox {home}/inbox --outbox {home}/outbox\n" in said
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(home: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m darkroom schema | head -1; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon")}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+def run_command(home: Path, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon")}
+    command = [sys.executable, "-m", "darkroom", *words]
+    return subprocess.run(command, input=given, capture_output=True, env=environment, cwd=home, check=False)
+
+
+# With one ------------------------------------------------------------------------------------------------------------
+
+
+def test_submit_wait_ends_with_the_paths_of_the_pictures(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["submit", "a castle", "-n", "2", "--wait", "--name", "fine"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [f"{served}/outbox/fine/fine-{number}.png" for number in (1, 2)]
+    assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in said.out.splitlines())
+    assert said.err.splitlines()[-1] == "fine: done"
+
+
+def test_submit_wait_of_a_wrong_request_ends_with_1_and_tells_why(
+    served: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["submit", "a castle", "--style", "fantasie", "--width", "511", "--wait", "--name", "wrong"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "wrong was refused:" in said.err
+    assert "/style" in said.err
+    assert "/width" in said.err
+    assert main(["status", "wrong"]) == 1
+    assert "refused" in capsys.readouterr().out
+    assert main(["retry", "wrong", "--wait"]) == 1
+    assert answer(served, "wrong.retry-1")["retry_of"] == answer(served, "wrong")["id"]
+
+
+def test_status_shows_the_daemon_and_one_request(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["submit", "a castle", "--wait", "--name", "shown"])
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    assert f"inbox   {served}/inbox" in capsys.readouterr().out
+    assert main(["status", "shown"]) == 0
+    assert f"{served}/outbox/shown/shown-1.png" in capsys.readouterr().out
+    assert main(["status", "shown", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "done"
+
+
+def test_a_paused_queue_waits_and_what_waits_can_be_cancelled(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pause"]) == 0
+    wait_for(lambda: json.loads((served / "state" / "health.json").read_bytes())["state"] == "paused", served)
+    assert main(["submit", "a castle", "--name", "paused"]) == 0
+    wait_for((served / "outbox" / "paused.json").exists, served)
+    assert answer(served, "paused")["state"] == "queued"
+    assert main(["cancel", "paused"]) == 0
+    wait_for(lambda: answer(served, "paused")["state"] == "cancelled", served)
+    assert main(["resume"]) == 0
+    assert main(["submit", "a castle", "--wait"]) == 0
+    assert "The queue goes on." in capsys.readouterr().out
+
+
+def test_submit_wait_says_when_the_daemon_is_gone_and_goes_on_when_it_is_back(home: Path) -> None:
+    with running_daemon(home) as daemon:
+        daemon.kill()
+        daemon.wait(20)
+    environment = {**os.environ, **TEST_CARDS, "PYTHONPATH": str(CHECKOUT / "daemon")}
+    darkroom = [sys.executable, "-m", "darkroom"]
+    with (
+        open(home / "err", "wb") as err,
+        subprocess.Popen(
+            [*darkroom, "submit", "a castle", "--wait"], stdout=-1, stderr=err, env=environment
+        ) as waiting,
+    ):
+        wait_for(lambda: b"No daemon seems to be running" in (home / "err").read_bytes(), home)
+        with open(home / "log", "wb") as log:
+            # The claim of a daemon that is gone is given up when it has not moved for half a minute: too long here.
+            (home / "inbox" / ".darkroom" / "owner.json").unlink(missing_ok=True)
+            done = subprocess.run([*darkroom, "run", "--once"], stderr=log, env=environment, check=False)
+        assert done.returncode == 0, (home / "log").read_text()
+        assert waiting.wait(20) == 0
+        assert waiting.stdout is not None
+        assert waiting.stdout.read().endswith(b"-1.png\n")
+
+
+def test_run_once_renders_what_is_there_and_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in TEST_CARDS.items():
+        monkeypatch.setenv(name, value)
+    (home / "inbox" / "c.json").write_text('{"prompt": "a castle"}')
+    done = run_command(home, "run", "--once", "--log-format", "json")
+    assert done.returncode == 0, done.stderr
+    assert (home / "outbox" / "c" / "c-1.png").exists()
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    assert events.index("accepted") < events.index("rendering") < events.index("done")
+
+
+def test_run_on_folders_that_are_not_there_ends_with_3(home: Path) -> None:
+    (home / "inbox").rmdir()
+    done = run_command(home, "run", "--once")
+    assert done.returncode == 3
+    assert b"mkdir -p" in done.stderr

@@ -1,0 +1,191 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from darkroom.client import Client, Pulse, Ticket, is_answered, is_gone, pictures, unique_name
+from darkroom.errors import DarkroomError, FolderUnusable
+from darkroom.files import Disk
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    for name in ("inbox", "outbox"):
+        (tmp_path / name).mkdir()
+    return Client(tmp_path / "inbox", tmp_path / "outbox", tmp_path / "state", Disk())
+
+
+def answer(client: Client, name: str, **fields: object) -> None:
+    path = client.outbox / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"darkroom": 1, "name": name, "dropped_as": f"{name}.json", **fields}))
+
+
+def settle(client: Client, name: str, state: str, result: str, request: bytes) -> None:
+    folder = (client.outbox / name).parent / result
+    folder.mkdir(parents=True)
+    (folder / "request.json").write_bytes(request)
+    answer(client, name, id="1", state=state, result=result)
+
+
+def test_a_request_appears_whole_under_its_name_and_nothing_else_does(client: Client) -> None:
+    ticket = client.submit({"prompt": "a cat", "seed": 7}, name="cat")
+    assert [entry.name for entry in client.inbox.iterdir()] == ["cat.json"]
+    assert json.loads(ticket.dropped.read_bytes()) == {"prompt": "a cat", "seed": 7}
+    assert ticket.answer == client.outbox / "cat.json"
+
+
+def test_a_name_may_begin_with_a_sub_folder_which_is_made(client: Client) -> None:
+    ticket = client.submit({"prompt": "a cat"}, name="alice/cat")
+    assert (ticket.name, ticket.dropped) == ("alice/cat", client.inbox / "alice" / "cat.json")
+
+
+def test_a_name_that_some_client_could_not_read_is_made_safe_and_stays_in_the_inbox(client: Client) -> None:
+    ticket = client.submit({"prompt": "x"}, name="../a:b")
+    assert ticket.dropped.resolve().is_relative_to(client.inbox)
+    assert ":" not in ticket.name
+    assert ticket.answer == client.outbox / f"{ticket.name}.json"
+
+
+def test_a_name_is_made_of_the_first_words_and_is_unique() -> None:
+    names = {unique_name("A castle, on a hill! at night") for _ in range(50)}
+    assert len(names) == 50
+    assert all(name.startswith("a-castle-on-a-hill-") for name in names)
+    assert unique_name("日本").startswith("request-")
+
+
+def test_a_waiting_request_is_not_overwritten(client: Client) -> None:
+    client.submit({"prompt": "one"}, name="cat")
+    with pytest.raises(DarkroomError, match="still waiting"):
+        client.submit({"prompt": "two"}, name="cat")
+    assert json.loads((client.inbox / "cat.json").read_bytes())["prompt"] == "one"
+    assert len(list(client.inbox.iterdir())) == 1
+
+
+def test_without_an_inbox_nothing_is_made(client: Client) -> None:
+    client.inbox.rmdir()
+    for act in (lambda: client.submit({"prompt": "x"}), client.pause, lambda: client.adopt(client.inbox)):
+        with pytest.raises(FolderUnusable):
+            act()
+    assert not client.inbox.exists()
+
+
+def test_the_answer_to_an_older_request_of_the_same_name_is_not_ours(client: Client) -> None:
+    answer(client, "cat", id="OLD", state="done")
+    ticket = client.submit({"prompt": "x"}, name="cat")
+    assert not is_answered(ticket, client.answer("cat"))
+    answer(client, "cat", id="NEW", state="queued")
+    assert is_answered(ticket, client.answer("cat"))
+
+
+def test_an_answer_that_is_being_replaced_or_is_none_reads_as_not_there(client: Client) -> None:
+    assert client.answer("cat") is None
+    (client.outbox / "cat.json").write_text('{"id": ')
+    assert client.answer("cat") is None
+    (client.outbox / "cat.json").write_text("[]")
+    assert client.answer("cat") is None
+
+
+def test_cancelling_drops_an_empty_file_beside_the_request_as_it_was_dropped(client: Client) -> None:
+    answer(client, "alice/a_b~12345678", id="1", state="queued")
+    path = client.outbox / "alice" / "a_b~12345678.json"
+    path.write_text(path.read_text().replace('"alice/a_b~12345678.json"', '"alice/a:b.json"'))
+    assert client.cancel("alice/a_b~12345678") == client.inbox / "alice" / "a:b.cancel"
+    assert (client.inbox / "alice" / "a:b.cancel").read_bytes() == b""
+
+
+def test_only_what_lives_can_be_cancelled(client: Client) -> None:
+    answer(client, "done", id="1", state="done")
+    with pytest.raises(DarkroomError, match="done already"):
+        client.cancel("done")
+    with pytest.raises(DarkroomError, match="Did you mean done"):
+        client.cancel("dnoe")
+    client.submit({"prompt": "not seen by any daemon yet"}, name="new")
+    assert client.cancel("new").exists()
+
+
+def test_a_retry_drops_the_kept_bytes_under_the_next_free_name(client: Client) -> None:
+    settle(client, "alice/cat", "failed", "cat.failed", b'{"prompt":  "a cat"}')
+    assert client.retry("alice/cat").name == "alice/cat.retry-1"
+    assert (client.inbox / "alice" / "cat.retry-1.json").read_bytes() == b'{"prompt":  "a cat"}'
+    assert client.retry("alice/cat").name == "alice/cat.retry-2"
+
+
+def test_the_retry_of_a_retry_asks_for_the_same_request_again(client: Client) -> None:
+    settle(client, "cat.retry-1", "failed", "cat.retry-1.failed", b"{}")
+    assert client.retry("cat.retry-1").name == "cat.retry-2"
+
+
+def test_what_is_not_settled_or_was_carried_away_cannot_be_retried(client: Client) -> None:
+    answer(client, "busy", id="1", state="rendering")
+    with pytest.raises(DarkroomError, match="is rendering"):
+        client.retry("busy")
+    answer(client, "gone", id="1", state="failed", result="gone.failed")
+    with pytest.raises(DarkroomError, match="cannot be read"):
+        client.retry("gone")
+
+
+def test_a_result_never_leads_out_of_the_outbox(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text("{}")
+    answer(client, "evil", id="1", state="failed", result="..")
+    with pytest.raises(DarkroomError):
+        client.retry("evil")
+    found = pictures({"result": "../../etc", "images": [{"file": "/etc/passwd"}]}, client.outbox / "evil.json")
+    assert found == [client.outbox / "etc" / "passwd"]
+
+
+def test_pause_and_resume_make_and_remove_one_file(client: Client) -> None:
+    client.pause()
+    assert (client.inbox / ".darkroom" / "pause").exists()
+    assert client.resume() is True
+    assert not (client.inbox / ".darkroom" / "pause").exists()
+    assert client.resume() is False
+
+
+def test_adopting_leaves_a_word_in_the_folder_and_in_no_other(client: Client, tmp_path: Path) -> None:
+    client.adopt(client.outbox)
+    assert (client.outbox / ".darkroom" / "adopt").exists()
+    with pytest.raises(FolderUnusable, match="neither"):
+        client.adopt(tmp_path)
+
+
+def test_the_newest_heartbeat_counts_wherever_it_can_be_seen(client: Client) -> None:
+    assert client.health() is None
+    for place, second in ((client.outbox / ".darkroom", 1), (client.state_dir, 2)):
+        place.mkdir()
+        (place / "health.json").write_text(
+            json.dumps({"counter": second, "written_at": f"2026-01-01T00:00:0{second}Z"})
+        )
+    health = client.health()
+    assert health is not None
+    assert health["counter"] == 2
+
+
+def test_a_heartbeat_that_moves_is_alive_whatever_its_clock_says() -> None:
+    pulse = Pulse(heartbeat_s=5, now_s=0)
+    assert pulse.look({"instance": "a", "counter": 1, "written_at": "1970-01-01T00:00:00Z"}, 0)
+    assert pulse.look({"instance": "a", "counter": 1}, 14)
+    assert not pulse.look({"instance": "a", "counter": 1}, 15)
+    assert pulse.look({"instance": "a", "counter": 2}, 16)
+    assert pulse.look({"instance": "b", "counter": 2}, 40)
+
+
+def test_no_heartbeat_at_all_is_silence_too() -> None:
+    pulse = Pulse(heartbeat_s=5, now_s=100)
+    assert pulse.look(None, 114)
+    assert not pulse.look(None, 115)
+
+
+def test_a_daemon_that_said_goodbye_or_whose_process_ended_here_is_gone() -> None:
+    here = os.uname().nodename
+    assert is_gone({"state": "stopped"})
+    assert not is_gone({"state": "running", "host": here, "pid": os.getpid()})
+    assert is_gone({"state": "running", "host": here, "pid": 2**22 + 1})
+    assert not is_gone({"state": "running", "host": "elsewhere", "pid": 2**22 + 1})
+
+
+def test_pictures_lie_in_the_result_folder_beside_the_answer() -> None:
+    ticket = Ticket("alice/cat", Path("/in/alice/cat.json"), Path("/out/alice/cat.json"), None)
+    found = pictures({"result": "cat-2", "images": [{"file": "cat-1.png"}]}, ticket.answer)
+    assert found == [Path("/out/alice/cat-2/cat-1.png")]

@@ -1,0 +1,143 @@
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+from darkroom.config import Config, shipped
+from darkroom.systemd import Notifier
+from darkroom.unit import service_unit
+
+needs_systemd_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="systemd-analyze is not installed: THE UNIT IS NOT VERIFIED (Debian: apt install systemd)",
+)
+
+
+class Unit(ConfigParser):
+    """Just enough of a unit file: the last of several equal keys counts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+        self.optionxform = str  # type: ignore[assignment,method-assign]
+        self.read_string(text)
+
+
+@pytest.fixture
+def printed(tmp_path: Path) -> str:
+    config = Config(inbox=tmp_path / "my inbox", outbox=tmp_path / "out")
+    return service_unit(config, file=tmp_path / "darkroom.toml", user="ann")
+
+
+@pytest.fixture
+def unit_file(printed: str, tmp_path: Path) -> Path:
+    """The printed unit, with a program that exists wherever these tests run."""
+    program = str(Path(sys.executable).with_name("darkroom"))
+    path = tmp_path / "darkroom.service"
+    path.write_text(printed.replace(program, "/bin/true"))
+    return path
+
+
+@needs_systemd_analyze
+def test_systemd_has_nothing_to_say_about_the_unit(unit_file: Path) -> None:
+    done = subprocess.run(["systemd-analyze", "verify", unit_file], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_systemd_analyze
+def test_the_service_is_exposed_to_little(unit_file: Path) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=30", str(unit_file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_shipped_unit_agrees_with_the_configuration() -> None:
+    unit = Unit(shipped("systemd/darkroom.service").read_text())
+    assert int(unit["Service"]["TimeoutStopSec"]) > Config().stop_within_s + 5
+    assert unit["Service"]["Type"] == "notify"
+    assert "RequiresMountsFor" not in unit["Unit"]
+    assert not {"Requires", "BindsTo", "Requisite"} & set(unit["Unit"])
+
+
+def test_every_directive_has_its_reason_above_it() -> None:
+    """One comment may stand above a few directives; none stands alone behind a blank line."""
+    lines = shipped("systemd/darkroom.service").read_text().splitlines()
+    service = lines[lines.index("[Service]") + 1 : lines.index("[Install]")]
+    assert [
+        here for above, here in zip(["", *service], service, strict=False) if here[:1].isalpha() and not above
+    ] == []
+
+
+def test_user_command_and_folders_are_filled_in(printed: str, tmp_path: Path) -> None:
+    service = Unit(printed)["Service"]
+    assert service["User"] == "ann"
+    assert service["ExecStart"].endswith(
+        f'/darkroom run --config {tmp_path}/darkroom.toml --inbox "{tmp_path}/my inbox" --outbox {tmp_path}/out'
+    )
+    assert service["ReadWritePaths"] == f'"-{tmp_path}/my inbox" -{tmp_path}/out'
+    assert service["Environment"] == "DARKROOM_STATE_DIR=/var/lib/darkroom DARKROOM_MODEL_CACHE=/var/cache/darkroom"
+
+
+def test_folders_of_ones_own_for_state_and_models_can_be_written() -> None:
+    config = Config(inbox="/in", outbox="/out", state_dir="/data/100%", model_cache="/data/models")
+    service = Unit(service_unit(config, file=None, user="darkroom"))["Service"]
+    assert service["ReadWritePaths"] == "-/in -/out -/data/100%% -/data/models"
+    assert "--config" not in service["ExecStart"]
+
+
+# The notify socket ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        address = str(tmp_path / "notify") if request.param == "path" else f"@darkroom-test-{os.getpid()}"
+        listening.bind(address.replace("@", "\0", 1))
+        listening.settimeout(5)
+        yield listening, address
+
+
+def test_systemd_hears_what_the_service_does(manager: tuple[socket.socket, str]) -> None:
+    listening, address = manager
+    notifier = Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())})
+    notifier.ready("looking\nat the inbox")
+    notifier.status("rendering")
+    notifier.alive()
+    notifier.stopping("stopping")
+    heard = [listening.recv(4096).decode() for _ in range(4)]
+    assert heard == [
+        "READY=1\nSTATUS=looking at the inbox",
+        "STATUS=rendering",
+        "WATCHDOG=1",
+        "STOPPING=1\nSTATUS=stopping",
+    ]
+    assert notifier.watchdog_s == 30
+
+
+@pytest.mark.parametrize("environ", [{}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "5", "WATCHDOG_PID": "1"}])
+def test_without_a_watchdog_there_is_nothing_to_feed(
+    environ: dict[str, str], manager: tuple[socket.socket, str]
+) -> None:
+    listening, address = manager
+    notifier = Notifier({**environ, "NOTIFY_SOCKET": address})
+    notifier.alive()
+    notifier.status("the only word")
+    assert listening.recv(4096) == b"STATUS=the only word"
+    assert notifier.watchdog_s is None
+
+
+def test_a_manager_that_does_not_listen_is_no_trouble(tmp_path: Path) -> None:
+    for address in (str(tmp_path / "nobody"), "vsock:2:1234", ""):
+        Notifier({"NOTIFY_SOCKET": address}).ready("up")
+
+
+def test_a_manager_that_does_not_read_never_makes_us_wait(manager: tuple[socket.socket, str]) -> None:
+    _, address = manager
+    notifier = Notifier({"NOTIFY_SOCKET": address})
+    for _ in range(5000):
+        notifier.status("x" * 1000)
