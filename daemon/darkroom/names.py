@@ -147,8 +147,8 @@ def parse_taken(name: str) -> tuple[str, str] | None:
     match = _TAKEN.match(name)
     if match is None:
         return None
-    original = match["name"]
-    return (original if original.lower().endswith(".json") else f"{original[:200]}.json"), match["id"]
+    original = match["name"]  # a longer name had been cut: `.json` leads `taken_name` to the same hidden name
+    return (original if original.lower().endswith(".json") else f"{original}.json"), match["id"]
 
 
 def retried(name: str) -> str | None:
@@ -176,7 +176,7 @@ def is_result_name(folder: str, stem: str, ending: str = "") -> bool:
 def natural_key(path: str) -> tuple[tuple[int, int, str], ...]:
     """Sorts `page-2` before `page-10`."""
     parts = _DIGITS.split(path)
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts if part)
+    return tuple((1, int(part), "") if "0" <= part[0] <= "9" else (0, 0, part) for part in parts if part)
 
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
