@@ -69,7 +69,7 @@ class Disk:
 
         The data is fsynced in any case: a rename that outlives its data would show an empty file after a power cut.
         """
-        temporary = path.with_name(f".{path.name[:60]}.{os.getpid()}.part")
+        temporary = _temporary_for(path)
         try:
             with self.effect("write", temporary):
                 self._write_synced(temporary, data, mode)
@@ -88,7 +88,7 @@ class Disk:
 
     def create_exclusive(self, path: Path, data: bytes) -> None:
         """Create `path` whole, by link. Raises FileExistsError when it is there already."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        temporary = _temporary_for(path)
         with self.effect("write", temporary):
             self._write_synced(temporary, data, 0o666)
         try:
@@ -176,6 +176,11 @@ class Disk:
             temporary.unlink(missing_ok=True)
         except OSError:
             return
+
+
+def _temporary_for(path: Path) -> Path:
+    """Hidden, beside its target, and the same each time: what a crash leaves is overwritten by the next try."""
+    return path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:200])}.part")
 
 
 def _read_all(handle: int, limit: int) -> bytes:

@@ -177,11 +177,17 @@ class Inbox:
         self._hints: set[str] = set()
         self._expected: tuple[str, ...] = ()
         self._too_deep: set[str] = set()
+        self._owed: dict[tuple[str, str], Callable[[str, str], None]] = {}  # what the folder did not let us do yet
 
     @property
     def settle_s(self) -> float:
         """Stillness after which an incomplete file is answered."""
         return self._network_settle_s if self.folder.network else self._settle_s
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is left to do that the folder has not let us do."""
+        return bool(self._owed)
 
     # What the service tells us ------------------------------------------------------------------------------------
 
@@ -205,6 +211,7 @@ class Inbox:
         if not self.folder.check():
             return Listing(away=self.folder.away)
         found = _Found()
+        self._pay_what_is_owed()
         try:
             self._list_all(found)
             self._examine_all(found)
@@ -252,7 +259,7 @@ class Inbox:
             hidden=tuple(found.hidden),
             not_taken=tuple(shown),
             not_taken_more=max(0, total + len(self._too_deep) - len(shown)),
-            arriving=arriving + len(self._fresh_paths) + len(self._hints),
+            arriving=arriving + len(self._fresh_paths) + len(self._hints) + len(self._owed),
             more=bool(self._fresh or self._hints),
             paused=(self.folder.own / PAUSE).exists(),
         )
@@ -483,15 +490,46 @@ class Inbox:
             _log.warning("cannot_take_out", path=path, why=taking.why)
 
     def remove_hidden(self, path: str, request_id: str) -> None:
-        """Remove the hidden name of a taken request."""
-        try:
-            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
-                self._disk.remove(place / taken_name(_last(path), request_id))
-        except OSError as error:
-            _log.warning("hidden_file_left", path=path, why=error.strerror)  # the next listing finds it again
+        """Remove the hidden name of a taken request; tried again at each look until it is gone."""
+        self._owe(self._remove_hidden, path, request_id)
 
     def put_back(self, path: str, request_id: str) -> None:
         """Give a hidden file its name back, or the next free one: nobody's request is lost."""
+        self._owe(self._put_back, path, request_id)
+
+    def remove_cancel(self, path: str) -> None:
+        """Remove a `.cancel` file that has been obeyed, or that nobody answers to."""
+        self._owe(self._remove_cancel, path, "")
+
+    def _owe(self, work: Callable[[str, str], None], path: str, request_id: str) -> None:
+        try:
+            work(path, request_id)
+        except OSError as error:
+            if (path, request_id) not in self._owed:
+                _log.warning("inbox_not_cleaned", path=path, why=error.strerror)
+            self._owed[path, request_id] = work
+        else:
+            self._owed.pop((path, request_id), None)
+
+    def _pay_what_is_owed(self) -> None:
+        for (path, request_id), work in list(self._owed.items()):
+            self._owe(work, path, request_id)
+
+    def _remove_hidden(self, path: str, request_id: str) -> None:
+        self._remove(folder_of(path), taken_name(_last(path), request_id))
+
+    def _remove_cancel(self, path: str, _: str) -> None:
+        self._view(folder_of(path)).cancels.pop(_last(path), None)
+        self._remove(folder_of(path), _last(path))
+
+    def _remove(self, folder: str, name: str) -> None:
+        try:
+            with self._disk.anchored(self.folder.path, folder) as place:
+                self._disk.remove(place / name)
+        except FileNotFoundError:
+            return  # its folder is gone, and it with it
+
+    def _put_back(self, path: str, request_id: str) -> None:
         with self._disk.anchored(self.folder.path, folder_of(path)) as place:
             hidden = place / taken_name(_last(path), request_id)
             for name in _free_names(_last(path)):
@@ -503,15 +541,6 @@ class Inbox:
                     return
                 _log.info("put_back", path=path, as_name=name)
                 return
-
-    def remove_cancel(self, path: str) -> None:
-        """Remove a `.cancel` file that has been obeyed, or that nobody answers to."""
-        self._view(folder_of(path)).cancels.pop(_last(path), None)
-        try:
-            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
-                self._disk.remove(place / _last(path))
-        except OSError as error:
-            _log.warning("cancel_file_left", path=path, why=error.strerror)
 
     def forget(self, path: str) -> None:
         """Look at this file as at a new one."""

@@ -18,7 +18,7 @@ import structlog
 from darkroom import mounts
 from darkroom.clock import Clock
 from darkroom.decide import DRAWN_SEEDS
-from darkroom.device import Device
+from darkroom.device import Device, Renderer
 from darkroom.errors import FolderUnusable
 from darkroom.files import Disk
 from darkroom.folders import Folder
@@ -29,6 +29,7 @@ from darkroom.outbox import Outbox
 from darkroom.owner import Owner
 from darkroom.register import Draw, Register
 from darkroom.render.process import RendererProcess
+from darkroom.render.settings import RendererSettings
 from darkroom.service import Limits, Service, Stop
 from darkroom.shares import InboxThread, OutboxThread, Threads
 from darkroom.spool import Spool
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 30.0
 INTERRUPTED = 130  #: exit status of a shell after Ctrl-C
+
+Emit = Callable[[object], None]
 
 _log = structlog.get_logger("darkroom")
 
@@ -70,11 +73,24 @@ def main(config: Config, *, once: bool = False) -> int:
             backoff_s = min(LAST_BACKOFF_S, backoff_s * 2)
 
 
+def _renderer_process(settings: RendererSettings, emit: Emit) -> Renderer:
+    return RendererProcess(settings, emit=emit)
+
+
 class Daemon:
     """All parts of one life, with their threads."""
 
-    def __init__(self, config: Config, *, notifier: Notifier) -> None:
-        disk, clock = Disk(), Clock()
+    def __init__(
+        self,
+        config: Config,
+        *,
+        notifier: Notifier,
+        disk: Disk | None = None,
+        clock: Clock | None = None,
+        make_renderer: Callable[[RendererSettings, Emit], Renderer] = _renderer_process,
+        watching: bool = True,
+    ) -> None:
+        disk, clock = disk or Disk(), clock or Clock()
         self.spool = Spool(config.state_dir, disk=disk)
         inbox_folder = Folder(config.inbox, self.spool.folder("inbox"), disk=disk)
         outbox_folder = Folder(config.outbox, self.spool.folder("outbox"), disk=disk)
@@ -86,10 +102,10 @@ class Daemon:
             keep=self.spool.keep_bytes,
             clock=clock.monotonic_s,
         )
-        self._inbox_thread = InboxThread(
+        self.inbox_thread = InboxThread(
             inbox,
             Owner(config.inbox, self.spool.instance, disk=disk, clock=clock.monotonic_s, pid=os.getpid()),
-            Watch(config.inbox, self._hint, clock.monotonic_s),
+            Watch(config.inbox, self._hint, clock.monotonic_s) if watching else None,
             emit=self._emit,
             scan_interval_s=config.scan_interval_s,
             clock=clock.monotonic_s,
@@ -102,17 +118,17 @@ class Daemon:
             now=clock.stamp,
             clock=clock.monotonic_s,
         )
-        self._outbox_thread = OutboxThread(outbox, check_every_s=config.scan_interval_s, clock=clock.monotonic_s)
-        threads = Threads(inbox, self._inbox_thread, self._outbox_thread)
+        self.outbox_thread = OutboxThread(outbox, check_every_s=config.scan_interval_s, clock=clock.monotonic_s)
+        self.threads = Threads(inbox, self.inbox_thread, self.outbox_thread)
         register = Register(
             self.spool,
-            threads,
+            self.threads,
             config.rules(),
             max_attempts=config.max_attempts,
             clock=clock,
             draw=Draw(seed=lambda: secrets.randbelow(DRAWN_SEEDS), bits=lambda: secrets.randbits(80)),
         )
-        self._renderer = RendererProcess(config.renderer_settings(), emit=self._emit)
+        self._renderer = make_renderer(config.renderer_settings(), self._emit)
         device = Device(
             self._renderer,
             register,
@@ -126,7 +142,7 @@ class Daemon:
             self.spool,
             register,
             device,
-            threads,
+            self.threads,
             limits=Limits(
                 stop_within_s=config.stop_within_s,
                 min_free_bytes=config.min_free_bytes,
@@ -148,8 +164,8 @@ class Daemon:
 
     def run(self, *, once: bool) -> int:
         """One life of the service."""
-        self._inbox_thread.actor.start()
-        self._outbox_thread.actor.start()
+        self.inbox_thread.actor.start()
+        self.outbox_thread.actor.start()
         for heartbeat in self._heartbeats:
             heartbeat.start()
         status = self.service.run(once=once)
@@ -160,21 +176,21 @@ class Daemon:
         """Let go of everything at once; what is recorded is enough to go on."""
         for heartbeat in self._heartbeats:
             heartbeat.stop()
-        self._inbox_thread.actor.stop()
-        self._outbox_thread.actor.stop()
+        self.inbox_thread.actor.stop()
+        self.outbox_thread.actor.stop()
         self._renderer.kill()
         self.spool.close()
 
     def _leave(self) -> None:
         """Give the inbox back, unless its thread hangs; say in the heartbeats that we have stopped."""
         left = threading.Event()
-        self._inbox_thread.actor.post(self._inbox_thread.leave)
-        self._inbox_thread.actor.post(left.set)
+        self.inbox_thread.actor.post(self.inbox_thread.leave)
+        self.inbox_thread.actor.post(left.set)
         left.wait(2.0)
         for heartbeat in self._heartbeats:
             heartbeat.stop()
         self._heartbeats[0].beat()
-        if not self._outbox_thread.outbox.folder.away:
+        if not self.outbox_thread.outbox.folder.away:
             self._heartbeats[1].beat()
         self.abandon()
 
@@ -182,13 +198,13 @@ class Daemon:
         self.service.events.put(event)
 
     def _hint(self, path: str) -> None:
-        self._inbox_thread.hint(path)
+        self.inbox_thread.hint(path)
 
     def _snapshot(self) -> Snapshot | None:
         return self.service.snapshot
 
     def _snapshot_for_outbox(self) -> Snapshot | None:
-        return None if self._outbox_thread.outbox.folder.away else self.service.snapshot
+        return None if self.outbox_thread.outbox.folder.away else self.service.snapshot
 
 
 class Stops:

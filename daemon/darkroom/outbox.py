@@ -64,6 +64,13 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A final answer is in the outbox."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mirrored:
     """An outbox folder was chosen for an inbox sub-folder."""
 
@@ -71,7 +78,7 @@ class Mirrored:
     outbox: str
 
 
-Event = Delivered | Mirrored | FolderState
+Event = Delivered | Told | Mirrored | FolderState
 
 
 class Outbox:
@@ -166,6 +173,7 @@ class Outbox:
     def _do_next(self) -> None:
         if self._deliveries:
             delivery = self._deliveries[0]
+            self._deliveries[0] = replace(delivery, again=True)  # an error may come after the rename
             answer = self._deliver(delivery)
             self._deliveries.popleft()
             self._emit(Delivered(answer))
@@ -173,8 +181,11 @@ class Outbox:
         for waiting in self._answers.values():
             if waiting:
                 name = next(iter(waiting))
-                self._write_answer(waiting[name])
-                waiting.pop(name, None)
+                answer = waiting[name]
+                self._write_answer(answer)
+                del waiting[name]
+                if answer.state.is_final:
+                    self._emit(Told(answer.id))
                 return
 
     def _back_off(self, why: str) -> bool:
@@ -206,6 +217,7 @@ class Outbox:
         parent = self._folder_for(folder_of(answer.name))
         stem, ending = _stem(answer.name), FOLDER_ENDINGS[answer.state]
         if delivery.again and (there := _find_delivered(parent, stem, ending, answer.id)) is not None:
+            self._disk.sync_folder(parent)
             return there
         hidden = parent / f".{answer.id}.part"
         self._disk.remove_tree(hidden)

@@ -84,6 +84,7 @@ class Register:
         self._taking: dict[str, float] = {}  # id → since when
         self._troubled: dict[str, float] = {}  # id → since when the inbox has not let us take it
         self._rendering: dict[str, Record] = {}
+        self._told: list[str] = []  # ids of settled requests whose answer is in the outbox
 
     # Start --------------------------------------------------------------------------------------------------------
 
@@ -98,6 +99,11 @@ class Register:
                 has_bytes=self._spool.has_bytes(record.id),
             )
             self._mend(record, step)
+        for record in self._spool.untold():
+            if self._spool.is_current(record):
+                self._shares.publish(record.answer)
+            else:
+                self.told(record.id)
         for request_id in self._spool.leftovers():
             kept = self._spool.get(request_id)
             if kept is None or kept.stage in (Stage.SETTLED, Stage.ACCEPTED):
@@ -476,7 +482,7 @@ class Register:
     @property
     def is_busy(self) -> bool:
         """Whether a request is being taken, rendered or delivered."""
-        return bool(self._taking or self._troubled or self._rendering or self.undelivered)
+        return bool(self._taking or self._troubled or self._rendering or self.undelivered or self._told)
 
     def _give_up(self, record: Record) -> None:
         error = record.answer.error or error_json(
@@ -547,6 +553,17 @@ class Register:
                     changed.append(self._spool.save(replace(record, answer=replace(record.answer, waiting_for=why))))
         for record in changed:
             self._publish(record)
+
+    def told(self, request_id: str) -> None:
+        """A final answer is in the outbox; recorded with the others of its second, for writing it again does no harm."""
+        self._told.append(request_id)
+
+    def record_told(self) -> None:
+        """Record which final answers are in the outbox."""
+        if self._told:
+            with self._spool.transaction():
+                self._spool.tell(self._told)
+            self._told.clear()
 
     def remember_mirror(self, folder: str, outbox: str) -> None:
         """An outbox folder was chosen for a sub-folder."""

@@ -18,7 +18,7 @@ from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.folders import FolderState
 from darkroom.health import Snapshot
 from darkroom.inbox import Listing, Taking
-from darkroom.outbox import Delivered, Mirrored
+from darkroom.outbox import Delivered, Mirrored, Told
 from darkroom.register import Register, Shares
 from darkroom.spool import Spool
 from darkroom.systemd import Notifier
@@ -94,6 +94,7 @@ class Service:
         self._folders: dict[str, FolderState] = {}
         self._listing: Listing | None = None
         self._explained: dict[str, str | None] = {}
+        self._expected: tuple[str, ...] = ()
         self._alive_since = clock.stamp()
         self._next_tick_s = 0.0
         self._next_prune_s = 0.0
@@ -104,10 +105,7 @@ class Service:
 
     def run(self, *, once: bool) -> int:
         """Serve until told to stop. Returns the exit status."""
-        self._register.recover()
-        self.tick()
-        self._notifier.ready("looking at the inbox")
-        _log.info("serving", version=__version__)
+        self.begin()
         while not self._is_over():
             self._wait_and_handle()
             self.advance()
@@ -117,6 +115,13 @@ class Service:
                 self.handle(Stop("once"))
         self._end()
         return 0
+
+    def begin(self) -> None:
+        """Mend what the last life left, and say that we serve."""
+        self._register.recover()
+        self.tick()
+        self._notifier.ready("looking at the inbox")
+        _log.info("serving", version=__version__)
 
     def _wait_and_handle(self) -> None:
         timeout_s = max(0.0, self._next_tick_s - self._clock.monotonic_s())
@@ -134,6 +139,8 @@ class Service:
                 self._register.taken(event)
             case Delivered():
                 self._register.settle(event.answer)
+            case Told():
+                self._register.told(event.id)
             case Mirrored():
                 self._register.remember_mirror(event.folder, event.outbox)
             case FolderState():
@@ -162,13 +169,20 @@ class Service:
         self._next_tick_s = now_s + TICK_S
         self._notifier.alive()
         self._register.retry_troubled(RETRY_TAKE_S)
-        self._crew.expect(tuple(waiting.path for waiting in self._register.queue.first(EXPECTED)))
+        self._register.record_told()
+        self._expect()
         self._explain()
         if now_s >= self._next_prune_s:
             self._next_prune_s = now_s + PRUNE_EVERY_S
             self._spool.prune(self._clock.wall_s() - self._limits.history_days * DAY_S)
         self.snapshot = self._describe()
         self._tell_systemd()
+
+    def _expect(self) -> None:
+        expected = tuple(waiting.path for waiting in self._register.queue.first(EXPECTED))
+        if expected != self._expected:
+            self._expected = expected
+            self._crew.expect(expected)
 
     # Inbox and outbox ---------------------------------------------------------------------------------------------
 
@@ -321,6 +335,7 @@ class Service:
         while self._clock.monotonic_s() < flush_by_s and not self._is_written():
             self._next_tick_s = self._clock.monotonic_s() + 0.05
             self._wait_and_handle()
+        self._register.record_told()
         self.snapshot = self._describe() | {"state": "stopped"}
         _log.info("stopped", queued=len(self._register.queue), undelivered=len(self._register.undelivered))
 

@@ -189,4 +189,4 @@ class Threads:
     @property
     def inbox_is_idle(self) -> bool:
         """Whether nothing is left to do in the inbox."""
-        return self.inbox_thread.actor.is_empty
+        return self.inbox_thread.actor.is_empty and not self._inbox.owes

@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,10 +34,12 @@ CREATE TABLE requests (
     attempt INTEGER NOT NULL DEFAULT 0,        -- attempts begun
     work_bytes INTEGER NOT NULL DEFAULT 0,     -- of the finished result in work/
     settled_at REAL,                           -- Unix time
+    told INTEGER NOT NULL DEFAULT 0,           -- the final answer is in the outbox
     answer TEXT NOT NULL
 );
 CREATE INDEX unsettled ON requests (stage) WHERE stage != 'settled';
 CREATE INDEX same_file ON requests (path, sha256, mtime_ns);
+CREATE INDEX untold ON requests (number) WHERE stage = 'settled' AND told = 0;
 CREATE INDEX settled ON requests (settled_at) WHERE stage = 'settled';
 CREATE TABLE names (
     name TEXT PRIMARY KEY,
@@ -88,8 +90,13 @@ class Spool:
         disk.make_folder(self._requests)
         disk.make_folder(self._work)
         self._lock = _lock(folder / "lock")
-        self._db = self._open(folder / "darkroom.sqlite3")
-        self.instance = self._meta("instance") or self._set_meta("instance", uuid.uuid4().hex)
+        self._db = sqlite3.connect(folder / "darkroom.sqlite3", isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(folder / "darkroom.sqlite3")
+            self.instance = self._meta("instance") or self._set_meta("instance", uuid.uuid4().hex)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the state folder back."""
@@ -130,7 +137,7 @@ class Spool:
         """Store a request whose answer is out already, inside its result: its `rev` stays as it is."""
         self._db.execute(
             "UPDATE requests SET stage=?, priority=?, sha256=?, mtime_ns=?, attempt=?, work_bytes=?, settled_at=?,"
-            " answer=? WHERE id=?",
+            " answer=?, told=0 WHERE id=?",
             (*_values(record), record.id),
         )
         return record
@@ -172,6 +179,15 @@ class Spool:
             record = self._one("SELECT * FROM requests WHERE number = ?", (row["number"],))
             if record is not None:
                 yield record
+
+    def untold(self) -> list[Record]:
+        """Settled requests whose final answer may not be in the outbox yet."""
+        rows = self._db.execute("SELECT * FROM requests WHERE stage = 'settled' AND told = 0 ORDER BY number").fetchall()
+        return [_record(row) for row in rows]
+
+    def tell(self, request_ids: Iterable[str]) -> None:
+        """The final answers of these are in the outbox, or have been overtaken by a newer request of their name."""
+        self._db.executemany("UPDATE requests SET told = 1 WHERE id = ?", [(each,) for each in request_ids])
 
     def prune(self, before: float) -> int:
         """Forget requests settled before this Unix time; returns how many."""
@@ -266,25 +282,23 @@ class Spool:
 
     # Inside -------------------------------------------------------------------------------------------------------
 
-    def _open(self, path: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    def _prepare(self, path: Path) -> None:
+        """Make the tables, or see that this program knows them."""
+        db = self._db
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA locking_mode = EXCLUSIVE")  # no shared-memory file; one process owns the folder anyway
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            db.close()
-            os.close(self._lock)
             raise FolderUnusable(
-                f"The state folder {self.folder_path} was written by a newer Darkroom (version {version} of its format; this "
-                f"program knows {VERSION}).",
+                f"The state folder {self.folder_path} was written by a newer Darkroom (version {version} of its format; "
+                f"this program knows {VERSION}).",
                 hint="Install that version again, or set state_dir to another folder.",
             )
         if version == 0:
             with self.disk.effect("commit", path):
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        return db
 
     def _with_next_rev(self, record: Record) -> Record:
         row = self._db.execute("UPDATE names SET rev = rev + 1 WHERE name = ? RETURNING rev", (record.name,)).fetchone()

@@ -86,7 +86,8 @@ class World:
         daemon = self.running
         for _ in range(20):
             self._step_threads(daemon)
-            if daemon.service.events.empty() and daemon.threads.inbox_is_idle and daemon.threads.outbox_is_idle:
+            idle = daemon.inbox_thread.actor.is_empty and daemon.outbox_thread.actor.is_empty
+            if idle and daemon.service.events.empty():
                 break
             self._step_service(daemon)
         daemon.service.tick()

@@ -1,0 +1,155 @@
+"""A crash at every disk effect, then at every pair; a full and a failing disk at each. Nothing lost, halved or doubled."""
+
+import errno
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk, FailingDisk
+from darkroom.testing.world import World
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "cat.json": {"prompt": "a cat", "style": "none"},
+    "bob/dog.json": {"prompt": "a dog", "num_images": 2, "seed": 7},
+}
+CHUNKS = 8
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Thousands of lives say the same few things."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder on memory where there is one: thousands of lives, each with its fsyncs."""
+    memory = Path("/dev/shm")
+    base = Path(memory if memory.is_dir() else tmp_path_factory.getbasetemp())
+    path = base / f"darkroom-test-{tmp_path_factory.mktemp('crash').name}-{id(tmp_path_factory)}"
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+def new_world(root: Path) -> tuple[World, dict[str, bytes]]:
+    world = World(root)
+    return world, {path: world.drop(path, request) for path, request in REQUESTS.items()}
+
+
+def number_of_effects(root: Path) -> int:
+    disk = CountingDisk()
+    world, _ = new_world(root)
+    world.live(disk)
+    return len(disk.effects)
+
+
+def crash(world: World, at: int) -> bool:
+    """Live until effect `at`. False when the whole life has fewer."""
+    try:
+        world.live(CrashingDisk(at))
+    except Crash:
+        world.die()
+        return True
+    return False
+
+
+def results(outbox: Path) -> list[Path]:
+    """Every folder in the outbox that is neither ours nor a mirror."""
+    visible = [path for path in outbox.rglob("*") if path.is_dir() and not path.name.startswith(".")]
+    return [path for path in visible if path.name != "bob" and not any(p.startswith(".") for p in path.parts)]
+
+
+def check_nothing_half_made(world: World) -> None:
+    """What a client may see at any moment: whole answers, whole results."""
+    for folder in results(world.outbox):
+        check_whole(folder)
+    for name in ("cat", "bob/dog"):
+        answer = world.answer(name)
+        if answer is not None and answer["state"] == "done":
+            check_whole((world.outbox / name).parent / answer["result"])
+
+
+def check_whole(folder: Path) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads((folder / "answer.json").read_bytes())
+    assert answer["state"] == "done"
+    assert (folder / "request.json").exists()
+    assert {path.name for path in folder.iterdir()} == {"answer.json", "request.json"} | {
+        image["file"] for image in answer["images"]
+    }
+    for image in answer["images"]:
+        assert hashlib.sha256((folder / image["file"]).read_bytes()).hexdigest() == image["sha256"]
+    return answer
+
+
+def check_all_is_well(world: World, dropped: dict[str, bytes]) -> None:
+    """Each request has one result, its own, and nothing is left behind anywhere."""
+    assert sorted(path.relative_to(world.outbox).as_posix() for path in results(world.outbox)) == ["bob/dog", "cat"]
+    for path, raw in dropped.items():
+        name = path.removesuffix(".json")
+        folder = world.outbox / name
+        answer = check_whole(folder)
+        assert (folder / "request.json").read_bytes() == raw
+        assert len(answer["images"]) == REQUESTS[path].get("num_images", 1)
+        assert world.answer(name) == answer
+    left = {path.relative_to(world.inbox).as_posix() for path in world.inbox.rglob("*") if path.is_file()}
+    assert left == {".darkroom/folder.json", ".darkroom/owner.json"}
+    hidden = [path for path in world.outbox.rglob(".*") if path.name != ".darkroom"]
+    assert hidden == []
+    kept = [path for name in ("requests", "work") for path in (world.state / name).iterdir()]
+    assert kept == []
+
+
+def test_without_a_fault_all_is_well(root: Path) -> None:
+    world, dropped = new_world(root)
+    world.live()
+    check_all_is_well(world, dropped)
+
+
+def test_a_crash_at_every_effect_loses_halves_and_doubles_nothing(root: Path) -> None:
+    for at in range(1, number_of_effects(root / "count") + 1):
+        world, dropped = new_world(root / str(at))
+        assert crash(world, at)
+        check_nothing_half_made(world)
+        world.live()
+        check_all_is_well(world, dropped)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_a_crash_at_every_effect_and_another_in_the_recovery(root: Path, chunk: int) -> None:
+    for first in range(1 + chunk, number_of_effects(root / "count") + 1, CHUNKS):
+        crashed, dropped = new_world(root / "crashed")
+        assert crash(crashed, first)
+        second = 0
+        while True:
+            second += 1
+            shutil.copytree(root / "crashed", root / "again")
+            world = World(root / "again")
+            went_on = crash(world, second)
+            check_nothing_half_made(world)
+            if went_on:
+                world.live()
+            check_all_is_well(world, dropped)
+            shutil.rmtree(root / "again")
+            if not went_on:
+                break
+        shutil.rmtree(root / "crashed")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_disk_that_fails_at_any_effect_and_is_healed_loses_nothing(root: Path, code: int, times: int) -> None:
+    for at in range(1, number_of_effects(root / "count") + 1):
+        world, dropped = new_world(root / str(at))
+        world.live(FailingDisk(at, code=code, times=times))
+        check_nothing_half_made(world)
+        check_all_is_well(world, dropped)
