@@ -29,6 +29,7 @@ from darkroom.render.messages import (
     Failed,
     Finished,
     Load,
+    Loaded,
     LoadFailed,
     Message,
     Render,
@@ -38,11 +39,12 @@ from darkroom.render.messages import (
     decode,
 )
 from darkroom.render.pipelines import DiffusionModel, TorchDevice
-from darkroom.render.process import RendererProcess
+from darkroom.render.process import Died, RendererProcess
 from darkroom.render.settings import ModelSource, RendererSettings
 from darkroom.render.token_limit import first_unread
 from darkroom.render.worker import Channel, Worker
-from darkroom.testing import tiny_pipeline
+from darkroom.testing import tiny_hub, tiny_pipeline
+from darkroom.testing.tiny_hub import TinyHub
 
 # torch calls numpy's array protocol in a way that numpy deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -148,6 +150,45 @@ def bench(module_bench: Bench, tmp_path: Path) -> Bench:
     return module_bench
 
 
+class Elsewhere:
+    """A renderer process of its own, for what a process decides once: it asks a hub on this machine."""
+
+    def __init__(self, models: Path, cache: Path) -> None:
+        self.hub = TinyHub(models / "tiny")
+        sources = {
+            "tiny": ModelSource("tiny", str(models / "tiny")),
+            "hub": ModelSource("hub", tiny_hub.MODEL, revision=tiny_hub.COMMIT),
+            "half": ModelSource("half", tiny_hub.MODEL, variant="fp16"),
+            "gated": ModelSource("gated", tiny_hub.GATED),
+            "unknown": ModelSource("unknown", "somebody/unknown"),
+        }
+        self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        settings = RendererSettings(sources, device="cpu", model_cache=str(cache), threads=1)
+        self.process = RendererProcess(settings, emit=self._events.put)
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("HF_ENDPOINT", self.hub.url)
+            environment.setenv("NO_PROXY", "127.0.0.1")
+            environment.delenv("HF_HUB_OFFLINE", raising=False)
+            self.process.start()
+
+    def wait_for(self, *kinds: type[Any]) -> Any:
+        while not isinstance(event := self._events.get(timeout=DEADLINE_S), kinds):
+            assert not isinstance(event, Died), event
+        return event
+
+    def load(self, alias: str) -> Loaded | LoadFailed:
+        self.process.send(Load(alias))
+        event: Loaded | LoadFailed = self.wait_for(Loaded, LoadFailed)
+        return event
+
+
+@pytest.fixture(scope="module")
+def elsewhere(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
+    elsewhere = Elsewhere(models, tmp_path_factory.mktemp("cache"))
+    yield elsewhere
+    elsewhere.process.stop(within_s=5)
+
+
 @pytest.fixture(scope="module")
 def stock(models: Path) -> Any:
     """The same model as anybody would use it."""
@@ -216,20 +257,14 @@ def test_any_multiple_of_8_is_a_size(bench: Bench) -> None:
     assert (picture.width, picture.height) == (136, 72)
 
 
-def test_the_same_request_gives_the_same_file_in_another_process(models: Path, bench: Bench, tmp_path: Path) -> None:
-    events: queue.SimpleQueue[object] = queue.SimpleQueue()
-    sources = {"tiny": ModelSource("tiny", str(models / "tiny"))}
-    process = RendererProcess(RendererSettings(sources, device="cpu", offline=True, threads=1), emit=events.put)
-    process.start()
-    try:
-        (tmp_path / "there").mkdir()
-        process.send(Render("cat", PLAN, str(tmp_path / "there"), "cat"))
-        bench.render("cat")
-        here = bench.wait_for(Finished, id="cat")
-        while not isinstance(there := events.get(timeout=DEADLINE_S), Finished):
-            assert not isinstance(there, Failed | LoadFailed), there
-    finally:
-        process.stop(within_s=5)
+def test_the_same_request_gives_the_same_file_in_another_process(
+    elsewhere: Elsewhere, bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    elsewhere.process.send(Render("cat", PLAN, str(tmp_path / "there"), "cat"))
+    there: Finished = elsewhere.wait_for(Finished)
+    bench.render("cat")
+    here = bench.wait_for(Finished, id="cat")
 
     assert there.pictures == here.pictures
 
@@ -440,6 +475,29 @@ def test_half_precision_files_are_widened_on_a_cpu(models: Path, tmp_path: Path)
     model = load(broken_copy(models, tmp_path, halve), variant="fp16", dtype="float16")
 
     assert {parameter.dtype for parameter in model._pipeline.unet.parameters()} == {torch.float32}
+
+
+def test_a_hub_model_is_downloaded_once_and_needs_no_network_afterwards(elsewhere: Elsewhere) -> None:
+    unknown, gated = elsewhere.load("unknown"), elsewhere.load("gated")
+    loaded, half = elsewhere.load("hub"), elsewhere.load("half")
+    asked = len(elsewhere.hub.asked)
+    again = elsewhere.load("hub")
+    asked_again = len(elsewhere.hub.asked)
+    elsewhere.hub.close()
+    without, unreachable = elsewhere.load("hub"), elsewhere.load("unknown")
+
+    assert isinstance(unknown, LoadFailed)
+    assert "does not exist on the hub, or is private" in unknown.message
+    assert isinstance(gated, LoadFailed)
+    assert "is gated" in gated.message
+    assert isinstance(half, LoadFailed)
+    assert "`variant`" in half.hint
+    assert [getattr(event, "revision", None) for event in (loaded, again, without)] == [tiny_hub.COMMIT] * 3
+    assert asked_again == asked
+    assert not [path for path in elsewhere.hub.asked if path.endswith((".bin", ".ckpt"))]
+    assert isinstance(unreachable, LoadFailed)
+    assert "cannot be reached" in unreachable.message
+    assert "local folder" in unreachable.hint
 
 
 def test_a_hub_model_that_was_never_downloaded_needs_the_network() -> None:

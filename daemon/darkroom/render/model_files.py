@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -125,18 +125,30 @@ HUB_REFUSALS: tuple[tuple[type[Exception], str, str], ...] = (
 
 
 def _download_trouble(error: Exception) -> tuple[str, str]:
-    """What went wrong, and what to do."""
+    """What went wrong, and what to do. The first error of a chain is the cause: diffusers wraps what the hub says."""
+    causes = list(_chain(error))
     for kind, message, hint in HUB_REFUSALS:
-        if isinstance(error, kind):
+        if any(isinstance(cause, kind) for cause in causes):
             return message, hint
-    if is_network_error(error):
-        message = f"cannot be downloaded: the hub cannot be reached ({type(error).__name__})."
-        return message, f"Connect the machine, or copy the model into {constants.HF_HUB_CACHE}, or use a local folder."
-    if isinstance(error, HfHubHTTPError):
-        return f"cannot be downloaded: the hub answers {error.response.status_code}.", "It is tried again by and by."
+    for cause in reversed(causes):
+        if isinstance(cause, HfHubHTTPError):
+            return (
+                f"cannot be downloaded: the hub answers {cause.response.status_code}.",
+                "It is tried again by and by.",
+            )
+        if is_network_error(cause):
+            message = f"cannot be downloaded: the hub cannot be reached ({type(cause).__name__})."
+            hint = f"Connect the machine, or copy the model into {constants.HF_HUB_CACHE}, or use a local folder."
+            return message, hint
     if isinstance(error, OSError):
         return _disk_trouble(error)
     return f"cannot be downloaded: {error}", "Correct `variant` and `revision` of this model."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def is_network_error(error: BaseException) -> bool:
