@@ -6,12 +6,17 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
+from darkroom.inbox import Inbox, Taking
+from darkroom.recovery import HiddenStep
+from darkroom.register import Register
+from darkroom.spool import Record
 from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk, FailingDisk
 from darkroom.testing.world import World
 
@@ -129,11 +134,13 @@ def test_a_crash_at_every_effect_and_another_in_the_recovery(root: Path, chunk: 
     for first in range(1 + chunk, number_of_effects(root / "count") + 1, CHUNKS):
         crashed, dropped = new_world(root / "crashed")
         assert crash(crashed, first)
+        config = World(root / "again").config
+        shutil.rmtree(root / "again")
         second = 0
         while True:
             second += 1
             shutil.copytree(root / "crashed", root / "again")
-            world = World(root / "again")
+            world = World(root / "again", config=config)
             went_on = crash(world, second)
             check_nothing_half_made(world)
             if went_on:
@@ -153,3 +160,48 @@ def test_a_disk_that_fails_at_any_effect_and_is_healed_loses_nothing(root: Path,
         world.live(FailingDisk(at, code=code, times=times))
         check_nothing_half_made(world)
         check_all_is_well(world, dropped)
+
+
+def settle_before_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    def settle_at_once(register: Register, record: Record, *, again: bool) -> None:
+        deliver(register, record, again=again)
+        register.settle(replace(record.answer, result=record.name))
+
+    deliver = Register._deliver
+    monkeypatch.setattr(Register, "_deliver", settle_at_once)
+
+
+def remove_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a request by removing its file, and record that later."""
+
+    def take(inbox: Inbox, path: str, request_id: str, sha256: str) -> Taking:
+        taking = hide(inbox, path, request_id, sha256, keep=True)
+        inbox.remove_hidden(path, request_id)
+        return taking
+
+    hide = Inbox._hide
+    monkeypatch.setattr(Inbox, "take", take)
+
+
+def believe_hidden_files_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.register.step_for_hidden", lambda _: HiddenStep.REMOVE)
+
+
+def deliver_without_looking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.outbox._find_delivered", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [settle_before_delivery, remove_before_the_record, believe_hidden_files_are_safe, deliver_without_looking],
+)
+def test_planted_bugs_are_caught(root: Path, monkeypatch: pytest.MonkeyPatch, plant: Any) -> None:
+    effects = number_of_effects(root / "count")
+    plant(monkeypatch)
+    with pytest.raises((AssertionError, OSError, ValueError)):
+        for at in range(1, effects + 1):
+            world, dropped = new_world(root / str(at))
+            crash(world, at)
+            check_nothing_half_made(world)
+            world.live()
+            check_all_is_well(world, dropped)

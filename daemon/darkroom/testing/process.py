@@ -118,10 +118,16 @@ class DaemonProcess:
 
     def __enter__(self) -> Self:
         """Start it, and wait until it serves."""
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End it, whatever it does; its renderer dies with it. After a failure, show what it said."""
         self.kill()
         if error is not None:
@@ -219,7 +225,7 @@ class DaemonProcess:
 
         def alive_and_true() -> T:
             value = condition()
-            assert value or self.is_running, f"the daemon ended before: {what}"
+            assert value or self.is_running, f"the daemon ended before: {what}\n{self.tail()}"
             return value
 
         return wait_for(alive_and_true, what, deadline_s=deadline_s)
@@ -313,7 +319,12 @@ class DaemonProcess:
         assert not waiting, f"left in the inbox: {waiting}"
 
     def _tables(self, models: Mapping[str, str | Json], settings: Mapping[str, Any]) -> Json:
-        folders = {"inbox": self.inbox, "outbox": self.outbox, "state_dir": self.state, "model_cache": self.home / "models"}
+        folders = {
+            "inbox": self.inbox,
+            "outbox": self.outbox,
+            "state_dir": self.state,
+            "model_cache": self.home / "models",
+        }
         shipped: dict[str, str | Json] = {"starter": "testcard", "sd15": "testcard"}  # no torch is imported then
         every = shipped | {"card": CARD} | dict(models)
         return {
@@ -344,7 +355,14 @@ def check_complete(folder: Path, answer: Mapping[str, Any]) -> None:
 
 
 def _model(given: str | Json) -> Json:
-    table: Json = {"width": 64, "height": 64, "num_inference_steps": 1, "scheduler": "ddim", "max_px": 2048}
+    table: Json = {
+        "width": 64,
+        "height": 64,
+        "num_inference_steps": 1,
+        "scheduler": "ddim",
+        "min_px": 64,
+        "max_px": 2048,
+    }
     return table | (given if isinstance(given, dict) else {"source": given})
 
 

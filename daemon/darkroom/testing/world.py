@@ -14,6 +14,11 @@ from darkroom.systemd import Notifier
 from darkroom.testing.painter import Painter
 
 START_S = 1_800_000_000.0
+STYLES = """
+default_negative_prompt = "blurry"
+[styles.fantasy]
+prompt = "fantasy art"
+"""
 
 
 class HandClock(Clock):
@@ -35,12 +40,12 @@ class HandClock(Clock):
 class World:
     """Folders, and a daemon on them that can be crashed and started again."""
 
-    def __init__(self, root: Path, **settings: Any) -> None:
+    def __init__(self, root: Path, *, config: Config | None = None, **settings: Any) -> None:
         self.inbox, self.outbox, self.state = root / "inbox", root / "outbox", root / "state"
         self.inbox.mkdir(parents=True, exist_ok=True)
         self.outbox.mkdir(exist_ok=True)
         self.clock = HandClock()
-        self.config = _config(root, settings)
+        self.config = config or _config(root, settings)
         self.daemon: Daemon | None = None
         self.painter: Painter | None = None
 
@@ -140,4 +145,5 @@ def _config(root: Path, settings: dict[str, Any]) -> Config:
     given = {key: str(root / name) for key, name in folders.items()}
     file = root / "darkroom.toml"
     file.write_text("")
+    file.with_name("styles.toml").write_text(STYLES)  # small: a life begins with reading it
     return load(file, {**given, "default_model": "testcard", "min_free_bytes": 0, **settings})
