@@ -19,15 +19,20 @@ class Waiting:
     model: str  #: alias
 
 
+_Entry = tuple[int, int, str]  #: order, number of the push (one that comes back has the same order), id
+
+
 class Queue:
     """The requests that wait. `next` is O(folders x models), adding and removing O(log n)."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, Waiting] = {}
-        self._lines: dict[tuple[int, str, str], list[tuple[int, str]]] = {}  # (priority, folder, model) → heap
+        self._lines: dict[tuple[int, str, str], list[_Entry]] = {}  # (priority, folder, model) → heap
+        self._entries: dict[str, _Entry] = {}  # id → its one entry that counts
         self._counts: dict[int, int] = {}  # priority → how many wait
         self._turns: dict[str, int] = {}  # folder → when it was last served
         self._clock = 0
+        self._pushes = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -45,13 +50,15 @@ class Queue:
             self.remove(waiting.id)
         self._waiting[waiting.id] = waiting
         self._counts[waiting.priority] = self._counts.get(waiting.priority, 0) + 1
-        key = (waiting.priority, waiting.folder, waiting.model)
-        heapq.heappush(self._lines.setdefault(key, []), (waiting.order, waiting.id))
+        self._pushes += 1
+        entry = self._entries[waiting.id] = (waiting.order, self._pushes, waiting.id)
+        heapq.heappush(self._lines.setdefault((waiting.priority, waiting.folder, waiting.model), []), entry)
 
     def remove(self, request_id: str) -> Waiting | None:
         """Take a request out of line; its heap entry is dropped when it comes up."""
         waiting = self._waiting.pop(request_id, None)
         if waiting is not None:
+            del self._entries[request_id]
             self._counts[waiting.priority] -= 1
             self._head((waiting.priority, waiting.folder, waiting.model))
         return waiting
@@ -83,7 +90,7 @@ class Queue:
             if not keys:
                 break
             key = min(keys, key=lambda each: (-each[0], turns.get(each[1], 0), heads[each][0][0]))
-            waiting = self._waiting[heads[key].pop(0)[1]]
+            waiting = self._waiting[heads[key].pop(0)[2]]
             clock += 1
             turns[waiting.folder] = clock
             found.append(waiting)
@@ -105,32 +112,23 @@ class Queue:
         if head is None or head.id not in avoid:
             return head
         return min(
-            (self._waiting[each] for _, each in self._live(key) if each not in avoid),
+            (self._waiting[each] for _, _, each in self._live(key) if each not in avoid),
             key=lambda waiting: waiting.order,
             default=None,
         )
 
     def _head(self, key: tuple[int, str, str]) -> Waiting | None:
         line = self._lines.get(key, [])
-        while line and not self._is_live(key, line[0]):
+        while line and not self._is_live(line[0]):
             heapq.heappop(line)
         if not line:
             self._lines.pop(key, None)
             return None
-        return self._waiting[line[0][1]]
+        return self._waiting[line[0][2]]
 
-    def _live(self, key: tuple[int, str, str]) -> Iterator[tuple[int, str]]:
-        return (entry for entry in self._lines.get(key, []) if self._is_live(key, entry))
+    def _live(self, key: tuple[int, str, str]) -> Iterator[_Entry]:
+        return (entry for entry in self._lines.get(key, []) if self._is_live(entry))
 
-    def _is_live(self, key: tuple[int, str, str], entry: tuple[int, str]) -> bool:
-        waiting = self._waiting.get(entry[1])
-        return (
-            waiting is not None
-            and waiting.order == entry[0]
-            and key
-            == (
-                waiting.priority,
-                waiting.folder,
-                waiting.model,
-            )
-        )
+    def _is_live(self, entry: _Entry) -> bool:
+        """Whether it is not what a removed request, or one that came back, has left in the heap."""
+        return self._entries.get(entry[2]) is entry
