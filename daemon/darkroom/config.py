@@ -17,6 +17,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from darkroom.decide import Rules
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
+from darkroom.layers import Layer, Values, merge, origin, without
 from darkroom.mounts import kind_of
 from darkroom.plan import SCHEDULERS, ModelCard
 from darkroom.render.settings import STARTER, TESTCARD, ModelSource, RendererSettings
@@ -209,8 +210,12 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     path = find_file(file)
     from_file, problems = _read_file(path)
     from_environment = _read_environment(problems)
-    layers = [("", dict(overrides or {})), ("environment", from_environment), (str(path), from_file)]
-    values = _merge(layers, default={"styles": _style_book_beside(path), "models": deepcopy(SHIPPED_MODELS)})
+    layers = [
+        Layer(dict(overrides or {}), lambda keys: "--" + keys[-1].replace("_", "-")),
+        Layer(from_environment, lambda keys: ENV_PREFIX + "__".join(keys).upper()),
+        Layer(from_file, lambda keys: f"{path}: {'.'.join(keys)}"),
+    ]
+    values = merge(layers, default={"styles": _style_book_beside(path), "models": deepcopy(SHIPPED_MODELS)})
     config = _validate(values, layers, problems)
     if config is not None:
         problems += _contradictions(config)
@@ -219,7 +224,7 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     return config
 
 
-def _read_file(path: Path | None) -> tuple[dict[str, Any], list[Problem]]:
+def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
     if path is None:
         return {}, []
     try:
@@ -230,7 +235,7 @@ def _read_file(path: Path | None) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [Problem(str(path), f"is no TOML: {error}.", "Mend this line first; the rest is read after it.")]
 
 
-def _read_environment(problems: list[Problem]) -> dict[str, Any]:
+def _read_environment(problems: list[Problem]) -> Values:
     problems += [_unknown_variable(name) for name in sorted(os.environ) if not _is_known_variable(name)]
     try:
         return EnvSettingsSource(_Environment)()
@@ -256,63 +261,30 @@ def _style_book_beside(path: Path | None) -> Path:
     return beside if beside and beside.is_file() else shipped("config/styles.toml")
 
 
-def _merge(layers: list[tuple[str, dict[str, Any]]], *, default: dict[str, Any]) -> dict[str, Any]:
-    """Earlier layers win, key by key, also inside `models`; an empty `styles` means its default."""
-    values = default
-    for _, layer in reversed(layers):
-        models = layer.get("models", {})
-        keys = {key: value for key, value in layer.items() if key != "models" and (key, value) != ("styles", "")}
-        values = {**values, **keys}
-        values["models"] = _merge_models(values["models"], models)
-    return values
-
-
-def _merge_models(below: object, above: object) -> object:
-    """Model by model. What is no table wins on its way up: validation tells of it."""
-    if not isinstance(below, dict) or not isinstance(above, dict):
-        return above if isinstance(below, dict) else below
-    return {**below, **{alias: _merge_model(below.get(alias, {}), table) for alias, table in above.items()}}
-
-
-def _merge_model(below: object, above: object) -> object:
-    """A model from elsewhere has its own revisions and files: those of the source below do not carry over."""
-    if not isinstance(below, dict) or not isinstance(above, dict):
-        return above if isinstance(below, dict) else below
-    if above.get("source", below.get("source")) != below.get("source"):
-        below = {key: value for key, value in below.items() if key not in ("revision", "variant")}
-    return {**below, **above}
-
-
-def _validate(
-    values: dict[str, Any], layers: list[tuple[str, dict[str, Any]]], problems: list[Problem]
-) -> Config | None:
+def _validate(values: Values, layers: list[Layer], problems: list[Problem]) -> Config | None:
     """The configuration; with problems, what is left of it without the keys that have them, to look further."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        problems += [_translate(detail, layers) for detail in details]
-        for detail in details:
-            _drop(values, detail["loc"])
+    problems += [_translate(detail, layers) for detail in details]
+    for detail in details:
+        path = _path(detail)
+        # A model without a source has no default: it goes whole.
+        values = without(values, path[:2] if path[0] == "models" and path[-1] == "source" else path)
     try:
         return Config.model_validate(values)
     except ValidationError:
         return None
 
 
-def _drop(values: dict[str, Any], loc: tuple[int | str, ...]) -> None:
-    """Forget a key that is wrong; without it its default applies. A model without a source has none: it goes whole."""
-    place: Any = values
-    keys = loc[:2] if loc[0] == "models" and loc[-1] == "source" else loc
-    for key in keys[:-1]:
-        place = place.get(key, {}) if isinstance(place, dict) else {}
-    if isinstance(place, dict):
-        place.pop(keys[-1], None)
+def _path(detail: ErrorDetails) -> list[str]:
+    return [str(key) for key in detail["loc"]]
 
 
-def _translate(detail: ErrorDetails, layers: list[tuple[str, dict[str, Any]]]) -> Problem:
+def _translate(detail: ErrorDetails, layers: list[Layer]) -> Problem:
     """A validation error as a person's problem, with the place where the value was written."""
-    where = _where(detail["loc"], layers)
+    where = origin(layers, _path(detail))
     last = str(detail["loc"][-1])
     if detail["type"] == "extra_forbidden":
         known = list(ModelSettings.model_fields if detail["loc"][0] == "models" else Config.model_fields)
@@ -326,24 +298,6 @@ def _translate(detail: ErrorDetails, layers: list[tuple[str, dict[str, Any]]]) -
         return Problem(where, f"should be a table; {detail['input']!r} was given.")
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return Problem(where, f"{message[:1].lower()}{message[1:]}; {detail['input']!r} was given.")
-
-
-def _where(loc: tuple[int | str, ...], layers: list[tuple[str, dict[str, Any]]]) -> str:
-    keys = [str(key) for key in loc]
-    for name, layer in layers:
-        if _has(layer, keys):
-            if name == "environment":
-                return ENV_PREFIX + "__".join(keys).upper()
-            return f"{name}: {'.'.join(keys)}" if name else "--" + keys[-1].replace("_", "-")
-    return ".".join(keys)
-
-
-def _has(layer: object, keys: list[str]) -> bool:
-    for key in keys:
-        if not isinstance(layer, dict) or key not in layer:
-            return False
-        layer = layer[key]
-    return True
 
 
 def _nearest(name: str, known: list[str]) -> str:
