@@ -69,28 +69,27 @@ class Disk:
 
         The data is fsynced in any case: a rename that outlives its data would show an empty file after a power cut.
         """
-        temporary = _temporary_for(path)
-        try:
-            with self.effect("write", temporary):
-                self._write_synced(temporary, data, mode)
-            with self.effect("rename", path):
-                os.replace(temporary, path)
-        except OSError:
-            self._forget(temporary)
-            raise
+        self._replace(path, data, mode, synced=True)
         if durable:
             self.sync_folder(path.parent)
+
+    def refresh(self, path: Path, data: bytes) -> None:
+        """Replace `path` whole, and fsync nothing: for what is written anew after every start.
+
+        A power cut may leave it empty, or as it was before.
+        """
+        self._replace(path, data, 0o666, synced=False)
 
     def create(self, path: Path, data: bytes) -> None:
         """Write a new file inside a folder that nobody reads yet, and fsync it."""
         with self.effect("write", path):
-            self._write_synced(path, data, 0o666)
+            self._write(path, data, 0o666)
 
     def create_exclusive(self, path: Path, data: bytes) -> None:
         """Create `path` whole, by link. Raises FileExistsError when it is there already."""
         temporary = _temporary_for(path)
         with self.effect("write", temporary):
-            self._write_synced(temporary, data, 0o666)
+            self._write(temporary, data, 0o666)
         try:
             self.rename_new(temporary, path)
         except OSError:
@@ -161,13 +160,25 @@ class Disk:
             finally:
                 os.close(handle)
 
+    def _replace(self, path: Path, data: bytes, mode: int, *, synced: bool) -> None:
+        temporary = _temporary_for(path)
+        try:
+            with self.effect("write", temporary):
+                self._write(temporary, data, mode, synced=synced)
+            with self.effect("rename", path):
+                os.replace(temporary, path)
+        except OSError:
+            self._forget(temporary)
+            raise
+
     @staticmethod
-    def _write_synced(path: Path, data: bytes, mode: int) -> None:
+    def _write(path: Path, data: bytes, mode: int, *, synced: bool = True) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(path, flags, mode), "wb") as writer:
             writer.write(data)
             writer.flush()
-            os.fsync(writer.fileno())
+            if synced:
+                os.fsync(writer.fileno())
 
     @staticmethod
     def _forget(temporary: Path) -> None:
