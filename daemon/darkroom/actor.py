@@ -73,6 +73,6 @@ class Actor:
     def _run(self) -> None:
         try:
             while not self._stopped:
-                self.step(self._idle())
+                self.step(self._idle() if self._box.empty() else 0.0)
         except Exception as error:  # noqa: BLE001 - told to the service, which ends
             self._emit(Broken(self.name, error))

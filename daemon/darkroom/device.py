@@ -80,6 +80,7 @@ class Job:
     stepped: bool = False  #: it has made a step: what dies now is its fault
     rendered: bool = False  #: off the device, its pictures are being encoded
     render_s: float = 0.0
+    revision: str = ""  #: of its model
     first_step_s: float | None = None  #: monotonic
     told_s: float = 0.0  #: when its progress was last published
     cancelled: bool = False
@@ -305,7 +306,7 @@ class Device:
     def _rendered(self, rendered: Rendered) -> None:
         job = self._facts.jobs.get(rendered.id)
         if job is not None:
-            job.rendered, job.render_s = True, rendered.render_s
+            job.rendered, job.render_s, job.revision = True, rendered.render_s, self._facts.revision
         self.condition = Condition.READY
 
     def _finished(self, done: Finished) -> None:
@@ -316,7 +317,7 @@ class Device:
         if job is None or self._facts.ready is None:
             return
         self._suspects.pop(done.id, None)
-        by = rendered_by(self._facts.ready, self._host, job.model, self._facts.revision)
+        by = rendered_by(self._facts.ready, self._host, job.model, job.revision)
         self._register.finish(done, job.render_s, by)
 
     def _failed(self, failed: Failed) -> None:

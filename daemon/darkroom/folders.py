@@ -102,6 +102,7 @@ class FolderState:
     news: str = ""  #: what deserves a line in the log
     remembered: Remembered | None = None  #: what is to be remembered from now on
     free_bytes: int = 0
+    events: bool = False  #: the kernel tells of changes in it; else it is listed each interval
     occupied: bool = False  #: another daemon serves it, and is alive
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import chain, islice
 from pathlib import Path
 
 import structlog
@@ -177,6 +178,8 @@ class Inbox:
         self._hints: set[str] = set()
         self._expected: tuple[str, ...] = ()
         self._too_deep: set[str] = set()
+        self._shown: tuple[tuple[str, str], ...] = ()
+        self._more = 0
         self._owed: dict[tuple[str, str], Callable[[str, str], None]] = {}  # what the folder did not let us do yet
 
     @property
@@ -215,6 +218,7 @@ class Inbox:
         try:
             self._list_all(found)
             self._examine_all(found)
+            self._show_what_is_not_taken()
         except OSError as error:
             return Listing(away=f"{self.folder.path} cannot be listed: {error.strerror}.")
         return self._listing(found)
@@ -239,30 +243,35 @@ class Inbox:
         return chosen
 
     def _listing(self, found: _Found) -> Listing:
-        told = sorted(self._unsettled)
-        shown = [(path, self._seen(path).why) for path in told[:SHOWN]]  # type: ignore[union-attr]
-        total = len(told)
-        for folder, view in self._views.items():
-            total += len(view.ignored)
-            for name, why in view.ignored.items() if len(shown) < SHOWN else ():
-                if len(shown) == SHOWN:
-                    break
-                shown.append((f"{folder}/{name}" if folder else name, why))
-        for path in sorted(self._too_deep):
-            shown.append((path, f"not looked into: sub-folders are watched {MAX_DEPTH} deep"))
-        arriving = sum(1 for path in told if (seen := self._seen(path)) is not None and seen.phase is Phase.ARRIVING)
         return Listing(
             drops=tuple(found.drops),
             stuck=tuple(found.stuck),
             vanished=tuple(found.vanished),
             cancels=tuple(found.cancels),
             hidden=tuple(found.hidden),
-            not_taken=tuple(shown),
-            not_taken_more=max(0, total + len(self._too_deep) - len(shown)),
-            arriving=arriving + len(self._fresh_paths) + len(self._hints) + len(self._owed),
+            not_taken=self._shown,
+            not_taken_more=self._more,
+            arriving=self._arriving() + len(self._fresh_paths) + len(self._hints) + len(self._owed),
             more=bool(self._fresh or self._hints),
             paused=(self.folder.own / PAUSE).exists(),
         )
+
+    def _arriving(self) -> int:
+        seen = (self._seen(path) for path in self._unsettled)
+        return sum(1 for each in seen if each is not None and each.phase is Phase.ARRIVING)
+
+    def _show_what_is_not_taken(self) -> None:
+        """The first hundred names, and how many more: those that may still become requests first."""
+        told = ((path, seen.why) for path in sorted(self._unsettled) if (seen := self._seen(path)) is not None)
+        deep = ((path, f"not looked into: sub-folders are watched {MAX_DEPTH} deep") for path in sorted(self._too_deep))
+        ignored = (
+            (f"{folder}/{name}" if folder else name, why)
+            for folder, view in self._views.items()
+            for name, why in view.ignored.items()
+        )
+        self._shown = tuple(islice(chain(told, deep, ignored), SHOWN))
+        total = len(self._unsettled) + len(self._too_deep) + sum(len(view.ignored) for view in self._views.values())
+        self._more = total - len(self._shown)
 
     # Listing ------------------------------------------------------------------------------------------------------
 

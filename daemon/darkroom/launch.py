@@ -164,6 +164,7 @@ class Daemon:
 
     def run(self, *, once: bool) -> int:
         """One life of the service."""
+        self.service.begin()
         self.inbox_thread.actor.start()
         self.outbox_thread.actor.start()
         for heartbeat in self._heartbeats:

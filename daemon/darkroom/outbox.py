@@ -26,7 +26,15 @@ FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
 _ANSWER_LIMIT_BYTES = 4 << 20
 #: Trouble with one folder or name; anything else is trouble with the whole share, and order is kept.
-_ONE_NAME_ERRNOS = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+_ONE_NAME_ERRNOS = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.EISDIR,
+)
 
 _log = structlog.get_logger("darkroom.outbox")
 

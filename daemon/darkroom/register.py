@@ -139,7 +139,7 @@ class Register:
             for drop in drops:
                 same = self._spool.same_file(drop.path, drop.sha256, drop.mtime_ns)
                 if same is None or _was_withdrawn(same):
-                    accepted.append(self._accept(drop))
+                    accepted.append(self._accept(drop, accepted))
                 elif same.stage is Stage.ACCEPTED:
                     accepted.append(same)
                 else:
@@ -154,11 +154,11 @@ class Register:
             self._shares.discard(drop.path, self._new_id(), drop.sha256)
             _log.info("resent", request=record.name, id=record.id, times=record.answer.resent)
 
-    def _accept(self, drop: Drop) -> Record:
+    def _accept(self, drop: Drop, with_it: list[Record]) -> Record:
         self._drop_replaced(drop.path)
         record = self._new_record(drop.path, drop.sha256, drop.mtime_ns)
         try:
-            record = self._with_decision(record, decide(drop.raw, self._rules, drawn_seed=self._draw.seed()))
+            record = self._with_decision(record, decide(drop.raw, self._rules, drawn_seed=self._draw.seed()), with_it)
         except RequestRefused as refusal:
             record = replace(record, answer=_refused(record.answer, refusal))
         return self._spool.add(record)
@@ -187,11 +187,12 @@ class Register:
         )
         return Record(0, answer.id, path, name, Stage.ACCEPTED, 0, sha256, mtime_ns, answer)
 
-    def _with_decision(self, record: Record, decision: Decision) -> Record:
+    def _with_decision(self, record: Record, decision: Decision, with_it: list[Record]) -> Record:
+        before = sum(each.answer.state is State.QUEUED and each.priority >= decision.priority for each in with_it)
         answer = replace(
             record.answer,
             in_inbox=True,
-            ahead=self.queue.ahead_of(decision.priority) + len(self._rendering),
+            ahead=before + self.queue.ahead_of(decision.priority) + len(self._rendering),
             plan=decision.plan.as_json(),
             warnings=list(decision.warnings) or None,
             metadata=decision.metadata,

@@ -104,8 +104,9 @@ class Service:
     # The loop -----------------------------------------------------------------------------------------------------
 
     def run(self, *, once: bool) -> int:
-        """Serve until told to stop. Returns the exit status."""
-        self.begin()
+        """Serve until told to stop, after `begin`. Returns the exit status."""
+        self._notifier.ready("looking at the inbox")
+        _log.info("serving", version=__version__)
         while not self._is_over():
             self._wait_and_handle()
             self.advance()
@@ -117,11 +118,9 @@ class Service:
         return 0
 
     def begin(self) -> None:
-        """Mend what the last life left, and say that we serve."""
+        """Mend what the last life left, before anything new is looked at."""
         self._register.recover()
         self.tick()
-        self._notifier.ready("looking at the inbox")
-        _log.info("serving", version=__version__)
 
     def _wait_and_handle(self) -> None:
         timeout_s = max(0.0, self._next_tick_s - self._clock.monotonic_s())
@@ -197,6 +196,7 @@ class Service:
         self._register.stick(listing.stuck)
         if listing.drops or listing.stuck:
             self._crew.seen()
+            self._explained = {}  # the newcomers want to know, too
         for path in listing.vanished:
             self._register.vanish(path)
         for file in listing.cancels:
@@ -410,4 +410,6 @@ def _folder_json(state: FolderState) -> dict[str, Any]:
         "network": state.network,
         "state": "away" if state.away else "present",
     }
+    if state.role == "inbox":
+        described["events"] = state.events
     return described | ({"why": state.away} if state.away else {})

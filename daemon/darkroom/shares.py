@@ -84,9 +84,9 @@ class InboxThread:
         if who:
             self._tell_state(replace(state, away=who, occupied=self._owner.is_alive))
             return Listing(away=who)
-        self._tell_state(state)
         if self._watch is not None and not folder.network:
             self._watch.keep()
+        self._tell_state(replace(state, events=self.has_events))
         return self._inbox.look()
 
     def leave(self) -> None:

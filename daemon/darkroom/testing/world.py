@@ -129,9 +129,9 @@ class World:
     @staticmethod
     def _step_threads(daemon: Daemon) -> None:
         for thread in (daemon.inbox_thread, daemon.outbox_thread):
-            thread.idle()
             while not thread.actor.is_empty:
                 thread.actor.step(0.0)
+            thread.idle()
 
     @staticmethod
     def _step_service(daemon: Daemon) -> None:
