@@ -124,11 +124,17 @@ class Disk:
         self.sync_folder(path.parent)
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a folder of ours and what is in it, never following a link; a missing one is fine."""
-        try:
-            entries = list(os.scandir(path))
-        except FileNotFoundError:
+        """Remove a folder of ours and what is in it, never following a link; a missing one is fine.
+
+        A link or a file in its place is removed alone.
+        """
+        if not os.path.lexists(path):
             return
+        if path.is_symlink() or not path.is_dir():
+            with self.effect("remove", path):
+                path.unlink(missing_ok=True)
+            return
+        entries = list(os.scandir(path))
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 self.remove_tree(Path(entry.path))
@@ -141,8 +147,7 @@ class Disk:
     def copy_new(self, source: Path, target: Path) -> None:
         """Copy a file of ours into a folder that nobody reads yet, and fsync it."""
         with self.effect("write", target), open(source, "rb") as reader:
-            handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-            with os.fdopen(handle, "wb") as writer:
+            with os.fdopen(_open_new(target, 0o666), "wb") as writer:
                 while chunk := reader.read(1 << 20):
                     writer.write(chunk)
                 writer.flush()
@@ -173,8 +178,7 @@ class Disk:
 
     @staticmethod
     def _write(path: Path, data: bytes, mode: int, *, synced: bool = True) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(path, flags, mode), "wb") as writer:
+        with os.fdopen(_open_new(path, mode), "wb") as writer:
             writer.write(data)
             writer.flush()
             if synced:
@@ -192,6 +196,16 @@ class Disk:
 def _temporary_for(path: Path) -> Path:
     """Hidden, beside its target, and the same each time: what a crash leaves is overwritten by the next try."""
     return path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:200])}.part")
+
+
+def _open_new(path: Path, mode: int) -> int:
+    """A handle on a file that is new: half a file that a crash left, or somebody's trap, is removed and not opened."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        path.unlink()
+        return os.open(path, flags, mode)
 
 
 def _read_all(handle: int, limit: int) -> bytes:
