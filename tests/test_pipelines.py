@@ -240,9 +240,20 @@ def test_without_guidance_the_negative_prompt_is_told_to_have_no_effect(bench: B
 def test_every_scheduler_is_fresh_for_each_request(bench: Bench, scheduler: str) -> None:
     plan = replace(PLAN, scheduler=scheduler, num_inference_steps=3)
 
-    assert bench.pictures("one", plan) == bench.pictures("two", plan)
+    first = bench.pictures("one", plan)
+    used = bench.pipeline.scheduler
+
+    assert bench.pictures("two", plan) == first
+    assert bench.pipeline.scheduler is not used
     steps = [event for event in bench.told if isinstance(event, Step) and event.id == "two"]
     assert steps[-1] == Step("two", 1, 1, 3, 3)
+
+
+def test_the_settings_of_one_scheduler_do_not_reach_the_next(bench: Bench) -> None:
+    plain, karras = bench.pictures("plain"), replace(PLAN, scheduler="dpmsolver_multistep_karras")
+
+    assert bench.pictures("karras", karras) != plain
+    assert bench.pictures("again") == plain
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

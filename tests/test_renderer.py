@@ -401,6 +401,7 @@ def test_a_renderer_that_hangs_does_not_outlive_a_killed_service(tmp_path: Path)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
         pid = int(service.stdout.readline())
+        os.kill(pid, signal.SIGSTOP)  # nothing of it runs: neither does the thread that would see the channel end
         assert not is_gone(pid)
         service.kill()
         wait_until(lambda: is_gone(pid))
