@@ -175,7 +175,7 @@ class Inbox:
         self._fresh: list[tuple[int, tuple[tuple[int, int, str], ...], str]] = []  # heap: ctime_ns, natural key, path
         self._fresh_paths: set[str] = set()
         self._unsettled: set[str] = set()
-        self._hints: set[str] = set()
+        self._hints: dict[str, None] = {}  # an ordered set
         self._expected: tuple[str, ...] = ()
         self._too_deep: set[str] = set()
         self._shown: tuple[tuple[str, str], ...] = ()
@@ -203,9 +203,9 @@ class Inbox:
         self._expected = tuple(paths)
 
     def hint(self, path: str) -> None:
-        """Something happened to this file. Called by another thread: `set.add` is one step."""
+        """Something happened to this file. Called by another thread: storing a key is one step."""
         if is_watched(folder_of(path)) and (is_request(_last(path)) or is_cancel(_last(path))):
-            self._hints.add(path)
+            self._hints[path] = None
 
     # Looking ------------------------------------------------------------------------------------------------------
 
@@ -238,8 +238,10 @@ class Inbox:
         return bool(self._hints)
 
     def _take_hints(self) -> list[str]:
-        chosen = sorted(self._hints.copy(), key=natural_key)[:BATCH_FILES]
-        self._hints.difference_update(chosen)
+        """The oldest ones. Copying the keys is one step: another thread adds to them."""
+        chosen = list(self._hints)[:BATCH_FILES]
+        for path in chosen:
+            del self._hints[path]
         return chosen
 
     def _listing(self, found: _Found) -> Listing:
@@ -555,7 +557,7 @@ class Inbox:
         """Look at this file as at a new one."""
         self._view(folder_of(path)).files.pop(_last(path), None)
         self._unsettled.discard(path)
-        self._hints.add(path)
+        self._hints[path] = None
 
     def _hide(self, path: str, request_id: str, sha256: str, *, keep: bool) -> Taking:
         if not self.folder.check():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 MOUNT_TABLE = Path("/proc/self/mountinfo")
@@ -80,7 +81,7 @@ def expected_mount(
     return None
 
 
-def _walk(path: str, rows: list[_Row]) -> Mount:
+def _walk(path: str, rows: Sequence[_Row]) -> Mount:
     """Follow `path` down through the mounts, as the kernel does: a mount over a parent hides what lies below it."""
     ids = {row.id for row in rows}
     here = [row for row in rows if row.parent == row.id or row.parent not in ids]
@@ -96,16 +97,24 @@ def _holds(place: str, path: str) -> bool:
     return path == place or path.startswith(place.rstrip("/") + "/")
 
 
-def _read_table(mount_table: Path) -> list[_Row]:
-    """Fields: id parent device root mount-point options [tags …] - kind source options (proc_pid_mountinfo(5))."""
+def _read_table(mount_table: Path) -> tuple[_Row, ...]:
+    return _parse_table("\n".join(_lines(mount_table)))
+
+
+@lru_cache(maxsize=4)
+def _parse_table(text: str) -> tuple[_Row, ...]:
+    """Kept, since it is asked for before every write and seldom changes.
+
+    Fields: id parent device root mount-point options [tags …] - kind source options (proc_pid_mountinfo(5)).
+    """
     rows = []
-    for line in _lines(mount_table):
+    for line in text.split("\n"):
         fields = [_unescape(word) for word in line.split(" ")]  # the source may be empty
         if "-" in fields[6:-2]:
             end = fields.index("-", 6)
             mount = Mount(source=fields[end + 2], kind=fields[end + 1], root=fields[3], mount_point=fields[4])
             rows.append(_Row(int(fields[0]), int(fields[1]), mount))
-    return rows
+    return tuple(rows)
 
 
 def _fstab_places(fstab: Path) -> Iterator[str]:
