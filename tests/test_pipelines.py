@@ -539,3 +539,16 @@ def test_what_the_worker_cannot_load_is_told(tmp_path: Path) -> None:
 
     assert "Mount it" in bench.wait_for(LoadFailed, model="tiny").hint
     bench.close()
+
+
+# The starter model ------------------------------------------------------------------------------------------------
+
+
+def test_the_starter_model_says_when_it_knows_nothing_of_a_prompt() -> None:
+    model = load("starter")
+    known = model.read(replace(PLAN, prompt="fantasy art, a castle"))
+    unknown = model.read(replace(PLAN, prompt="fantasy art, the gross national product"))
+
+    assert known.warnings == ()
+    assert "starter model knows nothing" in unknown.warnings[0]
+    assert model.paint(PLAN, known, 0, lambda _step, _steps: None).width == 64

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ def download(source: ModelSource, fetch: Callable[[], str]) -> Path:
     try:
         return Path(fetch())
     except Exception as error:  # noqa: BLE001 - the edge that knows what the hub's client raises
+        traceback.print_exc()
         message, hint = _download_trouble(error)
     raise ModelUnavailable(f"{source.alias}: {described(source)} {message}", hint=hint)
 

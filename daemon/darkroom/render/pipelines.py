@@ -129,7 +129,8 @@ class TorchDevice:
                 **_what_to_fetch(source),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-            raise model_files.unloadable(source, folder, error) from error
+            traceback.print_exc()
+            raise model_files.unloadable(source, folder, error) from None
         return pipeline
 
 
