@@ -31,7 +31,7 @@ class Unit(ConfigParser):
 @pytest.fixture
 def printed(tmp_path: Path) -> str:
     config = Config(inbox=tmp_path / "my inbox", outbox=tmp_path / "out")
-    return service_unit(config, file=tmp_path / "darkroom.toml", user="ann")
+    return service_unit(config, file=tmp_path / "darkroom.toml", user="ann", group="ann")
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_user_command_and_folders_are_filled_in(printed: str, tmp_path: Path) ->
 
 def test_folders_of_ones_own_for_state_and_models_can_be_written() -> None:
     config = Config(inbox="/in", outbox="/out", state_dir="/data/100%", model_cache="/data/models")
-    service = Unit(service_unit(config, file=None, user="darkroom"))["Service"]
+    service = Unit(service_unit(config, file=None, user="darkroom", group="darkroom"))["Service"]
     assert service["ReadWritePaths"] == "-/in -/out -/data/100%% -/data/models"
     assert "--config" not in service["ExecStart"]
 

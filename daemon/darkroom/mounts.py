@@ -14,6 +14,8 @@ FSTAB = Path("/etc/fstab")
 #: Where an administrator's mount units lie, and those that systemd makes from fstab.
 UNIT_FOLDERS = (Path("/etc/systemd/system"), Path("/run/systemd/system"), Path("/run/systemd/generator"))
 
+#: What an installation spreads over several file systems; they stay mounted from boot to shutdown.
+_SYSTEM_PLACES = frozenset(("/", "/home", "/opt", "/root", "/srv", "/tmp", "/usr", "/var", "/var/lib"))  # noqa: S108
 #: Other machines write here without a file event reaching us; what we fsync is as durable as the server says.
 _NETWORK_KINDS = frozenset({
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "vboxsf", "vmhgfs", "prl_fs", "virtiofs", "fakeowner", "davfs",
@@ -73,12 +75,24 @@ def expected_mount(
     None when nothing is missing. An empty mount point looks like an empty folder; this tells them apart.
     """
     real = os.path.realpath(path)
-    named = [(place, str(fstab)) for place in _fstab_places(fstab)]
-    named += [(place, unit.name) for unit, place in _unit_places(unit_folders)]
-    for place, where in named:
+    for place, where in _named_places(fstab, unit_folders):
         if place != "/" and _holds(place, real) and not is_mounted(place, mount_table=mount_table):
             return f"{where} mounts {place}, and nothing is mounted there"
     return None
+
+
+def share_point(
+    path: Path,
+    *,
+    mount_table: Path = MOUNT_TABLE,
+    fstab: Path = FSTAB,
+    unit_folders: Iterable[Path] = UNIT_FOLDERS,
+) -> str | None:
+    """Where the share that holds `path` is mounted, or should be; None for what stays mounted while the system runs."""
+    real = os.path.realpath(path)
+    named = [place for place, _ in _named_places(fstab, unit_folders) if _holds(place, real)]
+    place = max([kind_of(path, mount_table=mount_table).mount_point, *named], key=len)
+    return None if place in _SYSTEM_PLACES else place
 
 
 def _walk(path: str, rows: Sequence[_Row]) -> Mount:
@@ -115,6 +129,12 @@ def _parse_table(text: str) -> tuple[_Row, ...]:
             mount = Mount(source=fields[end + 2], kind=fields[end + 1], root=fields[3], mount_point=fields[4])
             rows.append(_Row(int(fields[0]), int(fields[1]), mount))
     return tuple(rows)
+
+
+def _named_places(fstab: Path, unit_folders: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Every place that something is to be mounted at, and who says so."""
+    yield from ((place, str(fstab)) for place in _fstab_places(fstab))
+    yield from ((place, unit.name) for unit, place in _unit_places(unit_folders))
 
 
 def _fstab_places(fstab: Path) -> Iterator[str]:

@@ -3,36 +3,63 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from darkroom.config import Config, shipped
+from darkroom.mounts import share_point
 
 STATE_DIR = Path("/var/lib/darkroom")
 MODEL_CACHE = Path("/var/cache/darkroom")
+#: What `ProtectHome=yes` hides.
+HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
 
-def service_unit(config: Config, *, file: Path | None, user: str) -> str:
-    """The text of `systemd/darkroom.service` with user, command and folders replaced.
+def service_unit(config: Config, *, file: Path | None, user: str, group: str) -> str:
+    """The text of `systemd/darkroom.service` with user, group, command and folders replaced.
 
     State and models go to systemd's own places unless the configuration names others than the default ones.
     """
-    state_dir = _kept(config.state_dir, "state_dir", STATE_DIR)
-    model_cache = _kept(config.model_cache, "model_cache", MODEL_CACHE)
-    command = [str(_program()), "run"]
+    state_dir, model_cache = state_folder(config), model_folder(config)
+    command = [str(program()), "run"]
     command += ["--config", str(file.absolute())] if file is not None else []
     command += ["--inbox", str(config.inbox), "--outbox", str(config.outbox)]
-    written = [config.inbox, config.outbox]
+    written = [_writable_place(config.inbox), _writable_place(config.outbox)]
     written += [path for path, usual in ((state_dir, STATE_DIR), (model_cache, MODEL_CACHE)) if path != usual]
     values = {
         "ExecStart": " ".join(_word(word).replace("$", "$$") for word in command),
         "User": user,
+        "Group": group,
         "Environment": " ".join(
             [_word(f"DARKROOM_STATE_DIR={state_dir}"), _word(f"DARKROOM_MODEL_CACHE={model_cache}")]
         ),
-        "ReadWritePaths": " ".join(_word(f"-{path}") for path in written),
+        "ReadWritePaths": " ".join(_word(f"-{path}") for path in dict.fromkeys(written)),
+        "ProtectHome": "read-only" if _needs_a_home([*needed(config, file), *written]) else "yes",
     }
     template = shipped("systemd/darkroom.service").read_text(encoding="utf-8")
     return "".join(_filled(line, values) for line in template.splitlines(keepends=True))
+
+
+def state_folder(config: Config) -> Path:
+    """Where the service keeps its state."""
+    return _kept(config.state_dir, "state_dir", STATE_DIR)
+
+
+def model_folder(config: Config) -> Path:
+    """Where the service keeps models from the hub."""
+    return _kept(config.model_cache, "model_cache", MODEL_CACHE)
+
+
+def program() -> Path:
+    """The installed command: beside the interpreter that runs now."""
+    return Path(sys.executable).absolute().with_name("darkroom")
+
+
+def needed(config: Config, file: Path | None) -> list[Path]:
+    """What the service's user has to be able to read before anything can start."""
+    folders = [Path(model.source) for model in config.models.values() if model.source.startswith("/")]
+    code = [program(), Path(sys.executable).resolve(), Path(__file__).parent]
+    return [*code, config.styles, *folders, *([file.absolute()] if file is not None else [])]
 
 
 def _kept(configured: Path, key: str, usual: Path) -> Path:
@@ -41,9 +68,17 @@ def _kept(configured: Path, key: str, usual: Path) -> Path:
     return usual if configured == default else configured
 
 
-def _program() -> Path:
-    """The installed command: beside the interpreter that runs now."""
-    return Path(sys.executable).absolute().with_name("darkroom")
+def _writable_place(folder: Path) -> Path:
+    """The folder, or the whole share that it lies on.
+
+    systemd mounts each writable folder over itself, out of the sight of others, unless it is a mount of its own. Such a
+    mount would hold a share: unmounted for everybody else, it would go on living in the service alone.
+    """
+    return Path(share_point(folder) or folder)
+
+
+def _needs_a_home(paths: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(home) for path in paths for home in HOMES)
 
 
 def _filled(line: str, values: dict[str, str]) -> str:

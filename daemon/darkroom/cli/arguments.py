@@ -106,16 +106,27 @@ def _daemon_commands(commands: Any) -> None:
     run.add_argument(
         "--offline", action="store_true", default=argparse.SUPPRESS, help="never ask the network for a model"
     )
+    _service_command(commands)
+
+
+def _service_command(commands: Any) -> None:
     service = _add(
         commands,
-        "service show [options]",
-        "daemon:show_service",
-        "show the systemd unit, with the paths of this configuration",
-        "service show",
-        "service show --user darkroom > /etc/systemd/system/darkroom.service",
+        "service show|install|remove [options]",
+        "service:service",
+        "run Darkroom as a system service: show its unit, install it, or remove it",
+        "service install --dry-run",
+        "service install --config /etc/darkroom/darkroom.toml",
+        "service show > darkroom.service",
+        "service remove                     leaves inbox, outbox, results and configuration",
     )
-    service.add_argument("action", choices=["show"])
+    service.add_argument("action", choices=["show", "install", "remove"])
     service.add_argument("--user", default="darkroom", help="the user that the service runs as (default: darkroom)")
+    service.add_argument("--group", help="the group that may use inbox and outbox (default: named like the user)")
+    service.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    service.add_argument(
+        "--discard-requests", action="store_true", help="remove: also requests that were taken and are not delivered"
+    )
 
 
 def _request_commands(commands: Any) -> None:

@@ -1,4 +1,4 @@
-"""run, pause, resume, adopt, service show."""
+"""run, pause, resume, adopt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from darkroom.cli import terminal
-from darkroom.cli.configured import client_of, config_file, configuration
+from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE
 
 
@@ -37,14 +37,4 @@ def adopt(args: argparse.Namespace) -> int:
     """Say that a folder is the right one."""
     client_of(configuration(args)).adopt(Path(args.folder))
     terminal.out().print(f"{args.folder} will be taken for the right one.")
-    return DONE
-
-
-def show_service(args: argparse.Namespace) -> int:
-    """Print the unit."""
-    from darkroom.config import find_file
-    from darkroom.unit import service_unit
-
-    config = configuration(args)
-    print(service_unit(config, file=find_file(config_file(args)), user=args.user), end="")
     return DONE
