@@ -5,16 +5,20 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test run lint format types venv clean
+.PHONY: help demo test test-real run lint format types venv clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Start the daemon, drop three requests, show what comes of them
 	@$(BIN)/python -m darkroom.demo
 
 test: $(READY) lint types ## Check format, style and types, then run every test
 	$(BIN)/pytest
+
+test-real: $(READY) ## Run what needs root and Debian packages: real clients, shares and faults (REAL=FILES for a part)
+	@tests/real/set_up.sh
+	$(BIN)/pytest $(or $(REAL),tests/real)
 
 run: $(READY) ## Run the daemon on inbox/ and outbox/ until Ctrl-C
 	@$(BIN)/darkroom run

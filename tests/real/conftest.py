@@ -1,0 +1,43 @@
+"""What the tests with real clients share: they need root, they skip nothing, and they tell what they measured."""
+
+import os
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from darkroom.testing.process import DaemonProcess
+from tests.real.latency import Latencies
+
+LATENCIES = pytest.StashKey[Latencies]()
+#: What a person has who configures nothing; only the heartbeat is quicker, for the tests that read it.
+AS_SHIPPED = {"settle_s": 10.0, "scan_interval_s": 1.0}
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if os.geteuid() != 0:
+        pytest.exit("tests/real needs root: servers, mounts, network namespaces. `make test-real` sets it up.", 1)
+    session.config.stash[LATENCIES] = Latencies()
+
+
+@pytest.fixture(scope="session")
+def latencies(pytestconfig: pytest.Config) -> Latencies:
+    return pytestconfig.stash[LATENCIES]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
+    with DaemonProcess(tmp_path / "daemon", settings=AS_SHIPPED) as running:
+        yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The figures of docs/shares.md."""
+    latencies = config.stash.get(LATENCIES, Latencies())
+    if not latencies.seconds:
+        return
+    terminalreporter.section("from the start of the drop to its answer")
+    for what, seconds in latencies.seconds.items():
+        median, most = statistics.median(seconds), max(seconds)
+        terminalreporter.line(f"{what:<58} median {median:7.3f} s, longest {most:7.3f} s, of {len(seconds)}")
