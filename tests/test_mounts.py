@@ -84,3 +84,32 @@ def test_a_place_that_a_mount_unit_names_is_expected(tmp_path: Path) -> None:
     nothing = tmp_path / "no-fstab"
     why = expected_mount(Path("/mnt/nas/in"), mount_table=table(tmp_path), fstab=nothing, unit_folders=(tmp_path,))
     assert why == "mnt-nas.mount mounts /mnt/nas, and nothing is mounted there"
+
+
+def test_a_folder_mounted_over_itself_is_no_mount(tmp_path: Path) -> None:
+    """systemd does that to each folder of ReadWritePaths: the share that belongs there is still missing."""
+    over_itself = "41 27 254:0 /srv/nas/inbox /srv/nas/inbox rw - ext4 /dev/vda rw"
+    fstab = tmp_path / "fstab"
+    fstab.write_text("nas:/x /srv/nas/inbox nfs nofail 0 0\n")
+    inbox = Path("/srv/nas/inbox")
+    empty = table(tmp_path, over_itself)
+    assert expected_mount(inbox, mount_table=empty, fstab=fstab, unit_folders=()) is not None
+    assert kind_of(inbox, mount_table=empty).mount_point == "/"
+    mounted = table(tmp_path, over_itself, "42 41 0:50 / /srv/nas/inbox rw - nfs4 nas:/x rw")
+    assert expected_mount(inbox, mount_table=mounted, fstab=fstab, unit_folders=()) is None
+    assert kind_of(inbox, mount_table=mounted).kind == "nfs4"
+
+
+def test_a_folder_of_a_share_is_the_same_share_when_it_is_mounted_over_itself(tmp_path: Path) -> None:
+    share = "40 27 0:50 /export /srv/nas rw - nfs4 nas:/export rw"
+    plain = kind_of(Path("/srv/nas/inbox"), mount_table=table(tmp_path, share))
+    over_itself = "41 40 0:50 /export/inbox /srv/nas/inbox rw - nfs4 nas:/export rw"
+    assert kind_of(Path("/srv/nas/inbox"), mount_table=table(tmp_path, share, over_itself)) == plain
+
+
+def test_another_folder_of_the_same_disk_mounted_there_is_a_mount(tmp_path: Path) -> None:
+    bound = table(tmp_path, "41 27 254:0 /home/ann/drop /srv/inbox rw - ext4 /dev/vda rw")
+    fstab = tmp_path / "fstab"
+    fstab.write_text("/home/ann/drop /srv/inbox none bind 0 0\n")
+    assert expected_mount(Path("/srv/inbox"), mount_table=bound, fstab=fstab, unit_folders=()) is None
+    assert kind_of(Path("/srv/inbox"), mount_table=bound).root == "/home/ann/drop"

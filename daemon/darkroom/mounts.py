@@ -50,7 +50,18 @@ UNKNOWN = Mount(source="", kind="unknown", root="/", mount_point="/")
 class _Row:
     id: int
     parent: int
+    device: str  #: "major:minor"
     mount: Mount
+
+    def is_seen_through(self, parent: _Row | None) -> bool:
+        """Whether it shows what its parent shows at that place anyway: a folder mounted over itself.
+
+        systemd does so to each folder that a service may write. An empty mount point stays one under it.
+        """
+        if parent is None or parent is self or parent.device != self.device:
+            return False
+        below = os.path.relpath(self.mount.mount_point, parent.mount.mount_point)
+        return self.mount.root == os.path.normpath(os.path.join(parent.mount.root, below))
 
 
 def kind_of(path: Path, *, mount_table: Path = MOUNT_TABLE) -> Mount:
@@ -59,8 +70,11 @@ def kind_of(path: Path, *, mount_table: Path = MOUNT_TABLE) -> Mount:
 
 
 def is_mounted(path: str, *, mount_table: Path = MOUNT_TABLE) -> bool:
-    """Whether something is mounted exactly there."""
-    return any(row.mount.mount_point == path for row in _read_table(mount_table))
+    """Whether something else than the folder itself is mounted exactly there."""
+    rows = _read_table(mount_table)
+    by_id = {row.id: row for row in rows}
+    there = [row for row in rows if row.mount.mount_point == path]
+    return any(not row.is_seen_through(by_id.get(row.parent)) for row in there)
 
 
 def expected_mount(
@@ -99,10 +113,11 @@ def _walk(path: str, rows: Sequence[_Row]) -> Mount:
     """Follow `path` down through the mounts, as the kernel does: a mount over a parent hides what lies below it."""
     ids = {row.id for row in rows}
     here = [row for row in rows if row.parent == row.id or row.parent not in ids]
-    found = UNKNOWN
+    found, above = UNKNOWN, None
     while here := [row for row in here if _holds(row.mount.mount_point, path)]:
         first = min(here, key=lambda row: len(row.mount.mount_point))
-        found = first.mount
+        found = found if first.is_seen_through(above) else first.mount
+        above = first
         here = [row for row in rows if row.parent == first.id != row.id]
     return found
 
@@ -127,7 +142,7 @@ def _parse_table(text: str) -> tuple[_Row, ...]:
         if "-" in fields[6:-2]:
             end = fields.index("-", 6)
             mount = Mount(source=fields[end + 2], kind=fields[end + 1], root=fields[3], mount_point=fields[4])
-            rows.append(_Row(int(fields[0]), int(fields[1]), mount))
+            rows.append(_Row(int(fields[0]), int(fields[1]), fields[2], mount))
     return tuple(rows)
 
 
