@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 
 import structlog
@@ -22,6 +22,7 @@ from darkroom.files import Disk
 from darkroom.folders import Folder
 from darkroom.names import (
     MAX_DEPTH,
+    MAX_NAME_BYTES,
     PAUSE,
     folder_of,
     is_cancel,
@@ -33,12 +34,14 @@ from darkroom.names import (
     taken_name,
     why_ignored,
 )
-from darkroom.request import MAX_BYTES, MAX_DEPTH as MAX_JSON_DEPTH
+from darkroom.request import MAX_BYTES
+from darkroom.request import MAX_DEPTH as MAX_JSON_DEPTH
 
 MALFORMED_SETTLE_S = 2.0  #: stillness after which what no further byte can mend is refused
 BATCH_FILES = 100  #: read at most so many files before the service has seen them
 BATCH_BYTES = 4 << 20
 RELIST_S = 60.0  #: list a calm folder anew at least this often
+TICK_S = 0.02  #: longer than any kernel's clock takes from one file time to the next
 SHOWN = 100  #: at most so many names that are not taken are told; the rest is counted
 
 _log = structlog.get_logger("darkroom.inbox")
@@ -180,6 +183,7 @@ class Inbox:
         self._too_deep: set[str] = set()
         self._shown: tuple[tuple[str, str], ...] = ()
         self._more = 0
+        self._paused = False
         self._owed: dict[tuple[str, str], Callable[[str, str], None]] = {}  # what the folder did not let us do yet
 
     @property
@@ -255,8 +259,20 @@ class Inbox:
             not_taken_more=self._more,
             arriving=self._arriving() + len(self._fresh_paths) + len(self._hints) + len(self._owed),
             more=bool(self._fresh or self._hints),
-            paused=(self.folder.own / PAUSE).exists(),
+            paused=self._is_paused(),
         )
+
+    def _is_paused(self) -> bool:
+        """As before where the share cannot say: an error here may not swallow what the look has found."""
+        try:
+            os.lstat(self.folder.own / PAUSE)
+        except FileNotFoundError:
+            self._paused = False
+        except OSError as error:
+            _log.warning("pause_unknown", why=error.strerror)
+        else:
+            self._paused = True
+        return self._paused
 
     def _arriving(self) -> int:
         seen = (self._seen(path) for path in self._unsettled)
@@ -293,6 +309,7 @@ class Inbox:
                     there.discard(folder)
                 else:
                     _log.warning("folder_unreadable", folder=folder, why=error.strerror)
+                    there.update(each for each in self._views if each.startswith(f"{folder}/"))
                 continue
             for name in view.folders:
                 below = f"{folder}/{name}" if folder else name
@@ -314,8 +331,8 @@ class Inbox:
                 return view
             names, view.folders = _scan(place)
             # Equal mtimes prove equal names only after a second listing: within one tick of the kernel's clock a folder
-            # may change again without a new mtime.
-            view.calm = same
+            # may change again without a new mtime. A cancel file has to be told again until it expires.
+            view.calm = same and now - view.listed_s >= TICK_S and not view.cancels
             view.mtime_ns, view.listed_s = mtime_ns, now
             self._miss(folder, view, names, found)
             self._notice(folder, view, names, place, found)
@@ -359,7 +376,7 @@ class Inbox:
             seen.missing += 1
             view.calm = False
             path = f"{folder}/{name}" if folder else name
-            if seen.missing >= 2 or seen.phase is not Phase.KNOWN:
+            if seen.missing >= 2:
                 del view.files[name]
                 self._unsettled.discard(path)
                 found.vanished.append(path)
@@ -395,7 +412,7 @@ class Inbox:
             self._set_aside(path, error)
 
     def _examine_cancel(self, path: str, found: _Found) -> None:
-        if not (self.folder.path / path).is_file():
+        if not os.path.lexists(self.folder.path / path):
             return
         since = self._view(folder_of(path)).cancels.setdefault(_last(path), self._clock())
         found.cancels.append(CancelFile(path, self._clock() - since >= self.settle_s))
@@ -489,7 +506,7 @@ class Inbox:
     # Taking -------------------------------------------------------------------------------------------------------
 
     def take(self, path: str, request_id: str, sha256: str) -> Taking:
-        """Bytes durable in state, hidden name, read again. The file is removed by `remove_hidden` once that is recorded."""
+        """Bytes durable in state, hidden name, read again. `remove_hidden` removes the file once that is recorded."""
         return self._hide(path, request_id, sha256, keep=True)
 
     def discard(self, path: str, request_id: str, sha256: str) -> None:
@@ -541,23 +558,21 @@ class Inbox:
             return  # its folder is gone, and it with it
 
     def _put_back(self, path: str, request_id: str) -> None:
-        with self._disk.anchored(self.folder.path, folder_of(path)) as place:
-            hidden = place / taken_name(_last(path), request_id)
-            for name in _free_names(_last(path)):
-                try:
-                    self._disk.rename_new(hidden, place / name)
-                except FileExistsError:
-                    continue
-                except FileNotFoundError:
-                    return
-                _log.info("put_back", path=path, as_name=name)
-                return
+        try:
+            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
+                name = self._rename_to_free(place / taken_name(_last(path), request_id), place, _last(path))
+        except FileNotFoundError:
+            return  # put back already, or its folder is gone, and it with it
+        _log.info("put_back", path=path, as_name=name)
 
-    def forget(self, path: str) -> None:
-        """Look at this file as at a new one."""
-        self._view(folder_of(path)).files.pop(_last(path), None)
-        self._unsettled.discard(path)
-        self._hints[path] = None
+    def _rename_to_free(self, hidden: Path, place: Path, name: str) -> str:
+        for free in _free_names(name):
+            try:
+                self._disk.rename_new(hidden, place / free)
+            except FileExistsError:
+                continue
+            return free
+        raise AssertionError("free names never end")
 
     def _hide(self, path: str, request_id: str, sha256: str, *, keep: bool) -> Taking:
         if not self.folder.check():
@@ -576,6 +591,7 @@ class Inbox:
                     self._put_back_changed(hidden, place / name)
                     return self._changed(path, request_id)
         except FileNotFoundError:
+            self._doubt(path)
             return Taking(request_id, path, Outcome.GONE)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.ELOOP, errno.EINVAL):
@@ -610,8 +626,17 @@ class Inbox:
             self._disk.remove(hidden)
 
     def _changed(self, path: str, request_id: str) -> Taking:
-        self.forget(path)
+        self._doubt(path)
         return Taking(request_id, path, Outcome.CHANGED)
+
+    def _doubt(self, path: str) -> None:
+        """Its file is another one than we thought, or not there: the next looks tell which, even if it comes back."""
+        view = self._view(folder_of(path))
+        why = "changed or deleted when its turn came"
+        view.files[_last(path)] = Seen(Phase.KNOWN, None, self._clock(), why=why)
+        view.calm = False
+        self._unsettled.add(path)
+        self._hints[path] = None
 
     # Inside -------------------------------------------------------------------------------------------------------
 
@@ -689,11 +714,9 @@ def _scan(place: Path) -> tuple[set[str], list[str]]:
 
 def _free_names(name: str) -> Iterator[str]:
     yield name
-    stem = stem_of(name)
-    number = 2
-    while True:
-        yield f"{stem[:200]}-{number}.json"
-        number += 1
+    stem = os.fsdecode(os.fsencode(stem_of(name))[: MAX_NAME_BYTES - 20])
+    for number in count(2):
+        yield f"{stem}-{number}.json"
 
 
 def _last(path: str) -> str:
