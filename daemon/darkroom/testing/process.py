@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 import darkroom
 from darkroom.answer import FOLDER_ENDINGS, State
-from darkroom.names import HEALTH, OWN_FOLDER
+from darkroom.names import HEALTH, OWN_FOLDER, PAUSE
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -25,7 +26,7 @@ Json = dict[str, Any]
 DEADLINE_S = 30.0  #: a machine that tests run on is a busy one
 POLL_S = 0.004
 
-#: A small test card in one step. Each step takes a moment: with `num_inference_steps` a test says how slow a request is.
+#: A small test card in one step, which takes a moment: `num_inference_steps` makes a request as slow as a test needs.
 CARD = "testcard:step_s=0.02,die_on=DIE,hang_on=HANG,oom_on=OOM"
 #: What makes a daemon quick to test; every key can be overridden.
 SETTINGS: Json = {
@@ -91,7 +92,7 @@ def _event(line: bytes) -> Json:
 class DaemonProcess:
     """`darkroom run` on an inbox, an outbox and a state folder below `home`.
 
-    `models` gives sources by alias ("card" is there), `settings` overrides SETTINGS, `before` is put before the command.
+    `models` gives sources by alias ("card" is there), `settings` overrides SETTINGS, `before` starts the command.
     """
 
     def __init__(
@@ -128,24 +129,20 @@ class DaemonProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it, whatever it does; its renderer dies with it. After a failure, show what it said."""
+        """End it, whatever it does; its renderer dies with it."""
         self.kill()
-        if error is not None:
-            sys.stderr.write(f"--- {self.log.path}\n{self.tail()}\n")
 
     def start(self, *arguments: str, wait: bool = True) -> None:
         """Start it (again)."""
         assert self._process is None, "it runs already"
         mark = self.log.length
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("DARKROOM_")}
-        environment["PYTHONPATH"] = str(Path(darkroom.__file__).parents[1])
         with open(self.log.path, "ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [*self._before, sys.executable, "-m", "darkroom", "run", "--config", str(self.config), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=self._environment(),
                 cwd=self.home,
                 start_new_session=True,
             )
@@ -203,6 +200,30 @@ class DaemonProcess:
         """SIGKILL to the renderer that said last that it is ready."""
         os.kill(self.log.find("renderer_ready")[-1]["pid"], signal.SIGKILL)
 
+    # Commands -----------------------------------------------------------------------------------------------------
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `darkroom` with the configuration of this daemon."""
+        return subprocess.run(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "darkroom", *arguments, "--config", str(self.config)],
+            env=self._environment(),
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, nothing new starts: what is dropped stays in the inbox, queued."""
+        pause = self.inbox / OWN_FOLDER / PAUSE
+        pause.touch()
+        self.wait_for_health(lambda health: health["state"] == "paused", "the queue is held")
+        try:
+            yield
+        finally:
+            pause.unlink()
+
     # Dropping -----------------------------------------------------------------------------------------------------
 
     def drop(self, path: str, content: Json | bytes | None = None) -> Path:
@@ -225,10 +246,13 @@ class DaemonProcess:
 
         def alive_and_true() -> T:
             value = condition()
-            assert value or self.is_running, f"the daemon ended before: {what}\n{self.tail()}"
+            assert value or self.is_running, f"the daemon ended before: {what}"
             return value
 
-        return wait_for(alive_and_true, what, deadline_s=deadline_s)
+        try:
+            return wait_for(alive_and_true, what, deadline_s=deadline_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.tail()}") from None
 
     def answer(self, name: str) -> Json:
         """The answer of this name; {} while there is none. It must be whole whenever it is there."""
@@ -244,7 +268,7 @@ class DaemonProcess:
         try:
             return self.wait_for(reached, f"{name} is {' or '.join(states)}", deadline_s=deadline_s)
         except AssertionError as error:
-            raise AssertionError(f"{error}; its answer: {self.answer(name)}") from None
+            raise AssertionError(f"{error}\nits answer: {self.answer(name)}") from None
 
     def wait_for_event(self, event: str, since: int = 0, *, deadline_s: float = DEADLINE_S, **values: object) -> Json:
         """Wait for something to be logged; returns it."""
@@ -267,7 +291,11 @@ class DaemonProcess:
         try:
             return self.wait_for(said, what)
         except AssertionError as error:
-            raise AssertionError(f"{error}; the heartbeat: {self.health()}") from None
+            raise AssertionError(f"{error}\nthe heartbeat: {self.health()}") from None
+
+    def wait_until_told(self, name: str, words: str) -> None:
+        """Wait until the heartbeat says why a file is not taken."""
+        self.wait_for_health(lambda _: words in self.why_not_taken().get(name, ""), f"{name} is told as {words!r}")
 
     def why_not_taken(self) -> dict[str, str]:
         """What the heartbeat tells of files that are not taken."""
@@ -283,17 +311,19 @@ class DaemonProcess:
         folder.rmdir()
         self.wait_for(lambda: name not in self.why_not_taken(), "a listing misses a folder")
 
-    def tail(self, lines: int = 40) -> str:
+    def tail(self, lines: int = 25) -> str:
         """The end of the log."""
         return "\n".join(json.dumps(event, ensure_ascii=False) for event in self.log.read()[-lines:])
 
     # Judging ------------------------------------------------------------------------------------------------------
 
-    def results(self, folder: str = "") -> dict[str, list[Path]]:
+    def results(self) -> dict[str, list[Path]]:
         """The delivered folders by the id of their request."""
         found: dict[str, list[Path]] = {}
-        for answer in sorted((self.outbox / folder).glob("*/answer.json")):
-            found.setdefault(_json(answer)["id"], []).append(answer.parent)
+        for path in sorted(self.outbox.rglob("answer.json")):
+            answer = _json(path)
+            if answer.get("result") == path.parent.name:  # else it answers a request called `answer`
+                found.setdefault(answer["id"], []).append(path.parent)
         return found
 
     def hidden_names(self) -> list[str]:
@@ -307,16 +337,25 @@ class DaemonProcess:
 
     def check_settled(self, names: Iterable[str], state: State = State.DONE) -> None:
         """Each of these ended so, delivered exactly once, complete; nothing half-made is left anywhere."""
-        results = self.results()
         for name in names:
-            answer = self.wait_for_state(name, state.value)
-            folders = results.get(answer["id"]) or self.results().get(answer["id"], [])
-            assert [folder.name for folder in folders] == [answer["result"]], f"{name}: delivered as {folders}"
-            assert answer["result"].startswith(name + FOLDER_ENDINGS[state])
-            check_complete(folders[0], answer)
+            self.wait_for_state(name, state.value)
+            self.check_settled_as(name, name + FOLDER_ENDINGS[state])
         self.wait_for(lambda: not self.hidden_names(), "nothing half-made is left")
         waiting = [path.name for path in self.inbox.rglob("*.json") if OWN_FOLDER not in path.parts]
         assert not waiting, f"left in the inbox: {waiting}"
+
+    def check_settled_as(self, name: str, result: str) -> None:
+        """The newest request of this name was delivered once, as this folder, whole; its file has left the inbox."""
+        answer = self.answer(name)
+        folders = self.results().get(answer["id"], [])
+        assert [folder.name for folder in folders] == [result], f"{name} was delivered as {folders}"
+        check_complete(folders[0], answer)
+        assert not (self.inbox / f"{name}.json").exists()
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("DARKROOM_")}
+        return environment | {"PYTHONPATH": str(Path(darkroom.__file__).parents[1])}
 
     def _tables(self, models: Mapping[str, str | Json], settings: Mapping[str, Any]) -> Json:
         folders = {
