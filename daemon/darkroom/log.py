@@ -1,4 +1,7 @@
-"""The log: for people on a terminal, one JSON object a line elsewhere. Events have stable names."""
+"""The log: for people on a terminal, entries with fields in systemd's journal, one JSON object a line elsewhere.
+
+Events have stable names.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from darkroom import journal
+
 
 def set_up(
     *, level: str = "info", form: Literal["auto", "console", "json"] = "auto", stream: TextIO | None = None
@@ -17,7 +22,8 @@ def set_up(
     """Send everything that is logged, also through the standard library, to `stream` (stderr)."""
     target = stream or sys.stderr
     is_terminal = target.isatty()
-    as_json = form == "json" or (form == "auto" and not is_terminal)
+    to_journal = form == "auto" and journal.reads(target)
+    as_json = to_journal or form == "json" or (form == "auto" and not is_terminal)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -26,7 +32,7 @@ def set_up(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     finish = _json_lines() if as_json else _console_lines(colors=is_terminal)
-    handler = logging.StreamHandler(target)
+    handler = journal.JournalHandler(fallback=target) if to_journal else logging.StreamHandler(target)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=finish))
     root = logging.getLogger()
     root.handlers[:] = [handler]
