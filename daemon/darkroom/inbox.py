@@ -37,6 +37,7 @@ from darkroom.names import (
 from darkroom.request import MAX_BYTES
 from darkroom.request import MAX_DEPTH as MAX_JSON_DEPTH
 
+TIMES_SETTLE_S = 1.0  #: stillness after which a writer has set a file's time as well, as some do last
 MALFORMED_SETTLE_S = 2.0  #: stillness after which what no further byte can mend is refused
 BATCH_FILES = 100  #: read at most so many files before the service has seen them
 BATCH_BYTES = 4 << 20
@@ -67,6 +68,7 @@ class Seen:
     since_s: float  #: monotonic time since when it has looked like this
     digest: str = ""
     why: str = ""  #: why it is not taken
+    doubted: bool = False  #: its bytes were sent before: is its mtime final?
     missing: int = 0  #: listings in a row that did not have it
 
 
@@ -78,6 +80,7 @@ class Drop:
     raw: bytes
     sha256: str
     mtime_ns: int
+    still: bool = False  #: it has been doubted, and nothing about it has changed since
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,18 @@ class Inbox:
         """The service knows this file from before this start."""
         self._view(folder_of(path)).files[_last(path)] = Seen(Phase.KNOWN, None, self._clock(), digest=sha256)
 
+    def doubt(self, path: str) -> None:
+        """These bytes were sent before, with another mtime: tell them again when it can be believed.
+
+        `rsync --inplace`, tar and others write the bytes first and set the time then; in between, a file that is sent
+        again looks like a new request.
+        """
+        seen = self._seen(path)
+        if seen is not None:
+            seen.phase, seen.doubted, seen.since_s = Phase.ARRIVING, True, self._clock()
+            seen.why = "still arriving: it was sent before; read again to see whether its time is another one"
+            self._unsettled.add(path)
+
     def expect(self, paths: Iterable[str]) -> None:
         """These are next in line: look closer at them at each look."""
         self._expected = tuple(paths)
@@ -276,7 +291,7 @@ class Inbox:
 
     def _arriving(self) -> int:
         seen = (self._seen(path) for path in self._unsettled)
-        return sum(1 for each in seen if each is not None and each.phase is Phase.ARRIVING)
+        return sum(1 for each in seen if each is not None and each.phase in (Phase.ARRIVING, Phase.KNOWN))
 
     def _show_what_is_not_taken(self) -> None:
         """The first hundred names, and how many more: those that may still become requests first."""
@@ -472,6 +487,8 @@ class Inbox:
             if self.folder.network and first_time:
                 seen.why = "still arriving: read once; read again to be sure that it does not change"
                 return
+            if seen.doubted and still_s < TIMES_SETTLE_S:
+                return
         elif completeness is Completeness.BEYOND_MENDING:
             if still_s < (self._network_settle_s if self.folder.network else MALFORMED_SETTLE_S):
                 seen.why = f"still arriving: no valid request yet, {len(raw)} bytes, still for {still_s:.0f} s"
@@ -484,7 +501,7 @@ class Inbox:
             return
         seen.phase, seen.why = Phase.KNOWN, ""
         self._unsettled.discard(path)
-        found.add(Drop(path, raw, seen.digest, mtime_ns))
+        found.add(Drop(path, raw, seen.digest, mtime_ns, still=seen.doubted))
 
     def _leave(self, path: str, seen: Seen, raw: bytes, mtime_ns: int, found: _Found) -> None:
         seen.phase = Phase.STUCK
@@ -501,7 +518,8 @@ class Inbox:
         """Whether a file that looks unchanged has to be read once more, now that it has been still."""
         if seen.phase is not Phase.ARRIVING:
             return False
-        return self.folder.network or self._clock() - seen.since_s >= min(MALFORMED_SETTLE_S, self.settle_s)
+        limit_s = TIMES_SETTLE_S if seen.doubted else min(MALFORMED_SETTLE_S, self.settle_s)
+        return self.folder.network or self._clock() - seen.since_s >= limit_s
 
     # Taking -------------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,9 @@ class Shares(Protocol):
     def know(self, path: str, sha256: str) -> None:
         """This file is known from before."""
 
+    def doubt(self, path: str) -> None:
+        """Tell this drop again when its mtime can be believed."""
+
     def take(self, path: str, request_id: str, sha256: str) -> None:
         """Take a request; answered by a Taking."""
 
@@ -138,7 +141,9 @@ class Register:
         with self._spool.transaction():
             for drop in drops:
                 same = self._spool.same_file(drop.path, drop.sha256, drop.mtime_ns)
-                if same is None or _was_withdrawn(same):
+                if same is None and not drop.still and self._spool.was_sent(drop.path, drop.sha256):
+                    self._shares.doubt(drop.path)
+                elif same is None or _was_withdrawn(same):
                     accepted.append(self._accept(drop, accepted))
                 elif same.stage is Stage.ACCEPTED:
                     accepted.append(same)
@@ -355,21 +360,20 @@ class Register:
             self._shares.put_back(taking.path, taking.id)
 
     def _take_over(self, record: Record, taking: Taking) -> None:
-        answer = replace(
-            record.answer, in_inbox=False if record.answer.state is State.QUEUED else None, waiting_for=None
-        )
+        """The bytes are in our keeping. What was refused or cancelled before goes straight to its end, in one commit."""
+        is_queued = record.answer.state is State.QUEUED
+        answer = replace(record.answer, in_inbox=False if is_queued else None, waiting_for=None)
+        stage = Stage.TAKEN if is_queued else Stage.CLOSING
         with self._spool.transaction():
-            record = self._spool.save(
-                replace(record, stage=Stage.TAKEN, mtime_ns=taking.mtime_ns, answer=answer),
-            )
+            record = self._spool.save(replace(record, stage=stage, mtime_ns=taking.mtime_ns, answer=answer))
         self._shares.remove_hidden(record.path, record.id)
         self._in_inbox.pop(record.path, None)
         self._live[names.stem_of(record.path)] = record.id
-        if record.answer.state is not State.QUEUED:
-            self._close(record, record.answer.state)
-            return
-        self._taken.add(record.id)
-        self._publish(record)
+        if is_queued:
+            self._taken.add(record.id)
+            self._publish(record)
+        else:
+            self._deliver(record, again=False)
 
     def _take_later(self, record: Record, why: str) -> None:
         """The folder does not let us: others may go first, and this one is tried again at its next turn."""

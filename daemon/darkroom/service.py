@@ -307,7 +307,7 @@ class Service:
     def is_finished(self) -> bool:
         """Whether nothing is queued, arriving, rendering or to be written (`run --once`)."""
         listing = self._listing
-        if listing is None or listing.arriving or listing.more:
+        if listing is None or listing.arriving or listing.hidden or listing.more:
             return False
         busy = len(self._register.queue) or self._device.is_busy or self._register.is_busy
         return not busy and self.events.empty() and self._crew.inbox_is_idle and self._crew.outbox_is_idle

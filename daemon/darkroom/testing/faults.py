@@ -50,6 +50,28 @@ class CrashingDisk(CountingDisk):
         raise Crash(f"at {kind} {path.name}")
 
 
+class ArmedDisk(CountingDisk):
+    """Dies before the n-th effect from when it is armed; until then it is whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = 0
+
+    def arm(self, effects: int) -> None:
+        """Die before that many effects from now, counted from 1."""
+        self._left = effects
+
+    def _before(self, number: int, kind: str, path: Path) -> None:
+        if self._left == 0:
+            return
+        self._left -= 1
+        if self._left == 0:
+            self._left = 1  # a dead disk stays dead
+            if kind == "write":
+                path.write_bytes(b'{"torn": ')
+            raise Crash(f"at {kind} {path.name}")
+
+
 class FailingDisk(CountingDisk):
     """Fails its effects from the n-th on, so many of them, with this errno; then it is healed."""
 

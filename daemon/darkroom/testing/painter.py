@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from darkroom.errors import ErrorCode
 from darkroom.files import Disk
 from darkroom.render.messages import (
     Cancel,
     Cancelled,
+    Failed,
     Finished,
     Load,
     Loaded,
@@ -23,6 +25,8 @@ from darkroom.render.messages import (
     Unload,
     Unloaded,
 )
+
+from darkroom.render.process import Died
 
 
 class Painter:
@@ -57,6 +61,18 @@ class Painter:
     def stop(self, within_s: float) -> None:  # noqa: ARG002 - part of the protocol
         """Forget everything."""
         self.held.clear()
+
+    def die(self) -> None:
+        """The process is killed with what it holds."""
+        self.held.clear()
+        self._emit(Died(-9, "SIGKILL", "was killed by SIGKILL", (), asked=False))
+
+    def fail(self) -> None:
+        """Err in what is held, in a way that no second try can mend."""
+        held, self.held = self.held, []
+        for render in held:
+            failed = Failed(render.id, ErrorCode.RENDER_ERROR, "no paint", "", can_retry=False, before_first_step=False)
+            self._emit(failed)
 
     def release(self) -> None:
         """Finish what is held."""

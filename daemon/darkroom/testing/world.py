@@ -48,6 +48,7 @@ class World:
         self.config = config or _config(root, settings)
         self.daemon: Daemon | None = None
         self.painter: Painter | None = None
+        self.holding = False  #: renderers of the next lives stay at their first step until released
 
     def drop(self, path: str, request: dict[str, Any] | bytes) -> bytes:
         """Rename a request into place, as a careful client does."""
@@ -73,6 +74,7 @@ class World:
 
         def painter(_: object, emit: Any) -> Painter:
             self.painter = Painter(emit, disk=disk)
+            self.painter.hold = self.holding
             return self.painter
 
         self.daemon = Daemon(
