@@ -7,10 +7,12 @@ Used by one thread, the one that may hang on the outbox. What is written first: 
 from __future__ import annotations
 
 import errno
+import heapq
 import json
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -37,6 +39,8 @@ _ONE_NAME_ERRNOS = (
 )
 
 _log = structlog.get_logger("darkroom.outbox")
+
+_Aside = tuple[float, int, "Delivery | Answer", int]  #: when to try again, a number, what, how often it has failed
 
 
 class Urgency(IntEnum):
@@ -113,7 +117,11 @@ class Outbox:
         self._clock = clock
         self._deliveries: deque[Delivery] = deque()
         self._answers: dict[Urgency, dict[str, Answer]] = {urgency: {} for urgency in Urgency}
+        self._later: dict[str, Answer] = {}  # name → the answer of it that has been set aside
         self._foreign: set[str] = set()  # names whose answer would overwrite a file that is not ours
+        self._aside: list[_Aside] = []  # heap: what its own folder or name keeps from being written
+        self._asides = 0
+        self._troubles: set[tuple[str, str]] = set()  # (folder, why) that the log has told
         self._retry_at_s = 0.0
         self._failures = 0
         self._told: FolderState | None = None
@@ -122,7 +130,7 @@ class Outbox:
 
     def publish(self, answer: Answer) -> None:
         """Write this answer soon; it overtakes every older one of its name."""
-        for waiting in self._answers.values():
+        for waiting in (*self._answers.values(), self._later):
             waiting.pop(answer.name, None)
         self._answers[urgency_of(answer.state)][answer.name] = answer
 
@@ -133,16 +141,20 @@ class Outbox:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits to be written."""
-        return not self._deliveries and not any(self._answers.values())
+        return not (self._deliveries or any(self._answers.values()) or self._aside)
 
     @property
     def wait_s(self) -> float:
         """How long to wait before `work` can do anything."""
-        return max(0.0, self._retry_at_s - self._clock())
+        only_aside = self._aside and not self._deliveries and not any(self._answers.values())
+        until_s = max(self._retry_at_s, self._aside[0][0]) if only_aside else self._retry_at_s
+        return max(0.0, until_s - self._clock())
 
     def retry_now(self) -> None:
         """Forget the backoff."""
         self._retry_at_s = 0.0
+        self._aside = [(0.0, number, item, failures) for _, number, item, failures in self._aside]
+        heapq.heapify(self._aside)
 
     # Working ------------------------------------------------------------------------------------------------------
 
@@ -152,12 +164,18 @@ class Outbox:
             return False
         if not self.check():
             return self._back_off(self.folder.away)
+        item, failures = self._next()
         try:
-            self._do_next()
+            self._write(item)
         except OSError as error:
-            if error.errno in _ONE_NAME_ERRNOS and self._deliveries:
-                self._deliveries.rotate(-1)  # one folder without rights does not keep the others waiting
-            return self._back_off(f"{error.strerror or error}")
+            why = str(error.strerror or error)
+            if error.errno in _ONE_NAME_ERRNOS:
+                self._set_aside(item, failures, why)  # one folder without rights does not keep the others waiting
+                return True
+            if self._deliveries:
+                self._deliveries[0] = replace(self._deliveries[0], again=True)  # it may have come after the rename
+            return self._back_off(why)
+        self._drop(item)
         self._failures = 0
         return True
 
@@ -178,23 +196,52 @@ class Outbox:
             self._emit(state)
         return present
 
-    def _do_next(self) -> None:
+    def _next(self) -> tuple[Delivery | Answer, int]:
+        """What is to be written next, and how often it could not be."""
         if self._deliveries:
-            delivery = self._deliveries[0]
-            self._deliveries[0] = replace(delivery, again=True)  # an error may come after the rename
-            answer = self._deliver(delivery)
-            self._deliveries.popleft()
-            self._emit(Delivered(answer))
-            return
+            return self._deliveries[0], 0
         for waiting in self._answers.values():
             if waiting:
-                name = next(iter(waiting))
-                answer = waiting[name]
-                self._write_answer(answer)
-                del waiting[name]
-                if answer.state.is_final:
-                    self._emit(Told(answer.id))
-                return
+                return next(iter(waiting.values())), 0
+        return self._aside[0][2:]
+
+    def _write(self, item: Delivery | Answer) -> None:
+        if isinstance(item, Delivery):
+            self._emit(Delivered(self._deliver(item)))
+        elif not self._is_overtaken(item):
+            self._write_answer(item)
+            if item.state.is_final:
+                self._emit(Told(item.id))
+
+    def _is_overtaken(self, answer: Answer) -> bool:
+        """Whether a newer answer of its name has come while this one was set aside."""
+        return answer not in (self._answers[urgency_of(answer.state)].get(answer.name), self._later.get(answer.name))
+
+    def _drop(self, item: Delivery | Answer) -> None:
+        """It needs to be written no more, or not now."""
+        if self._deliveries and self._deliveries[0] is item:
+            self._deliveries.popleft()
+        elif isinstance(item, Answer) and self._answers[urgency_of(item.state)].get(item.name) is item:
+            del self._answers[urgency_of(item.state)][item.name]
+        else:
+            heapq.heappop(self._aside)
+            if isinstance(item, Answer) and self._later.get(item.name) is item:
+                del self._later[item.name]
+
+    def _set_aside(self, item: Delivery | Answer, failures: int, why: str) -> None:
+        """Try it again later and go on with the others."""
+        self._drop(item)
+        if isinstance(item, Delivery):
+            name, item = item.answer.name, replace(item, again=True)
+        else:
+            name = item.name
+            self._later[name] = item
+        delay_s = min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures, 10))
+        self._asides += 1  # keeps the heap from comparing what cannot be compared
+        heapq.heappush(self._aside, (self._clock() + delay_s, self._asides, item, failures + 1))
+        if (folder_of(name), why) not in self._troubles:
+            self._troubles.add((folder_of(name), why))
+            _log.warning("written_later", name=name, why=why, again_in_s=delay_s)
 
     def _back_off(self, why: str) -> bool:
         delay_s = min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._failures, 10))
@@ -206,18 +253,21 @@ class Outbox:
     # Answers ------------------------------------------------------------------------------------------------------
 
     def _write_answer(self, answer: Answer) -> None:
-        if answer.name in self._foreign:
-            return
         target = self._folder_for(folder_of(answer.name)) / f"{_stem(answer.name)}.json"
         there, content = _content_of(target), answer.to_bytes()
         if there is not None and _json(there).get("darkroom") is None:
-            self._foreign.add(answer.name)  # told once, and never overwritten
-            _log.warning("answer_withheld", name=answer.name, why=f"{target} is a file of somebody else")
+            self._withhold(answer.name, target)
         elif there != content:
             # What is not final is published again after each start, so it need not outlive a power cut: ten thousand
             # answers are written in seconds instead of minutes.
             write = self._disk.write if answer.state.is_final else self._disk.refresh
             write(target, content)
+
+    def _withhold(self, name: str, target: Path) -> None:
+        """A file of somebody else has the answer's name: never overwritten, told once."""
+        if name not in self._foreign:
+            self._foreign.add(name)
+            _log.warning("answer_withheld", name=name, why=f"{target} is a file of somebody else")
 
     # Results ------------------------------------------------------------------------------------------------------
 
@@ -238,7 +288,7 @@ class Outbox:
         if delivery.request is not None:
             self._disk.copy_new(delivery.request, hidden / "request.json")
         for name in result_names(stem, ending):
-            if os.path.lexists(parent / name):
+            if os.path.lexists(parent / name) or self._is_mirror(folder_of(answer.name), name):
                 continue
             timing = (answer.timing or {}) | {"deliver_s": round(self._clock() - started_s, 3)}
             final = replace(answer, result=name, finished_at=self._now(), timing=timing)
@@ -261,6 +311,10 @@ class Outbox:
             done = f"{done}/{part}" if done else part
             path = self._mirror(done, part, path)
         return path
+
+    def _is_mirror(self, parent: str, name: str) -> bool:
+        """Whether answers go there, also when somebody has deleted the folder."""
+        return any(chosen == name and folder_of(folder) == parent for folder, chosen in self._mirrors.items())
 
     def _mirror(self, folder: str, part: str, parent: Path) -> Path:
         chosen = self._mirrors.get(folder)
@@ -290,7 +344,7 @@ def _stem(name: str) -> str:
 def _json(content: bytes) -> dict[str, object]:
     try:
         data = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -322,7 +376,7 @@ def _may_mirror(path: Path) -> bool:
         return True
     if path.is_symlink() or not path.is_dir():
         return False
-    # A mirror may hold the answer of a request called `answer`; only in a result does the answer name the folder it is in.
+    # A mirror may hold the answer of a request called `answer`; only in a result does it name the folder that it is in.
     return _answer_in(path).get("result") != path.name
 
 
@@ -332,5 +386,6 @@ def _find_delivered(parent: Path, stem: str, ending: str, request_id: str) -> An
         if is_result_name(name, stem, ending):
             data = _answer_in(parent / name)
             if data.get("id") == request_id and data.get("result") == name:
-                return Answer.from_json(data)
+                with suppress(KeyError, TypeError, ValueError):  # somebody's, made to look like ours
+                    return Answer.from_json(data)
     return None
