@@ -413,6 +413,6 @@ class Device:
 def _eta_s(job: Job, step: Step, now_s: float) -> float | None:
     """From the mean time of the steps so far; None before the second one."""
     done = (step.image - 1) * step.steps + step.step
-    if job.first_step_s is None or done < 2:  # noqa: PLR2004 - a mean of intervals needs two steps
+    if job.first_step_s is None or done < 2:
         return None
     return round((now_s - job.first_step_s) / (done - 1) * (step.steps * step.images - done), 1)

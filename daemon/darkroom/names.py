@@ -1,4 +1,4 @@
-"""The grammar of every file name that is read or written: request ⇄ answer ⇄ result, what is ignored and why.
+"""The grammar of every file name that is read or written: request, answer and result, and what is ignored.
 
 A *path* here is a file's path below the inbox with "/" between its parts, as Python's file functions give it (bytes that
 are no UTF-8 become lone surrogates). A *name* is what answers call a request: the path without `.json`, made safe for
@@ -158,7 +158,7 @@ def retried(name: str) -> str | None:
 
 
 def result_names(stem: str, ending: str = "") -> Iterator[str]:
-    """Folder names for a result, best first: `cat`, `cat-2`, …; `cat.refused`, `cat.refused-2`, …"""
+    """Folder names for a result, best first: `cat`, `cat-2`, and so on; `cat.refused`, `cat.refused-2` likewise."""
     yield f"{stem}{ending}"
     number = 2
     while True:

@@ -360,7 +360,7 @@ class Register:
             self._shares.put_back(taking.path, taking.id)
 
     def _take_over(self, record: Record, taking: Taking) -> None:
-        """The bytes are in our keeping. What was refused or cancelled before goes straight to its end, in one commit."""
+        """The bytes are in our keeping. What was refused or cancelled before goes straight to its end."""
         is_queued = record.answer.state is State.QUEUED
         answer = replace(record.answer, in_inbox=False if is_queued else None, waiting_for=None)
         stage = Stage.TAKEN if is_queued else Stage.CLOSING
@@ -560,7 +560,7 @@ class Register:
             self._publish(record)
 
     def told(self, request_id: str) -> None:
-        """A final answer is in the outbox; recorded with the others of its second, for writing it again does no harm."""
+        """A final answer is in the outbox; recorded with the others of its second: writing it again does no harm."""
         self._told.append(request_id)
 
     def record_told(self) -> None:

@@ -1,4 +1,4 @@
-"""The long life: recover, then wake, accept, order, render, deliver, until it is told to stop. One thread owns it all."""
+"""The long life: recover, then wake, accept, order, render, deliver, until told to stop. One thread owns it all."""
 
 from __future__ import annotations
 
@@ -280,7 +280,8 @@ class Service:
             return f"the state folder's disk has only {free_bytes >> 20} MiB free; make room there"
         waiting_bytes = sum(self._register.undelivered.values())
         if waiting_bytes > self._limits.max_undelivered_bytes:
-            return f"{waiting_bytes >> 20} MiB of results wait for the outbox: {self._folders['outbox'].away or 'it is slow'}"
+            why = self._folders["outbox"].away or "it is slow"
+            return f"{waiting_bytes >> 20} MiB of results wait for the outbox: {why}"
         outbox = self._folders.get("outbox")
         if outbox is not None and not outbox.away and outbox.free_bytes < self._limits.min_free_bytes:
             return f"the outbox's disk has only {outbox.free_bytes >> 20} MiB free; make room there"

@@ -172,6 +172,11 @@ class Spool:
             (os.fsencode(path), sha256, mtime_ns),
         )
 
+    def was_sent(self, path: str, sha256: str) -> bool:
+        """Whether a file of this name and these bytes has left the inbox before, whatever its mtime was."""
+        query = "SELECT 1 FROM requests WHERE path = ? AND sha256 = ? AND stage != 'accepted' LIMIT 1"
+        return self._db.execute(query, (os.fsencode(path), sha256)).fetchone() is not None
+
     def unsettled(self) -> Iterator[Record]:
         """Every request that is not settled, in the order of acceptance."""
         rows = self._db.execute("SELECT number FROM requests WHERE stage != 'settled' ORDER BY number").fetchall()
@@ -182,7 +187,9 @@ class Spool:
 
     def untold(self) -> list[Record]:
         """Settled requests whose final answer may not be in the outbox yet."""
-        rows = self._db.execute("SELECT * FROM requests WHERE stage = 'settled' AND told = 0 ORDER BY number").fetchall()
+        rows = self._db.execute(
+            "SELECT * FROM requests WHERE stage = 'settled' AND told = 0 ORDER BY number"
+        ).fetchall()
         return [_record(row) for row in rows]
 
     def tell(self, request_ids: Iterable[str]) -> None:
@@ -292,8 +299,8 @@ class Spool:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise FolderUnusable(
-                f"The state folder {self.folder_path} was written by a newer Darkroom (version {version} of its format; "
-                f"this program knows {VERSION}).",
+                f"The state folder {self.folder_path} was written by a newer Darkroom "
+                f"(version {version} of its format; this program knows {VERSION}).",
                 hint="Install that version again, or set state_dir to another folder.",
             )
         if version == 0:

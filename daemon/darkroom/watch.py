@@ -1,4 +1,4 @@
-"""Wakes the inbox when something happens in its folder. It may die, overflow or never start: that costs latency only."""
+"""Wakes the inbox when something happens in it. It may die, overflow or never start: that costs latency only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ _log = structlog.get_logger("darkroom.inbox")
 
 
 class _Handler(FileSystemEventHandler):
-    """Passes on which file it was, "" for a folder; an exception here would end watchdog's thread, and nothing here can raise one."""
+    """Passes on which file it was, "" for a folder.
+
+    An exception here would end watchdog's thread; nothing here can raise one.
+    """
 
     def __init__(self, root: Path, hint: Callable[[str], None]) -> None:
         self._prefix = os.fspath(root).rstrip("/") + "/"

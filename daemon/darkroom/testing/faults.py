@@ -61,7 +61,7 @@ class ArmedDisk(CountingDisk):
         """Die before that many effects from now, counted from 1."""
         self._left = effects
 
-    def _before(self, number: int, kind: str, path: Path) -> None:
+    def _before(self, number: int, kind: str, path: Path) -> None:  # noqa: ARG002 - it counts for itself
         if self._left == 0:
             return
         self._left -= 1

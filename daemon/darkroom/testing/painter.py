@@ -25,7 +25,6 @@ from darkroom.render.messages import (
     Unload,
     Unloaded,
 )
-
 from darkroom.render.process import Died
 
 
