@@ -193,6 +193,6 @@ def _read_marker(path: Path) -> str | None:
         marker = json.loads(data)["folder"]
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return marker if isinstance(marker, str) and marker else None

@@ -71,7 +71,8 @@ class Owner:
         )
 
     def _move(self, found: dict[str, object] | None) -> str:
-        self._counter += 1
+        # One that starts again counts on: beginning anew it might write what was there, and look dead to a rival.
+        self._counter = max(self._counter, _number(found.get("counter")) if found is not None else 0) + 1
         text = {
             "darkroom": 1,
             "version": __version__,
@@ -99,7 +100,7 @@ class Owner:
             data = json.loads(content)
         except FileNotFoundError:
             return None
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return data if isinstance(data, dict) else {}
 
