@@ -94,6 +94,15 @@ class Spool:
         try:
             self._prepare(folder / "darkroom.sqlite3")
             self.instance = self._meta("instance") or self._set_meta("instance", uuid.uuid4().hex)
+        except sqlite3.OperationalError:
+            self.close()
+            raise
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise FolderUnusable(
+                f"The database in the state folder {folder} is damaged: {error}.",
+                hint="Move the folder away and start again: what lies in the inbox is accepted anew.",
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -212,9 +221,11 @@ class Spool:
         if row is not None:
             return str(row["name"])
         name = safe_name(stem)
-        if self._db.execute("SELECT 1 FROM names WHERE folded = ?", (folded(name),)).fetchone():
-            folder, slash, last = name.rpartition("/")
-            name = folder + slash + distinct(last, stem.rpartition("/")[2] + suffix)
+        folder, slash, last = name.rpartition("/")
+        raw = stem.rpartition("/")[2] + suffix
+        while self._db.execute("SELECT 1 FROM names WHERE folded = ?", (folded(name),)).fetchone():
+            name = folder + slash + distinct(last, raw)
+            raw += "\0"  # somebody may have dropped a file of just that name
         self._db.execute(
             "INSERT INTO names (name, path, suffix, folded) VALUES (?, ?, ?, ?)", (name, path, suffix, folded(name))
         )
