@@ -50,6 +50,11 @@ class InboxThread:
             self._next_look_s = 0.0
         self.actor.wake()
 
+    def doubt(self, path: str) -> None:
+        """Tell this drop again later; and now, that something is still arriving."""
+        self._inbox.doubt(path)
+        self._tell(self._inbox.glance())
+
     def seen(self) -> None:
         """The service has seen the last drops."""
         self._unseen = False
@@ -143,6 +148,10 @@ class Threads:
     def know(self, path: str, sha256: str) -> None:
         """This file is known from before."""
         self.inbox_thread.actor.post(partial(self._inbox.know, path, sha256))
+
+    def doubt(self, path: str) -> None:
+        """Tell this drop again when its mtime can be believed."""
+        self.inbox_thread.actor.post(partial(self.inbox_thread.doubt, path))
 
     def take(self, path: str, request_id: str, sha256: str) -> None:
         """Take a request."""

@@ -1,5 +1,6 @@
 """The tools that people send requests with, each behind the same few words: send, begin, resume, fetch."""
 
+import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -174,8 +175,13 @@ class NfsCopy(Client):
         assert done.returncode == 0, done.stderr.decode()
 
 
-def break_off_when_partly_there(command: list[str], arrived: Path, *, given: bytes | None = None) -> None:
-    """Run a client, with the start of a file on its standard input or with all of it slowed down; kill it half-way."""
+def break_off_when_partly_there(
+    command: list[str], arrived: Path, *, given: bytes | None = None, by: signal.Signals = signal.SIGKILL
+) -> None:
+    """Run a client and end it half-way: slowed down, or with only the start of its standard input `given`.
+
+    The name of `arrived` may be a pattern: a part of it may arrive under a hidden name.
+    """
     client = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert client.stdin is not None
     try:
@@ -184,16 +190,16 @@ def break_off_when_partly_there(command: list[str], arrived: Path, *, given: byt
             client.stdin.flush()
         wait_for(lambda: _size(arrived) > 0, f"a part of {arrived.name} has arrived")
         assert client.poll() is None, f"{command[0]} was done before it could be broken off"
-        client.kill()
+        client.send_signal(by)
         client.wait()
     finally:
         client.stdin.close()
         end(client)
 
 
-def _size(path: Path) -> int:
+def _size(arrived: Path) -> int:
     try:
-        return path.stat().st_size
+        return sum(each.stat().st_size for each in arrived.parent.glob(arrived.name))
     except FileNotFoundError:
         return 0
 

@@ -1,0 +1,57 @@
+"""The same file sent again, by tools that write its bytes first and set its time then."""
+
+import os
+from pathlib import Path
+
+from darkroom.testing.world import World
+
+SENT_NS = 1_600_000_000_000_000_000
+
+
+def drop(world: World, *, mtime_ns: int) -> Path:
+    world.drop("cat.json", {"prompt": "a cat"})
+    path = world.inbox / "cat.json"
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+    return path
+
+
+def results(world: World) -> list[str]:
+    return sorted(path.parent.name for path in world.outbox.glob("*/answer.json"))
+
+
+def test_a_file_sent_again_whose_time_is_set_last_is_not_rendered_again(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    drop(world, mtime_ns=SENT_NS)
+    world.live()
+    world.start()
+    path = drop(world, mtime_ns=SENT_NS + 77)
+    world.step(0.5)
+    assert path.exists()
+    os.utime(path, ns=(SENT_NS, SENT_NS))
+    world.run()
+    assert results(world) == ["cat"]
+    assert (world.answer("cat") or {})["resent"] == 1
+    assert not path.exists()
+
+
+def test_a_file_that_was_touched_is_rendered_again_a_moment_later(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    drop(world, mtime_ns=SENT_NS)
+    world.live()
+    drop(world, mtime_ns=SENT_NS + 77)
+    world.live()
+    assert results(world) == ["cat", "cat-2"]
+    assert "resent" not in (world.answer("cat") or {})
+
+
+def test_a_file_that_is_touched_again_and_again_is_waited_for_and_told(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    drop(world, mtime_ns=SENT_NS)
+    world.live()
+    world.start()
+    for number in range(1, 6):
+        drop(world, mtime_ns=SENT_NS + number)
+        world.step(0.6)
+    assert results(world) == ["cat"]
+    world.run()
+    assert results(world) == ["cat", "cat-2"]
