@@ -401,7 +401,10 @@ class Register:
         if step_for_hidden(record.stage if record is not None else None) is HiddenStep.REMOVE:
             self._shares.remove_hidden(found.path, found.id)
         else:
-            self._shares.put_back(found.path, found.id)
+            # A long file name was cut to make the hidden one; its folder may have another name now.
+            last = (record.path if record is not None else found.path).rpartition("/")[2]
+            folder = names.folder_of(found.path)
+            self._shares.put_back(f"{folder}/{last}" if folder else last, found.id)
 
     # Rendering ----------------------------------------------------------------------------------------------------
 
