@@ -1,8 +1,11 @@
 from itertools import product
+from pathlib import Path
 
 import pytest
 
 from darkroom.recovery import HiddenStep, Stage, Step, step_at_start, step_for_hidden
+from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk
+from darkroom.testing.world import World
 
 #: The table of ARCHITECTURE.md: record, attempts left, bytes there → step.
 TABLE = {
@@ -44,3 +47,26 @@ def test_the_table_has_every_row() -> None:
 def test_a_hidden_name_is_a_drop_again_until_its_bytes_are_in_our_keeping(stage: Stage | None) -> None:
     expected = HiddenStep.PUT_BACK if stage in (None, Stage.ACCEPTED) else HiddenStep.REMOVE
     assert step_for_hidden(stage) is expected
+
+
+@pytest.mark.parametrize("name", ["cat.json", "alice/" + "é" * 125 + ".json"])
+def test_a_request_that_was_hidden_when_we_died_goes_on_under_its_own_name(name: str, tmp_path: Path) -> None:
+    counting = CountingDisk()
+    lived = World(tmp_path / "lived")
+    lived.drop("cat.json", {"prompt": "a cat"})
+    lived.live(counting)
+    hidden = next(number for number, (_, file) in enumerate(counting.effects, 1) if file.endswith(".taken"))
+
+    world = World(tmp_path / "crashed")
+    world.drop("cat.json", {"prompt": "a cat"})
+    (world.inbox / name).parent.mkdir(exist_ok=True)
+    (world.inbox / "cat.json").rename(world.inbox / name)
+    with pytest.raises(Crash):
+        world.live(CrashingDisk(at=hidden + 1))
+    (accepted,) = world.running.spool.unsettled()
+    world.die()
+    world.live()
+    told = world.answer(accepted.name)
+    assert told is not None
+    assert (told["state"], told["id"]) == ("done", accepted.id)
+    assert [path.name for path in world.inbox.rglob("*") if ".darkroom" not in path.parts and path.is_file()] == []
