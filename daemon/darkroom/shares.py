@@ -91,8 +91,9 @@ class InboxThread:
             return Listing(away=who)
         if self._watch is not None and not folder.network:
             self._watch.keep()
-        self._tell_state(replace(state, events=self.has_events))
-        return self._inbox.look()
+        listing = self._inbox.look()
+        self._tell_state(replace(state, events=self.has_events, away=listing.away))
+        return listing
 
     def leave(self) -> None:
         """Give the inbox back."""
