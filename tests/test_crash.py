@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import structlog
 
-from darkroom.inbox import Inbox, Taking
+from darkroom.drops import Taking
 from darkroom.recovery import HiddenStep
 from darkroom.register import Register
 from darkroom.spool import Record
+from darkroom.taking import Taker
 from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk, FailingDisk
 from darkroom.testing.world import World
 
@@ -178,13 +179,13 @@ def settle_before_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
 def remove_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a request by removing its file, and record that later."""
 
-    def take(inbox: Inbox, path: str, request_id: str, sha256: str) -> Taking:
-        taking = hide(inbox, path, request_id, sha256, keep=True)
-        inbox.remove_hidden(path, request_id)
+    def take(taker: Taker, path: str, request_id: str, sha256: str) -> Taking:
+        taking = hide(taker, path, request_id, sha256, keep=True)
+        taker.remove_hidden(path, request_id)
         return taking
 
-    hide = Inbox._hide
-    monkeypatch.setattr(Inbox, "take", take)
+    hide = Taker._hide
+    monkeypatch.setattr(Taker, "take", take)
 
 
 def believe_hidden_files_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:

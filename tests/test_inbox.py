@@ -8,23 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import inbox as inbox_module
-from darkroom import mounts
+from darkroom import mounts, tree
+from darkroom.completeness import MALFORMED_SETTLE_S
+from darkroom.drops import BATCH_BYTES, BATCH_FILES, Found, Hidden, Listing, Outcome
 from darkroom.files import Disk
 from darkroom.folders import Folder
-from darkroom.inbox import (
-    BATCH_BYTES,
-    BATCH_FILES,
-    MALFORMED_SETTLE_S,
-    RELIST_S,
-    SHOWN,
-    Hidden,
-    Inbox,
-    Listing,
-    Outcome,
-)
+from darkroom.inbox import Inbox
 from darkroom.names import parse_taken, taken_name
 from darkroom.request import MAX_BYTES
+from darkroom.tree import RELIST_S, SHOWN
 
 ID = "01JD0000000000000000000000"
 GOOD = b'{"prompt": "a cat"}'
@@ -332,7 +324,7 @@ def test_files_of_one_moment_come_in_natural_order(box: Box, monkeypatch: pytest
     box.inbox.folder.check()
     with monkeypatch.context() as patched:
         patched.setattr(os, "lstat", lambda path: Status())
-        box.inbox._list("", inbox_module._Found())
+        box.inbox._tree.list("", Found(SETTLE_S))
     assert os.lstat is real
     assert paths(box.look()) == ["b.json", "page-1.json", "page-9.json", "page-10.json"]
 
@@ -366,13 +358,13 @@ class Listings:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        real = inbox_module._scan
+        real = tree._scan
 
         def scan(place: Path) -> tuple[set[str], list[str]]:
             self.count += 1
             return real(place)
 
-        monkeypatch.setattr(inbox_module, "_scan", scan)
+        monkeypatch.setattr(tree, "_scan", scan)
 
 
 def test_a_calm_folder_is_not_listed_again_for_a_minute(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,16 @@ def folder_of(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+def file_of(path: str) -> str:
+    """The last part of a path."""
+    return path.rpartition("/")[2]
+
+
+def joined(folder: str, name: str) -> str:
+    """The path of a name in a sub-folder ("" is the root)."""
+    return f"{folder}/{name}" if folder else name
+
+
 def is_watched(folder: str) -> bool:
     """Whether requests are taken from this sub-folder ("" is the root)."""
     parts = folder.split("/") if folder else []

@@ -16,8 +16,8 @@ from darkroom import names
 from darkroom.answer import Answer, State, error_json
 from darkroom.clock import Clock
 from darkroom.decide import Decision, Rules, decide
+from darkroom.drops import CancelFile, Drop, Hidden, Outcome, Stuck, Taking
 from darkroom.errors import ErrorCode, RequestRefused
-from darkroom.inbox import CancelFile, Drop, Hidden, Outcome, Stuck, Taking
 from darkroom.outbox import Delivery
 from darkroom.queue import Queue, Waiting
 from darkroom.recovery import HiddenStep, Stage, Step, step_at_start, step_for_hidden

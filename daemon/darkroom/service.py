@@ -14,10 +14,10 @@ from darkroom import __version__
 from darkroom.actor import Broken
 from darkroom.clock import Clock
 from darkroom.device import DEVICE, Device
+from darkroom.drops import Listing, Taking
 from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.folders import FolderState
 from darkroom.health import Snapshot
-from darkroom.inbox import Listing, Taking
 from darkroom.outbox import Delivered, Mirrored, Told
 from darkroom.register import Register, Shares
 from darkroom.spool import Spool

@@ -8,8 +8,9 @@ from functools import partial
 
 from darkroom.actor import Actor
 from darkroom.answer import Answer
+from darkroom.drops import Listing
 from darkroom.folders import FolderState
-from darkroom.inbox import Inbox, Listing
+from darkroom.inbox import Inbox
 from darkroom.outbox import Delivery, Outbox
 from darkroom.owner import Owner
 from darkroom.watch import Watch

@@ -1,0 +1,134 @@
+"""What lies in the inbox, and what has come of it: the values that the inbox and the service hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+BATCH_FILES = 100  #: read at most so many files before the service has seen them
+BATCH_BYTES = 4 << 20
+
+Signature = tuple[int, int, int, int]  #: inode, size, mtime_ns, ctime_ns
+
+
+class Phase(Enum):
+    """What we think of a file in the inbox."""
+
+    ARRIVING = auto()  #: not complete yet
+    KNOWN = auto()  #: the service has it
+    STUCK = auto()  #: still for too long and incomplete: answered, and left where it is
+    ASIDE = auto()  #: no file that can be read: a link, a FIFO, a file without the right to read it
+
+
+@dataclass(slots=True)
+class Seen:
+    """A request file as it was when we last looked."""
+
+    phase: Phase
+    signature: Signature | None  #: None: known from before this start
+    since_s: float  #: monotonic time since when it has looked like this
+    digest: str = ""
+    why: str = ""  #: why it is not taken
+    doubted: bool = False  #: its bytes were sent before: is its mtime final?
+    missing: int = 0  #: listings in a row that did not have it
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A complete request file: its bytes parse, or can't be mended by more of them."""
+
+    path: str
+    raw: bytes
+    sha256: str
+    mtime_ns: int
+    still: bool = False  #: it has been doubted, and nothing about it has changed since
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A file that is answered but left where it is: incomplete, or too large to read."""
+
+    path: str
+    raw: bytes  #: what is there, at most MAX_BYTES + 1
+    sha256: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelFile:
+    """A `.cancel` file; `expired` when it has been there for `settle_s`."""
+
+    path: str
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A hidden name of ours: the original path, and the id of the request that was being taken."""
+
+    path: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one look at the inbox found. Only news, but for the last five."""
+
+    drops: tuple[Drop, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
+    vanished: tuple[str, ...] = ()
+    cancels: tuple[CancelFile, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    not_taken: tuple[tuple[str, str], ...] = ()  #: name, why
+    not_taken_more: int = 0
+    arriving: int = 0  #: files that may still become requests
+    more: bool = False  #: there are more files to read at once
+    paused: bool = False
+    away: str = ""  #: why the inbox cannot be used
+
+
+class Outcome(Enum):
+    """How taking a request ended."""
+
+    TAKEN = auto()  #: its bytes are in state and its file has its hidden name
+    CHANGED = auto()  #: other bytes than were accepted; the file is looked at anew
+    GONE = auto()  #: the file is not there
+    TROUBLE = auto()  #: the folder does not let us
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """The outcome of `take`."""
+
+    id: str
+    path: str
+    outcome: Outcome
+    mtime_ns: int = 0
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a look has found so far."""
+
+    settle_s: float  #: after which a `.cancel` file expires
+    drops: list[Drop] = field(default_factory=list)
+    stuck: list[Stuck] = field(default_factory=list)
+    vanished: list[str] = field(default_factory=list)
+    cancels: list[CancelFile] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
+    bytes: int = 0
+
+    def add(self, drop: Drop) -> None:
+        """A request file is complete."""
+        self.drops.append(drop)
+        self.bytes += len(drop.raw)
+
+    def add_cancel(self, path: str, still_s: float) -> None:
+        """A `.cancel` file has been there for so long."""
+        self.cancels.append(CancelFile(path, expired=still_s >= self.settle_s))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another file may be read before the service has seen these."""
+        return len(self.drops) < BATCH_FILES and self.bytes < BATCH_BYTES
