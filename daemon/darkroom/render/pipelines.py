@@ -72,6 +72,7 @@ class TorchDevice:
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
         }
+        self._threads = torch.get_num_threads()
         self._asked = settings.device
         self._device = torch.device(_chosen(settings.device))
         self.name = str(self._device)
@@ -88,6 +89,9 @@ class TorchDevice:
             raise ModelUnavailable(f"{source.alias} cannot be loaded: {error.message}", hint=hint) from None
 
     def _load(self, source: ModelSource) -> DiffusionModel:
+        # The starter's operations are too small to share: two threads take twice the CPU time of one and, on a busy
+        # machine, where each waits for the other hundreds of times a step, many times as long.
+        torch.set_num_threads(1 if source.is_starter else self._threads)
         pipeline, revision = self._read(source)
         _check_tokenizer(source, pipeline)
         pipeline.set_progress_bar_config(disable=True)
