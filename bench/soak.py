@@ -1,0 +1,308 @@
+"""Let many requests through a real daemon whose service and renderer are killed at random moments, and count the harm.
+
+    python bench/soak.py --requests 20000
+
+The daemon paints test cards of one step. While it does, its service or its renderer gets SIGKILL at whatever they are
+doing: starting, recovering, accepting, taking, rendering, delivering. The moments are chosen by what has been logged
+since the last one, so that a slow machine gets as far between two kills as a quick one. Counted are requests without a result (lost), with two (double), results or answers that were ever seen incomplete (half-made) or
+ended otherwise than they should, and files that are left behind. All of them have to be 0; else the status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
+
+from figures import Row, machine, show
+from rig import scratch
+
+from darkroom.names import OWN_FOLDER
+from darkroom.testing.process import DaemonProcess, check_complete, request
+
+AHEAD = 300  #: so many requests wait at most
+FOLDERS = ("", "", "", "alice/", "bob/", "bob/new/")
+STEP_S = 0.05
+SAMPLE = 20  #: answers that are read at each look
+PATIENCE_S = 300.0  #: without a new result, at the end: what has no result then is lost
+SETTINGS = {
+    "max_attempts": 100,  # or an unlucky request would fail, as it should
+    "stop_within_s": 10.0,
+    "heartbeat_s": 1.0,
+    "log_level": "info",
+}
+
+
+@dataclass(slots=True)
+class Harm:
+    """What must not happen, and how much was done to make it happen."""
+
+    lost: list[str] = field(default_factory=list)
+    double: list[str] = field(default_factory=list)
+    half_made: list[str] = field(default_factory=list)
+    otherwise: list[str] = field(default_factory=list)  #: ended in another state than they should
+    left: list[str] = field(default_factory=list)  #: files that nobody needs any more
+    service_kills: Counter[str] = field(default_factory=Counter)  #: by what it had come to: starting, serving
+    renderer_kills: int = 0
+    requests: int = 0
+    wall_s: float = 0.0
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing went wrong."""
+        return not (self.lost or self.double or self.half_made or self.otherwise or self.left)
+
+
+class Soak:
+    """One daemon, its clients, and whoever kills it. `lines` of its log lie between two kills, in the mean."""
+
+    def __init__(self, home: Path, *, requests: int, lines: float, seed: int, within_s: float = math.inf) -> None:
+        self.harm = Harm()
+        self._requests = requests
+        self._drop_until_s = time.monotonic() + within_s
+        self._lines = lines
+        self._chance = random.Random(seed)
+        self._daemon = DaemonProcess(home, models={"card": "testcard"}, settings=SETTINGS)
+        for folder in FOLDERS:
+            (self._daemon.inbox / folder).mkdir(parents=True, exist_ok=True)
+        self._expected: dict[str, str] = {}  # digest of the dropped bytes → the state that it should end in
+        self._names: dict[str, str] = {}  # digest → name
+        self._seen: dict[str, list[str]] = {}  # digest → its result folders
+        self._checked: set[Path] = set()
+        self._progress_s = time.monotonic()
+        self._log = b""  # since the last start
+        self._log_offset = 0
+        self._logged = 0  # lines since the last kill
+
+    def run(self, tell: Callable[[str], None] = lambda _: None) -> Harm:
+        """Drop everything, kill on, and judge at the end."""
+        began_s = time.monotonic()
+        self._start()
+        try:
+            self._under_fire(tell)
+            self._in_peace()
+            assert self._daemon.stop(deadline_s=120) == 0
+        finally:
+            self._daemon.kill()
+        self._judge()
+        self.harm.requests = len(self._expected)
+        self.harm.wall_s = time.monotonic() - began_s
+        return self.harm
+
+    # Doing --------------------------------------------------------------------------------------------------------
+
+    def _under_fire(self, tell: Callable[[str], None]) -> None:
+        enough = self._chance.expovariate(1 / self._lines)
+        while len(self._seen) < self._requests:
+            self._drop_some()
+            self._read_log()
+            assert self._daemon.is_running, f"it ended by itself:\n{self._log.decode(errors='replace')[-4000:]}"
+            if self._logged >= enough:
+                time.sleep(self._chance.random() * STEP_S)
+                self._kill_something()
+                self._logged, enough = 0, self._chance.expovariate(1 / self._lines)
+            self._look()
+            tell(f"{len(self._seen)} of {self._requests}, {self.kills} kills")
+            if time.monotonic() - self._progress_s > PATIENCE_S:
+                return
+            time.sleep(STEP_S)
+
+    def _in_peace(self) -> None:
+        """Nobody kills it any more: what has no result now and gets none is lost."""
+        if not self._daemon.is_running:
+            self._daemon.kill()
+            self._start()
+        self._progress_s = time.monotonic()
+        while len(self._seen) < self._requests and time.monotonic() - self._progress_s < PATIENCE_S:
+            self._look()
+            time.sleep(0.05)
+
+    @property
+    def kills(self) -> int:
+        """How many there were."""
+        return self.harm.service_kills.total() + self.harm.renderer_kills
+
+    def _drop_some(self) -> None:
+        if time.monotonic() > self._drop_until_s:
+            self._requests = len(self._expected)
+            return
+        waiting = len(self._expected) - len(self._seen)
+        for _ in range(min(self._chance.randint(0, 40), AHEAD - waiting, self._requests - len(self._expected))):
+            self._drop(len(self._expected) + 1)
+
+    def _drop(self, number: int) -> None:
+        wrong = self._chance.random() < 0.05
+        prompt = {"prompt": f"picture {number}", "num_images": 1 + (self._chance.random() < 0.1)}
+        raw = request(**prompt, **({"style": "no such style"} if wrong else {}))
+        name = f"{self._chance.choice(FOLDERS)}r{number}"
+        digest = hashlib.sha256(raw).hexdigest()
+        self._expected[digest], self._names[digest] = ("refused" if wrong else "done"), name
+        if self._chance.random() < 0.5:
+            self._daemon.drop(f"{name}.json", raw)
+        else:
+            half = len(raw) // 2
+            with open(self._daemon.inbox / f"{name}.json", "wb", buffering=0) as writer:
+                writer.write(raw[:half])
+                writer.write(raw[half:])
+
+    def _kill_something(self) -> None:
+        """The service twice of five times. Only processes of ours: its child is found by its parent."""
+        if self._chance.random() < 0.4:
+            self.harm.service_kills["serving" if b'"serving"' in self._log else "starting"] += 1
+            self._daemon.kill()
+            self._start()
+            return
+        for pid in children_of(self._daemon.process.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            self.harm.renderer_kills += 1
+
+    def _start(self) -> None:
+        self._log = b""
+        self._log_offset = self._daemon.log.path.stat().st_size
+        self._daemon.start(wait=False)
+        self._logged = 0
+
+    def _read_log(self) -> None:
+        with open(self._daemon.log.path, "rb") as log:
+            log.seek(self._log_offset)
+            new = log.read()
+        self._log_offset += len(new)
+        self._logged += new.count(b"\n")
+        self._log += new
+
+    # Looking ------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """As a client does, at any moment: every folder that has appeared is complete, every answer is whole."""
+        answers: list[Path] = []
+        for folder in dict.fromkeys(FOLDERS):
+            place = self._daemon.outbox / folder
+            if not place.is_dir():
+                continue
+            for entry in os.scandir(place):
+                path = Path(entry.path)
+                if entry.name.startswith("r") and path not in self._checked and entry.is_dir():
+                    self._checked.add(path)
+                    self._check_result(path)
+                elif entry.name.startswith("r") and entry.name.endswith(".json"):
+                    answers.append(path)
+        for path in self._chance.sample(answers, min(SAMPLE, len(answers))):
+            self._check_answer(path)
+
+    def _check_result(self, folder: Path) -> None:
+        self._progress_s = time.monotonic()
+        try:
+            answer = json.loads((folder / "answer.json").read_bytes())
+            check_complete(folder, answer)
+        except (OSError, ValueError, AssertionError) as error:
+            self.harm.half_made.append(f"{folder}: {error}")
+            return
+        digest = answer["request_sha256"]
+        self._seen.setdefault(digest, []).append(str(folder))
+        if answer["state"] != self._expected[digest]:
+            self.harm.otherwise.append(f"{folder} is {answer['state']}: {answer.get('error')}")
+
+    def _check_answer(self, path: Path) -> None:
+        try:
+            answer = json.loads(path.read_bytes())
+            if answer["state"] == "done":
+                check_complete(path.with_name(answer["result"]), answer)
+        except (OSError, ValueError, KeyError, AssertionError) as error:
+            self.harm.half_made.append(f"{path}: {error}")
+
+    def _judge(self) -> None:
+        """After its orderly end: each request has one result and its answer, and nothing is left anywhere."""
+        self._checked.clear()
+        seen, self._seen = self._seen, {}
+        self._look()
+        for digest, name in self._names.items():
+            folders = self._seen.get(digest, [])
+            if not folders:
+                self.harm.lost.append(f"{name} (it was seen as {seen.get(digest)})")
+            elif len(folders) > 1:
+                self.harm.double.append(f"{name}: {folders}")
+            answer = self._daemon.answer(name)
+            if answer.get("state") != self._expected[digest]:
+                self.harm.otherwise.append(f"{name} is answered {answer.get('state')}")
+        self.harm.left += self._daemon.hidden_names()
+        self.harm.left += [str(path) for path in self._daemon.inbox.rglob("*.json") if OWN_FOLDER not in path.parts]
+        self.harm.left += [str(path) for each in ("requests", "work") for path in (self._daemon.state / each).iterdir()]
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that any thread of a process has started."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += [int(each) for each in thread.read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def main() -> int:
+    """Run it and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=20_000, help="how many (20000)")
+    parser.add_argument("--lines", type=float, default=40, help="mean number of log lines between two kills (40)")
+    parser.add_argument("--within-s", type=float, default=math.inf, help="drop no more after so many seconds")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30), help="of what is killed and dropped")
+    parser.add_argument("--folder", help="where to work; SIGKILL spares what is written, so memory will do")
+    args = parser.parse_args()
+    on = f"{machine()}; seed {args.seed}"
+    with scratch(args.folder) as home:
+        soak = Soak(home, requests=args.requests, lines=args.lines, seed=args.seed, within_s=args.within_s)
+        harm = soak.run(_tell_now_and_then())
+    for what in ("lost", "double", "half_made", "otherwise", "left"):
+        for line in getattr(harm, what)[:20]:
+            print(f"{what}: {line}", file=sys.stderr)
+    return show(f"soak: {harm.requests} requests under SIGKILL", rows(harm), measured_on=on)
+
+
+def rows(harm: Harm) -> list[Row]:
+    """What was done, and what it did."""
+    counts = {
+        "lost": harm.lost,
+        "delivered twice": harm.double,
+        "seen half-made": harm.half_made,
+        "ended otherwise than they should": harm.otherwise,
+        "files left behind": harm.left,
+    }
+    return [
+        Row("SIGKILL of the service while it served", str(harm.service_kills["serving"])),
+        Row("SIGKILL of the service while it started", str(harm.service_kills["starting"])),
+        Row("SIGKILL of the renderer", str(harm.renderer_kills)),
+        Row("time", f"{harm.wall_s:.0f} s ({harm.requests / harm.wall_s:.1f} requests a second)"),
+        *(Row(what, str(len(found)), "0", not found) for what, found in counts.items()),
+    ]
+
+
+def _tell_now_and_then(every_s: float = 10.0) -> Callable[[str], None]:
+    next_s = time.monotonic() + every_s
+
+    def tell(words: str) -> None:
+        nonlocal next_s
+        if time.monotonic() >= next_s:
+            next_s = time.monotonic() + every_s
+            print(words, file=sys.stderr, flush=True)
+
+    return tell
+
+
+if __name__ == "__main__":
+    sys.exit(main())
