@@ -4,8 +4,11 @@
 
 The daemon paints test cards of one step. While it does, its service or its renderer gets SIGKILL at whatever they are
 doing: starting, recovering, accepting, taking, rendering, delivering. The moments are chosen by what has been logged
-since the last one, so that a slow machine gets as far between two kills as a quick one. Counted are requests without a result (lost), with two (double), results or answers that were ever seen incomplete (half-made) or
-ended otherwise than they should, and files that are left behind. All of them have to be 0; else the status is 1.
+since the last one, so that a slow machine gets as far between two kills as a quick one.
+
+Counted are requests without a result (lost), with two (double), results or answers that were ever seen incomplete
+(half-made) or that ended otherwise than they should, and files that are left behind. All of them have to be 0; else the
+status is 1.
 """
 
 from __future__ import annotations
