@@ -34,7 +34,7 @@ def look(wish: Wish) -> Facts:
         unit=UNIT_FILE.read_text(encoding="utf-8") if UNIT_FILE.exists() else None,
         enabled=_systemctl("is-enabled"),
         active=active,
-        in_keeping=0 if active else _in_keeping(wish.state_dir),
+        in_keeping=0 if active else in_keeping(wish.state_dir),
     )
 
 
@@ -108,7 +108,7 @@ def _systemctl(question: str) -> bool:
     return done.returncode == 0
 
 
-def _in_keeping(state_dir: Path) -> int:
+def in_keeping(state_dir: Path) -> int:
     """How many requests lie in the state folder alone; 0 where there is none that we may read.
 
     A copy is asked: the service holds the original's lock for as long as it lives, and nothing is to be changed here.

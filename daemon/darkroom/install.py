@@ -251,8 +251,9 @@ def _no_account(wish: Wish, facts: Facts) -> Iterator[Step]:
 
 
 def _takes_group_along(wish: Wish, facts: Facts) -> bool:
-    """Only a group that bears the user's name was made for it."""
-    return wish.group == wish.user and facts.group is not None and not facts.group.members
+    """Only a group that bears the name of the user that goes was made for it."""
+    goes = facts.account is not None and facts.account.full_name == FULL_NAME
+    return goes and wish.group == wish.user and facts.group is not None and not facts.group.members
 
 
 def _remove(path: Path) -> tuple[str, ...]:
@@ -273,6 +274,6 @@ def left(wish: Wish, facts: Facts) -> list[str]:
         lines.append(f"models in {wish.model_cache}")
     if facts.account is not None and facts.account.full_name != FULL_NAME:
         lines.append(f"user {wish.user}, who was there before")
-    if facts.group is not None and not (_takes_group_along(wish, facts) and facts.account is not None):
+    if facts.group is not None and not _takes_group_along(wish, facts):
         lines.append(f"group {wish.group}" + (f" ({', '.join(facts.group.members)})" if facts.group.members else ""))
     return lines

@@ -169,7 +169,7 @@ class Machine:
         """A FUSE share that shows one folder at another place. Stop its server, and the share hangs."""
         for folder in (source, place):
             (self.root / folder.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        command = ["bindfs", "-f", "-o", "allow_other", *options, source, place]
+        command = ["bindfs", "-f", "-o", "allow_other,nonempty", *options, source, place]
         inside = ["nsenter", "--target", str(self.leader), "--mount", "--wd", *command]
         server = subprocess.Popen(inside, stderr=subprocess.DEVNULL)
         try:

@@ -1,0 +1,232 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from darkroom import host
+from darkroom.cli import main
+from darkroom.errors import DarkroomError
+from darkroom.install import (
+    FULL_NAME,
+    UNIT_FILE,
+    Account,
+    Facts,
+    Group,
+    Place,
+    Step,
+    Wish,
+    left,
+    own_folder,
+    to_install,
+    to_remove,
+)
+from darkroom.recovery import Stage
+from darkroom.testing.world import World
+from darkroom.unit import MODEL_CACHE, STATE_DIR
+
+FOLDER, FILE = 0o040755, 0o100644
+WISH = Wish(
+    user="darkroom",
+    group="darkroom",
+    inbox=Path("/srv/inbox"),
+    outbox=Path("/srv/outbox"),
+    state_dir=STATE_DIR,
+    model_cache=MODEL_CACHE,
+    unit="[Unit]\n",
+    needed=(Path("/opt/darkroom/bin"),),
+)
+USERADD = (
+    "--system --gid darkroom --home-dir /var/lib/darkroom --no-create-home --shell /usr/sbin/nologin"
+    " --comment 'Darkroom service'"
+)
+ROOTS = {Path(path): Place(0, 0, FOLDER) for path in ("/", "/srv", "/opt", "/opt/darkroom", "/opt/darkroom/bin")}
+NOTHING = Facts(places=ROOTS)
+OURS = Place(990, 991, 0o042775)
+#: As it is after `service install`, with a request or two behind it.
+RUNNING = Facts(
+    account=Account(990, frozenset({991}), FULL_NAME),
+    group=Group(991),
+    places=ROOTS
+    | dict.fromkeys((WISH.inbox, WISH.outbox, STATE_DIR, MODEL_CACHE), OURS)
+    | dict.fromkeys((own_folder(WISH.inbox), own_folder(WISH.outbox)), OURS),
+    unit=WISH.unit,
+    enabled=True,
+    active=True,
+)
+
+
+def commands(steps: list[Step]) -> list[str]:
+    return [str(step) for step in steps]
+
+
+# Installing ----------------------------------------------------------------------------------------------------------
+
+
+def test_on_a_bare_machine_everything_is_made() -> None:
+    assert commands(to_install(WISH, NOTHING)) == [
+        "groupadd --system darkroom",
+        f"useradd {USERADD} darkroom",
+        "install -d -o darkroom -g darkroom -m 2775 /srv/inbox",
+        "install -d -o darkroom -g darkroom -m 2775 /srv/outbox",
+        f"write {UNIT_FILE}",
+        "systemctl daemon-reload",
+        "systemctl enable darkroom",
+        "systemctl start darkroom",
+    ]
+
+
+def test_installing_again_does_nothing() -> None:
+    assert to_install(WISH, RUNNING) == []
+
+
+def test_a_changed_unit_is_written_and_started_anew() -> None:
+    changed = replace(WISH, unit="[Unit]\nDescription=other\n")
+    assert commands(to_install(changed, RUNNING)) == [
+        f"write {UNIT_FILE}",
+        "systemctl daemon-reload",
+        "systemctl restart darkroom",
+    ]
+
+
+def test_state_and_models_of_ones_own_choice_are_private_to_the_service() -> None:
+    wish = replace(WISH, state_dir=Path("/data/state"))
+    assert "install -d -o darkroom -g darkroom -m 0750 /data/state" in commands(to_install(wish, NOTHING))
+
+
+@pytest.mark.parametrize(
+    ("place", "is_open"),
+    [
+        (Place(1000, 1000, 0o040755), False),
+        (Place(1000, 1000, 0o042775), False),  # open to a group that the service is not in
+        (Place(1000, 991, 0o042775), True),
+        (Place(1000, 991, 0o040775), False),  # results would belong to the service's group: the same, but not by design
+        (Place(990, 100, 0o040755), True),
+        (Place(0, 0, 0o040777, is_share=True), True),  # a share's rights are the server's
+    ],
+)
+def test_an_existing_folder_is_opened_to_the_group_and_never_given_away(place: Place, is_open: bool) -> None:
+    steps = commands(to_install(WISH, replace(RUNNING, places=RUNNING.places | {WISH.inbox: place})))
+    assert steps == ([] if is_open else ["chgrp darkroom /srv/inbox", "chmod g+rwxs /srv/inbox"])
+
+
+def test_nothing_is_made_under_a_mount_point_that_waits_for_its_share() -> None:
+    places = {path: place for path, place in RUNNING.places.items() if path != WISH.inbox}
+    waiting = replace(places[Path("/srv")], waits_for="fstab mounts /srv, and nothing is mounted there")
+    assert to_install(WISH, replace(RUNNING, places=places | {Path("/srv"): waiting})) == []
+
+
+@pytest.mark.parametrize("closed", ["/opt/darkroom", "/opt/darkroom/bin"])
+def test_what_the_user_cannot_read_is_refused_with_the_place_that_is_closed(closed: str) -> None:
+    mode = 0o040700 if closed.endswith("darkroom") else 0o100600
+    facts = replace(NOTHING, places=ROOTS | {Path(closed): Place(1000, 1000, mode)})
+    with pytest.raises(DarkroomError, match=rf"could not read /opt/darkroom/bin: {closed} is closed") as refused:
+        to_install(WISH, facts)
+    assert "/opt" in refused.value.hint
+
+
+def test_what_is_closed_to_others_may_be_open_to_the_service() -> None:
+    theirs = {Path("/opt/darkroom"): Place(0, 991, 0o040750), Path("/opt/darkroom/bin"): Place(990, 0, 0o100400)}
+    assert to_install(WISH, replace(RUNNING, places=RUNNING.places | theirs)) == []
+
+
+def test_a_folder_in_tmp_is_refused_since_the_service_has_a_tmp_of_its_own() -> None:
+    with pytest.raises(DarkroomError, match="/tmp/in would be hidden"):
+        to_install(replace(WISH, inbox=Path("/tmp/in")), NOTHING)
+
+
+# Removing ------------------------------------------------------------------------------------------------------------
+
+
+def test_removing_takes_everything_that_was_made_but_the_folders_of_people() -> None:
+    assert commands(to_remove(WISH, RUNNING, discard=False)) == [
+        "systemctl stop darkroom",
+        "systemctl disable darkroom",
+        f"rm {UNIT_FILE}",
+        "systemctl daemon-reload",
+        "rm -r --one-file-system /var/lib/darkroom",
+        "rm -r --one-file-system /var/cache/darkroom",
+        "rm -r --one-file-system /srv/inbox/.darkroom",
+        "rm -r --one-file-system /srv/outbox/.darkroom",
+        "userdel darkroom",
+        "groupdel darkroom",
+    ]
+    assert left(WISH, RUNNING) == ["inbox /srv/inbox", "outbox /srv/outbox"]
+
+
+def test_removing_from_a_bare_machine_does_nothing() -> None:
+    assert to_remove(WISH, NOTHING, discard=False) == []
+
+
+def test_requests_in_keeping_are_not_removed_unless_somebody_says_so() -> None:
+    stopped = replace(RUNNING, active=False, in_keeping=2)
+    with pytest.raises(DarkroomError, match="2 requests are taken and not delivered; /var/lib/darkroom"):
+        to_remove(WISH, stopped, discard=False)
+    assert "rm -r --one-file-system /var/lib/darkroom" in commands(to_remove(WISH, stopped, discard=True))
+
+
+def test_a_group_that_people_are_in_stays_and_is_told() -> None:
+    facts = replace(RUNNING, group=Group(991, members=("ann", "bob")))
+    assert "groupdel darkroom" not in commands(to_remove(WISH, facts, discard=False))
+    assert left(WISH, facts)[-1] == "group darkroom (ann, bob)"
+
+
+def test_a_user_who_was_there_before_stays_and_so_does_the_group() -> None:
+    wish = replace(WISH, user="ann", group="ann")
+    facts = replace(RUNNING, account=Account(1000, frozenset({1000}), "Ann Smith"), group=Group(1000))
+    assert not {"userdel", "groupdel"} & {step.command[0] for step in to_remove(wish, facts, discard=False)}
+    assert left(wish, facts)[-2:] == ["user ann, who was there before", "group ann"]
+
+
+def test_a_model_cache_that_others_may_use_stays() -> None:
+    wish = replace(WISH, model_cache=Path("/data/models"))
+    facts = replace(RUNNING, places=RUNNING.places | {wish.model_cache: OURS})
+    assert not any("/data/models" in step for step in commands(to_remove(wish, facts, discard=False)))
+    assert "models in /data/models" in left(wish, facts)
+
+
+# The machine, and the command ----------------------------------------------------------------------------------------
+
+
+def test_what_is_in_keeping_is_counted_while_the_service_holds_its_state(tmp_path: Path) -> None:
+    """Taken and not delivered: one renders, one was taken ahead; the third still lies in the inbox."""
+    world = World(tmp_path)
+    world.holding = True
+    for name in ("a", "b", "c"):
+        world.drop(f"{name}.json", {"prompt": "a castle"})
+    world.start()
+    for _ in range(5):
+        world.step()
+    assert sorted(record.stage for record in world.running.spool.unsettled()) == sorted(
+        [Stage.RENDERING, Stage.TAKEN, Stage.ACCEPTED]
+    )
+    assert host.in_keeping(world.state) == 2
+    world.die()
+    assert host.in_keeping(tmp_path / "nowhere") == 0
+
+
+def test_a_dry_run_changes_nothing_and_needs_no_systemd_and_no_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(host, "UNIT_FILE", tmp_path / "darkroom.service")
+    folders = ["--inbox", "/nowhere/inbox", "--outbox", "/nowhere/outbox"]
+    status = main(["service", "install", "--dry-run", "--user", "no-such-user", *folders])
+    captured = capsys.readouterr()
+    # Where this Python lies in a closed home, that is what is said.
+    assert (status, "Nothing of this was done" in captured.out) == (0, True) or "is closed to it" in captured.err
+    assert main(["service", "remove", "--dry-run", "--user", "no-such-user", *folders]) == 0
+    assert capsys.readouterr().out == "Nothing is left to do.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_fails_says_what_the_command_said(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(DarkroomError, match=rf"`rm {missing}` failed \(exit status 1\): .*No such file"):
+        host.carry_out(Step("why", ("rm", str(missing))))
+    host.carry_out(Step("why", ("rm", str(missing)), also_fine=1))
+    host.carry_out(Step("why", file=tmp_path / "unit", content="[Unit]\n"))
+    assert (tmp_path / "unit").read_text() == "[Unit]\n"
