@@ -1,0 +1,370 @@
+"""The code is held to ARCHITECTURE.md: rooms, who may import whom, and what happens in one place only."""
+
+import ast
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from configparser import ConfigParser
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from darkroom.config import Config, shipped
+from darkroom.service import FLUSH_S
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "daemon" / "darkroom"
+PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+PACKAGES = ("cli", "render", "starter", "testing")
+
+#: Slow or large: the service starts without them, and so does the command.
+HEAVY = {"torch", "diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub", "tokenizers", "PIL"}
+HEAVY |= {"numpy", "scipy", "resvg_py"}
+
+#: What a pure room may use of the standard library: nothing that sees a clock, a disk, chance or the environment.
+PURE_LIBRARY = {"__future__", "bisect", "codecs", "collections", "contextlib", "dataclasses", "difflib", "enum"}
+PURE_LIBRARY |= {"functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "shlex", "string"}
+PURE_LIBRARY |= {"tomllib", "types", "typing", "unicodedata"}
+#: Of these, what only computes.
+PURE_PARTS = {
+    "os": {"fsencode", "fsdecode", "fspath"},
+    "pathlib": {"Path", "PurePath"},
+    "datetime": {"datetime", "UTC"},
+}
+
+#: Changes of a disk outside `files`, each with its reason.
+CHANGES_ALLOWED = {
+    "spool": {
+        "os.open",
+        "os.ftruncate",
+        "os.pwrite",
+        "sqlite3.connect",
+    },  # the lock names its process; SQLite's own files
+    "doctor": {"place.rmdir"},  # what its own probe had made
+    "host": {"TemporaryDirectory", "shutil.copyfile", "sqlite3.connect"},  # asks a copy of the database
+    "demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
+    "cli": {"os.open"},  # /dev/null, when whoever read us has seen enough
+}
+#: They train, package and test; they are no part of the service.
+CHANGES_FREELY = ("starter.", "testing.")
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "darkroom"
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def nodes_of(module: str, *, lazy: bool) -> tuple[ast.AST, ...]:
+    """All of a module, or (not `lazy`) only what is carried out when it is imported: no function, no TYPE_CHECKING."""
+    tree = tree_of(module)
+    at_import = [
+        node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    return tuple(ast.walk(tree) if lazy else at_import)
+
+
+@cache
+def imports_of(module: str, *, lazy: bool = True) -> frozenset[str]:
+    """The full name of every module that a module imports."""
+    return frozenset(name for node in nodes_of(module, lazy=lazy) for name in _imported(node))
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        source = node.module or ""
+        for alias in node.names:
+            inner = f"{source}.{alias.name}"
+            yield inner if _is_ours(inner) else source
+
+
+def _is_ours(name: str) -> bool:
+    return name.removeprefix("darkroom.") in MODULES and name.startswith("darkroom.")
+
+
+def own_imports(module: str, *, lazy: bool = True) -> set[str]:
+    """Those that are ours, without `darkroom.`."""
+    return {name.removeprefix("darkroom.") for name in imports_of(module, lazy=lazy) if _is_ours(name)}
+
+
+def libraries_of(module: str, *, lazy: bool = True) -> set[str]:
+    """The first part of those that are not ours."""
+    return {name.partition(".")[0] for name in imports_of(module, lazy=lazy)} - {"darkroom"}
+
+
+def group_of(module: str) -> str:
+    """The line of the table that speaks of a module: its own, or that of its package."""
+    package = module.partition(".")[0]
+    return f"{package}.*" if package in PACKAGES else module
+
+
+# Rooms ---------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def rooms() -> dict[str, str]:
+    """Room → kind, from the table of rooms."""
+    rows = re.findall(r"^\| (`[^|]*) \|([^|]*)\|", PAGE.partition("## Rooms")[2], re.MULTILINE)
+    return {
+        room.rstrip("/").strip(): kind.strip().partition(":")[0]
+        for names, kind in rows
+        for room in names.replace("`", "").split(",")
+        for room in [room.strip()]
+    }
+
+
+def test_every_module_is_a_room_of_the_page() -> None:
+    there = {module.partition(".")[0] for module in MODULES} - {"darkroom", "__main__"}
+    assert there - rooms().keys() == set(), "add a row to the table of rooms in ARCHITECTURE.md"
+    assert rooms().keys() - there == set(), "take the row out of ARCHITECTURE.md"
+
+
+def kind_of(module: str) -> str:
+    return rooms().get(module.partition(".")[0], "")
+
+
+PURE = sorted(module for module in MODULES if module not in ("darkroom", "__main__") and kind_of(module) == "pure")
+
+
+def test_some_rooms_are_pure() -> None:
+    assert {"errors", "names", "plan", "decide", "answer", "queue", "recovery", "holds"} <= set(PURE)
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_room_imports_only_pure_rooms(module: str) -> None:
+    assert {name for name in own_imports(module) if kind_of(name) != "pure"} == set()
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_room_sees_no_clock_disk_chance_or_environment(module: str) -> None:
+    library = libraries_of(module) & set(sys.stdlib_module_names)
+    assert library - PURE_LIBRARY - PURE_PARTS.keys() == set()
+    for node in nodes_of(module, lazy=True):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in PURE_PARTS:
+            assert node.attr in PURE_PARTS[node.value.id], f"{module} uses {ast.unparse(node)}"
+        if isinstance(node, ast.ImportFrom) and node.module in PURE_PARTS:
+            assert {alias.name for alias in node.names} <= PURE_PARTS[node.module]
+
+
+# Who may import whom -------------------------------------------------------------------------------------------------
+
+
+def table() -> dict[str, set[str]]:
+    """The block under "Who may import whom": `module, module: what they import`; `name.*` is a whole package."""
+    block = re.search(r"### Who may import whom\n.*?\n```\n(.*?)```", PAGE, re.DOTALL)
+    assert block is not None, "ARCHITECTURE.md has lost its table of imports"
+    lines = re.sub(r"\n +", " ", block[1]).splitlines()
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        names, _, imported = line.partition(":")
+        for name in names.split(","):
+            assert name.strip() not in found, f"{name} stands twice in the table"
+            found[name.strip()] = set(imported.split()) - {"-"}
+    return found
+
+
+def graph() -> dict[str, set[str]]:
+    """The same, as the code has it."""
+    found: dict[str, set[str]] = {}
+    for module in MODULES.keys() - {"darkroom"}:
+        own = found.setdefault(group_of(module), set())
+        own |= {name for name in own_imports(module) if group_of(name) != group_of(module)}
+    return found
+
+
+def test_the_page_and_the_code_agree_on_who_imports_whom() -> None:
+    said, true = table(), graph()
+    wrong = [f"{name}: {' '.join(sorted(true[name])) or '-'}" for name in sorted(true) if true[name] != said.get(name)]
+    wrong += [f"(take out {name})" for name in sorted(said.keys() - true.keys())]
+    assert wrong == [], "ARCHITECTURE.md, Who may import whom, should say:\n" + "\n".join(wrong)
+
+
+def test_imports_go_round_in_no_circle() -> None:
+    left = {module: own_imports(module) for module in MODULES}
+    while free := [module for module, needs in left.items() if not needs & left.keys()]:
+        for module in free:
+            del left[module]
+    assert left == {}, "these import each other"
+
+
+# What happens in one place only --------------------------------------------------------------------------------------
+
+
+def importers_of(*libraries: str) -> set[str]:
+    return {module for module in MODULES if libraries_of(module) & set(libraries)}
+
+
+def service_importers_of(*libraries: str) -> set[str]:
+    """Without the starter model's training and the tests' tools."""
+    return {module for module in importers_of(*libraries) if not module.startswith(CHANGES_FREELY)}
+
+
+def test_torch_and_diffusers_live_in_one_module() -> None:
+    assert service_importers_of("torch", "diffusers", "transformers", "accelerate") == {"render.pipelines"}
+
+
+def test_pictures_are_handled_where_they_are_encoded_and_where_the_test_card_is_painted() -> None:
+    assert service_importers_of("PIL") == {"render.encode", "render.testcard"}
+
+
+def test_pydantic_stays_where_shapes_are_checked() -> None:
+    assert service_importers_of("pydantic", "pydantic_core", "pydantic_settings") <= {"request", "schema", "config"}
+
+
+def test_sqlite_is_the_spools() -> None:
+    assert importers_of("sqlite3") <= {"spool", "host", "launch", "testing.world"}
+
+
+@pytest.mark.parametrize("entry", ["launch", "cli", "client", "register", "service", "doctor"])
+def test_nothing_heavy_is_imported_at_the_start(entry: str) -> None:
+    seen, todo = {entry}, [entry]
+    while todo:
+        module = todo.pop()
+        heavy = libraries_of(module, lazy=False) & HEAVY
+        assert heavy == set(), f"{entry} imports {module}, which imports {heavy}"
+        new = own_imports(module, lazy=False) - seen
+        seen |= new
+        todo += new
+
+
+def test_only_the_renderer_process_imports_the_pipelines() -> None:
+    assert {module for module in MODULES if "render.pipelines" in own_imports(module)} == {"render.worker"}
+    assert "render.pipelines" not in own_imports("render.worker", lazy=False)
+    assert {module for module in MODULES if "render.worker" in own_imports(module)} == set()
+
+
+def _is_open_for_writing(call: ast.Call, mode_at: int) -> bool:
+    modes = [each.value for each in call.keywords if each.arg == "mode"] + call.args[mode_at : mode_at + 1]
+    return any(not isinstance(mode, ast.Constant) or set(str(mode.value)) & set("wax+") for mode in modes)
+
+
+def _is_os_open_for_writing(call: ast.Call) -> bool:
+    return bool(re.search("O_WRONLY|O_RDWR|O_CREAT", " ".join(ast.unparse(each) for each in call.args)))
+
+
+_OS_CHANGES = {"rename", "replace", "renames", "unlink", "remove", "mkdir", "makedirs", "rmdir", "removedirs", "link"}
+_OS_CHANGES |= {"symlink", "truncate", "ftruncate", "pwrite", "write", "chmod", "chown", "utime", "mknod", "mkfifo"}
+_PATH_CHANGES = {"write_text", "write_bytes", "mkdir", "rmdir", "unlink", "touch", "symlink_to", "hardlink_to", "chmod"}
+_SHUTIL_READS = {"which", "disk_usage", "get_terminal_size"}
+
+
+def change_in(call: ast.Call) -> bool:
+    """Whether this call changes a disk, as far as its words tell."""
+    name = ast.unparse(call.func)
+    owner, _, verb = name.rpartition(".")
+    if owner == "os":
+        return verb in _OS_CHANGES or (verb == "open" and _is_os_open_for_writing(call))
+    if owner in ("shutil", "tempfile"):
+        return verb not in _SHUTIL_READS
+    if name in ("TemporaryDirectory", "NamedTemporaryFile", "mkdtemp", "mkstemp", "sqlite3.connect"):
+        return True
+    if name == "open":
+        return _is_open_for_writing(call, 1)
+    if owner == "" or owner.endswith("disk"):
+        return False
+    if verb == "open":
+        return _is_open_for_writing(call, 0)
+    is_path_replace = verb == "replace" and len(call.args) == 1 and not call.keywords  # text has two arguments
+    return verb in _PATH_CHANGES or verb == "rename" or is_path_replace
+
+
+def changes_in(nodes: Iterable[ast.AST]) -> set[str]:
+    return {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call) and change_in(node)}
+
+
+def test_disks_are_changed_in_one_place() -> None:
+    found = {
+        module: changes
+        for module in MODULES
+        if module != "files" and (changes := changes_in(nodes_of(module, lazy=True)))
+    }
+    found = {module: changes for module, changes in found.items() if not module.startswith(CHANGES_FREELY)}
+    assert found == CHANGES_ALLOWED, "change disks in files.py; or add the exception with its reason here"
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("os.rename(a, b)", True),
+        ("os.open(path, os.O_WRONLY)", True),
+        ("os.open(path, os.O_RDONLY)", False),
+        ("open(path, 'rb')", False),
+        ("open(path, mode='a')", True),
+        ("open(path, mode)", True),
+        ("path.open('w')", True),
+        ("path.open()", False),
+        ("path.write_text('x')", True),
+        ("Path(a).replace(b)", True),
+        ("text.replace('a', 'b')", False),
+        ("replace(answer, rev=1)", False),
+        ("self._disk.rename(a, b)", False),
+        ("shutil.rmtree(path)", True),
+        ("shutil.which('x')", False),
+    ],
+)
+def test_what_changes_a_disk_is_told_from_what_does_not(code: str, changes: bool) -> None:
+    assert bool(changes_in(ast.walk(ast.parse(code)))) is changes
+
+
+CLOCKS = {"time.time", "time.monotonic", "time.sleep", "datetime.now", "datetime.utcnow", "time.perf_counter"}
+
+
+def test_clocks_are_read_in_one_place() -> None:
+    rooms_with_a_clock = {
+        module
+        for module in MODULES
+        for node in nodes_of(module, lazy=True)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in CLOCKS
+    }
+    ours = {module for module in rooms_with_a_clock if module.partition(".")[0] not in PACKAGES}
+    assert ours == {"clock", "demo", "doctor"}, "the last two are commands that a person waits for"
+
+
+# Habits --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_every_module_says_what_it_is(module: str) -> None:
+    assert ast.get_docstring(tree_of(module))
+
+
+def test_no_module_is_called_after_nothing() -> None:
+    assert {name for name in MODULES if re.search(r"util|helper|manager|common|misc", name)} == set()
+
+
+def test_systemd_waits_longer_for_the_end_than_the_service_takes() -> None:
+    unit = ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+    unit.read_string(shipped("systemd/darkroom.service").read_text(encoding="utf-8"))
+    longest_s = Config().stop_within_s + sum(_waits_at_the_end()) + FLUSH_S
+    assert int(unit["Service"]["TimeoutStopSec"]) > longest_s
+    assert int(unit["Service"]["WatchdogSec"]) > FLUSH_S
+
+
+def _waits_at_the_end() -> list[float]:
+    """The seconds that stand in `Service._end` and `Daemon._leave`: for the renderer, and for the inbox's thread."""
+    functions = [_function("service", "_end"), _function("launch", "_leave")]
+    return [
+        float(node.value)
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Constant) and isinstance(node.value, float)
+    ]
+
+
+def _function(module: str, name: str) -> ast.FunctionDef:
+    is_it: Callable[[ast.AST], bool] = lambda node: isinstance(node, ast.FunctionDef) and node.name == name  # noqa: E731
+    (found,) = [node for node in nodes_of(module, lazy=True) if is_it(node)]
+    assert isinstance(found, ast.FunctionDef)
+    return found
