@@ -53,24 +53,38 @@ _log = structlog.get_logger("darkroom")
 def main(config: Config, *, once: bool = False) -> int:
     """Run the daemon until it is told to stop. Returns the exit status.
 
-    Raises FolderUnusable when it cannot begin: a folder is missing, or another daemon has it.
+    Raises FolderUnusable when it cannot begin: a folder is missing or cannot be used, or another daemon has it.
     """
-    _refuse_missing(config)
     notifier, stops = Notifier(), Stops()
     backoff_s = FIRST_BACKOFF_S
     with stops.listening():
+        daemon: Daemon | None = _first(config, notifier)
         while True:
-            daemon = Daemon(config, notifier=notifier)
             try:
+                daemon = daemon or Daemon(config, notifier=notifier)
                 stops.tell = daemon.service.events.put
                 return daemon.run(once=once)
             except (sqlite3.OperationalError, OSError) as error:
                 # Every step is one commit, so this is no worse than a crash: begin again from what is recorded.
                 _log.error("state_folder_trouble", why=str(error), again_in_s=backoff_s)
-                daemon.abandon()
+                if daemon is not None:
+                    daemon.abandon()
+                daemon = None  # and the state folder may be in trouble still when the next one begins
             if stops.wait(backoff_s, notifier):
                 return 1
             backoff_s = min(LAST_BACKOFF_S, backoff_s * 2)
+
+
+def _first(config: Config, notifier: Notifier) -> Daemon:
+    """What cannot be used at the very start is for a person to mend; later it is waited for."""
+    try:
+        _refuse_missing(config)
+        return Daemon(config, notifier=notifier)
+    except (sqlite3.OperationalError, OSError) as error:
+        raise FolderUnusable(
+            f"The state folder {config.state_dir} cannot be used: {error}.",
+            hint="See that its disk works and has room, and that the daemon's user may write there.",
+        ) from error
 
 
 def _renderer_process(settings: RendererSettings, emit: Emit) -> Renderer:
@@ -92,8 +106,13 @@ class Daemon:
     ) -> None:
         disk, clock = disk or Disk(), clock or Clock()
         self.spool = Spool(config.state_dir, disk=disk)
-        inbox_folder = Folder(config.inbox, self.spool.folder("inbox"), disk=disk)
-        outbox_folder = Folder(config.outbox, self.spool.folder("outbox"), disk=disk)
+        try:
+            inbox_folder = Folder(config.inbox, self.spool.folder("inbox"), disk=disk)
+            outbox_folder = Folder(config.outbox, self.spool.folder("outbox"), disk=disk)
+            mirrors = self.spool.mirrors()
+        except BaseException:
+            self.spool.close()
+            raise
         inbox = Inbox(
             inbox_folder,
             disk=disk,
@@ -113,7 +132,7 @@ class Daemon:
         outbox = Outbox(
             outbox_folder,
             disk=disk,
-            mirrors=self.spool.mirrors(),
+            mirrors=mirrors,
             emit=self._emit,
             now=clock.stamp,
             clock=clock.monotonic_s,

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,7 +90,11 @@ class Spool:
         disk.make_folder(self._requests)
         disk.make_folder(self._work)
         self._lock = _lock(folder / "lock")
-        self._db = sqlite3.connect(folder / "darkroom.sqlite3", isolation_level=None, check_same_thread=False)
+        try:
+            self._db = sqlite3.connect(folder / "darkroom.sqlite3", isolation_level=None, check_same_thread=False)
+        except BaseException:
+            _close(self._lock)
+            raise
         try:
             self._prepare(folder / "darkroom.sqlite3")
             self.instance = self._meta("instance") or self._set_meta("instance", uuid.uuid4().hex)
@@ -109,8 +113,10 @@ class Spool:
 
     def close(self) -> None:
         """Give the state folder back."""
-        self._db.close()
-        os.close(self._lock)
+        try:
+            self._db.close()
+        finally:
+            _close(self._lock)
 
     # The database -------------------------------------------------------------------------------------------------
 
@@ -348,9 +354,16 @@ def _lock(path: Path) -> int:
             f"Another Darkroom (process {holder or 'unknown'}) uses the state folder {path.parent}.",
             hint="Stop it first, or give this one a state_dir, an inbox and an outbox of its own.",
         ) from error
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # a full disk; a rival is told of an unknown process then
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
+
+
+def _close(handle: int) -> None:
+    """A failing disk may say so here; the handle is closed nevertheless."""
+    with suppress(OSError):
+        os.close(handle)
 
 
 def _values(record: Record) -> tuple[object, ...]:

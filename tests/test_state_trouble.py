@@ -1,0 +1,35 @@
+"""The state folder in trouble: at the very start a person is told, later it is waited for."""
+
+from pathlib import Path
+
+import pytest
+
+from darkroom import launch
+from darkroom.errors import FolderUnusable
+from darkroom.files import Disk
+from darkroom.launch import Daemon
+from darkroom.spool import Spool
+from darkroom.systemd import Notifier
+from darkroom.testing.world import World
+
+
+def test_a_state_folder_that_cannot_be_made_is_told_at_the_start(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.state.write_text("a file")
+    with pytest.raises(FolderUnusable, match=r"The state folder .*/state cannot be used: .*File exists"):
+        launch.main(world.config)
+
+
+def test_a_state_folder_that_fails_while_a_life_begins_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next try would take itself for another daemon."""
+    world = World(tmp_path)
+
+    def fail(_: Spool) -> dict[str, str]:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output"):
+        patch.setattr(Spool, "mirrors", fail)
+        Daemon(world.config, notifier=Notifier({}))
+    Spool(world.state, disk=Disk()).close()
