@@ -1,0 +1,256 @@
+"""What the pages say is held to what the program does."""
+
+import io
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darkroom.answer import FORMAT, MOVES, Answer, State
+from darkroom.cli.arguments import parser
+from darkroom.config import Config
+from darkroom.decide import DEFAULT_QUALITY, Rules, decide
+from darkroom.errors import ErrorCode
+from darkroom.names import why_ignored
+from darkroom.request import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES
+from darkroom.schema import schema
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for pattern in ("*.md", "docs/*.md", "inbox/README.md", "outbox/README.md")
+    for path in sorted(ROOT.glob(pattern))
+}
+CONTRACT = PAGES["docs/contract.md"]
+
+
+@pytest.fixture(scope="module")
+def rules() -> Rules:
+    """As without a configuration file."""
+    return Config().rules()
+
+
+def code_of(page: str) -> Iterator[str]:
+    """Every line of code: fenced, indented, or between backticks."""
+    fenced = re.findall(r"^```[^\n]*\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    rest = re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE)
+    yield from (line for block in fenced for line in block.splitlines())
+    yield from re.findall(r"^ {4}(.*)$", rest, re.MULTILINE)
+    yield from (" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", rest))
+
+
+def objects_in(page: str) -> Iterator[dict[str, Any]]:
+    """Every JSON object that stands in a page, wherever."""
+    at = 0
+    while (at := page.find('{"', at)) >= 0:
+        try:
+            data, end = json.JSONDecoder().raw_decode(page, at)
+        except ValueError:
+            at += 1
+        else:
+            yield data
+            at = end
+
+
+# Examples ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_json_block_is_json(name: str) -> None:
+    for block in re.findall(r"^```json\n(.*?)^```", PAGES[name], re.DOTALL | re.MULTILINE):
+        json.loads(block)
+
+
+def requests_of(page: str) -> list[dict[str, Any]]:
+    blocks = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    found = [json.loads(block) for block in blocks] + list(objects_in(page))
+    return [data for data in found if "prompt" in data and "limit" not in data]
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])
+def test_every_request_that_is_shown_would_be_accepted(name: str, rules: Rules) -> None:
+    for request in requests_of(PAGES[name]):
+        decide(json.dumps(request).encode(), rules, drawn_seed=0)
+
+
+def test_the_pages_show_requests() -> None:
+    assert [name for name in ("README.md", "docs/contract.md", "inbox/README.md") if not requests_of(PAGES[name])] == []
+
+
+COMMAND = re.compile(r"(?:^|&& |\| |sudo )(?:\.venv/bin/)?darkroom (\S.*?)(?= {2}| && | \| | > | # |$)")
+COMMANDS = [(name, found) for name in PAGES for code in code_of(PAGES[name]) for found in COMMAND.findall(code)]
+
+
+def complaint_about(words: list[str]) -> str | None:
+    """What the command says when it is given so."""
+    complaint = io.StringIO()
+    with redirect_stderr(complaint), redirect_stdout(io.StringIO()), suppress(SystemExit):
+        parser().parse_args(words)
+    return complaint.getvalue() or None
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_every_command_that_is_shown_can_be_given(name: str, command: str) -> None:
+    words = shlex.split(command.replace("…", "x"))
+    if len(words) == 1:
+        words.append("--help")  # a page may just name it
+    assert complaint_about(words) is None, f"{name} shows `darkroom {command}`"
+
+
+def test_the_pages_show_commands() -> None:
+    assert len(COMMANDS) > 15
+
+
+# Links, and what pages should not do ---------------------------------------------------------------------------------
+
+
+def anchors_of(page: str) -> set[str]:
+    """The anchors that a page's headings get."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+LINKS = [(name, link) for name in PAGES for link in re.findall(r"\]\(([^)\s]+)\)", PAGES[name])]
+
+
+@pytest.mark.parametrize(("name", "link"), [pair for pair in LINKS if "://" not in pair[1]])
+def test_every_link_leads_somewhere(name: str, link: str) -> None:
+    target, _, anchor = link.partition("#")
+    path = (ROOT / name).parent / target if target else ROOT / name
+    assert path.exists(), f"{name} links to {link}"
+    if anchor:
+        assert anchor in anchors_of(path.read_text(encoding="utf-8")), f"{name} links to {link}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_cites_lines_of_code(name: str) -> None:
+    assert re.findall(r"\w\.(?:py|toml|service|md):\d+|\blines? \d", PAGES[name]) == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_numbers_of_the_configuration_are_those_of_the_code(name: str) -> None:
+    """`settle_s` (10): the default stands in brackets."""
+    defaults = Config()
+    for key, number in re.findall(r"`([a-z_]+)` \((\d+)\)", PAGES[name]):
+        assert float(number) == float(getattr(defaults, key)), f"{name} says {key} ({number})"
+
+
+# The contract: what may be asked -------------------------------------------------------------------------------------
+
+
+def table(after: str) -> list[list[str]]:
+    """The cells of the first table behind a heading, without its head."""
+    part = CONTRACT.partition(f"\n## {after}\n")[2]
+    rows = re.search(r"((?:^\|.*\n)+)", part, re.MULTILINE)
+    assert rows is not None
+    return [[cell.strip() for cell in line.strip("|\n").split("|")] for line in rows[1].splitlines()[2:]]
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", "").replace("−", "-"))
+
+
+#: How the page says what a JSON Schema calls so.
+KINDS = {"string": "text|name|alias|`", "integer": "whole number", "number": "number", "boolean": "`", "object": "JSON"}
+REQUEST_ROWS = {row[0].strip("`"): row[1:] for row in table("What may be asked")}
+
+
+@pytest.fixture(scope="module")
+def keys(rules: Rules) -> dict[str, dict[str, Any]]:
+    """What `darkroom schema` prints of each key."""
+    found: dict[str, dict[str, Any]] = schema(rules)["properties"]
+    return found
+
+
+def test_the_page_names_every_key_in_the_order_of_the_schema(keys: dict[str, Any]) -> None:
+    assert list(REQUEST_ROWS) == list(keys)
+
+
+@pytest.mark.parametrize("key", REQUEST_ROWS)
+def test_the_page_says_of_a_key_what_the_schema_says(key: str, keys: dict[str, dict[str, Any]]) -> None:
+    words, default = REQUEST_ROWS[key]
+    said = keys[key]
+    assert re.search(KINDS[said["type"]], words)
+    bounds = re.search(r"(?:from|of) ([−\d,]+) to ([−\d,]+)", words)
+    for least, most in (("minLength", "maxLength"), ("minimum", "maximum")):
+        if {least, most} <= said.keys() and key not in ("width", "height"):
+            assert bounds is not None
+            assert [number(each) for each in bounds.groups()] == [said[least], said[most]]
+    if key in ("scheduler", "format"):
+        assert re.findall(r"`(\w+)`", words) == said["enum"]
+    if default.startswith(("`", "0", "1")):
+        assert json.loads(default.strip("`")) == said["default"]
+    elif "configured" not in default:
+        assert "default" not in said
+
+
+def test_the_page_says_of_sizes_what_the_schema_says(keys: dict[str, dict[str, Any]]) -> None:
+    for key in ("width", "height"):
+        assert f"from {keys[key]['minimum']}, a multiple of {keys[key]['multipleOf']}," in REQUEST_ROWS[key][0]
+
+
+def test_limits_on_the_page_are_those_of_the_code() -> None:
+    assert f"at most {MAX_BYTES >> 20} MiB, nested at most {MAX_DEPTH} deep" in CONTRACT
+    assert f"at most {MAX_METADATA_BYTES:,} bytes" in REQUEST_ROWS["metadata"][0]
+    assert REQUEST_ROWS["quality"][1] == str(DEFAULT_QUALITY)
+
+
+def test_what_the_page_calls_left_alone_is_left_alone() -> None:
+    part = CONTRACT.partition("**Left alone")[2].partition("\n\n")[0]
+    endings = [word for word in re.findall(r"`(\.\w+)`", part) if word != ".json"]
+    assert len(endings) == 6
+    for name in (*(f"cat{ending}" for ending in endings), ".x", "~x", "x~", "Thumbs.db", "desktop.ini", "@eaDir"):
+        assert why_ignored(name), name
+
+
+def test_the_page_lists_the_style_book(rules: Rules) -> None:
+    part = CONTRACT.partition("`config/styles.toml`, has ")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([\w-]+)`", part)) == set(rules.book.styles)
+
+
+def test_the_request_that_says_everything_does() -> None:
+    (request,) = [each for each in requests_of(CONTRACT) if "metadata" in each]
+    assert list(request) == list(REQUEST_ROWS)
+
+
+# The contract: what is answered --------------------------------------------------------------------------------------
+
+
+def test_the_page_lists_every_field_of_an_answer_in_their_order() -> None:
+    said = [name for row in table("The answer") for name in re.findall(r"`(\w+)`", row[0])]
+    everything: dict[str, Any] = {field.name: "" for field in fields(Answer)}
+    assert said == list(Answer(**everything | {"state": State.QUEUED}).as_json())
+
+
+def test_the_example_of_an_answer_has_fields_of_an_answer() -> None:
+    blocks = re.findall(r"^```json\n(.*?)^```", CONTRACT, re.DOTALL | re.MULTILINE)
+    (example,) = [data for data in map(json.loads, blocks) if "darkroom" in data]
+    assert example["darkroom"] == FORMAT
+    assert [*Answer.from_json(example).as_json()] == [*example]
+
+
+def test_the_page_says_what_a_state_may_become() -> None:
+    rows = CONTRACT.partition("| state | meaning | may become |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    said = {}
+    for row in rows:
+        state, _, becomes = (cell.strip() for cell in row.strip("|").split("|"))
+        said[State(state.strip("`"))] = {State(word) for word in re.findall(r"`(\w+)`", becomes)}
+    assert said == {state: set(moves) for state, moves in MOVES.items()}
+
+
+def test_the_page_lists_every_error() -> None:
+    rows = {row[0].strip("`"): row[1] for row in table("Errors")}
+    assert list(rows) == list(ErrorCode)
+    assert set(rows.values()) == {State.REFUSED.value, State.FAILED.value}
+
+
+def test_the_state_of_an_answer_stands_on_a_line_where_grep_finds_it() -> None:
+    content = Answer("1", "a", "a.json", State.DONE, result="a-2", metadata={"state": "queued"}).to_bytes().decode()
+    assert re.findall(r'^ "state": "(\w+)"', content, re.MULTILINE) == ["done"]
+    assert re.findall(r'^ "result": "(\S+)"', content, re.MULTILINE) == ["a-2"]
