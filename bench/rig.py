@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 DAEMON = Path(__file__).resolve().parents[1] / "daemon"
-FINAL = ("done", "refused", "failed", "cancelled")
+AT_REST = ("ready", "unloaded")  #: states of a renderer that could render now
 
 IN_MOVED_TO = 0x80  # linux/inotify.h
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -44,6 +44,7 @@ def environment() -> dict[str, str]:
 def scratch(folder: str | None) -> Iterator[Path]:
     """An empty folder inside `folder` (else where temporary files go), removed at the end."""
     path = Path(tempfile.mkdtemp(prefix="darkroom-bench-", dir=folder))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # daemons end with us
     try:
         yield path
     finally:
@@ -75,8 +76,8 @@ class Daemon:
         for folder in (self.inbox, self.outbox, self._staging):
             folder.mkdir(parents=True, exist_ok=True)
         self._root = root
-        self._config = root / "darkroom.toml"
-        self._config.write_text(_toml({**self._folders(), "default_model": default_model, **settings}, models))
+        self.config_file = root / "darkroom.toml"
+        self.config_file.write_text(_toml({**self._folders(), "default_model": default_model, **settings}, models))
         self._process: subprocess.Popen[bytes] | None = None
 
     def _folders(self) -> dict[str, object]:
@@ -89,7 +90,7 @@ class Daemon:
         """Start it; returns at once."""
         with open(self._root / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "darkroom", "run", "--config", str(self._config)],
+                [sys.executable, "-m", "darkroom", "run", "--config", str(self.config_file)],
                 cwd=self._root,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
@@ -111,10 +112,10 @@ class Daemon:
 
     @contextmanager
     def running(self, *, within_s: float = 60.0) -> Iterator[Daemon]:
-        """Started, its renderer ready and its default model loaded; stopped at the end."""
+        """Started, its renderer ready, its default model loaded if that was asked for; stopped at the end."""
         self.start()
         try:
-            self._wait(lambda: self.health().get("renderer", {}).get("state") == "ready", within_s)
+            self._wait(lambda: self.health().get("renderer", {}).get("state") in AT_REST, within_s)
             yield self
         finally:
             self.stop()
@@ -255,6 +256,12 @@ def cpu_s(pid: int) -> float:
     """User and system time of a process so far, without its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process started, and that live."""
+    found = (Path(task, "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
+    return [int(child) for children in found for child in children.split()]
 
 
 def resident_mb(pid: int) -> float:
