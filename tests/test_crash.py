@@ -170,10 +170,10 @@ def test_a_disk_that_fails_at_any_effect_and_is_healed_loses_nothing(root: Path,
 def settle_before_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
     def settle_at_once(register: Register, record: Record, *, again: bool) -> None:
         deliver(register, record, again=again)
-        register.settle(replace(record.answer, result=record.name))
+        register.delivered(replace(record.answer, result=record.name))
 
-    deliver = Register._deliver
-    monkeypatch.setattr(Register, "_deliver", settle_at_once)
+    deliver = Register.deliver
+    monkeypatch.setattr(Register, "deliver", settle_at_once)
 
 
 def remove_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def remove_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def believe_hidden_files_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroom.register.step_for_hidden", lambda _: HiddenStep.REMOVE)
+    monkeypatch.setattr("darkroom.takes.step_for_hidden", lambda _: HiddenStep.REMOVE)
 
 
 def deliver_without_looking(monkeypatch: pytest.MonkeyPatch) -> None:

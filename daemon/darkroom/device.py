@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
 import structlog
 
+from darkroom import moves
 from darkroom.answer import Answer
+from darkroom.attempts import Attempts
 from darkroom.clock import Clock
 from darkroom.errors import ErrorCode
 from darkroom.holds import Holds
 from darkroom.plan import Plan
-from darkroom.register import Register, rendered_by
 from darkroom.render.messages import (
     Alive,
     Cancel,
@@ -111,7 +112,7 @@ class Device:
     def __init__(
         self,
         renderer: Renderer,
-        register: Register,
+        attempts: Attempts,
         *,
         clock: Clock,
         host: str,
@@ -122,7 +123,7 @@ class Device:
         self.holds = Holds()
         self.condition = Condition.DOWN
         self._renderer = renderer
-        self._register = register
+        self._attempts = attempts
         self._clock = clock
         self._host = host
         self._stall_s = stall_s
@@ -199,14 +200,14 @@ class Device:
     def drop_all(self) -> None:
         """An orderly stop: the requests in hand stay in the register, and this was no attempt."""
         for job in list(self._facts.jobs.values()):
-            self._register.come_back(job.id, count=False)
+            self._attempts.come_back(job.id, count=False)
         self._facts.jobs.clear()
 
     def eta_s(self) -> float | None:
         """How long the request on the device will take still, once it has made two steps."""
         job = self.current
-        record = self._register.rendering(job.id) if job is not None else None
-        return record.answer.eta_s if record is not None else None
+        answer = self._attempts.answer(job.id) if job is not None else None
+        return answer.eta_s if answer is not None else None
 
     def describe(self) -> dict[str, Any]:
         """For the heartbeat."""
@@ -245,7 +246,7 @@ class Device:
             case Failed():
                 self._failed(event)
             case Cancelled():
-                self._left(event.id, self._register.leave)
+                self._left(event.id, self._attempts.leave)
             case Died():
                 self._died(event)
             case Unloaded():
@@ -283,12 +284,9 @@ class Device:
 
     def _started(self, started: Started) -> None:
         self.condition = Condition.RENDERING
-        record = self._register.rendering(started.id)
-        if record is None:
-            return
-        warnings = [*(record.answer.warnings or []), *started.warnings]
-        plan = (record.answer.plan or {}) | {"tokens": started.tokens}
-        self._register.progress(started.id, plan=plan, warnings=list(dict.fromkeys(warnings)) or None)
+        answer = self._attempts.answer(started.id)
+        if answer is not None:
+            self._attempts.tell(moves.started(answer, tokens=started.tokens, warnings=started.warnings))
 
     def _step(self, step: Step) -> None:
         job = self._facts.jobs.get(step.id)
@@ -301,7 +299,12 @@ class Device:
         if now_s - job.told_s >= PROGRESS_EVERY_S:
             job.told_s = now_s
             progress = {"image": step.image, "images": step.images, "step": step.step, "steps": step.steps}
-            self._register.progress(step.id, progress=progress, eta_s=_eta_s(job, step, now_s))
+            self._tell_progress(step.id, progress, _eta_s(job, step, now_s))
+
+    def _tell_progress(self, request_id: str, progress: dict[str, int], eta_s: float | None) -> None:
+        answer = self._attempts.answer(request_id)
+        if answer is not None:
+            self._attempts.tell(replace(answer, progress=progress, eta_s=eta_s))
 
     def _rendered(self, rendered: Rendered) -> None:
         job = self._facts.jobs.get(rendered.id)
@@ -317,8 +320,17 @@ class Device:
         if job is None or self._facts.ready is None:
             return
         self._suspects.pop(done.id, None)
-        by = rendered_by(self._facts.ready, self._host, job.model, job.revision)
-        self._register.finish(done, job.render_s, by)
+        self._attempts.finish(done, job.render_s, self._rendered_by(job, self._facts.ready))
+
+    def _rendered_by(self, job: Job, ready: Ready) -> dict[str, Any]:
+        """As it stands in the answer."""
+        return {
+            "host": self._host,
+            "device": ready.device_name,
+            "model": job.model,
+            "model_revision": job.revision,
+            "software": ready.software,
+        }
 
     def _failed(self, failed: Failed) -> None:
         job = self._facts.jobs.pop(failed.id, None)
@@ -328,10 +340,10 @@ class Device:
         if failed.before_first_step and failed.code != ErrorCode.OUT_OF_MEMORY:
             self._erred_before_first_step(job, failed)
         elif failed.can_retry:
-            self._register.note_death(failed.id, ErrorCode(failed.code), failed.message, failed.hint)
-            self._register.come_back(failed.id, count=True)
+            self._attempts.note_death(failed.id, ErrorCode(failed.code), failed.message, failed.hint)
+            self._attempts.come_back(failed.id, count=True)
         else:
-            self._register.fail(failed.id, failed.code, failed.message, failed.hint)
+            self._attempts.fail(failed.id, failed.code, failed.message, failed.hint)
 
     def _left(self, request_id: str, end: Callable[[str], None]) -> None:
         self._facts.jobs.pop(request_id, None)
@@ -348,11 +360,11 @@ class Device:
             suspect.errors += 1
             if suspect.others_stepped and suspect.errors >= self._max_attempts:
                 del self._suspects[job.id]
-                self._register.fail(job.id, failed.code, failed.message, failed.hint)
+                self._attempts.fail(job.id, failed.code, failed.message, failed.hint)
                 return
         if not self.holds.is_held(job.model, self._clock.monotonic_s()):
             self._hold(job.model, failed.message, failed.hint)
-        self._register.come_back(job.id, count=False)
+        self._attempts.come_back(job.id, count=False)
 
     def _others_step(self, job: Job) -> None:
         for request_id, suspect in self._suspects.items():
@@ -372,7 +384,7 @@ class Device:
         on_device = next((job for job in jobs if not job.rendered), None)
         for job in jobs:
             if job is not on_device:
-                self._register.come_back(job.id, count=on_device is None)
+                self._attempts.come_back(job.id, count=on_device is None)
         if on_device is not None:
             self._blame(on_device, why, stalled=stalled)
         elif was is Condition.LOADING and loading is not None:
@@ -384,17 +396,17 @@ class Device:
 
     def _blame(self, job: Job, why: str, *, stalled: bool) -> None:
         if job.cancelled:
-            self._register.leave(job.id)
+            self._attempts.leave(job.id)
             return
         if not job.stepped:
             self._hold(job.model, f"The renderer {why} before the first step.", "The log tells more.")
-            self._register.come_back(job.id, count=False)
+            self._attempts.come_back(job.id, count=False)
             return
         self._killers = [each for each in self._killers if each != job.id] + [job.id]
         code = ErrorCode.STALLED if stalled else ErrorCode.RENDERER_DIED
         hint = "A smaller size or fewer images may help. The service's log tells more."
-        self._register.note_death(job.id, code, f"The renderer {why} while it rendered this request.", hint)
-        self._register.come_back(job.id, count=True)
+        self._attempts.note_death(job.id, code, f"The renderer {why} while it rendered this request.", hint)
+        self._attempts.come_back(job.id, count=True)
         if len(self._killers) >= KILLERS:
             self._killers.clear()
             message = f"{KILLERS} different requests in a row ended the renderer; the last time it {why}."

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from darkroom import mounts
+from darkroom.attempts import Attempts
 from darkroom.clock import Clock
 from darkroom.decide import DRAWN_SEEDS
+from darkroom.desk import Desk, Draw
 from darkroom.device import Device, Renderer
 from darkroom.errors import FolderUnusable
 from darkroom.files import Disk
@@ -27,13 +29,15 @@ from darkroom.inbox import Inbox
 from darkroom.names import HEALTH, OWN_FOLDER
 from darkroom.outbox import Outbox
 from darkroom.owner import Owner
-from darkroom.register import Draw, Register
+from darkroom.parts import Parts
+from darkroom.register import Register
 from darkroom.render.process import RendererProcess
 from darkroom.render.settings import RendererSettings
 from darkroom.service import Limits, Service, Stop
 from darkroom.shares import InboxThread, OutboxThread, Threads
 from darkroom.spool import Spool
 from darkroom.systemd import Notifier
+from darkroom.takes import Takes
 from darkroom.watch import Watch
 
 if TYPE_CHECKING:
@@ -139,18 +143,23 @@ class Daemon:
         )
         self.outbox_thread = OutboxThread(outbox, check_every_s=config.scan_interval_s, clock=clock.monotonic_s)
         self.threads = Threads(inbox, self.inbox_thread, self.outbox_thread)
-        register = Register(
+        register = Register(self.spool, self.threads, max_attempts=config.max_attempts, clock=clock)
+        takes = Takes(self.spool, self.threads, register, clock=clock)
+        attempts = Attempts(self.spool, register, max_attempts=config.max_attempts, clock=clock)
+        desk = Desk(
             self.spool,
             self.threads,
-            config.rules(),
-            max_attempts=config.max_attempts,
+            register,
+            takes,
+            attempts,
+            rules=config.rules(),
             clock=clock,
             draw=Draw(seed=lambda: secrets.randbelow(DRAWN_SEEDS), bits=lambda: secrets.randbits(80)),
         )
         self._renderer = make_renderer(config.renderer_settings(), self._emit)
         device = Device(
             self._renderer,
-            register,
+            attempts,
             clock=clock,
             host=socket.gethostname(),
             stall_s=config.stall_s,
@@ -158,10 +167,7 @@ class Daemon:
             preload=config.default_model if config.preload else None,
         )
         self.service = Service(
-            self.spool,
-            register,
-            device,
-            self.threads,
+            Parts(self.spool, self.threads, register, desk, takes, attempts, device),
             limits=Limits(
                 stop_within_s=config.stop_within_s,
                 min_free_bytes=config.min_free_bytes,

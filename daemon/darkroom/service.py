@@ -6,21 +6,20 @@ import os
 import queue
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from darkroom import __version__
 from darkroom.actor import Broken
 from darkroom.clock import Clock
-from darkroom.device import DEVICE, Device
+from darkroom.device import DEVICE
 from darkroom.drops import Listing, Taking
 from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.folders import FolderState
 from darkroom.health import Snapshot
 from darkroom.outbox import Delivered, Mirrored, Told
-from darkroom.register import Register, Shares
-from darkroom.spool import Spool
+from darkroom.parts import Parts
 from darkroom.systemd import Notifier
 
 TICK_S = 1.0
@@ -42,24 +41,6 @@ class Stop:
     signal: str
 
 
-class Crew(Shares, Protocol):
-    """The threads of the inbox and the outbox."""
-
-    def expect(self, paths: tuple[str, ...]) -> None:
-        """These are next in line."""
-
-    def seen(self) -> None:
-        """The service has seen the last drops."""
-
-    @property
-    def outbox_is_idle(self) -> bool:
-        """Whether everything has been written."""
-
-    @property
-    def inbox_is_idle(self) -> bool:
-        """Whether nothing is left to do in the inbox."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Numbers of the configuration that the service decides by."""
@@ -75,10 +56,7 @@ class Service:
 
     def __init__(
         self,
-        spool: Spool,
-        register: Register,
-        device: Device,
-        crew: Crew,
+        parts: Parts,
         *,
         limits: Limits,
         notifier: Notifier,
@@ -88,7 +66,10 @@ class Service:
     ) -> None:
         self.events: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.snapshot: Snapshot | None = None  #: for the heartbeat; replaced whole at each tick
-        self._spool, self._register, self._device, self._crew = spool, register, device, crew
+        self._spool, self._crew = parts.spool, parts.crew
+        self._register, self._desk, self._takes = parts.register, parts.desk, parts.takes
+        self._attempts, self._device = parts.attempts, parts.device
+        self._parts = parts
         self._limits, self._notifier, self._clock, self._host = limits, notifier, clock, host
         self._end_renderer = end_renderer
         self._folders: dict[str, FolderState] = {}
@@ -119,7 +100,7 @@ class Service:
 
     def begin(self) -> None:
         """Mend what the last life left, before anything new is looked at."""
-        self._register.recover()
+        self._register.recover(self._takes.expect)
         self.tick()
 
     def _wait_and_handle(self) -> None:
@@ -135,9 +116,9 @@ class Service:
             case Listing():
                 self._look_at(event)
             case Taking():
-                self._register.taken(event)
+                self._takes.taken(event)
             case Delivered():
-                self._register.settle(event.answer)
+                self._register.delivered(event.answer)
             case Told():
                 self._register.told(event.id)
             case Mirrored():
@@ -167,7 +148,7 @@ class Service:
         now_s = self._clock.monotonic_s()
         self._next_tick_s = now_s + TICK_S
         self._notifier.alive()
-        self._register.retry_troubled(RETRY_TAKE_S)
+        self._takes.retry_troubled(RETRY_TAKE_S)
         self._register.record_told()
         self._expect()
         self._explain()
@@ -190,17 +171,17 @@ class Service:
             return  # told by its FolderState; an inbox that is away is not an empty one
         self._listing = listing
         for found in listing.hidden:
-            self._register.hidden(found)
+            self._takes.hidden(found)
         if listing.drops:
-            self._register.accept(listing.drops)
-        self._register.stick(listing.stuck)
+            self._desk.accept(listing.drops)
+        self._desk.stick(listing.stuck)
         if listing.drops or listing.stuck:
             self._crew.seen()
             self._explained = {}  # the newcomers want to know, too
         for path in listing.vanished:
-            self._register.vanish(path)
+            self._desk.vanish(path)
         for file in listing.cancels:
-            request_id = self._register.cancel(file)
+            request_id = self._desk.cancel(file)
             if request_id is not None:
                 self._device.cancel(request_id)
 
@@ -244,16 +225,16 @@ class Service:
         if waiting is None:
             return
         request_id = waiting.id
-        if not self._register.is_taken(request_id):
+        if request_id not in self._register.in_state:
             if not self._is_away("inbox"):
-                self._register.take_waiting(waiting)
-                if self._register.oldest_take_s() < TAKE_PATIENCE_S:
+                self._takes.take_waiting(waiting)
+                if self._takes.oldest_s() < TAKE_PATIENCE_S:
                     return
             ready = self._next_in_state()
             if ready is None:
                 return
             request_id = ready
-        record, folder = self._register.begin(request_id)
+        record, folder = self._attempts.begin(request_id)
         self._device.render(record.answer, os.fspath(folder), record.name.rpartition("/")[2])
         _log.info("rendering", request=record.name, id=record.id, attempt=record.attempt)
 
@@ -261,7 +242,7 @@ class Service:
         """While the inbox is away or hangs: the next of those whose bytes are in state."""
         held = self._device.held_models()
         line = (waiting for waiting in self._register.queue.first(len(self._register.queue)))
-        return next((w.id for w in line if w.model not in held and self._register.is_taken(w.id)), None)
+        return next((w.id for w in line if w.model not in held and w.id in self._register.in_state), None)
 
     def _take_ahead(self) -> None:
         """While one renders, let the next one's bytes come into state: then it starts without a wait."""
@@ -269,7 +250,7 @@ class Service:
             return
         waiting = self._register.queue.next(held=self._device.held_models(), avoid=self._device.suspects)
         if waiting is not None:
-            self._register.take_waiting(waiting)
+            self._takes.take_waiting(waiting)
 
     def _why_not(self) -> str | None:
         """Why nothing new may start; None when it may."""
@@ -310,8 +291,9 @@ class Service:
         listing = self._listing
         if listing is None or listing.arriving or listing.hidden or listing.more:
             return False
-        busy = len(self._register.queue) or self._device.is_busy or self._register.is_busy
-        return not busy and self.events.empty() and self._crew.inbox_is_idle and self._crew.outbox_is_idle
+        return (
+            not self._parts.is_busy and self.events.empty() and self._crew.inbox_is_idle and self._crew.outbox_is_idle
+        )
 
     def _begin_to_stop(self, stop: Stop) -> None:
         if self._stop_by_s is not None:
@@ -374,9 +356,8 @@ class Service:
             "not_taken_more": listing.not_taken_more if listing else 0,
             "settled": dict(self._register.settled),
         }
-        record = self._register.rendering(current.id) if current is not None else None
-        if record is not None:
-            answer = record.answer
+        answer = self._attempts.answer(current.id) if current is not None else None
+        if answer is not None:
             described["rendering"] = {
                 key: value
                 for key, value in {

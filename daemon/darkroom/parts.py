@@ -1,0 +1,52 @@
+"""What the service orders events between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from darkroom.attempts import Attempts
+from darkroom.desk import Desk
+from darkroom.device import Device
+from darkroom.register import Register, Shares
+from darkroom.spool import Spool
+from darkroom.takes import Takes
+
+
+class Crew(Shares, Protocol):
+    """The threads of the inbox and the outbox."""
+
+    def expect(self, paths: tuple[str, ...]) -> None:
+        """These are next in line."""
+
+    def seen(self) -> None:
+        """The service has seen the last drops."""
+
+    @property
+    def outbox_is_idle(self) -> bool:
+        """Whether everything has been written."""
+
+    @property
+    def inbox_is_idle(self) -> bool:
+        """Whether nothing is left to do in the inbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """In the order in which a request meets them: desk, takes, device, attempts; all share spool and register."""
+
+    spool: Spool
+    crew: Crew
+    register: Register
+    desk: Desk
+    takes: Takes
+    attempts: Attempts
+    device: Device
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request waits, or is being taken, rendered or delivered."""
+        register = self.register
+        return bool(
+            len(register.queue) or register.is_busy or self.takes.is_busy or len(self.attempts) or self.device.is_busy
+        )

@@ -1,0 +1,103 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from darkroom import moves
+from darkroom.answer import Answer, State, error_json
+from darkroom.errors import ErrorCode, Problem, RequestRefused
+
+NOW = "2026-01-01T00:00:00.000Z"
+NEW = Answer(id="01J", name="cat", dropped_as="cat.json", state=State.QUEUED)
+DEATH = error_json(ErrorCode.RENDERER_DIED, "The renderer was killed.")
+
+
+def changed(before: Answer, after: Answer) -> dict[str, Any]:
+    """What a move has changed; None where it was taken away."""
+    old, new = before.as_json(), after.as_json()
+    return {key: new.get(key) for key in old | new if old.get(key) != new.get(key)}
+
+
+def rendering(**more: Any) -> Answer:
+    return replace(moves.begun(moves.taken(NEW), attempt=1, now=NOW), **more)
+
+
+def test_a_refusal_says_what_is_wrong() -> None:
+    problem = Problem("/style", "No such style.", "Try fantasy.", ErrorCode.UNKNOWN_STYLE)
+    after = moves.refused(NEW, RequestRefused((problem,)))
+    assert changed(NEW, after) == {
+        "state": "refused",
+        "error": {
+            "code": "unknown_style",
+            "message": "No such style.",
+            "hint": "Try fantasy.",
+            "problems": [{"where": "/style", "message": "No such style.", "hint": "Try fantasy."}],
+        },
+    }
+
+
+def test_a_file_that_is_sent_again_is_counted_and_once_told() -> None:
+    waiting = moves.resent(moves.resent(NEW))
+    assert changed(NEW, waiting) == {"resent": 2}
+    done = replace(NEW, state=State.DONE, warnings=["Cut."])
+    (old, told) = moves.resent(moves.resent(done)).warnings or []
+    assert old == "Cut."
+    assert "darkroom retry cat" in told
+
+
+@pytest.mark.parametrize(("state", "expected"), [(State.QUEUED, State.CANCELLED), (State.REFUSED, State.REFUSED)])
+def test_deleting_a_file_cancels_what_waits_and_leaves_a_refusal(state: State, expected: State) -> None:
+    before = replace(NEW, state=state, in_inbox=True)
+    after = moves.withdrawn(before, NOW)
+    assert (after.state, after.in_inbox, after.finished_at) == (expected, None, NOW)
+
+
+def test_what_is_taken_can_no_longer_be_cancelled_by_deletion() -> None:
+    assert changed(replace(NEW, waiting_for="the share"), moves.taken(NEW)) == {"in_inbox": False, "waiting_for": None}
+    assert moves.taken(replace(NEW, state=State.REFUSED, in_inbox=True)).in_inbox is None
+
+
+def test_an_attempt_that_comes_to_nothing_leaves_its_count_and_no_trace_of_progress() -> None:
+    before = rendering(progress={"step": 3}, eta_s=2.0)
+    after = moves.back_in_line(before, attempt=1)
+    assert changed(moves.taken(NEW), after) == {"attempt": 1}
+    assert moves.back_in_line(before, attempt=0).attempt is None
+
+
+def test_the_tokens_are_told_when_the_device_has_counted_them() -> None:
+    before = rendering(plan={"seed": 7}, warnings=["Cut."])
+    after = moves.started(before, tokens={"prompt": 5}, warnings=("Cut.", "Long."))
+    assert changed(before, after) == {"plan": {"seed": 7, "tokens": {"prompt": 5}}, "warnings": ["Cut.", "Long."]}
+
+
+def test_a_finished_request_tells_its_pictures_and_keeps_its_warnings() -> None:
+    before = rendering(warnings=["Cut."])
+    images, timing, by = [{"file": "cat-1.png"}], {"render_s": 2.3}, {"host": "here"}
+    after = moves.rendered(before, images=images, timing=timing, warnings=("Dark.",), by=by)
+    assert changed(before, after) == {
+        "images": images,
+        "timing": timing,
+        "warnings": ["Cut.", "Dark."],
+        "rendered_by": by,
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "expected"),
+    [
+        (State.DONE, None, None),
+        (State.CANCELLED, None, DEATH),
+        (State.FAILED, None, DEATH),
+        (State.FAILED, {"code": "x"}, {"code": "x"}),
+    ],
+)
+def test_a_closed_answer_keeps_the_error_of_an_attempt_only_if_it_is_not_done(
+    state: State, error: dict[str, Any] | None, expected: dict[str, Any] | None
+) -> None:
+    after = moves.closed(rendering(error=DEATH, progress={"step": 3}, eta_s=1.0), state, error)
+    assert (after.state, after.error, after.progress, after.eta_s) == (state, expected, None, None)
+
+
+def test_the_last_attempt_tells_why_it_ended_if_anybody_knows() -> None:
+    assert moves.out_of_attempts(replace(NEW, error=DEATH), 3) == DEATH
+    assert "3 attempts" in moves.out_of_attempts(NEW, 3)["message"]
