@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -189,10 +190,19 @@ def look(path: Path, *, first_time: bool) -> Found | None:
 def _read_marker(path: Path) -> str | None:
     """The id in a marker; None for a missing, torn or foreign one."""
     try:
-        data, _ = Disk().read(path, limit=_MARKER_LIMIT_BYTES)
-        marker = json.loads(data)["folder"]
+        marker = json.loads(_read_twice(path))["folder"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return marker if isinstance(marker, str) and marker else None
+
+
+def _read_twice(path: Path) -> bytes:
+    """The bytes of a marker; read again when it changed meanwhile: a cache that writes back sets a file's time late."""
+    try:
+        return Disk().read(path, limit=_MARKER_LIMIT_BYTES)[0]
+    except OSError as error:
+        if error.errno != errno.EAGAIN:
+            raise
+        return Disk().read(path, limit=_MARKER_LIMIT_BYTES)[0]
