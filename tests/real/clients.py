@@ -207,7 +207,6 @@ def _size(arrived: Path) -> int:
 @contextmanager
 def client_of(kind: str, share: Path, scratch: Path) -> Iterator[Client]:
     """A server on `share` and a client of it."""
-    scratch.mkdir()
     match kind:
         case "rsync":
             with rsync_daemon(share, scratch) as url:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from darkroom.names import OWN_FOLDER, PAUSE
+from darkroom.names import MARKER, OWN_FOLDER, PAUSE
 from darkroom.testing.process import DaemonProcess
 from tests.real.servers import run
 
@@ -23,6 +23,7 @@ def write(path: Path, prompt: str = "a castle on a hill", *, padding_bytes: int 
 def paused(daemon: DaemonProcess) -> Iterator[None]:
     """Hold the queue, as `darkroom pause` does."""
     pause = daemon.inbox / OWN_FOLDER / PAUSE
+    daemon.wait_for((pause.with_name(MARKER)).exists, "the inbox is known")
     pause.touch()
     daemon.wait_for_health(lambda health: health.get("state") == "paused", "it is paused")
     yield

@@ -180,6 +180,48 @@ def sshd(scratch: Path) -> Iterator[Ssh]:
         yield Ssh(config, port, scratch / "id", server)
 
 
+# Mounts ---------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def sshfs(ssh: Ssh, source: Path, place: Path, *options: str) -> Iterator[None]:
+    """`source` of the SSH server, seen at `place`."""
+    command = ["sshfs", "-f", "-F", str(ssh.config), f"real:{source}", str(place)]
+    with fuse_mount([*command, *(word for each in options for word in ("-o", each))], place):
+        yield
+
+
+@contextmanager
+def rclone(ssh: Ssh, source: Path, place: Path, scratch: Path, *options: str) -> Iterator[None]:
+    """The same through rclone and its cache of files."""
+    scratch.mkdir()
+    config = scratch / "rclone.conf"
+    config.write_text(
+        f"[real]\ntype = sftp\nhost = {HOST}\nport = {ssh.port}\nuser = root\nkey_file = {ssh.key}\nshell_type = none\n"
+    )
+    command = ["rclone", "--config", str(config), "mount", f"real:{source}", str(place)]
+    with fuse_mount([*command, "--cache-dir", str(scratch / "cache"), *options], place):
+        yield
+
+
+@contextmanager
+def fuse_mount(command: Sequence[str], place: Path) -> Iterator[None]:
+    """A FUSE server in the foreground; unmounted, and ended, at the end."""
+    place.mkdir(parents=True, exist_ok=True)
+    log = place.with_name(f"{place.name}.mount.log")
+    with process(command, log) as server:
+
+        def mounted() -> bool:
+            assert server.poll() is None, f"{server.args!r} ended:\n{log.read_text(errors='replace')}"
+            return os.path.ismount(place)
+
+        wait_for(mounted, f"{place} is mounted")
+        try:
+            yield
+        finally:
+            run("fusermount3", "-u", "-z", str(place), check=False)
+
+
 # NFS ------------------------------------------------------------------------------------------------------------------
 
 NFS_PORT, MOUNT_PORT = 20490, 20491  # in a network namespace of their own

@@ -1,5 +1,6 @@
 """What every tool must be able to do with a share: send, replace, send many, break off and resume, fetch back."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from darkroom.testing.process import DaemonProcess
 from tests.real.clients import Client, client_of
+from tests.real.conftest import AS_SHIPPED
 from tests.real.latency import Latencies
 from tests.real.requests import LONG_BYTES, paused, rendered, verify, write
 
@@ -14,60 +16,76 @@ SAMPLES = 5
 MANY = 50
 
 
-@pytest.fixture(params=["rsync", "smb", "sftp", "nfs3", "nfs4"])
-def client(request: pytest.FixtureRequest, tmp_path: Path, daemon: DaemonProcess) -> Iterator[Client]:
-    with client_of(request.param, daemon.home, tmp_path / "server") as running:
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    with DaemonProcess(tmp_path_factory.mktemp("daemon"), settings=AS_SHIPPED) as running:
         yield running
 
 
+@pytest.fixture(scope="module", params=["rsync", "smb", "sftp", "nfs3", "nfs4"])
+def client(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, daemon: DaemonProcess
+) -> Iterator[Client]:
+    with client_of(request.param, daemon.home, tmp_path_factory.mktemp(request.param)) as running:
+        yield running
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A name that no other test has: they share a daemon."""
+    return "-".join(re.findall("[a-z0-9]+", request.node.name))[-60:]
+
+
 def test_a_new_request_is_answered_and_its_result_fetched_back_whole(
-    client: Client, daemon: DaemonProcess, tmp_path: Path, latencies: Latencies
+    client: Client, daemon: DaemonProcess, name: str, tmp_path: Path, latencies: Latencies
 ) -> None:
     for number in range(SAMPLES):
-        local = write(tmp_path / f"cat-{number}.json")
+        local = write(tmp_path / f"{name}-{number}.json")
         with latencies.measure(client.name):
-            client.send(local, f"inbox/cat-{number}.json")
-            daemon.wait_for_state(f"cat-{number}", "queued", "rendering", "done")
-        answer = daemon.wait_for_state(f"cat-{number}", "done")
+            client.send(local, f"inbox/{name}-{number}.json")
+            daemon.wait_for_state(f"{name}-{number}", "queued", "rendering", "done")
+        answer = daemon.wait_for_state(f"{name}-{number}", "done")
     fetched = tmp_path / "fetched"
     fetched.mkdir()
     client.fetch(f"outbox/{answer['result']}", fetched)
     verify(fetched)
-    daemon.check_settled(f"cat-{number}" for number in range(SAMPLES))
+    daemon.check_settled(f"{name}-{number}" for number in range(SAMPLES))
 
 
 def test_a_request_that_is_replaced_while_it_waits_is_rendered_once_as_it_was_last(
-    client: Client, daemon: DaemonProcess, tmp_path: Path
+    client: Client, daemon: DaemonProcess, name: str, tmp_path: Path
 ) -> None:
     with paused(daemon):
-        client.send(write(tmp_path / "cat.json", "a cat"), "inbox/cat.json")
-        first = daemon.wait_for_state("cat", "queued")
-        client.send(write(tmp_path / "cat.json", "a much older cat"), "inbox/cat.json")
-        daemon.wait_for(lambda: daemon.answer("cat")["id"] != first["id"], "the newer request is answered")
-    answer = daemon.wait_for_state("cat", "done")
+        client.send(write(tmp_path / f"{name}.json", "a cat"), f"inbox/{name}.json")
+        first = daemon.wait_for_state(name, "queued")
+        client.send(write(tmp_path / f"{name}.json", "a much older cat"), f"inbox/{name}.json")
+        daemon.wait_for(lambda: daemon.answer(name)["id"] != first["id"], "the newer request is answered")
+    answer = daemon.wait_for_state(name, "done")
     assert answer["plan"]["prompt"] == "a much older cat"
-    assert rendered(daemon) == ["cat"]
-    daemon.check_settled(["cat"])
+    assert rendered(daemon).count(name) == 1
+    daemon.check_settled([name])
 
 
-def test_fifty_requests_in_one_go_are_rendered_once_each(client: Client, daemon: DaemonProcess, tmp_path: Path) -> None:
-    names = [f"page-{number}" for number in range(MANY)]
-    for name in names:
-        write(tmp_path / "many" / f"{name}.json", f"picture of {name}")
+def test_fifty_requests_in_one_go_are_rendered_once_each(
+    client: Client, daemon: DaemonProcess, name: str, tmp_path: Path
+) -> None:
+    names = [f"{name}-{number}" for number in range(MANY)]
+    for each in names:
+        write(tmp_path / "many" / f"{each}.json", f"picture of {each}")
     client.send_all(tmp_path / "many")
     daemon.check_settled(names)
-    assert sorted(rendered(daemon)) == sorted(names)
+    assert sorted(each for each in rendered(daemon) if each in names) == sorted(names)
 
 
 def test_a_copy_that_is_broken_off_and_resumed_is_one_request(
-    client: Client, daemon: DaemonProcess, tmp_path: Path
+    client: Client, daemon: DaemonProcess, name: str, tmp_path: Path
 ) -> None:
-    local = write(tmp_path / "cat.json", padding_bytes=LONG_BYTES)
-    client.break_off(local, "inbox/cat.json", daemon.inbox / "cat.json")
-    assert 0 < (daemon.inbox / "cat.json").stat().st_size < local.stat().st_size
-    daemon.wait_for(lambda: "still arriving" in daemon.why_not_taken().get("cat.json", ""), "it is told to arrive")
-    assert daemon.answer("cat") == {}
-    client.resume(local, "inbox/cat.json")
-    daemon.check_settled(["cat"])
-    assert rendered(daemon) == ["cat"]
-    assert (daemon.outbox / "cat" / "request.json").read_bytes() == local.read_bytes()
+    local = write(tmp_path / f"{name}.json", padding_bytes=LONG_BYTES)
+    client.break_off(local, f"inbox/{name}.json", daemon.inbox / f"{name}.json")
+    assert 0 < (daemon.inbox / f"{name}.json").stat().st_size < local.stat().st_size
+    daemon.wait_for(lambda: "still arriving" in daemon.why_not_taken().get(f"{name}.json", ""), "it is told to arrive")
+    assert daemon.answer(name) == {}
+    client.resume(local, f"inbox/{name}.json")
+    daemon.check_settled([name])
+    assert rendered(daemon).count(name) == 1
+    assert (daemon.outbox / name / "request.json").read_bytes() == local.read_bytes()
