@@ -10,20 +10,16 @@ from dataclasses import dataclass
 
 TABLE = """
 grinning-face | smiley | happy face, smiling face, smile
-smiling-face-with-heart-eyes | heart eyes face | face in love
 smiling-face-with-sunglasses | cool face | face with sunglasses
 crying-face | crying face | sad face
-angry-face | angry face |
 skull | skull |
 ghost | ghost |
 alien | alien |
 robot | robot | robot head
-clown-face | clown | clown face
 jack-o-lantern | pumpkin | jack-o-lantern, halloween pumpkin
 snowman | snowman |
 monkey-face | monkey | monkey face
 dog-face | dog | dog face, puppy
-wolf | wolf | wolf head
 fox | fox | fox head
 cat-face | cat | cat face, kitten
 lion | lion | lion head
@@ -33,29 +29,18 @@ unicorn | unicorn | unicorn head
 zebra | zebra |
 cow-face | cow | cow face
 pig-face | pig | pig face
-camel | camel |
 giraffe | giraffe |
 elephant | elephant |
-rhinoceros | rhinoceros | rhino
 mouse-face | mouse | mouse face
 rabbit-face | rabbit | bunny, rabbit face
-hedgehog | hedgehog |
-bat | bat |
 bear | bear | bear head
 panda | panda | panda bear
-koala | koala |
-rooster | rooster |
-chicken | chicken | hen
 baby-chick | chick | baby chick
 penguin | penguin |
-duck | duck |
-swan | swan |
 owl | owl |
 flamingo | flamingo |
-peacock | peacock |
 parrot | parrot |
 frog | frog | frog face
-crocodile | crocodile | alligator
 turtle | turtle | tortoise
 snake | snake |
 dragon | dragon |
@@ -63,18 +48,15 @@ t-rex | dinosaur | t-rex
 spouting-whale | whale |
 dolphin | dolphin |
 fish | fish |
-tropical-fish | tropical fish |
 shark | shark |
 octopus | octopus |
 crab | crab |
-lobster | lobster |
 snail | snail |
 butterfly | butterfly |
 honeybee | bee | honeybee
 lady-beetle | ladybug | ladybird, lady beetle
 spider | spider |
 rose | rose |
-hibiscus | hibiscus | flower
 sunflower | sunflower |
 tulip | tulip |
 evergreen-tree | pine tree | evergreen tree, fir tree
@@ -82,7 +64,6 @@ deciduous-tree | tree |
 palm-tree | palm tree | palm
 cactus | cactus |
 mushroom | mushroom |
-four-leaf-clover | four leaf clover | clover
 maple-leaf | maple leaf |
 grapes | grapes | bunch of grapes
 watermelon | watermelon | slice of watermelon
@@ -91,62 +72,39 @@ banana | banana |
 pineapple | pineapple |
 red-apple | apple |
 pear | pear |
-peach | peach |
 cherries | cherries | cherry
 strawberry | strawberry |
-kiwi-fruit | kiwi | kiwi fruit
 tomato | tomato |
 avocado | avocado |
-eggplant | eggplant | aubergine
 carrot | carrot |
-ear-of-corn | corn | ear of corn
 hot-pepper | chili pepper | chili, hot pepper
 broccoli | broccoli |
 bread | bread | loaf of bread
-croissant | croissant |
-pretzel | pretzel |
 cheese-wedge | cheese | piece of cheese
 hamburger | hamburger | burger
 french-fries | french fries | fries
 pizza | pizza | slice of pizza
-hot-dog | hot dog |
-taco | taco |
-cooking | fried egg | egg
 popcorn | popcorn |
-sushi | sushi |
 soft-ice-cream | ice cream | ice cream cone
 doughnut | donut | doughnut
 cookie | cookie | biscuit
 birthday-cake | cake | birthday cake
-cupcake | cupcake | muffin
-lollipop | lollipop |
 hot-beverage | coffee | cup of coffee, cup of tea
-wine-glass | wine glass | glass of wine
 beer-mug | beer | mug of beer
 snow-capped-mountain | mountain | snowy mountain
 volcano | volcano |
 desert-island | island | desert island
 house | house |
 castle | castle |
-church | church |
 tent | tent |
 cityscape | city | cityscape, skyline
-ferris-wheel | ferris wheel |
-factory | factory |
-circus-tent | circus tent | circus
 locomotive | steam train | train, locomotive
 bus | bus |
-ambulance | ambulance |
-fire-engine | fire truck | fire engine
-police-car | police car |
 taxi | taxi | cab
 automobile | car | automobile
-tractor | tractor |
-racing-car | race car | racing car
 motorcycle | motorcycle | motorbike
 bicycle | bicycle | bike
 sailboat | sailboat | sailing boat, boat
-ship | ship |
 airplane | airplane | plane
 helicopter | helicopter |
 rocket | rocket | spaceship
@@ -159,12 +117,9 @@ cloud | cloud |
 rainbow | rainbow |
 umbrella | umbrella |
 high-voltage | lightning | lightning bolt
-snowflake | snowflake |
 fire | fire | flame, flames
 droplet | water drop | drop of water, droplet
-water-wave | wave | ocean wave
 alarm-clock | alarm clock | clock
-hourglass-done | hourglass |
 christmas-tree | christmas tree |
 balloon | balloon |
 wrapped-gift | gift | present, gift box
@@ -172,24 +127,16 @@ trophy | trophy | golden cup
 soccer-ball | soccer ball | football
 basketball | basketball |
 bullseye | target | bullseye
-kite | kite |
 teddy-bear | teddy bear |
-artist-palette | palette | paint palette
 glasses | glasses | eyeglasses
 t-shirt | t-shirt | shirt
 dress | dress |
-backpack | backpack |
 running-shoe | shoe | running shoe, sneaker
 crown | crown |
 top-hat | top hat | hat
-ring | ring | diamond ring
 gem-stone | diamond | gem, gem stone
 bell | bell |
 guitar | guitar |
-violin | violin |
-drum | drum |
-trumpet | trumpet |
-laptop | laptop | computer
 television | television | tv
 camera | camera |
 candle | candle |
@@ -200,10 +147,7 @@ scissors | scissors |
 =key | key |
 locked | padlock | lock
 hammer | hammer |
-axe | axe |
-dagger | dagger | sword, knife
 bomb | bomb |
-shield | shield |
 magnet | magnet |
 door | door |
 chair | chair |
@@ -211,34 +155,91 @@ anchor | anchor |
 red-heart | heart |
 """
 
+#: In the same format: things whose words the tokenizer knows, for a longer training.
+LATER = """
+smiling-face-with-heart-eyes | heart eyes face | face in love
+angry-face | angry face |
+clown-face | clown | clown face
+wolf | wolf | wolf head
+camel | camel |
+rhinoceros | rhinoceros | rhino
+hedgehog | hedgehog |
+bat | bat |
+koala | koala |
+rooster | rooster |
+chicken | chicken | hen
+duck | duck |
+swan | swan |
+peacock | peacock |
+crocodile | crocodile | alligator
+tropical-fish | tropical fish |
+lobster | lobster |
+hibiscus | hibiscus | flower
+four-leaf-clover | four leaf clover | clover
+peach | peach |
+kiwi-fruit | kiwi | kiwi fruit
+eggplant | eggplant | aubergine
+ear-of-corn | corn | ear of corn
+croissant | croissant |
+pretzel | pretzel |
+hot-dog | hot dog |
+taco | taco |
+cooking | fried egg | egg
+sushi | sushi |
+cupcake | cupcake | muffin
+lollipop | lollipop |
+wine-glass | wine glass | glass of wine
+church | church |
+ferris-wheel | ferris wheel |
+factory | factory |
+circus-tent | circus tent | circus
+ambulance | ambulance |
+fire-engine | fire truck | fire engine
+police-car | police car |
+tractor | tractor |
+racing-car | race car | racing car
+ship | ship |
+snowflake | snowflake |
+water-wave | wave | ocean wave
+hourglass-done | hourglass |
+kite | kite |
+artist-palette | palette | paint palette
+backpack | backpack |
+ring | ring | diamond ring
+violin | violin |
+drum | drum |
+trumpet | trumpet |
+laptop | laptop | computer
+axe | axe |
+dagger | dagger | sword, knife
+shield | shield |
+"""
+
 #: Names of the concepts that are also learnt in every colour.
-PAINTABLE = frozenset(
-    """apple, car, heart, house, balloon, rose, mushroom, fish, umbrella, dress, cat, star, butterfly, tulip, t-shirt,
-    shoe, backpack, bus, taxi, race car, motorcycle, bicycle, sailboat, ship, rocket, ufo, airplane, helicopter, tractor, gift,
-    chair, door, guitar, drum, key, padlock, diamond, crown, top hat, bell, candle, light bulb, kite, pear, cherries,
-    strawberry, tomato, chili pepper, dragon, dinosaur, frog, snake, turtle, octopus, crab, whale, dolphin, owl, parrot, chick,
-    ladybug, unicorn, dog, rabbit, bear, teddy bear, fox, pig, ghost, robot, alien, cupcake, cake, donut, lollipop, ice cream,
-    hibiscus, maple leaf, tree, moon, planet, water drop, fire, castle, tent, alarm clock, basketball, glasses, ring, scissors,
-    pencil, shield, magnet, hammer, axe, camera, television, violin, trumpet, trophy, snowflake, smiley""".replace(
-        "\n", " "
-    )
-    .replace("    ", "")
-    .split(", ")
-)
+PAINTABLE = frozenset({
+    "smiley", "ghost", "alien", "robot", "dog", "fox", "cat", "unicorn", "pig", "rabbit", "bear", "chick", "owl",
+    "parrot", "frog", "turtle", "snake", "dragon", "dinosaur", "whale", "dolphin", "fish", "octopus", "crab",
+    "butterfly", "ladybug", "rose", "tulip", "tree", "mushroom", "maple leaf", "apple", "pear", "cherries",
+    "strawberry", "tomato", "chili pepper", "ice cream", "donut", "cake", "house", "castle", "tent", "bus", "taxi",
+    "car", "motorcycle", "bicycle", "sailboat", "airplane", "helicopter", "rocket", "ufo", "moon", "planet", "star",
+    "umbrella", "fire", "water drop", "alarm clock", "balloon", "gift", "trophy", "basketball", "teddy bear",
+    "glasses", "t-shirt", "dress", "shoe", "crown", "top hat", "diamond", "bell", "guitar", "television", "camera",
+    "candle", "light bulb", "pencil", "scissors", "key", "padlock", "hammer", "magnet", "door", "chair", "heart",
+})  # fmt: skip
 
 #: The colour that each of these has when nobody asks for one.
 OWN_COLOURS = {
     "apple": "red", "heart": "red", "rose": "red", "strawberry": "red", "tomato": "red", "cherries": "red", "car": "red",
-    "balloon": "red", "magnet": "red", "fire truck": "red", "lobster": "red", "chili pepper": "red", "ladybug": "red",
+    "balloon": "red", "magnet": "red", "chili pepper": "red", "ladybug": "red",
     "alarm clock": "red", "pumpkin": "orange", "carrot": "orange", "basketball": "orange", "fox": "orange", "tiger": "orange",
     "lemon": "yellow", "banana": "yellow", "star": "yellow", "sun": "yellow", "moon": "yellow", "chick": "yellow",
     "cheese": "yellow", "taxi": "yellow", "helicopter": "yellow", "smiley": "yellow", "bell": "yellow", "lightning": "yellow",
-    "frog": "green", "tree": "green", "pine tree": "green", "cactus": "green", "four leaf clover": "green", "pear": "green",
-    "broccoli": "green", "dinosaur": "green", "crocodile": "green", "dragon": "green", "turtle": "green", "fish": "blue",
+    "frog": "green", "tree": "green", "pine tree": "green", "cactus": "green", "pear": "green",
+    "broccoli": "green", "dinosaur": "green", "dragon": "green", "turtle": "green", "fish": "blue",
     "whale": "blue", "dolphin": "blue", "butterfly": "blue", "dress": "blue", "t-shirt": "blue", "diamond": "blue",
-    "water drop": "blue", "shoe": "blue", "snowflake": "blue", "grapes": "purple", "eggplant": "purple", "umbrella": "purple",
-    "pig": "pink", "flamingo": "pink", "tulip": "pink", "hibiscus": "pink", "top hat": "black", "bomb": "black",
-    "skull": "white", "ghost": "white", "swan": "white", "snowman": "white", "cloud": "white",
+    "water drop": "blue", "shoe": "blue", "grapes": "purple", "umbrella": "purple",
+    "pig": "pink", "flamingo": "pink", "tulip": "pink", "top hat": "black", "bomb": "black",
+    "skull": "white", "ghost": "white", "snowman": "white", "cloud": "white",
 }  # fmt: skip
 
 

@@ -138,6 +138,9 @@ class Examination:
         for kind, right in (("pixels", by_pixels), ("latents", by_latents)):
             what = f"top-1 recognition by {kind}, {len(names)} concepts x {seeds} seeds"
             self._row(what, f"{right.mean():.1%}", "90 %", right.mean() >= 0.9)
+        usual = self.painter.paint([f"a {name}" for name in names], list(range(len(names))), self.book.default_negative)
+        also = nearest(thumbnails(usual), thumbnails(drawn), labels) == np.arange(len(names))
+        self.figures["recognition"]["pixels, with the default negative prompt"] = float(also.mean())
         self._difference(pictures.reshape(len(names), seeds, *pictures.shape[1:]), drawn, labels)
         marks = [("" if share == 1 else "!") + name for name, share in zip(names, both, strict=True)]
         write_sheet(self.output / "concepts.png", list(pictures[::seeds]), marks, 20, side_px=72)

@@ -31,7 +31,7 @@ _FINENESS = 0.6
 class Plan:
     """How long to train, in seconds of wall clock."""
 
-    encoder_s: float  #: the encoder learns for so long, then is frozen
+    encoder_s: float  #: the encoder learns for so long, then is frozen; 0 keeps it as it is
     total_s: float  #: the decoder learns for so long in all
 
 
@@ -59,7 +59,10 @@ def fit(
     plan: Plan,
     seed: int = 0,
 ) -> PatchAutoencoder:
-    """Train `model` on `pictures` (N, H, W, 3) and return its moving average, with levelled latents."""
+    """Train `model` on `pictures` (N, H, W, 3) and return its moving average.
+
+    Latents are levelled at the end if the encoder has learnt; else they stay valid.
+    """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     average: PatchAutoencoder = copy.deepcopy(model).eval().requires_grad_(False)
@@ -80,7 +83,8 @@ def fit(
         running = loss.item() if step == 1 else 0.98 * running + 0.02 * loss.item()
         if step % 200 == 0:
             log.info("autoencoder: %d pictures, %.0f s, loss %.4f", step * _BATCH, elapsed, running)
-    average.rescale_latents(levelling(average, pictures))
+    if plan.encoder_s:
+        average.rescale_latents(levelling(average, pictures))
     return average
 
 

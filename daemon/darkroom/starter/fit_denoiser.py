@@ -287,9 +287,9 @@ class _Trainer:
         return keep * clean + add * noise, timesteps, self._ids(texts), keep * noise - add * clean
 
     def _ids(self, texts: list[str]) -> Tensor:
-        """Padded to the full length in every third batch only: most captions are short, and padding costs time."""
-        full = self.turn % 3 == 0 or max(len(ids) for ids in self.tokenizer(texts).input_ids) > _SHORT_TOKENS
-        length = MAX_TOKENS if full else _SHORT_TOKENS
+        """Padded to the full length in every fourth batch only: most captions are short, and padding costs time."""
+        longest = max(len(ids) for ids in self.tokenizer(texts).input_ids)
+        length = MAX_TOKENS if self.turn % 4 == 0 else min(MAX_TOKENS, max(_SHORT_TOKENS, longest))
         ids: Tensor = self.tokenizer(
             texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         ).input_ids

@@ -56,7 +56,7 @@ class Effort:
 FULL = Effort(
     12_800,
     Plan(encoder_s=300, total_s=560),
-    shards=4,
+    shards=8,
     pictures_per_shard=12_000,
     batch=16,
     batches_per_step=4,
@@ -94,6 +94,12 @@ class Workshop:
             log.info("fitting the autoencoder to %d pictures", len(pictures))
             self._fit_autoencoder(pictures).save_pretrained(str(path))
         return path
+
+    def decoder(self, hours: float) -> None:
+        """Let the autoencoder's decoder learn on; the latents, and so the denoiser, stay valid."""
+        path = self.autoencoder()
+        plan = Plan(encoder_s=0, total_s=3600 * hours)
+        fit(load_autoencoder(path), self._pictures(), plan).save_pretrained(str(path))
 
     def tokenizer(self) -> Path:
         """The folder of the tokenizer."""
@@ -175,7 +181,11 @@ def main() -> None:
     parser.add_argument("--styles", type=Path, default=Path("config/styles.toml"), help="the style book")
     parser.add_argument("--output", type=Path, default=MODEL_DIR, help="the model folder to write")
     parser.add_argument("--hours", type=float, default=3.0, help="how long to fit the denoiser (ignored by --smoke)")
-    parser.add_argument("--only", choices=["shards", "denoiser", "model"], help="one stage instead of all")
+    parser.add_argument(
+        "--only",
+        choices=["shards", "denoiser", "decoder", "model"],
+        help="one stage instead of all; decoder is an extra one",
+    )
     parser.add_argument("--resume-from", type=Path, metavar="MODEL", help="a model folder to train further")
     parser.add_argument("--smoke", action="store_true", help="a run of under a minute that only shows that all works")
     args = parser.parse_args()
@@ -188,6 +198,8 @@ def main() -> None:
     if args.only in (None, "shards"):
         workshop.tokenizer()
         workshop.shards()
+    if args.only == "decoder":
+        workshop.decoder(args.hours)
     if args.only in (None, "denoiser"):
         workshop.denoiser(_SMOKE_HOURS if args.smoke else args.hours)
     if args.only in (None, "model"):
