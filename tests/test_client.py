@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,13 @@ import pytest
 from darkroom.client import Client, Pulse, Ticket, is_answered, is_gone, pictures, unique_name
 from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.files import Disk
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture
@@ -189,3 +197,15 @@ def test_pictures_lie_in_the_result_folder_beside_the_answer() -> None:
     ticket = Ticket("alice/cat", Path("/in/alice/cat.json"), Path("/out/alice/cat.json"), None)
     found = pictures({"result": "cat-2", "images": [{"file": "cat-1.png"}]}, ticket.answer)
     assert found == [Path("/out/alice/cat-2/cat-1.png")]
+
+
+def test_folders_that_a_person_makes_are_as_open_to_the_group_as_the_inbox(client: Client, usual_umask: None) -> None:
+    client.inbox.chmod(0o2775)
+    client.outbox.chmod(0o2770)
+    client.pause()
+    client.adopt(client.outbox)
+    client.submit({"prompt": "a castle"}, name="alice/trip/cat")
+    modes = {place: f"{place.stat().st_mode & 0o7777:o}" for place in client.inbox.rglob("*") if place.is_dir()}
+    assert set(modes.values()) == {"2775"}
+    assert len(modes) == 3
+    assert client.outbox.joinpath(".darkroom").stat().st_mode & 0o070 == 0o070

@@ -93,7 +93,7 @@ class Client:
         path = self.inbox / f"{name}.json"
         older = self.answer(name)
         try:
-            self.disk.make_folder(path.parent)
+            self.disk.make_folder(path.parent, shared=True)
             self.disk.create_exclusive(path, raw)
         except FileExistsError:
             hint = f"Wait for it, say `darkroom cancel {name}`, or take another name."
@@ -155,7 +155,7 @@ class Client:
         if not path.parent.is_dir() and not path.parent.parent.is_dir():
             raise FolderUnusable(f"There is no folder {path.parent.parent}.", hint="Mount it, or name another one.")
         try:
-            self.disk.make_folder(path.parent)
+            self.disk.make_folder(path.parent, shared=True)
             self.disk.write(path, data)
         except OSError as error:
             raise FolderUnusable(f"{path} cannot be written: {error.strerror}.") from error

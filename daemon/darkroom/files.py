@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 RENAME_NOREPLACE = 1  # linux/fs.h
@@ -114,13 +114,19 @@ class Disk:
             path.unlink(missing_ok=True)
         self.sync_folder(path.parent)
 
-    def make_folder(self, path: Path) -> None:
-        """Make a folder and its parents; an existing one is fine."""
+    def make_folder(self, path: Path, *, shared: bool = False) -> None:
+        """Make a folder and its parents; an existing one is fine.
+
+        What the group may do in the folder above, it may do in a `shared` one, whatever the umask: a person's own would
+        close it to the daemon.
+        """
         if path.is_dir():
             return
-        self.make_folder(path.parent)
+        self.make_folder(path.parent, shared=shared)
         with self.effect("mkdir", path):
             path.mkdir(exist_ok=True)
+            if shared:
+                _open_like_parent(path)
         self.sync_folder(path.parent)
 
     def remove_tree(self, path: Path) -> None:
@@ -191,6 +197,13 @@ class Disk:
             temporary.unlink(missing_ok=True)
         except OSError:
             return
+
+
+def _open_like_parent(path: Path) -> None:
+    """Give the group what it has one folder above. A share that knows no modes decides by itself."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    with suppress(PermissionError):
+        path.chmod(mode | path.parent.stat().st_mode & stat.S_IRWXG)
 
 
 def _temporary_for(path: Path) -> Path:
