@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import errno
 import json
 import os
 import stat
@@ -136,7 +137,7 @@ class Folder:
             if found is not None and judgement.verdict is not Verdict.AWAY:
                 self._settle(found, judgement)
         except OSError as error:
-            judgement = Judgement(Verdict.AWAY, f"{self.path} cannot be used: {error.strerror or error}.")
+            judgement = Judgement(Verdict.AWAY, f"{self.path} cannot be used: {error.strerror or error}.{_mend(error)}")
         self.away = judgement.why if judgement.verdict is Verdict.AWAY else ""
         return not self.away
 
@@ -164,6 +165,12 @@ class Folder:
             text = {"darkroom": 1, "folder": marker, "note": "Darkroom knows this folder by this file. Leave it here."}
             self._disk.write(self.own / MARKER, json.dumps(text, indent=1).encode() + b"\n")
         return marker
+
+
+def _mend(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f" The daemon's user has to be able to write there, and in its {OWN_FOLDER}."
+    return ""
 
 
 def look(path: Path, *, first_time: bool) -> Found | None:
