@@ -186,7 +186,7 @@ class Line(RuleBasedStateMachine):
 
 
 TestLine = Line.TestCase
-TestLine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestLine.settings = settings(max_examples=40, stateful_step_count=30)
 
 
 @given(st.lists(requests, max_size=12, unique_by=lambda each: each.order))

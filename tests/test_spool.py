@@ -200,7 +200,7 @@ def test_nobody_can_make_two_names_one_by_guessing_how_they_are_marked(spool: Sp
     assert len(set(names)) == 3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(alphabet="aAbB?_~", min_size=1, max_size=4), min_size=2, max_size=12, unique=True))
 def test_different_paths_never_share_a_name_even_where_case_does_not_count(stems: list[str]) -> None:
     spool = Spool.__new__(Spool)
