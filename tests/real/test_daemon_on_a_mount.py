@@ -30,10 +30,14 @@ class Far:
         self.inbox, self.outbox, self.daemon, self.kind = root / "inbox", root / "outbox", daemon, kind
 
     def answer(self, name: str) -> dict[str, Any]:
-        """The answer of this name; whole whenever it is there."""
+        """The answer of this name; whole whenever it is there, but for rclone, which writes it back in place."""
+        path = self.outbox / f"{name}.json"
         try:
-            answer: dict[str, Any] = json.loads((self.outbox / f"{name}.json").read_bytes())
+            answer: dict[str, Any] = json.loads(path.read_bytes())
         except FileNotFoundError:
+            return {}
+        except ValueError:
+            assert self.kind == "rclone", f"{path} is not whole"
             return {}
         return answer
 
