@@ -1,0 +1,63 @@
+"""Which of these tests a change has to pass within ten minutes; `make test-real` runs them all.
+
+Prints the files, those that the change touches first, and tells on standard error what is left out.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BUDGET_S = 480
+#: How long a file takes on two busy cores, in seconds, and what it is about; measured by `make test-real`.
+FILES = {
+    "test_every_client.py": (140, "inbox|outbox|watch|names|files|register|desk|takes"),
+    "test_habits.py": (100, "inbox|watch|names|files"),
+    "test_rsync.py": (100, "inbox|outbox|folders|spool|register|desk|takes"),
+    "test_syncthing.py": (200, "inbox|outbox|names|register|desk|takes"),
+    "test_daemon_on_a_mount.py": (150, "inbox|outbox|mounts|folders|shares"),
+    "test_two_daemons.py": (60, "owner|shares|folders"),
+    "test_systemd.py": (150, "systemd|health|service|install|config"),
+    "test_faults.py": (200, "files|outbox|inbox|spool|launch|actor"),
+    "test_power_cut.py": (60, "files|spool|outbox"),
+    "test_memory.py": (60, "device|render|attempts"),
+    "test_clocks.py": (60, "clock|queue|spool"),
+    "test_hostile.py": (120, "request|json_text|names|inbox|files"),
+}
+UNKNOWN_S = 60  #: a file that is not in the table
+
+
+def main() -> None:
+    changed = changed_files()
+    files = sorted(path.name for path in HERE.glob("test_*.py"))
+    files.sort(key=lambda name: -relevance(name, changed))
+    chosen: list[str] = []
+    left_out: list[str] = []
+    for name in files:
+        total_s = sum(seconds(each) for each in [*chosen, name])
+        (chosen if total_s <= BUDGET_S else left_out).append(name)
+    sys.stderr.write(f"Left out here, run by `make test-real`: {' '.join(left_out) or 'nothing'}\n")
+    sys.stdout.write(" ".join(f"tests/real/{name}" for name in chosen) + "\n")
+
+
+def changed_files() -> list[str]:
+    """What the last commit changed, and what is not committed yet; everything counts where there is no last commit."""
+    difference = subprocess.run(
+        ["git", "diff", "--name-only", "HEAD~1"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    return difference.stdout.split() if difference.returncode == 0 else []
+
+
+def relevance(name: str, changed: list[str]) -> int:
+    """How many of the changed files a test is about; a test that was itself changed comes first."""
+    about = re.compile(rf"daemon/darkroom/(.*/)?({FILES[name][1]})[^/]*$" if name in FILES else "$^")
+    return 100 * (f"tests/real/{name}" in changed) + sum(1 for path in changed if about.match(path))
+
+
+def seconds(name: str) -> int:
+    return FILES[name][0] if name in FILES else UNKNOWN_S
+
+
+if __name__ == "__main__":
+    main()
