@@ -3,7 +3,8 @@
     python bench/by_hand.py MODEL_FOLDER
 
 Each line on standard input is a job, `{"folder": …, "prompts": […], "scheduler": […], "call": {…}}`; each is
-answered by a line, `{"wall_s": …, "cpu_s": …}`. The first line of output, `{}`, says that the model is loaded; the first job warms it up.
+answered by a line, `{"wall_s": …, "cpu_s": …}`. The first line of output, `{}`, says that the model is loaded; the
+first job warms it up.
 """
 
 from __future__ import annotations
