@@ -1,4 +1,4 @@
-"""One renderer as the service sees it: what it does now, whose fault its deaths are, and when it is tried again."""
+"""The conversation with one renderer: what it does now, what it is told to do, and when it is tried again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import structlog
 from darkroom import moves
 from darkroom.answer import Answer
 from darkroom.attempts import Attempts
+from darkroom.blame import DEVICE, Blame, Charge, End
 from darkroom.clock import Clock
 from darkroom.errors import ErrorCode
 from darkroom.holds import Holds
+from darkroom.job import Job
 from darkroom.plan import Plan
 from darkroom.render.messages import (
     Alive,
@@ -36,10 +38,6 @@ from darkroom.render.messages import (
     Unloaded,
 )
 from darkroom.render.process import Died
-
-DEVICE = ""  #: the key of the device itself among the holds; no model has this alias
-KILLERS = 3  #: so many different requests in a row that kill the renderer hold the device
-PROGRESS_EVERY_S = 1.0
 
 _log = structlog.get_logger("darkroom.renderer")
 
@@ -68,32 +66,6 @@ class Condition(StrEnum):
     LOADING = "loading"  #: a model is being loaded, or downloaded
     READY = "ready"
     RENDERING = "rendering"
-
-
-@dataclass(slots=True)
-class Job:
-    """A request that the renderer has."""
-
-    id: str
-    model: str
-    steps_per_image: int
-    images: int
-    stepped: bool = False  #: it has made a step: what dies now is its fault
-    rendered: bool = False  #: off the device, its pictures are being encoded
-    render_s: float = 0.0
-    revision: str = ""  #: of its model
-    first_step_s: float | None = None  #: monotonic
-    told_s: float = 0.0  #: when its progress was last published
-    cancelled: bool = False
-
-
-@dataclass(slots=True)
-class _Suspect:
-    """A request that erred before its first step: its fault only if others do get further."""
-
-    model: str
-    errors: int = 0
-    others_stepped: bool = False
 
 
 @dataclass(slots=True)
@@ -127,15 +99,13 @@ class Device:
         self._clock = clock
         self._host = host
         self._stall_s = stall_s
-        self._max_attempts = max_attempts
+        self._blame = Blame(max_attempts=max_attempts)
         self._preload = preload
         self._facts = _Facts()
         self._loading: str | None = None
         self._sign_s = 0.0
         self._start_at_s = 0.0
         self._deaths = 0  #: in a row, without a finished request between
-        self._killers: list[str] = []
-        self._suspects: dict[str, _Suspect] = {}
         self._stalled = False
 
     # What the service asks ----------------------------------------------------------------------------------------
@@ -159,7 +129,7 @@ class Device:
     @property
     def suspects(self) -> frozenset[str]:
         """Requests that should let others go first."""
-        return frozenset(self._suspects)
+        return self._blame.suspects
 
     def held_models(self) -> frozenset[str]:
         """Models that must not be tried yet."""
@@ -168,7 +138,7 @@ class Device:
     def render(self, answer: Answer, folder: str, stem: str) -> None:
         """Send a request to the device."""
         plan = Plan.from_json(answer.plan or {})
-        self._facts.jobs[answer.id] = Job(answer.id, plan.model, plan.num_inference_steps, plan.num_images)
+        self._facts.jobs[answer.id] = Job(answer.id, plan.model)
         self._sign_s = self._clock.monotonic_s()
         self.condition = Condition.RENDERING if self._facts.model == plan.model else Condition.LOADING
         self._loading = plan.model if self.condition is Condition.LOADING else None
@@ -277,10 +247,9 @@ class Device:
         _log.info("model_loaded", model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
 
     def _load_failed(self, model: str, message: str, hint: str) -> None:
-        hold = self.holds.add(model, message, hint, self._clock.monotonic_s())
+        self._hold(Charge(model, message, hint))
         self._facts.model, self._loading = None, None
         self.condition = Condition.READY if self.current is None else Condition.RENDERING
-        _log.error("model_held", model=model, why=message, hint=hint, again_in_s=self._wait_s(hold.until_s))
 
     def _started(self, started: Started) -> None:
         self.condition = Condition.RENDERING
@@ -294,16 +263,17 @@ class Device:
             return
         now_s = self._clock.monotonic_s()
         if not job.stepped:
-            job.stepped, job.first_step_s, job.told_s = True, now_s, now_s
-            self._others_step(job)
-        if now_s - job.told_s >= PROGRESS_EVERY_S:
-            job.told_s = now_s
-            progress = {"image": step.image, "images": step.images, "step": step.step, "steps": step.steps}
-            self._tell_progress(step.id, progress, _eta_s(job, step, now_s))
+            self._blame.first_step(job)
+            self.holds.clear(job.model)
+        if job.step(now_s):
+            self._tell_progress(job, step, now_s)
 
-    def _tell_progress(self, request_id: str, progress: dict[str, int], eta_s: float | None) -> None:
-        answer = self._attempts.answer(request_id)
+    def _tell_progress(self, job: Job, step: Step, now_s: float) -> None:
+        answer = self._attempts.answer(job.id)
         if answer is not None:
+            progress = {"image": step.image, "images": step.images, "step": step.step, "steps": step.steps}
+            done = (step.image - 1) * step.steps + step.step
+            eta_s = job.eta_s(now_s, done=done, of=step.steps * step.images)
             self._attempts.tell(replace(answer, progress=progress, eta_s=eta_s))
 
     def _rendered(self, rendered: Rendered) -> None:
@@ -315,11 +285,10 @@ class Device:
     def _finished(self, done: Finished) -> None:
         job = self._facts.jobs.pop(done.id, None)
         self._deaths = 0
-        self._killers.clear()
+        self._blame.finished(done.id)
         self.holds.clear(DEVICE)
         if job is None or self._facts.ready is None:
             return
-        self._suspects.pop(done.id, None)
         self._attempts.finish(done, job.render_s, self._rendered_by(job, self._facts.ready))
 
     def _rendered_by(self, job: Job, ready: Ready) -> dict[str, Any]:
@@ -354,77 +323,44 @@ class Device:
     # Whose fault it is --------------------------------------------------------------------------------------------
 
     def _erred_before_first_step(self, job: Job, failed: Failed) -> None:
-        """Not the request's fault, as far as anybody can tell: its model is held. Unless others do get further."""
-        if self._facts.model == job.model:  # it was loaded: perhaps it is this request after all
-            suspect = self._suspects.setdefault(job.id, _Suspect(job.model))
-            suspect.errors += 1
-            if suspect.others_stepped and suspect.errors >= self._max_attempts:
-                del self._suspects[job.id]
-                self._attempts.fail(job.id, failed.code, failed.message, failed.hint)
-                return
+        if self._blame.error_before_first_step(job, is_loaded=self._facts.model == job.model) is End.FAILED:
+            self._attempts.fail(job.id, failed.code, failed.message, failed.hint)
+            return
         if not self.holds.is_held(job.model, self._clock.monotonic_s()):
-            self._hold(job.model, failed.message, failed.hint)
+            self._hold(Charge(job.model, failed.message, failed.hint))
         self._attempts.come_back(job.id, count=False)
 
-    def _others_step(self, job: Job) -> None:
-        for request_id, suspect in self._suspects.items():
-            if request_id != job.id and suspect.model == job.model:
-                suspect.others_stepped = True
-        self.holds.clear(job.model)
-
     def _died(self, died: Died) -> None:
-        """The process is gone. A death after a first step is that request's; before it, the model's or the device's."""
-        jobs, loading, stalled = list(self._facts.jobs.values()), self._loading, self._stalled
-        was = self.condition
+        """The process is gone."""
+        jobs, was, stalled = list(self._facts.jobs.values()), self.condition, self._stalled
+        loading = self._loading if was is Condition.LOADING else None
         self.condition, self._facts, self._loading = Condition.DOWN, _Facts(), None
         if died.asked and not stalled:
             return
         why = f"gave no sign of life for {self._stall_s:g} s and was killed" if stalled else died.message
         _log.error("renderer_died", why=why, doing=was.value, tail="\n".join(died.stderr_tail[-5:]))
-        on_device = next((job for job in jobs if not job.rendered), None)
-        for job in jobs:
-            if job is not on_device:
-                self._attempts.come_back(job.id, count=on_device is None)
-        if on_device is not None:
-            self._blame(on_device, why, stalled=stalled)
-        elif was is Condition.LOADING and loading is not None:
-            self._hold(loading, f"The renderer {why} while loading it.", "The log tells more.")
-        elif was is Condition.STARTING:
-            self._hold(DEVICE, f"The renderer {why} while starting.", "The log tells more; try: darkroom doctor")
+        verdict = self._blame.death(why, jobs, loading=loading, starting=was is Condition.STARTING)
+        for charge in verdict.charges:
+            self._hold(charge)
+        for request_id, end in verdict.ends:
+            self._end(request_id, end, why, stalled=stalled)
         self._deaths += 1
         self._start_at_s = self._clock.monotonic_s() + min(30.0, 0.25 * 2 ** min(self._deaths, 10))
 
-    def _blame(self, job: Job, why: str, *, stalled: bool) -> None:
-        if job.cancelled:
-            self._attempts.leave(job.id)
+    def _end(self, request_id: str, end: End, why: str, *, stalled: bool) -> None:
+        """A request has lost its renderer."""
+        if end is End.LEFT:
+            self._attempts.leave(request_id)
             return
-        if not job.stepped:
-            self._hold(job.model, f"The renderer {why} before the first step.", "The log tells more.")
-            self._attempts.come_back(job.id, count=False)
-            return
-        self._killers = [each for each in self._killers if each != job.id] + [job.id]
-        code = ErrorCode.STALLED if stalled else ErrorCode.RENDERER_DIED
-        hint = "A smaller size or fewer images may help. The service's log tells more."
-        self._attempts.note_death(job.id, code, f"The renderer {why} while it rendered this request.", hint)
-        self._attempts.come_back(job.id, count=True)
-        if len(self._killers) >= KILLERS:
-            self._killers.clear()
-            message = f"{KILLERS} different requests in a row ended the renderer; the last time it {why}."
-            self._hold(DEVICE, message, "Look after the device; the log tells more.")
+        if end is End.AT_FAULT:
+            code = ErrorCode.STALLED if stalled else ErrorCode.RENDERER_DIED
+            hint = "A smaller size or fewer images may help. The service's log tells more."
+            self._attempts.note_death(request_id, code, f"The renderer {why} while it rendered this request.", hint)
+        self._attempts.come_back(request_id, count=end is not End.FREE)
 
-    def _hold(self, what: str, why: str, hint: str) -> None:
-        hold = self.holds.add(what, why, hint, self._clock.monotonic_s())
-        name = {"model": what} if what else {}
-        event = "model_held" if what else "device_held"
-        _log.error(event, **name, why=why, hint=hint, again_in_s=self._wait_s(hold.until_s))
-
-    def _wait_s(self, until_s: float) -> int:
-        return round(until_s - self._clock.monotonic_s())
-
-
-def _eta_s(job: Job, step: Step, now_s: float) -> float | None:
-    """From the mean time of the steps so far; None before the second one."""
-    done = (step.image - 1) * step.steps + step.step
-    if job.first_step_s is None or done < 2:
-        return None
-    return round((now_s - job.first_step_s) / (done - 1) * (step.steps * step.images - done), 1)
+    def _hold(self, charge: Charge) -> None:
+        hold = self.holds.add(charge.what, charge.why, charge.hint, self._clock.monotonic_s())
+        name = {"model": charge.what} if charge.what else {}
+        event = "model_held" if charge.what else "device_held"
+        again_in_s = round(hold.until_s - self._clock.monotonic_s())
+        _log.error(event, **name, why=charge.why, hint=charge.hint, again_in_s=again_in_s)

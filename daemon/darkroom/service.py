@@ -12,8 +12,8 @@ import structlog
 
 from darkroom import __version__
 from darkroom.actor import Broken
+from darkroom.blame import DEVICE
 from darkroom.clock import Clock
-from darkroom.device import DEVICE
 from darkroom.drops import Listing, Taking
 from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.folders import FolderState
