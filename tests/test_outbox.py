@@ -14,6 +14,7 @@ from darkroom.answer import Answer, State
 from darkroom.files import Disk
 from darkroom.folders import Folder, FolderState
 from darkroom.outbox import LAST_BACKOFF_S, Delivered, Delivery, Event, Mirrored, Outbox, Told
+from darkroom.shares import OutboxThread
 from darkroom.testing.faults import CountingDisk
 
 NOW = "2025-01-01T00:00:00.000Z"
@@ -369,6 +370,20 @@ def test_while_the_share_is_away_everything_waits_and_then_comes_in_order(box: B
     assert box.work() == 3
     assert [each.name for each in box.delivered()] == ["one", "two"]
     assert box.read("cat.json")["state"] == "refused"
+
+
+def test_when_the_share_is_back_nothing_waits_for_the_end_of_the_backoff(box: Box) -> None:
+    thread = OutboxThread(box.outbox, check_every_s=1.0, clock=lambda: box.now_s)
+    thread.idle()
+    box.outbox.publish(answer())
+    with _away(box):
+        for _ in range(100):
+            box.now_s += 1.0
+            assert thread.idle() > 0
+        assert box.outbox.wait_s > 1
+    box.now_s += 1.0
+    thread.idle()
+    assert box.read("cat.json")["state"] == "queued"
 
 
 def test_the_wait_doubles_up_to_a_minute_and_one_success_ends_it(failing: tuple[Box, Failing]) -> None:

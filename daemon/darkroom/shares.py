@@ -130,7 +130,8 @@ class OutboxThread:
         """Write one thing if there is any; returns how long to wait."""
         if self._clock() >= self._next_check_s:
             self._next_check_s = self._clock() + self._check_every_s
-            if self.outbox.check() and self.outbox.folder.news:
+            was_away = self.outbox.folder.away
+            if self.outbox.check() and was_away:
                 self.outbox.retry_now()
         if self.outbox.work():
             return 0.0
