@@ -20,8 +20,9 @@ from typing import Any, Self
 CHECKOUT = Path(__file__).parents[2]
 PROGRAM = "/opt/darkroom/.venv/bin/darkroom"
 PYTHON = "/opt/darkroom/.venv/bin/python"
-#: Loading PyTorch on a busy machine takes a while.
 DEADLINE_S = 120.0
+#: Loading PyTorch on a busy machine takes minutes.
+TORCH_DEADLINE_S = 480.0
 POLL_S = 0.1
 
 #: Runs in a mount namespace of its own: what it mounts is gone when the container ends.
@@ -82,6 +83,9 @@ class Machine:
                 stderr=console,
             )
         self.wait_for(self._is_up, "the machine is up")
+        # A Python may have been built to look for its library where it lay, and find another one instead.
+        self.write("/etc/ld.so.conf.d/00-python.conf", "/opt/python/lib\n")
+        self.run("ldconfig")
         return self
 
     def __exit__(
@@ -110,12 +114,14 @@ class Machine:
 
     # Commands -----------------------------------------------------------------------------------------------------
 
-    def run(self, *command: str, user: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, user: str = "", check: bool = True, deadline_s: float = DEADLINE_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, as root or as somebody else with all groups of theirs."""
         become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         inside = ["nsenter", "--target", str(self.leader), "--all", "--wd", *become, *command]
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-        done = subprocess.run(inside, capture_output=True, text=True, check=False, env=environment, timeout=DEADLINE_S)
+        done = subprocess.run(inside, capture_output=True, text=True, check=False, env=environment, timeout=deadline_s)
         assert not check or done.returncode == 0, (
             f"{shlex.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.real.machine import PROGRAM, PYTHON, Machine
+from tests.real.machine import DEADLINE_S, PROGRAM, PYTHON, TORCH_DEADLINE_S, Machine
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -415,6 +415,7 @@ def test_the_watchdog_lets_a_share_hang(on_share: Machine) -> None:
 TINY = "from pathlib import Path; from darkroom.testing.tiny_pipeline import build; build(Path('{snapshot}'))"
 
 
+@pytest.mark.timeout(1800)
 def test_models_in_its_cache_and_the_starter_are_found_without_a_network(clean: Machine) -> None:
     """A private network has no hub; a request of nobody's own model is rendered by the one that comes along."""
     commit = "0123456789abcdef0123456789abcdef01234567"
@@ -424,10 +425,10 @@ def test_models_in_its_cache_and_the_starter_are_found_without_a_network(clean: 
         f'inbox = "{INBOX}"\noutbox = "{OUTBOX}"\noffline = true\n'
         f'[models.tiny]\nsource = "somebody/tiny"\nrevision = "{commit}"\nwidth = 64\nheight = 64\n',
     )
-    clean.run(PYTHON, "-c", TINY.format(snapshot=snapshot))
+    clean.run(PYTHON, "-c", TINY.format(snapshot=snapshot), deadline_s=TORCH_DEADLINE_S)
     clean.darkroom("service", "install")
     clean.run("usermod", "--append", "--groups", "darkroom", "ann")
     drop(clean, "cat", model="tiny", num_inference_steps=1)
-    assert state_of(clean, "cat", "done")["rendered_by"]["model_revision"] == commit
+    assert state_of(clean, "cat", "done", deadline_s=TORCH_DEADLINE_S)["rendered_by"]["model_revision"] == commit
     drop(clean, "castle")
-    assert state_of(clean, "castle", "done")["rendered_by"]["model"] == "starter"
+    assert state_of(clean, "castle", "done", deadline_s=TORCH_DEADLINE_S)["rendered_by"]["model"] == "starter"
