@@ -81,11 +81,10 @@ def answer(machine: Machine, name: str, *, outbox: str = OUTBOX) -> Json:
     return json.loads(path.read_bytes()) if path.exists() else {}
 
 
-def state_of(machine: Machine, name: str, state: str, *, outbox: str = OUTBOX) -> Json:
+def state_of(machine: Machine, name: str, state: str, *, outbox: str = OUTBOX, deadline_s: float = DEADLINE_S) -> Json:
     """The answer, once it says so."""
     machine.wait_for(
-        lambda: answer(machine, name, outbox=outbox).get("state") == state,
-        f"{name} is {state}: {answer(machine, name)}",
+        lambda: answer(machine, name, outbox=outbox).get("state") == state, f"{name} is {state}", deadline_s=deadline_s
     )
     return answer(machine, name, outbox=outbox)
 
