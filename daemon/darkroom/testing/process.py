@@ -24,7 +24,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 DEADLINE_S = 30.0  #: a machine that tests run on is a busy one
-POLL_S = 0.004
+POLL_S = 0.01
 
 #: A small test card in one step, which takes a moment: `num_inference_steps` makes a request as slow as a test needs.
 CARD = "testcard:step_s=0.02,die_on=DIE,hang_on=HANG,oom_on=OOM"
@@ -43,9 +43,12 @@ SETTINGS: Json = {
 def wait_for(condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) -> T:
     """The first true value of a condition. Raises AssertionError when it does not come in time."""
     end_s = time.monotonic() + deadline_s
+    looked_s = time.monotonic()
     while not (value := condition()):
-        assert time.monotonic() < end_s, f"not within {deadline_s:g} s: {what}"
-        time.sleep(POLL_S)
+        now_s = time.monotonic()
+        assert now_s < end_s, f"not within {deadline_s:g} s: {what}"
+        time.sleep(max(POLL_S, 10 * (now_s - looked_s)))  # looking must not keep the daemon from working
+        looked_s = time.monotonic()
     return value
 
 
@@ -320,37 +323,43 @@ class DaemonProcess:
     def results(self) -> dict[str, list[Path]]:
         """The delivered folders by the id of their request."""
         found: dict[str, list[Path]] = {}
-        for path in sorted(self.outbox.rglob("answer.json")):
-            answer = _json(path)
-            if answer.get("result") == path.parent.name:  # else it answers a request called `answer`
-                found.setdefault(answer["id"], []).append(path.parent)
+        for folder, _, files in os.walk(self.outbox):
+            if "answer.json" in files and not os.path.basename(folder).startswith("."):
+                answer = _json(Path(folder, "answer.json"))
+                if answer.get("result") == os.path.basename(folder):  # else it answers a request called `answer`
+                    found.setdefault(answer["id"], []).append(Path(folder))
         return found
 
     def hidden_names(self) -> list[str]:
         """Every hidden name in inbox and outbox that is not one of our own two folders' parts."""
         return sorted(
-            str(path.relative_to(self.home))
+            os.path.join(folder, name)
             for root in (self.inbox, self.outbox)
-            for path in root.rglob(".*")
-            if OWN_FOLDER not in path.relative_to(root).parts
+            for folder, folders, files in os.walk(root)
+            for name in (*folders, *files)
+            if name.startswith(".") and OWN_FOLDER not in (name, os.path.basename(folder))
         )
 
     def check_settled(self, names: Iterable[str], state: State = State.DONE) -> None:
         """Each of these ended so, delivered exactly once, complete; nothing half-made is left anywhere."""
-        for name in names:
-            self.wait_for_state(name, state.value)
-            self.check_settled_as(name, name + FOLDER_ENDINGS[state])
+        answers = {name: self.wait_for_state(name, state.value) for name in names}
         self.wait_for(lambda: not self.hidden_names(), "nothing half-made is left")
+        results = self.results()
+        for name, answer in answers.items():
+            self._check_delivered(results.get(answer["id"], []), answer, name + FOLDER_ENDINGS[state])
         waiting = [path.name for path in self.inbox.rglob("*.json") if OWN_FOLDER not in path.parts]
         assert not waiting, f"left in the inbox: {waiting}"
 
     def check_settled_as(self, name: str, result: str) -> None:
         """The newest request of this name was delivered once, as this folder, whole; its file has left the inbox."""
         answer = self.answer(name)
-        folders = self.results().get(answer["id"], [])
-        assert [folder.name for folder in folders] == [result], f"{name} was delivered as {folders}"
-        check_complete(folders[0], answer)
+        self._check_delivered(self.results().get(answer["id"], []), answer, result)
         assert not (self.inbox / f"{name}.json").exists()
+
+    @staticmethod
+    def _check_delivered(folders: list[Path], answer: Json, result: str) -> None:
+        assert [folder.name for folder in folders] == [result], f"{answer['name']} was delivered as {folders}"
+        check_complete(folders[0], answer)
 
     @staticmethod
     def _environment() -> dict[str, str]:

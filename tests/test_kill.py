@@ -1,0 +1,217 @@
+"""Killed and stopped by signals at every point, the real daemon loses nothing and delivers all of it once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from darkroom.answer import State
+from darkroom.testing.process import DaemonProcess, Json
+
+#: A request that renders for longer than any test waits.
+LONG = {"num_inference_steps": 150, "num_images": 16}
+#: One that renders long enough to tell of its progress.
+SOME_TIME = {"num_inference_steps": 90}
+#: Pictures that take long to encode and to copy.
+LARGE = {"width": 2048, "height": 2048, "num_images": 8}
+
+STOP_WITHIN_S = 3.0
+STALL_S = 5.0  #: longer than the start of a renderer takes on a busy machine
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    home = tmp_path_factory.mktemp("kill")
+    models = {fault: f"testcard:{fault}={home / fault}" for fault in ("die_load", "fail_load")}
+    models["slow_load"] = "testcard:load_s=3"
+    with DaemonProcess(home, models=models, settings={"max_attempts": 2, "stop_within_s": STOP_WITHIN_S}) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def daemon(shared: DaemonProcess) -> DaemonProcess:
+    """One daemon for all: a start takes long. It runs, whatever the test before has left."""
+    if not shared.is_running:
+        shared.restart()
+    return shared
+
+
+# Where the service can be when it is killed ---------------------------------------------------------------------------
+
+
+def idle(daemon: DaemonProcess, name: str) -> list[str]:
+    daemon.drop(f"{name}.json")
+    daemon.wait_for_state(name, "done")
+    return [name]
+
+
+def accepting(daemon: DaemonProcess, name: str) -> list[str]:
+    mark = daemon.log.length
+    names = [f"{name}-{number}" for number in range(15)]
+    for each in names:
+        daemon.drop(f"{each}.json")
+    daemon.wait_for_event("accepted", mark)
+    return names
+
+
+def taking(daemon: DaemonProcess, name: str) -> list[str]:
+    """Any moment at which a request is about to leave the inbox, has its hidden name, or has just lost it."""
+    names = [f"{name}-{number}" for number in range(5)]
+    with daemon.paused():
+        for each in names:
+            daemon.drop(f"{each}.json")
+            daemon.wait_for_state(each, "queued")
+    daemon.wait_for(lambda: os.listdir(daemon.state / "requests"), "bytes come into state")
+    return names
+
+
+def rendering(daemon: DaemonProcess, name: str) -> list[str]:
+    daemon.drop(f"{name}.json", SOME_TIME)
+    daemon.drop(f"{name}-next.json")
+    daemon.wait_for_state(name, "rendering")
+    return [name, f"{name}-next"]
+
+
+def delivering(daemon: DaemonProcess, name: str) -> list[str]:
+    daemon.drop(f"{name}.json", LARGE)
+    daemon.drop(f"{name}-next.json")
+    daemon.wait_for(lambda: list(daemon.outbox.glob(".*.part/*.png")), "a folder is being built in the outbox")
+    return [name, f"{name}-next"]
+
+
+MOMENTS: list[Callable[[DaemonProcess, str], list[str]]] = [idle, accepting, taking, rendering, delivering]
+at_every_moment = pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.__name__)
+
+
+@at_every_moment
+def test_a_service_that_is_killed_finishes_everything_once_after_its_next_start(
+    daemon: DaemonProcess, moment: Callable[[DaemonProcess, str], list[str]]
+) -> None:
+    names = moment(daemon, f"killed-{moment.__name__}")
+    daemon.restart()
+    daemon.check_settled(names)
+
+
+@at_every_moment
+def test_a_service_that_is_asked_to_stop_ends_in_time_and_keeps_or_finishes_everything(
+    daemon: DaemonProcess, moment: Callable[[DaemonProcess, str], list[str]]
+) -> None:
+    names = moment(daemon, f"stopped-{moment.__name__}")
+    asked_s = time.monotonic()
+    assert daemon.stop() == 0
+    assert time.monotonic() - asked_s < STOP_WITHIN_S + 10.0  # answers are flushed, and the machine is busy
+    assert daemon.health()["state"] == "stopped"
+    assert not (daemon.inbox / ".darkroom" / "owner.json").exists()
+    daemon.start()
+    daemon.check_settled(names)
+    assert {daemon.answer(name)["attempt"] for name in names} == {1}
+
+
+def test_a_request_that_cannot_be_finished_in_time_is_kept_and_the_attempt_is_not_counted(
+    daemon: DaemonProcess,
+) -> None:
+    daemon.drop("kept.json", LONG)
+    daemon.wait_for_state("kept", "rendering")
+    assert daemon.stop() == 0
+    kept = daemon.answer("kept")
+    assert (kept["state"], kept["in_inbox"], "attempt" in kept) == ("queued", False, False)
+    daemon.start()
+    again = daemon.wait_for_state("kept", "rendering")
+    assert (again["id"], again["attempt"]) == (kept["id"], 1)
+    daemon.cancel("kept")
+    daemon.wait_for_state("kept", "cancelled")
+
+
+def test_an_interrupt_stops_in_order_and_a_second_one_at_once(daemon: DaemonProcess) -> None:
+    mark = daemon.log.length
+    daemon.drop("interrupted.json", {"num_inference_steps": 120})
+    daemon.wait_for_state("interrupted", "rendering")
+    daemon.send(signal.SIGINT)
+    daemon.wait_for_event("stopping", mark)
+    daemon.send(signal.SIGINT)
+    assert daemon.wait_for_end() == 130
+    daemon.start()
+    daemon.check_settled(["interrupted"])
+
+
+def test_a_request_that_dies_with_its_service_is_failed_after_its_attempts(daemon: DaemonProcess) -> None:
+    daemon.drop("deadly.json", LONG)
+    for attempt in (1, 2):
+        assert daemon.wait_for_state("deadly", "rendering")["attempt"] == attempt
+        daemon.restart()
+    daemon.check_settled(["deadly"], State.FAILED)
+
+
+# The renderer ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_renderer_that_is_killed_while_it_renders_costs_its_request_an_attempt(daemon: DaemonProcess) -> None:
+    daemon.drop("unlucky.json", SOME_TIME)
+    daemon.wait_for(lambda: daemon.answer("unlucky").get("progress"), "it has made steps")
+    daemon.kill_renderer()
+    assert daemon.wait_for_state("unlucky", "done")["attempt"] == 2
+    daemon.check_settled(["unlucky"])
+
+
+def test_a_request_that_kills_every_renderer_fails_and_the_others_render(daemon: DaemonProcess) -> None:
+    for name in ("cat", "dog"):
+        daemon.drop(f"{name}.json")
+        daemon.drop(f"bad-{name}.json", {"prompt": "DIE"})
+    for name in ("bad-cat", "bad-dog"):
+        failed = daemon.wait_for_state(name, "failed")
+        assert (failed["error"]["code"], failed["attempt"]) == ("renderer_died", 2)
+        assert "SIGKILL" in failed["error"]["message"]
+    daemon.check_settled(["cat", "dog"])
+    daemon.check_settled(["bad-cat", "bad-dog"], State.FAILED)
+
+
+@pytest.mark.parametrize("fault", ["die_load", "fail_load"])
+def test_a_model_that_cannot_be_loaded_is_held_and_fails_nobody(daemon: DaemonProcess, fault: str) -> None:
+    (daemon.home / fault).touch()
+    held_until_it_is_mended(daemon, fault, (daemon.home / fault).unlink)
+
+
+def test_a_model_whose_loading_kills_the_renderer_once_is_held_and_fails_nobody(daemon: DaemonProcess) -> None:
+    daemon.drop("loads.json", {"model": "slow_load"})
+    daemon.wait_for_health(lambda health: health["renderer"].get("state") == "loading", "it loads")
+    daemon.kill_renderer()
+    daemon.wait_for_event("model_held", model="slow_load")
+    daemon.drop("while-it-loads.json")
+    daemon.wait_for_state("while-it-loads", "done")
+    assert daemon.wait_for_state("loads", "done")["attempt"] == 1
+
+
+def test_a_renderer_that_stands_still_is_killed_and_what_it_did_is_told_as_stalled(tmp_path: Path) -> None:
+    models = {"hang_load": f"testcard:hang_load={tmp_path / 'hang_load'}"}
+    (tmp_path / "hang_load").touch()
+    with DaemonProcess(tmp_path, models=models, settings={"max_attempts": 1, "stall_s": STALL_S}) as daemon:
+        daemon.drop("bad.json", {"prompt": "HANG"})
+        failed = daemon.wait_for_state("bad", "failed", deadline_s=60)
+        assert (failed["error"]["code"], failed["attempt"]) == ("stalled", 1)
+        assert daemon.log.find("renderer_stalled", doing="rendering")
+        held_until_it_is_mended(daemon, "hang_load", (tmp_path / "hang_load").unlink)
+        daemon.check_settled(["bad"], State.FAILED)
+
+
+def held_until_it_is_mended(daemon: DaemonProcess, model: str, mend: Callable[[], object]) -> None:
+    """A request for this model waits and says why, others go on, and it renders when the model can be loaded."""
+    daemon.drop(f"wants-{model}.json", {"model": model})
+    daemon.wait_for_event("model_held", model=model)
+    daemon.drop(f"wants-another-than-{model}.json")
+    daemon.wait_for_state(f"wants-another-than-{model}", "done")
+    answer = daemon.wait_for(lambda: that_waits(daemon.answer(f"wants-{model}")), "its answer says why it waits")
+    assert (answer["state"], "attempt" in answer) == ("queued", False)
+    held = {"model": model, "why": answer["waiting_for"]}
+    daemon.wait_for_health(lambda health: any(held.items() <= each.items() for each in health["held"]), "it is told")
+    mend()
+    done = daemon.wait_for_state(f"wants-{model}", "done", deadline_s=60)
+    assert (done["attempt"], "waiting_for" in done) == (1, False)
+
+
+def that_waits(answer: Json) -> Json:
+    return answer if "waiting_for" in answer else {}
