@@ -31,7 +31,7 @@ class Failing(CountingDisk):
     code = errno.EACCES
 
     def _before(self, number: int, kind: str, path: Path) -> None:
-        if self.fails(kind, path):
+        if self.fails(kind, Path(os.path.realpath(path))):  # folders are known by their descriptors
             raise OSError(self.code, os.strerror(self.code), os.fspath(path))
 
 
