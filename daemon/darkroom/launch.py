@@ -29,6 +29,7 @@ from darkroom.inbox import Inbox
 from darkroom.names import HEALTH, OWN_FOLDER
 from darkroom.outbox import Outbox
 from darkroom.owner import Owner
+from darkroom.pace import Room
 from darkroom.parts import Parts
 from darkroom.register import Register
 from darkroom.render.process import RendererProcess
@@ -168,12 +169,8 @@ class Daemon:
         )
         self.service = Service(
             Parts(self.spool, self.threads, register, desk, takes, attempts, device),
-            limits=Limits(
-                stop_within_s=config.stop_within_s,
-                min_free_bytes=config.min_free_bytes,
-                max_undelivered_bytes=config.max_undelivered_bytes,
-                history_days=config.history_days,
-            ),
+            room=Room(min_free_bytes=config.min_free_bytes, max_undelivered_bytes=config.max_undelivered_bytes),
+            limits=Limits(stop_within_s=config.stop_within_s, history_days=config.history_days),
             notifier=notifier,
             clock=clock,
             host=socket.gethostname(),

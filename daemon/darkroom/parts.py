@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from darkroom.attempts import Attempts
 from darkroom.desk import Desk
 from darkroom.device import Device
+from darkroom.drops import Listing
+from darkroom.folders import FolderState
 from darkroom.register import Register, Shares
 from darkroom.spool import Spool
 from darkroom.takes import Takes
@@ -50,3 +52,21 @@ class Parts:
         return bool(
             len(register.queue) or register.is_busy or self.takes.is_busy or len(self.attempts) or self.device.is_busy
         )
+
+
+@dataclass(slots=True)
+class Outside:
+    """What the inbox and the outbox have told of themselves."""
+
+    folders: dict[str, FolderState] = field(default_factory=dict)  #: "inbox", "outbox"
+    listing: Listing | None = None  #: the last one of an inbox that is not away
+
+    def is_away(self, role: str) -> bool:
+        """Whether a folder cannot be used, or has not been heard of yet."""
+        state = self.folders.get(role)
+        return state is None or bool(state.away)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person holds the queue."""
+        return self.listing is not None and self.listing.paused

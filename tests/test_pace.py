@@ -1,0 +1,82 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from darkroom.launch import Daemon
+from darkroom.testing.world import World
+
+MANY_BYTES = 1 << 62
+CAT = {"prompt": "a cat", "style": "none"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, min_free_bytes=1)
+
+
+def pause(world: World, _: pytest.MonkeyPatch) -> None:
+    (world.inbox / ".darkroom").mkdir(exist_ok=True)
+    (world.inbox / ".darkroom" / "pause").touch()
+
+
+def fill_state(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.running.spool, "free_bytes", lambda: 0)
+
+
+def keep_results(world: World, _: pytest.MonkeyPatch) -> None:
+    world.running.service._parts.register.undelivered["01J"] = MANY_BYTES
+
+
+@pytest.mark.parametrize(
+    ("hinder", "why"),
+    [
+        (pause, "paused by a person"),
+        (fill_state, "the state folder's disk has only 0 MiB free"),
+        (keep_results, "results wait for the outbox: it is slow"),
+    ],
+)
+def test_what_hinders_the_queue_is_told_to_those_who_wait_and_in_the_heartbeat(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    hinder: Callable[[World, pytest.MonkeyPatch], None],
+    why: str,
+) -> None:
+    world.start()
+    hinder(world, monkeypatch)
+    world.drop("cat.json", CAT)
+    for _ in range(3):
+        world.step()
+    answer = world.answer("cat")
+    snapshot = world.running.service.snapshot
+    assert answer is not None
+    assert snapshot is not None
+    assert answer["state"] == "queued"
+    assert why in answer["waiting_for"]
+    assert why in snapshot["waiting_for"]
+    world.die()
+
+
+def test_results_that_wait_before_the_outbox_was_heard_of_hold_the_queue_and_nothing_else(world: World) -> None:
+    world.start()
+    daemon: Daemon = world.running
+    daemon.service._parts.register.undelivered["01J"] = MANY_BYTES
+    daemon.service.tick()
+    assert daemon.service.snapshot is not None
+    assert "results wait for the outbox" in daemon.service.snapshot["waiting_for"]
+    world.die()
+
+
+def test_the_heartbeat_names_what_renders_and_who_is_next(world: World) -> None:
+    world.holding = True
+    world.start()
+    for name in ("cat", "dog"):
+        world.drop(f"{name}.json", CAT)
+    for _ in range(3):
+        world.step()
+    snapshot = world.running.service.snapshot
+    assert snapshot is not None
+    assert snapshot["rendering"]["name"] == "cat"
+    assert (snapshot["state"], snapshot["queued"], snapshot["next"]) == ("running", 1, ["dog"])
+    assert snapshot["folders"]["inbox"]["state"] == snapshot["folders"]["outbox"]["state"] == "present"
+    world.die()
