@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -33,29 +33,12 @@ from darkroom.render.messages import (
     Rendered,
     Started,
     Step,
-    ToRenderer,
     Unload,
     Unloaded,
 )
-from darkroom.render.process import Died
+from darkroom.render.process import Died, Renderer
 
 _log = structlog.get_logger("darkroom.renderer")
-
-
-class Renderer(Protocol):
-    """A renderer process; what it does is told by events."""
-
-    def start(self) -> None:
-        """Start the process."""
-
-    def send(self, message: ToRenderer) -> None:
-        """Hand over a message."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-    def stop(self, within_s: float) -> None:
-        """End it in order."""
 
 
 class Condition(StrEnum):

@@ -20,7 +20,7 @@ from darkroom.attempts import Attempts
 from darkroom.clock import Clock
 from darkroom.decide import DRAWN_SEEDS
 from darkroom.desk import Desk, Draw
-from darkroom.device import Device, Renderer
+from darkroom.device import Device
 from darkroom.errors import FolderUnusable
 from darkroom.files import Disk
 from darkroom.folders import Folder
@@ -32,7 +32,7 @@ from darkroom.owner import Owner
 from darkroom.pace import Room
 from darkroom.parts import Parts
 from darkroom.register import Register
-from darkroom.render.process import RendererProcess
+from darkroom.render.process import Renderer, RendererProcess
 from darkroom.render.settings import RendererSettings
 from darkroom.service import Limits, Service, Stop
 from darkroom.shares import InboxThread, OutboxThread, Threads

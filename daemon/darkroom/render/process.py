@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import structlog
 
@@ -46,6 +46,22 @@ class Died:
 
 
 Event = FromRenderer | Died
+
+
+class Renderer(Protocol):
+    """A renderer process; what it does is told by events."""
+
+    def start(self) -> None:
+        """Start the process."""
+
+    def send(self, message: ToRenderer) -> None:
+        """Hand over a message."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def stop(self, within_s: float) -> None:
+        """End it in order."""
 
 
 class RendererProcess:
