@@ -1,4 +1,4 @@
-"""Names that no sane person gives and files that are none: each is answered, or left alone and told; nothing leads outside."""
+"""Names that no sane person gives and files that are none: each is answered, or left alone and told."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def is_harmless(name: str) -> bool:
     forbidden = any(
         character in '<>:"/\\|?*' or not character.isprintable() for character in name.replace("\u202e", "")
     )
-    stem = name.split(".")[0].upper()
+    stem = name.split(".", maxsplit=1)[0].upper()
     return not forbidden and len(os.fsencode(name)) <= 120 and stem not in ("CON", "AUX") and name == name.rstrip(". ")
 
 
