@@ -66,9 +66,7 @@ class Owner:
             return self._move(found)
         if self.is_alive:
             return f"{who} serves this inbox"
-        return (
-            f"{who} served this inbox; it is taken over when it has not moved for {TAKE_OVER_S:.0f} s ({still_s:.0f} s)"
-        )
+        return f"{who} served this inbox; it is taken over when it has not moved for {TAKE_OVER_S:.0f} s"
 
     def _move(self, found: dict[str, object] | None) -> str:
         # One that starts again counts on: beginning anew it might write what was there, and look dead to a rival.
