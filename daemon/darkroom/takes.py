@@ -130,7 +130,8 @@ class Takes:
 
     def _take_later(self, record: Record, why: str) -> None:
         """The folder does not let us: others may go first, and this one is tried again at its next turn."""
-        _log.warning("cannot_take", request=record.name, why=why)
+        if record.answer.waiting_for != why:  # else it has been said: the next try comes in a few seconds
+            _log.warning("cannot_take", request=record.name, why=why)
         if record.answer.state.is_final:
             self._register.publish(record)  # a refusal is known, wherever the file is
         self._register.step_out(record.id)

@@ -97,7 +97,7 @@ class Taker:
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.ELOOP, errno.EINVAL):
                 return Taking(request_id, path, Outcome.CHANGED)
-            return Taking(request_id, path, Outcome.TROUBLE, why=f"it cannot be taken: {error.strerror}")
+            return Taking(request_id, path, Outcome.TROUBLE, why=f"it cannot be taken: {error.strerror}{_mend(error)}")
         if mtime_ns is None:
             return Taking(request_id, path, Outcome.CHANGED)
         return Taking(request_id, path, Outcome.TAKEN, mtime_ns=mtime_ns)
@@ -168,3 +168,9 @@ def _free_names(name: str) -> Iterator[str]:
     stem = os.fsdecode(os.fsencode(stem_of(name))[: MAX_NAME_BYTES - 20])
     for number in count(2):
         yield f"{stem}-{number}.json"
+
+
+def _mend(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "; the daemon's user has to be able to write to the folder that it lies in (chmod g+w)"
+    return ""
