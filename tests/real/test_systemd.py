@@ -180,6 +180,26 @@ def test_what_the_service_could_not_read_is_refused_before_anything_is_done(clea
     clean.run("rm", "-r", "/home/ann/private")
 
 
+def test_a_sub_folder_that_the_service_may_not_write_to_is_told_and_served_once_it_is_opened(
+    installed: Machine,
+) -> None:
+    """What a person's usual umask makes."""
+    installed.run("sh", "-c", f"umask 022; mkdir {INBOX}/bob", user="ann")
+    drop(installed, "bob/cat")
+    installed.wait_for(lambda: answer(installed, "bob/cat").get("waiting_for"), "it is told")
+    assert "chmod g+w" in answer(installed, "bob/cat")["waiting_for"]
+    drop(installed, "dog")
+    state_of(installed, "dog", "done")
+    installed.run("chmod", "g+w", f"{INBOX}/bob", user="ann")
+    state_of(installed, "bob/cat", "done")
+    assert len(installed.journal("DARKROOM_EVENT=cannot_take")) == 1
+
+
+def test_a_folder_that_the_command_makes_is_open_to_the_service(installed: Machine) -> None:
+    installed.run("sh", "-c", f"umask 022; {PROGRAM} submit 'a castle' --name ann/trip/cat", user="ann")
+    state_of(installed, "ann/trip/cat", "done")
+
+
 # Its life ------------------------------------------------------------------------------------------------------------
 
 
