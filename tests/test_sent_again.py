@@ -34,6 +34,19 @@ def test_a_file_sent_again_whose_time_is_set_last_is_not_rendered_again(tmp_path
     assert not path.exists()
 
 
+def test_a_file_that_was_taken_before_its_time_was_set_is_not_rendered_again_when_it_is_sent_with_it(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    drop(world, mtime_ns=int(world.clock.wall_s() * 1e9))
+    world.live()
+    for _ in range(2):
+        drop(world, mtime_ns=SENT_NS)
+        world.live()
+    assert results(world) == ["cat"]
+    assert (world.answer("cat") or {})["resent"] == 2
+
+
 def test_a_file_that_was_touched_is_rendered_again_a_moment_later(tmp_path: Path) -> None:
     world = World(tmp_path)
     drop(world, mtime_ns=SENT_NS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 
@@ -18,6 +19,8 @@ from darkroom.recovery import Stage
 from darkroom.register import Register, Shares
 from darkroom.spool import Record, Spool
 from darkroom.takes import Takes
+
+ARRIVAL_S = 2.0  #: a file that was written as it arrived has an mtime at most so far from its acceptance
 
 _log = structlog.get_logger("darkroom")
 
@@ -60,7 +63,10 @@ class Desk:
         with self._spool.transaction():
             for drop in drops:
                 same = self._spool.same_file(drop.path, drop.sha256, drop.mtime_ns)
-                if same is None and not drop.still and self._spool.was_sent(drop.path, drop.sha256):
+                sent = self._spool.last_sent(drop.path, drop.sha256) if same is None else None
+                if sent is not None and drop.still and _was_taken_too_soon(sent, drop.mtime_ns):
+                    same = replace(sent, mtime_ns=drop.mtime_ns)
+                if same is None and sent is not None and not drop.still:
                     self._shares.doubt(drop.path)
                 elif same is None or _was_withdrawn(same):
                     accepted.append(self._accept(drop, accepted))
@@ -184,6 +190,15 @@ class Desk:
                 if record is not None and record.stage is not Stage.SETTLED:
                     return record
         return None
+
+
+def _was_taken_too_soon(sent: Record, mtime_ns: int) -> bool:
+    """Whether it was taken before its writer could set its time, and is now sent again with that time.
+
+    It has the time of its arrival then, and the time that is set is an older one; who asks anew has a newer one.
+    """
+    arrived_s = datetime.fromisoformat(sent.answer.accepted_at or "1970-01-01").timestamp()
+    return mtime_ns < sent.mtime_ns and abs(sent.mtime_ns / 1e9 - arrived_s) < ARRIVAL_S
 
 
 def _was_withdrawn(record: Record) -> bool:

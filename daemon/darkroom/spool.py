@@ -187,10 +187,12 @@ class Spool:
             (os.fsencode(path), sha256, mtime_ns),
         )
 
-    def was_sent(self, path: str, sha256: str) -> bool:
-        """Whether a file of this name and these bytes has left the inbox before, whatever its mtime was."""
-        query = "SELECT 1 FROM requests WHERE path = ? AND sha256 = ? AND stage != 'accepted' LIMIT 1"
-        return self._db.execute(query, (os.fsencode(path), sha256)).fetchone() is not None
+    def last_sent(self, path: str, sha256: str) -> Record | None:
+        """The newest request of this name and these bytes that has left the inbox, whatever its mtime was."""
+        return self._one(
+            "SELECT * FROM requests WHERE path = ? AND sha256 = ? AND stage != 'accepted' ORDER BY number DESC LIMIT 1",
+            (os.fsencode(path), sha256),
+        )
 
     def unsettled(self) -> Iterator[Record]:
         """Every request that is not settled, in the order of acceptance."""

@@ -77,7 +77,7 @@ class Node:
         """Whether both have the same of a folder, by this node's word."""
         status: dict[str, Any] = json.loads(self._ask("GET", f"db/status?folder={folder}"))
         completion: dict[str, Any] = json.loads(self._ask("GET", f"db/completion?folder={folder}&device={other.id}"))
-        return status["state"] == "idle" and status["needTotalItems"] == 0 and completion["needItems"] == 0
+        return bool(status["state"] == "idle" and not status["needTotalItems"] and not completion["needItems"])
 
     def _is_up(self) -> bool:
         try:
