@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.mounts import UNKNOWN, expected_mount, kind_of
+from darkroom.mounts import UNKNOWN, expected_mount, kind_of, share_point
 
 ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"
 
@@ -113,3 +113,21 @@ def test_another_folder_of_the_same_disk_mounted_there_is_a_mount(tmp_path: Path
     fstab.write_text("/home/ann/drop /srv/inbox none bind 0 0\n")
     assert expected_mount(Path("/srv/inbox"), mount_table=bound, fstab=fstab, unit_folders=()) is None
     assert kind_of(Path("/srv/inbox"), mount_table=bound).root == "/home/ann/drop"
+
+
+def test_a_share_is_named_by_its_mount_point_mounted_or_not(tmp_path: Path) -> None:
+    fstab = tmp_path / "fstab"
+    fstab.write_text("nas:/x /mnt/nas nfs nofail 0 0\n")
+    here = {"mount_table": table(tmp_path), "fstab": fstab, "unit_folders": ()}
+    assert share_point(Path("/mnt/nas/darkroom/inbox"), **here) == "/mnt/nas"  # type: ignore[arg-type]
+    here["mount_table"] = table(tmp_path, "40 27 0:50 / /mnt/usb rw - ext4 /dev/sdb1 rw")
+    assert share_point(Path("/mnt/usb/inbox"), **here) == "/mnt/usb"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", ["/", "/home", "/srv", "/var"])
+def test_what_is_mounted_as_long_as_the_system_runs_is_no_share(place: str, tmp_path: Path) -> None:
+    fstab = tmp_path / "fstab"
+    fstab.write_text(f"/dev/vdb {place} ext4 defaults 0 2\n")
+    mounted = table(tmp_path, f"40 27 254:16 / {place} rw - ext4 /dev/vdb rw")
+    inbox = Path(place) / "darkroom/inbox"
+    assert share_point(inbox, mount_table=mounted, fstab=fstab, unit_folders=()) is None

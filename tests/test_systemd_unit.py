@@ -90,6 +90,24 @@ def test_folders_of_ones_own_for_state_and_models_can_be_written() -> None:
     assert "--config" not in service["ExecStart"]
 
 
+def test_homes_are_hidden_unless_something_that_it_needs_lies_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.unit.needed", lambda config, file: [Path("/opt/darkroom")])
+    for inbox, expected in (("/srv/inbox", "yes"), ("/home/ann/inbox", "read-only"), ("/homestead/inbox", "yes")):
+        config = Config(inbox=inbox, outbox="/srv/outbox")
+        service = Unit(service_unit(config, file=None, user="ann", group="people"))["Service"]
+        assert (service["ProtectHome"], service["Group"]) == (expected, "people")
+
+
+def test_of_a_share_the_mount_point_may_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own would be mounted over itself, and hold the share for the service alone."""
+    monkeypatch.setattr(
+        "darkroom.unit.share_point", lambda path: "/mnt/nas" if path.is_relative_to("/mnt/nas") else None
+    )
+    config = Config(inbox="/mnt/nas/inbox", outbox="/mnt/nas/outbox")
+    service = Unit(service_unit(config, file=None, user="ann", group="ann"))["Service"]
+    assert service["ReadWritePaths"] == "-/mnt/nas"
+
+
 # The notify socket ---------------------------------------------------------------------------------------------------
 
 
