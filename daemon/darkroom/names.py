@@ -1,8 +1,8 @@
 """The grammar of every file name that is read or written: request, answer and result, and what is ignored.
 
-A *path* here is a file's path below the inbox with "/" between its parts, as Python's file functions give it (bytes that
-are no UTF-8 become lone surrogates). A *name* is what answers call a request: the path without `.json`, made safe for
-every client that may have to read it back.
+A *path* here is a file's path below the inbox with "/" between its parts, as Python's file functions give it (bytes
+that are no UTF-8 become lone surrogates). A *name* is what answers call a request: the path without `.json`, made safe
+for every client that may have to read it back.
 """
 
 from __future__ import annotations
