@@ -37,6 +37,7 @@ class InboxThread:
         self._next_look_s = 0.0
         self._unseen = False  # the service has not seen the last drops yet: reading on would fill its memory
         self._told: FolderState | None = None
+        self._has_left = False
 
     @property
     def has_events(self) -> bool:
@@ -62,7 +63,7 @@ class InboxThread:
 
     def idle(self) -> float:
         """Look if it is time to; returns how long to wait."""
-        if self._unseen or self._look_if_due():
+        if self._has_left or self._unseen or self._look_if_due():
             return self._scan_interval_s
         return 0.0 if self._inbox.has_hints else max(0.0, self._next_look_s - self._clock())
 
@@ -97,7 +98,8 @@ class InboxThread:
         return listing
 
     def leave(self) -> None:
-        """Give the inbox back."""
+        """Give the inbox back, and look at it no more: that would take it anew."""
+        self._has_left = True
         if self._watch is not None:
             self._watch.stop()
         if not self._inbox.folder.away:
