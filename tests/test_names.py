@@ -11,6 +11,7 @@ from darkroom.names import (
     MAX_STEM_BYTES,
     cancelled_stems,
     dropped_as,
+    file_of,
     first_folder,
     folded,
     folder_of,
@@ -18,6 +19,7 @@ from darkroom.names import (
     is_request,
     is_result_name,
     is_watched,
+    joined,
     natural_key,
     parse_taken,
     result_names,
@@ -89,6 +91,8 @@ def test_a_cancel_file_may_name_the_request_with_or_without_its_ending() -> None
 def test_a_path_is_taken_apart_at_its_last_slash_and_its_ending() -> None:
     assert (stem_of("a/b/cat.JSON"), folder_of("a/b/cat.json"), folder_of("cat.json")) == ("a/b/cat", "a/b", "")
     assert (first_folder("a/b/cat.json"), first_folder("cat.json")) == ("a", "")
+    assert (file_of("a/b/cat.json"), file_of("cat.json")) == ("cat.json", "cat.json")
+    assert (joined("a/b", "cat.json"), joined("", "cat.json")) == ("a/b/cat.json", "cat.json")
 
 
 @pytest.mark.parametrize(
