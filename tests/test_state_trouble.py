@@ -29,7 +29,7 @@ def test_a_state_folder_that_fails_while_a_life_begins_is_given_back(
     def fail(_: Spool) -> dict[str, str]:
         raise OSError(5, "Input/output error")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="Input/output"):
-        patch.setattr(Spool, "mirrors", fail)
+    monkeypatch.setattr(Spool, "mirrors", fail)
+    with pytest.raises(OSError, match="Input/output"):
         Daemon(world.config, notifier=Notifier({}))
     Spool(world.state, disk=Disk()).close()

@@ -136,19 +136,25 @@ class Disk:
         """
         if not os.path.lexists(path):
             return
-        if path.is_symlink() or not path.is_dir():
+        try:
+            with self.anchored(path.parent, path.name) as place:
+                self._empty(place)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
             with self.effect("remove", path):
                 path.unlink(missing_ok=True)
             return
-        entries = list(os.scandir(path))
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                self.remove_tree(Path(entry.path))
-            else:
-                with self.effect("remove", Path(entry.path)):
-                    Path(entry.path).unlink(missing_ok=True)
         with self.effect("rmdir", path):
             path.rmdir()
+
+    def _empty(self, folder: Path) -> None:
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                self.remove_tree(folder / entry.name)
+            else:
+                with self.effect("remove", folder / entry.name):
+                    (folder / entry.name).unlink(missing_ok=True)
 
     def copy_new(self, source: Path, target: Path) -> None:
         """Copy a file of ours into a folder that nobody reads yet, and fsync it."""

@@ -22,7 +22,7 @@ import structlog
 from darkroom.answer import FOLDER_ENDINGS, Answer, State
 from darkroom.files import Disk
 from darkroom.folders import Folder, FolderState
-from darkroom.names import folder_of, is_result_name, result_names
+from darkroom.names import folder_of, is_result_name, joined, result_names
 
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
@@ -253,81 +253,89 @@ class Outbox:
     # Answers ------------------------------------------------------------------------------------------------------
 
     def _write_answer(self, answer: Answer) -> None:
-        target = self._folder_for(folder_of(answer.name)) / f"{_stem(answer.name)}.json"
-        there, content = _content_of(target), answer.to_bytes()
-        if there is not None and _json(there).get("darkroom") is None:
-            self._withhold(answer.name, target)
-        elif there != content:
-            # What is not final is published again after each start, so it need not outlive a power cut: ten thousand
-            # answers are written in seconds instead of minutes.
-            write = self._disk.write if answer.state.is_final else self._disk.refresh
-            write(target, content)
+        with self._disk.anchored(self.folder.path, self._folder_for(folder_of(answer.name))) as place:
+            target = place / f"{_stem(answer.name)}.json"
+            there, content = _content_of(target), answer.to_bytes()
+            if there is not None and _json(there).get("darkroom") is None:
+                self._withhold(answer.name)
+            elif there != content:
+                # What is not final is published again after each start, so it need not outlive a power cut: ten
+                # thousand answers are written in seconds instead of minutes.
+                write = self._disk.write if answer.state.is_final else self._disk.refresh
+                write(target, content)
 
-    def _withhold(self, name: str, target: Path) -> None:
+    def _withhold(self, name: str) -> None:
         """A file of somebody else has the answer's name: never overwritten, told once."""
         if name not in self._foreign:
             self._foreign.add(name)
-            _log.warning("answer_withheld", name=name, why=f"{target} is a file of somebody else")
+            _log.warning("answer_withheld", name=name, why=f"{name}.json in the outbox is a file of somebody else")
 
     # Results ------------------------------------------------------------------------------------------------------
 
     def _deliver(self, delivery: Delivery) -> Answer:
         """Build the folder under a hidden name, make it durable, let it appear by one rename."""
+        answer = delivery.answer
+        with self._disk.anchored(self.folder.path, self._folder_for(folder_of(answer.name))) as parent:
+            stem, ending = _stem(answer.name), FOLDER_ENDINGS[answer.state]
+            if delivery.again and (there := _find_delivered(parent, stem, ending, answer.id)) is not None:
+                self._disk.sync_folder(parent)
+                return there
+            return self._build(delivery, parent)
+
+    def _build(self, delivery: Delivery, parent: Path) -> Answer:
         started_s = self._clock()
         answer = delivery.answer
-        parent = self._folder_for(folder_of(answer.name))
-        stem, ending = _stem(answer.name), FOLDER_ENDINGS[answer.state]
-        if delivery.again and (there := _find_delivered(parent, stem, ending, answer.id)) is not None:
-            self._disk.sync_folder(parent)
-            return there
         hidden = parent / f".{answer.id}.part"
         self._disk.remove_tree(hidden)
         self._disk.make_folder(hidden)
-        for source in sorted(delivery.work.iterdir()) if delivery.work is not None else ():
-            self._disk.copy_new(source, hidden / source.name)
-        if delivery.request is not None:
-            self._disk.copy_new(delivery.request, hidden / "request.json")
-        for name in result_names(stem, ending):
-            if os.path.lexists(parent / name) or self._is_mirror(folder_of(answer.name), name):
-                continue
-            timing = (answer.timing or {}) | {"deliver_s": round(self._clock() - started_s, 3)}
-            final = replace(answer, result=name, finished_at=self._now(), timing=timing)
-            self._disk.create(hidden / "answer.json", final.to_bytes())
-            self._disk.sync_folder(hidden)
-            try:
-                self._disk.rename_new(hidden, parent / name)
-            except FileExistsError:
-                continue
-            return final
+        with self._disk.anchored(parent, hidden.name) as inside:
+            for source in sorted(delivery.work.iterdir()) if delivery.work is not None else ():
+                self._disk.copy_new(source, inside / source.name)
+            if delivery.request is not None:
+                self._disk.copy_new(delivery.request, inside / "request.json")
+            for name in result_names(_stem(answer.name), FOLDER_ENDINGS[answer.state]):
+                if os.path.lexists(parent / name) or self._is_mirror(folder_of(answer.name), name):
+                    continue
+                timing = (answer.timing or {}) | {"deliver_s": round(self._clock() - started_s, 3)}
+                final = replace(answer, result=name, finished_at=self._now(), timing=timing)
+                self._disk.create(inside / "answer.json", final.to_bytes())
+                self._disk.sync_folder(inside)
+                try:
+                    self._disk.rename_new(hidden, parent / name)
+                except FileExistsError:
+                    continue
+                return final
         raise AssertionError("result names never end")
 
     # Folders ------------------------------------------------------------------------------------------------------
 
-    def _folder_for(self, folder: str) -> Path:
-        """The outbox folder that mirrors an inbox sub-folder; chosen once, made where it is missing."""
-        path = self.folder.path
-        done = ""
+    def _folder_for(self, folder: str) -> str:
+        """The outbox folder that mirrors an inbox sub-folder; chosen once, made where it is missing.
+
+        To be used anchored only: somebody may put a link in its place at any moment.
+        """
+        done = path = ""
         for part in folder.split("/") if folder else ():
-            done = f"{done}/{part}" if done else part
-            path = self._mirror(done, part, path)
+            done = joined(done, part)
+            with self._disk.anchored(self.folder.path, path) as parent:
+                path = joined(path, self._mirror(done, part, parent))
         return path
 
     def _is_mirror(self, parent: str, name: str) -> bool:
         """Whether answers go there, also when somebody has deleted the folder."""
         return any(chosen == name and folder_of(folder) == parent for folder, chosen in self._mirrors.items())
 
-    def _mirror(self, folder: str, part: str, parent: Path) -> Path:
+    def _mirror(self, folder: str, part: str, parent: Path) -> str:
         chosen = self._mirrors.get(folder)
         if chosen is None:
             chosen = next(name for name in result_names(part) if _may_mirror(parent / name))
             self._disk.make_folder(parent / chosen)
             self._mirrors[folder] = chosen
             self._emit(Mirrored(folder, chosen))
-        path = parent / chosen
-        if path.is_symlink():
-            raise OSError(errno.ELOOP, f"{path} is a link; results are never written through one")
-        self._disk.make_folder(path)
-        return path
+        if (parent / chosen).is_symlink():
+            raise OSError(errno.ELOOP, f"{chosen} is a link; results are never written through one")
+        self._disk.make_folder(parent / chosen)
+        return chosen
 
 
 def _differs(one: FolderState, other: FolderState) -> bool:

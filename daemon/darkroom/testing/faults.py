@@ -24,12 +24,20 @@ class CountingDisk(Disk):
     @contextmanager
     def effect(self, kind: str, path: Path) -> Iterator[None]:
         """Count, then do."""
+        path = _named(path)
         self.effects.append((kind, path.name))
         self._before(len(self.effects), kind, path)
         yield
 
     def _before(self, number: int, kind: str, path: Path) -> None:
         """What happens before effect `number`, counted from 1."""
+
+
+def _named(path: Path) -> Path:
+    """The path by its names, also where the folder is known by its descriptor."""
+    if path.parts[:4] != ("/", "proc", "self", "fd"):
+        return path
+    return Path(os.readlink(Path(*path.parts[:5])), *path.parts[5:])
 
 
 class CrashingDisk(CountingDisk):
