@@ -33,3 +33,23 @@ def test_a_state_folder_that_fails_while_a_life_begins_is_given_back(
     with pytest.raises(OSError, match="Input/output"):
         Daemon(world.config, notifier=Notifier({}))
     Spool(world.state, disk=Disk()).close()
+
+
+def test_a_request_that_the_state_folder_cannot_keep_waits_and_says_why(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.start()
+    world.step()
+    kept = world.state / "requests"
+    kept.rename(world.state / "elsewhere")
+    world.drop("cat.json", {"prompt": "a cat"})
+    for _ in range(3):
+        world.step()
+    answer = world.answer("cat")
+    assert answer is not None
+    assert "the state folder cannot keep it: No such file or directory" in answer["waiting_for"]
+    (world.state / "elsewhere").rename(kept)
+    world.run()
+    answer = world.answer("cat")
+    assert answer is not None
+    assert answer["state"] == "done"
+    world.die()

@@ -20,6 +20,10 @@ from darkroom.request import MAX_BYTES
 _log = structlog.get_logger("darkroom.inbox")
 
 
+class _NotKept(Exception):
+    """It is the state folder, not the inbox, that is in trouble."""
+
+
 class Debts:
     """What the folder has not let us do yet; tried again at each look until it is done."""
 
@@ -92,6 +96,8 @@ class Taker:
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:
                 mtime_ns = self._hide_in(place, file_of(path), request_id, sha256, keep=keep)
+        except _NotKept as error:
+            return Taking(request_id, path, Outcome.TROUBLE, why=f"the state folder cannot keep it: {error}")
         except FileNotFoundError:
             return Taking(request_id, path, Outcome.GONE)
         except OSError as error:
@@ -108,7 +114,10 @@ class Taker:
         if hashlib.sha256(raw).hexdigest() != sha256:
             return None
         if keep:
-            self._keep(request_id, raw)
+            try:
+                self._keep(request_id, raw)
+            except OSError as error:
+                raise _NotKept(str(error.strerror or error)) from error
         hidden = place / taken_name(name, request_id)
         self._rename(place / name, hidden)
         if not self._is_same(hidden, sha256):
