@@ -88,7 +88,7 @@ def _daemon_commands(commands: Any) -> None:
     run = _add(
         commands,
         "run [--once] [options]",
-        "daemon:run",
+        "run:run",
         "run the daemon until it is told to stop",
         "run",
         "run --once                         render what is there, then end",

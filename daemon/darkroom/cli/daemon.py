@@ -1,4 +1,4 @@
-"""run, pause, resume, adopt."""
+"""pause, resume, adopt."""
 
 from __future__ import annotations
 
@@ -8,15 +8,6 @@ from pathlib import Path
 from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE
-
-
-def run(args: argparse.Namespace) -> int:
-    """Be the daemon."""
-    config = configuration(args)
-    from darkroom import launch, log
-
-    log.set_up(level=config.log_level, form=config.log_format)
-    return launch.main(config, once=args.once)
 
 
 def pause(args: argparse.Namespace) -> int:
