@@ -190,7 +190,10 @@ def _source(alias: str, model: ModelSettings) -> ModelSource:
 class _Environment(Config, BaseSettings):
     """The same keys, read from `DARKROOM_…`; a model's are `DARKROOM_MODELS__ALIAS__KEY`."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True)
+    # Only its fields are read, never a value validated: what that takes need not be built.
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True, defer_build=True
+    )
 
 
 def find_file(explicit: Path | None = None) -> Path | None:
