@@ -20,7 +20,12 @@ from figures import Row, machine, median, noise, show
 from rig import Arrivals, Daemon, environment, resident_mb, scratch
 
 LIBRARIES = "import pydantic_settings, structlog, watchdog.observers"
-OURS = "import darkroom.cli.daemon, darkroom.config, darkroom.launch, darkroom.log"
+OURS = """
+from darkroom.cli import arguments, run
+with run.importing():
+    from darkroom import launch, log
+    from darkroom.cli import configured
+"""
 RENDERERS_OWN = ("torch", "diffusers", "transformers", "numpy", "PIL")
 GOAL_RATIO, GOAL_HELP_S, GOAL_MB = 1.5, 0.3, 60
 ANSWERED_WITHIN_S = 60
@@ -105,7 +110,7 @@ def resident_row(daemon: Daemon) -> Row:
 
 def foreign_row() -> Row:
     """Whether importing the service imports anything of the renderer's."""
-    code = f"{OURS}; import sys; print(*(each for each in {RENDERERS_OWN!r} if each in sys.modules))"
+    code = f"{OURS}\nimport sys; print(*(each for each in {RENDERERS_OWN!r} if each in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), check=True, capture_output=True, text=True)
     found = done.stdout.split()
     return Row("of torch, diffusers, … in the service", ", ".join(found) or "none", "none", not found)
