@@ -88,6 +88,8 @@ class Soak:
         self._log = b""  # since the last start
         self._log_offset = 0
         self._logged = 0  # lines since the last kill
+        self._started_s = 0.0  # monotonic
+        self._start_s = 1.0  # how long the last start took
 
     def run(self, tell: Callable[[str], None] = lambda _: None) -> Harm:
         """Drop everything, kill on, and judge at the end."""
@@ -163,9 +165,11 @@ class Soak:
     def _kill_something(self) -> None:
         """The service twice of five times. Only processes of ours: its child is found by its parent."""
         if self._chance.random() < 0.4:
-            self.harm.service_kills["serving" if b'"serving"' in self._log else "starting"] += 1
-            self._daemon.kill()
-            self._start()
+            self._kill_service()
+            while self._chance.random() < 0.3:  # again, on its way to where it serves
+                time.sleep(self._chance.random() * self._start_s)
+                self._read_log()
+                self._kill_service()
             return
         for pid in children_of(self._daemon.process.pid):
             try:
@@ -174,9 +178,15 @@ class Soak:
                 continue
             self.harm.renderer_kills += 1
 
+    def _kill_service(self) -> None:
+        self.harm.service_kills["serving" if b'"serving"' in self._log else "starting"] += 1
+        self._daemon.kill()
+        self._start()
+
     def _start(self) -> None:
         self._log = b""
         self._log_offset = self._daemon.log.path.stat().st_size
+        self._started_s = time.monotonic()
         self._daemon.start(wait=False)
         self._logged = 0
 
@@ -186,6 +196,8 @@ class Soak:
             new = log.read()
         self._log_offset += len(new)
         self._logged += new.count(b"\n")
+        if b'"serving"' in new and b'"serving"' not in self._log:
+            self._start_s = time.monotonic() - self._started_s
         self._log += new
 
     # Looking ------------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def _step(world: World, until: Callable[[], bool] | None) -> None:
 class Numbers:
     """Drops requests with numbers, and checks that they were all answered, once.
 
-    Also in their order, unless it was the inbox that failed: one that cannot be taken lets others go first.
+    Also in their order, unless inbox or state failed: a request that cannot be taken lets others go first.
     """
 
     def __init__(self, daemon: DaemonProcess, inbox: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_state_folder_that_fails_in_every_way_is_waited_for_and_all_is_deliver
             numbers.drop(3)
             daemon.wait_for(lambda mark=mark: is_told(daemon, mark), "it is told")  # type: ignore[misc]
             share.heal()
-            numbers.check()
+            numbers.check(in_order=False)
         assert daemon.process.pid == pid
 
 
