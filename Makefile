@@ -45,5 +45,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): done once; PyTorch is a large download."
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "Could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,train]'
 	@touch $@

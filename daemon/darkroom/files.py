@@ -158,12 +158,15 @@ class Disk:
 
     def copy_new(self, source: Path, target: Path) -> None:
         """Copy a file of ours into a folder that nobody reads yet, and fsync it."""
-        with self.effect("write", target), open(source, "rb") as reader:
-            with os.fdopen(_open_new(target, 0o666), "wb") as writer:
-                while chunk := reader.read(1 << 20):
-                    writer.write(chunk)
-                writer.flush()
-                os.fsync(writer.fileno())
+        with (
+            self.effect("write", target),
+            open(source, "rb") as reader,
+            os.fdopen(_open_new(target, 0o666), "wb") as writer,
+        ):
+            while chunk := reader.read(1 << 20):
+                writer.write(chunk)
+            writer.flush()
+            os.fsync(writer.fileno())
 
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder durable. Some network file systems cannot (EINVAL): they promise nothing here."""
