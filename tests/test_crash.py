@@ -26,6 +26,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "bob/dog.json": {"prompt": "a dog", "num_images": 2, "seed": 7},
 }
 CHUNKS = 8
+pytestmark = pytest.mark.timeout(900)  # thousands of lives, on a machine that may be busy
 
 
 @pytest.fixture(autouse=True)
