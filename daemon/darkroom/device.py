@@ -169,7 +169,7 @@ class Device:
             "state": "held" if hold is not None and self.condition is Condition.DOWN else self.condition.value,
             "device": ready.device if ready is not None else None,
             "device_name": ready.device_name if ready is not None else None,
-            "model": self._facts.model or self._loading,
+            "model": self._loading or self._facts.model,
             "why": hold.why if hold is not None else None,
         }
         if self.condition is Condition.READY and self._facts.model is None:

@@ -117,17 +117,13 @@ class Pace:
             return f"the outbox's disk has only {outbox.free_bytes >> 20} MiB free; make room there"
         return None
 
-    def welcome(self) -> None:
-        """There are newcomers, who want to know, too."""
-        self._explained = {}
-
     def explain(self) -> None:
-        """Tell those at the head of the line why they do not start, when that has changed."""
+        """Tell those at the head of the line why they do not start, newcomers and those that came back too."""
         device = self._parts.device.holds.get(DEVICE)
         holds = {model: hold.why for model, hold in self._parts.device.holds.all().items() if model != DEVICE}
         general = self.why_not() or (device.why if device is not None else None)
         reasons: dict[str, str | None] = {"": general, **holds}
-        if reasons == self._explained:
+        if reasons == self._explained and not any(reasons.values()):
             return
         self._explained = reasons
         groups: dict[str | None, list[str]] = {}

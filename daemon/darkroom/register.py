@@ -141,12 +141,12 @@ class Register:
 
     def explain(self, request_ids: Iterable[str], why: str | None) -> None:
         """Say in the answers of waiting requests why they do not start; only where that changes."""
-        changed: list[Record] = []
+        records = [record for each in request_ids if (record := self._spool.get(each)) is not None]
+        stale = [each for each in records if each.answer.waiting_for != why and not each.answer.state.is_final]
+        if not stale:
+            return
         with self._spool.transaction():
-            for request_id in request_ids:
-                record = self._spool.get(request_id)
-                if record is not None and record.answer.waiting_for != why and not record.answer.state.is_final:
-                    changed.append(self._spool.save(replace(record, answer=replace(record.answer, waiting_for=why))))
+            changed = [self._spool.save(replace(each, answer=replace(each.answer, waiting_for=why))) for each in stale]
         for record in changed:
             self.publish(record)
 

@@ -160,7 +160,6 @@ class Service:
         self._desk.stick(listing.stuck)
         if listing.drops or listing.stuck:
             self._crew.seen()
-            self._pace.welcome()
         for path in listing.vanished:
             self._desk.vanish(path)
         for file in listing.cancels:
