@@ -58,7 +58,7 @@ def compare(daemon: Daemon, pairs: int) -> list[Row]:
     to_answer = [one / wall for one, (wall, _) in zip(answers, libraries, strict=True)]
     cpu = [ours / theirs for (_, ours), (_, theirs) in zip(imports, libraries, strict=True)]
     wall = [ours / theirs for (ours, _), (theirs, _) in zip(imports, libraries, strict=True)]
-    help_s = median([wall for wall, _ in helps])
+    help_s, help_cpu_s = (median([each[i] for each in helps]) for i in (0, 1))
     libraries_s, libraries_cpu_s = (median([each[i] for each in libraries]) for i in (0, 1))
     return [
         Row("three libraries, wall (CPU)", f"{libraries_s:.2f} s ({libraries_cpu_s:.2f} s)"),
@@ -66,7 +66,12 @@ def compare(daemon: Daemon, pairs: int) -> list[Row]:
         goal_row("… over the libraries", to_answer, GOAL_RATIO),
         goal_row("service's imports over the libraries, CPU", cpu, GOAL_RATIO),
         Row("service's imports over the libraries, wall", f"{median(wall):.2f} {noise(wall)}"),
-        Row("`darkroom --help`", f"{help_s:.2f} s", f"under {GOAL_HELP_S} s", help_s < GOAL_HELP_S),
+        Row(
+            "`darkroom --help`, wall (CPU)",
+            f"{help_s:.2f} s ({help_cpu_s:.2f} s)",
+            f"under {GOAL_HELP_S} s",
+            help_s < GOAL_HELP_S,
+        ),
     ]
 
 
