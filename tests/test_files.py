@@ -383,3 +383,15 @@ def test_every_change_passes_through_an_effect_in_the_order_that_survives_a_powe
         ("rename", "e"), ("sync", "f"),
         ("remove", "e"), ("sync", "f"),
     ]  # fmt: skip
+
+
+def test_an_error_below_an_anchored_folder_tells_the_folders_name(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    disk = Disk()
+    with (
+        pytest.raises(FileNotFoundError) as caught,
+        disk.anchored(tmp_path, "a/b") as place,
+        disk.anchored(place, "") as inner,
+    ):
+        disk.rename(inner / "cat", inner / "dog")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "a/b/cat"), str(tmp_path / "a/b/dog"))

@@ -40,7 +40,13 @@ class Disk:
                 below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
                 os.close(handle)
                 handle = below
-            yield Path(f"/proc/self/fd/{handle}")
+            place = f"/proc/self/fd/{handle}"
+            try:
+                yield Path(place)
+            except OSError as error:  # a person is told the name, not our number for it
+                error.filename = _below(error.filename, place, root / folder)
+                error.filename2 = _below(error.filename2, place, root / folder)
+                raise
         finally:
             os.close(handle)
 
@@ -228,6 +234,12 @@ def _open_new(path: Path, mode: int) -> int:
     except FileExistsError:
         path.unlink()
         return os.open(path, flags, mode)
+
+
+def _below(name: object, place: str, folder: Path) -> object:
+    """A file name of an error, with the name of the folder that `place` stands for."""
+    text = os.fsdecode(name) if isinstance(name, str | bytes) else ""
+    return f"{folder}{text[len(place) :]}" if text.startswith(f"{place}/") or text == place else name
 
 
 def _read_all(handle: int, limit: int) -> bytes:

@@ -26,6 +26,7 @@ ROLES = ("inbox", "outbox", "state")
 CODES = (errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EROFS)
 #: Operations that change something: what a full or read-only disk refuses.
 CHANGES = ("create", "write", "mkdir", "rename", "unlink", "rmdir", "truncate", "symlink", "chmod", "utimens")
+PATIENCE_S = 120.0  #: what has failed often is tried again after up to a minute
 STRIDE = 9  # of the operations of a life, so many further on at each try: prime to the number of codes and of durations
 
 
@@ -69,8 +70,9 @@ def test_a_folder_that_fails_at_any_operation_and_is_healed_loses_halves_and_dou
 
 
 def _empty(shares: dict[str, FaultyShare]) -> None:
+    """Through the layer: the kernel remembers for a second what it has seen there."""
     for share in shares.values():
-        LoopDisk(Path(), share.source).clear()
+        LoopDisk(Path(), share.place).clear()
 
 
 def _live(world: World, *, until: Callable[[], bool] | None = None) -> None:
@@ -123,6 +125,7 @@ class Numbers:
         return names
 
     def check(self, *, in_order: bool = True) -> None:
+        self._daemon.wait_for_state(self._names[-1], "done", deadline_s=PATIENCE_S)
         self._daemon.check_settled(self._names)
         if not in_order:
             return
