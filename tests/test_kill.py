@@ -28,7 +28,7 @@ STALL_S = 5.0  #: longer than the start of a renderer takes on a busy machine
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     home = tmp_path_factory.mktemp("kill")
     models = {fault: f"testcard:{fault}={home / fault}" for fault in ("die_load", "fail_load")}
-    models["slow_load"] = "testcard:load_s=3"
+    models |= dict.fromkeys(("slow_load", "slow_load_too"), "testcard:load_s=3")
     with DaemonProcess(home, models=models, settings={"max_attempts": 2, "stop_within_s": STOP_WITHIN_S}) as daemon:
         yield daemon
 
@@ -70,6 +70,17 @@ def taking(daemon: DaemonProcess, name: str) -> list[str]:
     return names
 
 
+def loading(daemon: DaemonProcess, name: str) -> list[str]:
+    daemon.drop(f"{name}.json", {"model": "slow_load"})
+    wait_until_loading(daemon, "slow_load")
+    return [name]
+
+
+def wait_until_loading(daemon: DaemonProcess, model: str) -> None:
+    loading = {"state": "loading", "model": model}
+    daemon.wait_for_health(lambda health: loading.items() <= health["renderer"].items(), f"{model} is being loaded")
+
+
 def rendering(daemon: DaemonProcess, name: str) -> list[str]:
     daemon.drop(f"{name}.json", SOME_TIME)
     daemon.drop(f"{name}-next.json")
@@ -84,7 +95,7 @@ def delivering(daemon: DaemonProcess, name: str) -> list[str]:
     return [name, f"{name}-next"]
 
 
-MOMENTS: list[Callable[[DaemonProcess, str], list[str]]] = [idle, accepting, taking, rendering, delivering]
+MOMENTS: list[Callable[[DaemonProcess, str], list[str]]] = [idle, accepting, taking, loading, rendering, delivering]
 at_every_moment = pytest.mark.parametrize("moment", MOMENTS, ids=lambda moment: moment.__name__)
 
 
@@ -177,10 +188,10 @@ def test_a_model_that_cannot_be_loaded_is_held_and_fails_nobody(daemon: DaemonPr
 
 
 def test_a_model_whose_loading_kills_the_renderer_once_is_held_and_fails_nobody(daemon: DaemonProcess) -> None:
-    daemon.drop("loads.json", {"model": "slow_load"})
-    daemon.wait_for_health(lambda health: health["renderer"].get("state") == "loading", "it loads")
+    daemon.drop("loads.json", {"model": "slow_load_too"})
+    wait_until_loading(daemon, "slow_load_too")
     daemon.kill_renderer()
-    daemon.wait_for_event("model_held", model="slow_load")
+    daemon.wait_for_event("model_held", model="slow_load_too")
     daemon.drop("while-it-loads.json")
     daemon.wait_for_state("while-it-loads", "done")
     assert daemon.wait_for_state("loads", "done")["attempt"] == 1
@@ -194,7 +205,10 @@ def test_a_renderer_that_stands_still_is_killed_and_what_it_did_is_told_as_stall
         failed = daemon.wait_for_state("bad", "failed", deadline_s=60)
         assert (failed["error"]["code"], failed["attempt"]) == ("stalled", 1)
         assert daemon.log.find("renderer_stalled", doing="rendering")
-        held_until_it_is_mended(daemon, "hang_load", (tmp_path / "hang_load").unlink)
+        daemon.drop("patient.json", {"model": "hang_load"})
+        assert "no sign of life" in daemon.wait_for_event("model_held", model="hang_load")["why"]
+        (tmp_path / "hang_load").unlink()
+        assert daemon.wait_for_state("patient", "done", deadline_s=60)["attempt"] == 1
         daemon.check_settled(["bad"], State.FAILED)
 
 

@@ -257,6 +257,15 @@ def test_the_next_one_in_line_is_cancelled_after_it_was_taken(daemon: DaemonProc
     daemon.check_settled_as("second", "second.cancelled")
 
 
+def test_a_cancel_file_that_arrives_before_its_request_cancels_it(daemon: DaemonProcess) -> None:
+    daemon.freeze()
+    asked = daemon.cancel("overtaken")
+    daemon.drop("overtaken.json")
+    daemon.thaw()
+    daemon.wait_for_state("overtaken", "cancelled")
+    daemon.wait_for(lambda: not asked.exists(), "the .cancel file is gone")
+
+
 @pytest.mark.parametrize("name", ["finished", "never-asked"])
 def test_a_cancel_file_without_a_live_request_is_removed_and_logged(daemon: DaemonProcess, name: str) -> None:
     if name == "finished":
