@@ -45,7 +45,10 @@ def fresh_denoiser(tokenizer: CLIPTokenizer, latent_channels: int) -> Denoiser:
 
 def scheduler() -> DPMSolverMultistepScheduler:
     """The sampler that is stored in the model folder; 20 steps are enough for it."""
-    return DPMSolverMultistepScheduler(**NOISE, steps_offset=1, timestep_spacing="leading")
+    stored = DPMSolverMultistepScheduler(**NOISE, steps_offset=1, timestep_spacing="leading")
+    # Not for this one: DDIM, made from its configuration, would clip the latents to [-1, 1], and draw mush.
+    stored.register_to_config(clip_sample=False, set_alpha_to_one=False)
+    return stored
 
 
 def draw_timesteps(count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,13 @@ import numpy as np
 import torch
 from diffusers import (
     DDIMScheduler,
-    DiffusionPipeline,
     EulerDiscreteScheduler,
-    StableDiffusionPipeline,
     UniPCMultistepScheduler,
 )
 from numpy.typing import NDArray
 
 from darkroom.starter import MODEL_DIR
-from darkroom.starter.art import SIZE_PX, draw_all
+from darkroom.starter.art import draw_all
 from darkroom.starter.autoencoder import PatchAutoencoder
 from darkroom.starter.captions import StyleBook
 from darkroom.starter.concepts import CONCEPTS, HELD_OUT, Concept
@@ -47,6 +45,7 @@ from darkroom.starter.measures import (
     signal_to_noise,
     thumbnails,
 )
+from darkroom.starter.painter import STEPS, Painter
 from darkroom.starter.samples import Sample, Studio
 from darkroom.starter.sheets import write_sheet
 
@@ -54,11 +53,9 @@ log = logging.getLogger(__name__)
 
 Pictures = NDArray[np.uint8]
 
-STEPS = 20
-GUIDANCE = 5.0
 _FIRST_SEED = 900_000
+_REHEARSAL_SEED = 500_000
 _SEEDS_PER_CONCEPT = 4
-_BATCH = 8
 _COLOURED = ("apple", "heart", "car", "balloon", "rose", "fish", "butterfly", "umbrella", "star", "house")
 _STYLED = ("apple", "castle", "cat", "rocket", "car", "house", "penguin", "heart")
 _PAIRED = (
@@ -78,42 +75,15 @@ class Row:
     reached: bool
 
 
-class Painter:
-    """Generates with the model under test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.pipeline: DiffusionPipeline = StableDiffusionPipeline.from_pretrained(
-            str(folder), dtype=torch.float32, local_files_only=True
-        )
-        self.pipeline.set_progress_bar_config(disable=True)
-
-    def paint(self, prompts: Sequence[str], seeds: Sequence[int], negative: str = "") -> Pictures:
-        """One picture per prompt and seed, (B, H, W, 3)."""
-        parts = []
-        for start in range(0, len(prompts), _BATCH):
-            some = list(prompts[start : start + _BATCH])
-            generators = [torch.Generator().manual_seed(_FIRST_SEED + s) for s in seeds[start : start + _BATCH]]
-            images = self.pipeline(
-                some,
-                negative_prompt=[negative] * len(some),
-                num_inference_steps=STEPS,
-                guidance_scale=GUIDANCE,
-                generator=generators,
-                height=SIZE_PX,
-                width=SIZE_PX,
-                output_type="np",
-            ).images
-            parts.append(np.rint(images * 255).astype(np.uint8))
-        return np.concatenate(parts)
-
-
 class Examination:
     """All measurements; each adds rows to the table, figures, and a sheet."""
 
-    def __init__(self, folder: Path, packages: Path, styles: Path, output: Path, concepts: Sequence[Concept]) -> None:
-        self.folder, self.output, self.concepts = folder, output, tuple(concepts)
-        self.packages = packages
-        self.painter = Painter(folder)
+    def __init__(self, folder: Path, packages: Path, styles: Path, output: Path, *, rehearsal: bool = False) -> None:
+        """A rehearsal has other seeds and asks for everything trained: it is for deciding what the vocabulary lists."""
+        self.folder, self.packages, self.output, self.concepts = folder, packages, output, CONCEPTS
+        listed = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))["concepts"]
+        self.asked = np.array([i for i, c in enumerate(CONCEPTS) if rehearsal or c.name in listed])
+        self.painter = Painter(folder, _REHEARSAL_SEED if rehearsal else _FIRST_SEED)
         self.autoencoder: PatchAutoencoder = self.painter.pipeline.vae
         self.book = StyleBook.read(styles)
         self.studio = Studio(draw_all(packages, [c.icon for c in self.concepts]), self.concepts)
@@ -121,38 +91,33 @@ class Examination:
         self.figures: dict[str, Any] = {}
 
     def recognition(self, seeds: int = _SEEDS_PER_CONCEPT) -> None:
-        """Whether the nearest training picture of a plain prompt's picture shows the same thing."""
-        names = [c.name for c in self.concepts]
+        """Whether the training picture nearest to a plain prompt's picture, of all trained things, shows the same."""
+        names = [self.concepts[i].name for i in self.asked]
         prompts = [f"a {name}" for name in names for _ in range(seeds)]
         pictures = self.painter.paint(prompts, list(range(len(prompts))))
-        truth = np.repeat(np.arange(len(names)), seeds)
+        usual = self.painter.paint([f"a {name}" for name in names], list(range(len(names))), self.book.default_negative)
         drawn, labels = self._references()
-        by_pixels = nearest(thumbnails(pictures), thumbnails(drawn), labels) == truth
-        by_latents = nearest(self._latents(pictures), self._latents(drawn), labels) == truth
-        both = (by_pixels & by_latents).reshape(-1, seeds).mean(1)
+        truth = np.repeat(self.asked, seeds)
+        pixels = nearest(thumbnails(pictures), thumbnails(drawn), labels) == truth
+        latents = nearest(self._latents(pictures), self._latents(drawn), labels) == truth
+        with_negative = nearest(thumbnails(usual), thumbnails(drawn), labels) == self.asked
+        for kind, right in (("pixels", pixels), ("latents", latents)):
+            what = f"top-1 recognition by {kind}, {len(names)} things x {seeds} seeds"
+            self._row(what, f"{right.mean():.1%}", "90 %", right.mean() >= 0.9)
+        both = (pixels & latents).reshape(-1, seeds).mean(1)
         self.figures["recognition"] = {
-            "pixels": float(by_pixels.mean()),
-            "latents": float(by_latents.mean()),
+            "pixels": float(pixels.mean()),
+            "latents": float(latents.mean()),
+            "pixels, with the default negative prompt": float(with_negative.mean()),
             "missed": {name: float(share) for name, share in zip(names, both, strict=True) if share < 1},
         }
-        for kind, right in (("pixels", by_pixels), ("latents", by_latents)):
-            what = f"top-1 recognition by {kind}, {len(names)} concepts x {seeds} seeds"
-            self._row(what, f"{right.mean():.1%}", "90 %", right.mean() >= 0.9)
-        usual = self.painter.paint([f"a {name}" for name in names], list(range(len(names))), self.book.default_negative)
-        also = nearest(thumbnails(usual), thumbnails(drawn), labels) == np.arange(len(names))
-        self.figures["recognition"]["pixels, with the default negative prompt"] = float(also.mean())
-        self._difference(pictures.reshape(len(names), seeds, *pictures.shape[1:]), drawn, labels)
+        by_thing = pictures.reshape(len(names), seeds, *pictures.shape[1:])
+        self._difference(by_thing, drawn, labels)
         marks = [("" if share == 1 else "!") + name for name, share in zip(names, both, strict=True)]
-        write_sheet(self.output / "concepts.png", list(pictures[::seeds]), marks, 20, side_px=72)
-        some = pictures.reshape(len(names), seeds, *pictures.shape[1:])[:: max(1, len(names) // 12)][:12]
-        labelled = [names[i] for i in range(0, len(names), max(1, len(names) // 12))][:12]
-        write_sheet(
-            self.output / "seeds.png",
-            [some[i, seed] for seed in range(seeds) for i in range(len(some))],
-            [name for _ in range(seeds) for name in labelled],
-            len(some),
-            side_px=72,
-        )
+        write_sheet(self.output / "concepts.png", list(by_thing[:, 0]), marks, 16, side_px=80)
+        some = range(0, len(names), max(1, len(names) // 12))[:12]
+        columns = [(by_thing[i, seed], names[i]) for seed in range(seeds) for i in some]
+        write_sheet(self.output / "seeds.png", [p for p, _ in columns], [n for _, n in columns], len(some), side_px=72)
 
     def colours(self) -> None:
         """Whether a colour word gives that colour."""
@@ -285,7 +250,7 @@ class Examination:
     def _difference(self, pictures: Pictures, drawn: Pictures, labels: NDArray[np.int64]) -> None:
         """`pictures` is (concepts, seeds, H, W, 3)."""
         mean = float(np.mean([mean_difference(seeds) for seeds in pictures]))
-        training = float(np.mean([mean_difference(drawn[labels == i][:4]) for i in range(len(self.concepts))]))
+        training = float(np.mean([mean_difference(drawn[labels == i][:4]) for i in self.asked]))
         self.figures["difference"] = {"pictures": mean, "training pictures": training}
         what = f"mean difference of two seeds' pictures, of 255 (training pictures: {training:.1f})"
         self._row(what, f"{mean:.1f}", f"{_PIXEL_BOUND:.0f}", mean >= _PIXEL_BOUND)
@@ -330,12 +295,11 @@ def main() -> None:
     parser.add_argument("--styles", type=Path, default=Path("config/styles.toml"), help="the style book")
     parser.add_argument("--output", type=Path, required=True, help="where the table and the sheets go")
     parser.add_argument("--only", choices=_PARTS, action="append", help="measure only this; may be repeated")
+    parser.add_argument("--rehearsal", action="store_true", help="other seeds, and everything trained, listed or not")
     parser.add_argument("--seeds", type=int, default=_SEEDS_PER_CONCEPT, help="seeds per concept")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    known = set(json.loads((args.model / "vocabulary.json").read_text(encoding="utf-8"))["concepts"])
-    concepts = [concept for concept in CONCEPTS if concept.name in known]
-    examination = Examination(args.model, args.packages, args.styles, args.output, concepts)
+    examination = Examination(args.model, args.packages, args.styles, args.output, rehearsal=args.rehearsal)
     for part in args.only or _PARTS:
         if part == "recognition":
             examination.recognition(args.seeds)

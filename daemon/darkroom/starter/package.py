@@ -10,7 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from darkroom.starter.autoencoder import PatchAutoencoder
-from darkroom.starter.concepts import Concept
+from darkroom.starter.concepts import UNLISTED, Concept
 from darkroom.starter.denoiser import Denoiser, scheduler
 from darkroom.starter.drawings import COLOURS
 from darkroom.starter.wording import load_tokenizer
@@ -46,7 +46,8 @@ def write_model(
 
 def write_vocabulary(folder: Path, concepts: tuple[Concept, ...]) -> None:
     """``vocabulary.json``: what `darkroom.starter.vocabulary` reads."""
-    content = {"concepts": {c.name: list(c.aliases) for c in concepts}, "colours": list(COLOURS)}
+    listed = {c.name: list(c.aliases) for c in concepts if c.name not in UNLISTED}
+    content = {"concepts": listed, "colours": list(COLOURS)}
     (folder / "vocabulary.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
