@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from darkroom.launch import Daemon
+from darkroom.render.messages import Failed, LoadFailed, Render
+from darkroom.testing.painter import Painter
 from darkroom.testing.world import World
 
 MANY_BYTES = 1 << 62
@@ -54,6 +56,28 @@ def test_what_hinders_the_queue_is_told_to_those_who_wait_and_in_the_heartbeat(
     assert answer["state"] == "queued"
     assert why in answer["waiting_for"]
     assert why in snapshot["waiting_for"]
+    world.die()
+
+
+def test_a_request_whose_model_fails_again_for_the_same_reason_says_again_why_it_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    def fail_to_load(painter: Painter, render: Render) -> None:
+        tries.append(render.id)
+        painter._emit(LoadFailed(render.plan.model, "no paint", ""))
+        painter._emit(Failed(render.id, "render_error", "", "", can_retry=True, before_first_step=True))
+
+    monkeypatch.setattr(Painter, "_begin", fail_to_load)
+    world.start()
+    world.drop("cat.json", CAT)
+    while len(tries) < 3:
+        world.step()
+    world.step()
+    answer = world.answer("cat")
+    assert answer is not None
+    assert (answer["state"], answer["waiting_for"]) == ("queued", "no paint")
     world.die()
 
 
