@@ -362,6 +362,19 @@ def test_a_disk_that_fails_to_sync_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert errno_of(lambda: DISK.sync_folder(tmp_path)) == errno.EIO
 
 
+def test_what_has_to_outlive_a_power_cut_is_synced_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name))
+    DISK.write(tmp_path / "a", b"1")
+    DISK.write(tmp_path / "b", b"1", durable=False)
+    DISK.refresh(tmp_path / "c", b"1")
+    DISK.create(tmp_path / "d", b"1")
+    DISK.copy_new(tmp_path / "d", tmp_path / "e")
+    assert synced == [".a.part", tmp_path.name, ".b.part", "d", "e"]
+
+
 # Every change is an effect -------------------------------------------------------------------------------------------
 
 

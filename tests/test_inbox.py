@@ -166,6 +166,27 @@ def test_a_touch_of_an_incomplete_file_that_was_answered_says_nothing_new(box: B
         assert (listing.stuck, listing.drops) == ((), ())
 
 
+def test_a_touch_shows_that_the_writer_is_still_there(box: Box) -> None:
+    file = box.drop("cat.json", b"")
+    box.look()
+    box.look(SETTLE_S - 1)
+    os.utime(file, (7, 7))
+    assert box.look().stuck == ()
+    assert box.look(SETTLE_S - 1).stuck == ()
+    assert box.look().stuck
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_an_unfinished_file_that_is_gone_leaves_nothing_to_tell(settled: bool, box: Box) -> None:
+    file = box.drop("cat.json", b"")
+    box.look()
+    assert bool(box.look(SETTLE_S if settled else 1.0).stuck) is settled
+    file.unlink()
+    assert box.look().arriving == (0 if settled else 1)
+    assert box.look().vanished == ("cat.json",)
+    assert box.look() == Listing()
+
+
 def test_a_file_that_is_too_large_is_answered_without_being_read_whole(box: Box) -> None:
     box.drop("cat.json", b'{"prompt": "' + b"x" * (2 * MAX_BYTES) + b'"}')
     assert paths(box.look()) == []

@@ -289,12 +289,17 @@ def test_a_state_folder_carries_its_version(spool: Spool) -> None:
     assert spool._db.execute("PRAGMA user_version").fetchone()[0] == VERSION
 
 
+def test_a_commit_waits_for_the_disk(spool: Spool) -> None:
+    assert [spool._db.execute(f"PRAGMA {key}").fetchone()[0] for key in ("journal_mode", "synchronous")] == ["wal", 2]
+
+
 def test_a_damaged_database_is_told_and_not_overwritten(state: Path) -> None:
     state.mkdir()
     (state / "darkroom.sqlite3").write_bytes(b"this is no database" * 300)
-    with pytest.raises(FolderUnusable, match="damaged") as caught:
-        Spool(state, disk=Disk())
-    assert caught.value.hint
+    for _ in range(2):  # and nothing is left locked
+        with pytest.raises(FolderUnusable, match="damaged") as caught:
+            Spool(state, disk=Disk())
+        assert caught.value.hint
     assert (state / "darkroom.sqlite3").read_bytes().startswith(b"this is no database")
 
 
