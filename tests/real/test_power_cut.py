@@ -133,14 +133,14 @@ def test_a_real_daemon_whose_machine_loses_its_power_again_and_again_finishes_ev
         settings: dict[str, Any] = folders | {"max_attempts": 100}
         daemon = DaemonProcess(tmp_path / "home", models={"card": "testcard:step_s=0.01"}, settings=settings)
         daemon.inbox, daemon.outbox, daemon.state = (disk.place / name for name in ROLES)
-        names = [f"r{number}" for number in range(CUTS_OF_A_PROCESS * 5)]
-        for name in names:
-            daemon.drop(f"{name}.json", {"prompt": name, "num_images": chance.choice([1, 1, 3])})
-        disk.sync()
-        for _ in range(CUTS_OF_A_PROCESS):
-            mark = daemon.log.length
+        names: list[str] = []
+        for cut in range(CUTS_OF_A_PROCESS):
+            for name in (f"r{cut}-{number}" for number in range(12)):
+                names.append(name)
+                daemon.drop(f"{name}.json", {"prompt": name, "num_images": chance.choice([1, 1, 3])})
+            disk.sync()
+            lines, mark = chance.randint(1, 30), daemon.log.length
             daemon.start()
-            lines = chance.randint(1, 60)
             daemon.wait_for(lambda mark=mark, lines=lines: daemon.log.length >= mark + lines, "it gets on")  # type: ignore[misc]
             disk.cut()
             daemon.kill()
