@@ -40,6 +40,7 @@ def write_model(
     pipeline.save_pretrained(str(part))
     for name in ("vocab.json", "merges.txt"):
         shutil.copyfile(tokenizer / name, part / "tokenizer" / name)
+    _forget_origins(part)
     write_vocabulary(part, concepts)
     _move_files(part, folder)
 
@@ -49,6 +50,14 @@ def write_vocabulary(folder: Path, concepts: tuple[Concept, ...]) -> None:
     listed = {c.name: list(c.aliases) for c in concepts if c.name not in UNLISTED}
     content = {"concepts": listed, "colours": list(COLOURS)}
     (folder / "vocabulary.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _forget_origins(folder: Path) -> None:
+    """Drop the paths that the parts were loaded from: they mean nothing elsewhere."""
+    for path in folder.glob("*/config.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _move_files(source: Path, target: Path) -> None:

@@ -135,9 +135,9 @@ class Workshop:
         now = time.time()
         if not control.exists() or Schedule.read(control).end <= now:
             Schedule(now, now + 3600 * hours).write(control)
-        fit_denoiser(
-            Task(self.work, self.captions, self.effort.batch, self.effort.batches_per_step, self.effort.processes)
-        )
+        effort = self.effort
+        task = Task(self.work, self.captions, effort.batch, effort.batches_per_step, effort.processes)
+        fit_denoiser(task, self._warm_start())
 
     def model(self, folder: Path) -> None:
         """Write the model folder from what there is."""
