@@ -8,7 +8,6 @@ import signal
 import socket
 import sqlite3
 import threading
-import time
 import types
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -61,19 +60,19 @@ def main(config: Config, *, once: bool = False) -> int:
 
     Raises FolderUnusable when it cannot begin: a folder is missing or cannot be used, or another daemon has it.
     """
-    notifier, stops = Notifier(), Stops()
+    notifier, stops, clock = Notifier(), Stops(), Clock()
     backoff_s = FIRST_BACKOFF_S
     with stops.listening():
         daemon: Daemon | None = _first(config, notifier)
         while True:
-            began_s = time.monotonic()
+            began_s = clock.monotonic_s()
             try:
                 daemon = daemon or Daemon(config, notifier=notifier)
                 stops.tell = daemon.service.events.put
                 return daemon.run(once=once)
             except (sqlite3.OperationalError, OSError) as error:
                 # Every step is one commit, so this is no worse than a crash: begin again from what is recorded.
-                if time.monotonic() - began_s > LAST_BACKOFF_S:
+                if clock.monotonic_s() - began_s > LAST_BACKOFF_S:
                     backoff_s = FIRST_BACKOFF_S  # it has worked since the last time
                 _log.error("state_folder_trouble", why=str(error), again_in_s=backoff_s)
                 if daemon is not None:
