@@ -11,7 +11,7 @@ SOAK = Path(__file__).parents[2] / "bench" / "soak.py"
 
 @pytest.mark.timeout(1200)
 def test_under_random_kills_nothing_is_lost_doubled_or_half_made(tmp_path: Path) -> None:
-    command = [sys.executable, SOAK, "--requests", "300", "--seed", "1", "--folder", tmp_path]
+    command: list[str | Path] = [sys.executable, SOAK, "--requests", "300", "--seed", "1", "--folder", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     kills = [line for line in done.stdout.splitlines() if line.startswith("SIGKILL of ")]
