@@ -46,6 +46,7 @@ class View:
     calm: bool = False  #: listed again after its last change, and nothing missing: the same mtime means the same names
     folders: list[str] = field(default_factory=list)
     files: dict[str, Seen] = field(default_factory=dict)
+    missed: set[str] = field(default_factory=set)  #: files that the last listing did not have
     cancels: dict[str, float] = field(default_factory=dict)  #: name → monotonic time when it was first seen
     ignored: dict[str, str] = field(default_factory=dict)  #: name → why
 
@@ -100,7 +101,9 @@ class Tree:
 
     def know(self, path: str, seen: Seen) -> None:
         """Nothing is open about this file."""
-        self.view(folder_of(path)).files[file_of(path)] = seen
+        view = self.view(folder_of(path))
+        view.files[file_of(path)] = seen
+        view.missed.discard(file_of(path))
 
     def remember(self, path: str, seen: Seen) -> None:
         """Something is open about this file: it is looked at again at each look."""
@@ -197,12 +200,14 @@ class Tree:
 
     def _notice(self, folder: str, view: View, names: set[str], place: Path, found: Found) -> None:
         """Sort the names that are new into requests, cancel files, hidden names of ours, and what is left alone."""
-        for gone in view.ignored.keys() - names:
+        for gone in [name for name in view.ignored if name not in names]:
             del view.ignored[gone]
         for gone in view.cancels.keys() - names:
             del view.cancels[gone]
         now = self._clock()
-        for name in names - view.files.keys() - view.ignored.keys() - view.cancels.keys():
+        for name in names.difference(view.files, view.ignored, view.cancels):
+            if joined(folder, name) in self.fresh:
+                continue  # first, for in a flood these are thousands at each listing
             if is_request(name):
                 self._queue_fresh(joined(folder, name), place / name)
             elif is_cancel(name):
@@ -216,8 +221,6 @@ class Tree:
             found.add_cancel(joined(folder, name), now - since_s)
 
     def _queue_fresh(self, path: str, place: Path) -> None:
-        if path in self.fresh:
-            return
         try:
             ctime_ns = os.lstat(place).st_ctime_ns
         except FileNotFoundError:
@@ -226,16 +229,14 @@ class Tree:
 
     def _miss(self, folder: str, view: View, names: set[str], found: Found) -> None:
         """A file is gone when two listings in a row lack it: sync clients replace by deleting first."""
-        for name in view.files.keys() - names:
-            seen = view.files[name]
-            seen.missing += 1
+        missed = {name for name in view.files if name not in names}
+        for name in missed & view.missed:
+            path = joined(folder, name)
+            self.forget(path)
+            found.vanished.append(path)
+        if missed:
             view.calm = False
-            if seen.missing >= 2:
-                path = joined(folder, name)
-                self.forget(path)
-                found.vanished.append(path)
-        for name in view.files.keys() & names:
-            view.files[name].missing = 0
+        view.missed = missed - view.missed
 
 
 def _scan(place: Path) -> tuple[set[str], list[str]]:
