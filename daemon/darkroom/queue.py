@@ -82,7 +82,7 @@ class Queue:
 
     def first(self, count: int) -> list[Waiting]:
         """The next `count` in line, in order, as the queue stands now."""
-        heads = {key: heapq.nsmallest(count, self._live(key)) for key in list(self._lines)}
+        heads = {key: self._first_in(line, count) for key, line in self._lines.items()}
         turns, clock = dict(self._turns), self._clock
         found: list[Waiting] = []
         while len(found) < count:
@@ -125,6 +125,18 @@ class Queue:
             self._lines.pop(key, None)
             return None
         return self._waiting[line[0][2]]
+
+    def _first_in(self, line: list[_Entry], count: int) -> list[_Entry]:
+        """Without looking at the rest of the line: in a heap, what follows the entry at i is at 2i + 1 and 2i + 2."""
+        found: list[_Entry] = []
+        edge = [(line[0], 0)] if line else []
+        while edge and len(found) < count:
+            entry, at = heapq.heappop(edge)
+            if self._is_live(entry):
+                found.append(entry)
+            for below in range(2 * at + 1, min(2 * at + 3, len(line))):
+                heapq.heappush(edge, (line[below], below))
+        return found
 
     def _live(self, key: tuple[int, str, str]) -> Iterator[_Entry]:
         return (entry for entry in self._lines.get(key, []) if self._is_live(entry))
