@@ -30,7 +30,6 @@ class Seen:
     digest: str = ""
     why: str = ""  #: why it is not taken
     doubted: bool = False  #: its bytes were sent before: is its mtime final?
-    missing: int = 0  #: listings in a row that did not have it
 
 
 @dataclass(frozen=True, slots=True)
