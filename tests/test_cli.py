@@ -368,3 +368,10 @@ def test_run_on_folders_that_are_not_there_ends_with_3(home: Path) -> None:
     done = run_command(home, "run", "--once")
     assert done.returncode == 3
     assert b"mkdir -p" in done.stderr
+
+
+def test_models_says_what_the_starter_model_draws(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "starter"]) == 0
+    printed = capsys.readouterr().out
+    assert "apple" in printed
+    assert "castle" in printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 
 from rich.text import Text
 
@@ -29,14 +30,23 @@ def styles(args: argparse.Namespace) -> int:
 
 
 def models(args: argparse.Namespace) -> int:
-    """List the models, or show one whole."""
+    """List the models, or show one whole; of the starter model also what it can draw."""
+    from darkroom.render.settings import STARTER
+
     config = configuration(args)
     if args.alias is None:
         rows = [(alias, f"{model.width}×{model.height}, {model.source}") for alias, model in config.models.items()]
         return _print_list(rows, default=config.default_model)
     if args.alias not in config.models:
         raise DarkroomError(f"There is no model {args.alias}.", hint=suggestion(args.alias, config.models))
-    return _print_fields(config.models[args.alias].model_dump())
+    model = config.models[args.alias]
+    status = _print_fields(model.model_dump())
+    if model.source == STARTER:
+        from darkroom.starter.vocabulary import concepts
+
+        print("\nIt draws these things, in the styles and colours that the prompt names:\n")
+        print(textwrap.fill(", ".join(concepts()) + ".", 100))
+    return status
 
 
 def schema(args: argparse.Namespace) -> int:
