@@ -18,7 +18,7 @@ LONG = {"num_inference_steps": 150, "num_images": 16}
 #: One that renders long enough to tell of its progress.
 SOME_TIME = {"num_inference_steps": 90}
 #: Pictures that take long to encode and to copy.
-LARGE = {"width": 2048, "height": 2048, "num_images": 8}
+LARGE = {"width": 2048, "height": 2048, "num_images": 16}
 
 STOP_WITHIN_S = 3.0
 STALL_S = 5.0  #: longer than the start of a renderer takes on a busy machine
@@ -91,8 +91,12 @@ def rendering(daemon: DaemonProcess, name: str) -> list[str]:
 def delivering(daemon: DaemonProcess, name: str) -> list[str]:
     daemon.drop(f"{name}.json", LARGE)
     daemon.drop(f"{name}-next.json")
-    daemon.wait_for(lambda: list(daemon.outbox.glob(".*.part/*.png")), "a folder is being built in the outbox")
+    daemon.wait_for(lambda: is_building(daemon.outbox), "a folder is being built in the outbox", poll_s=0.0)
     return [name, f"{name}-next"]
+
+
+def is_building(outbox: Path) -> bool:
+    return any(name.endswith(".part") and ".json" not in name for name in os.listdir(outbox))
 
 
 MOMENTS: list[Callable[[DaemonProcess, str], list[str]]] = [idle, accepting, taking, loading, rendering, delivering]

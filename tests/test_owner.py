@@ -116,10 +116,10 @@ def test_nobody_gives_back_what_is_not_his(two: Two) -> None:
     assert two.read()["instance"] == "one"
 
 
-def test_a_claim_that_a_mirror_deleted_is_made_again(two: Two) -> None:
+def test_a_claim_that_a_mirror_deleted_is_made_again_at_once(two: Two) -> None:
     two.one.keep()
     two.file.unlink()
-    two.pass_s(MOVE_S, two.one)
+    assert two.one.keep() == ""
     assert two.read()["instance"] == "one"
 
 

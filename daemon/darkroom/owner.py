@@ -37,12 +37,12 @@ class Owner:
 
     def keep(self) -> str:
         """Hold or take the inbox. Returns "" when it is ours, else who has it, for a person."""
-        if self._moved_s is not None and self._clock() - self._moved_s < MOVE_S:
-            return ""
         found = self._read()
-        if found is None or found.get("instance") == self._instance:
-            return self._move(found)
-        return self._watch(found)
+        if found is not None and found.get("instance") != self._instance:
+            return self._watch(found)
+        if found is not None and self._moved_s is not None and self._clock() - self._moved_s < MOVE_S:
+            return ""
+        return self._move(found)
 
     def leave(self) -> None:
         """Give the inbox back at an orderly stop."""

@@ -40,14 +40,18 @@ SETTINGS: Json = {
 }
 
 
-def wait_for(condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) -> T:
-    """The first true value of a condition. Raises AssertionError when it does not come in time."""
+def wait_for(condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S, poll_s: float = POLL_S) -> T:
+    """The first true value of a condition. Raises AssertionError when it does not come in time.
+
+    `poll_s` 0 looks all the time: for what is true for a moment only.
+    """
     end_s = time.monotonic() + deadline_s
     looked_s = time.monotonic()
     while not (value := condition()):
         now_s = time.monotonic()
         assert now_s < end_s, f"not within {deadline_s:g} s: {what}"
-        time.sleep(max(POLL_S, 10 * (now_s - looked_s)))  # looking must not keep the daemon from working
+        if poll_s:  # looking must not keep the daemon from working
+            time.sleep(max(poll_s, 10 * (now_s - looked_s)))
         looked_s = time.monotonic()
     return value
 
@@ -244,7 +248,9 @@ class DaemonProcess:
 
     # Watching -----------------------------------------------------------------------------------------------------
 
-    def wait_for(self, condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S) -> T:
+    def wait_for(
+        self, condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S, poll_s: float = POLL_S
+    ) -> T:
         """Like `wait_for`, but ends at once when the daemon has died."""
 
         def alive_and_true() -> T:
@@ -253,7 +259,7 @@ class DaemonProcess:
             return value
 
         try:
-            return wait_for(alive_and_true, what, deadline_s=deadline_s)
+            return wait_for(alive_and_true, what, deadline_s=deadline_s, poll_s=poll_s)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.tail()}") from None
 
