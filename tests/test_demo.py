@@ -17,7 +17,7 @@ def test_the_demo_ends_with_three_answers_and_the_paths_of_the_pictures(tmp_path
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     shown = [line.strip() for line in done.stdout.splitlines()]
-    for picture in ("outbox/castle/castle-1.png", "outbox/owl/owl-1.png", "outbox/owl/owl-2.png"):
+    for picture in ("outbox/castle/castle-1.png", "outbox/parrot/parrot-1.png", "outbox/parrot/parrot-2.png"):
         assert picture in shown
         assert (tmp_path / picture).exists()
     assert "outbox/wrong.json  refused" in shown

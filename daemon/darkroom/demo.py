@@ -25,8 +25,8 @@ from darkroom.files import Disk
 #: File name → request. The last one is wrong in two places, to show what an answer says then.
 REQUESTS: Mapping[str, Mapping[str, Any]] = {
     "castle": {"prompt": "a castle"},
-    "owl": {
-        "prompt": "an owl",
+    "parrot": {
+        "prompt": "a parrot",
         "style": "watercolor",
         "negative_prompt": "dark background",
         "num_images": 2,
@@ -34,7 +34,7 @@ REQUESTS: Mapping[str, Mapping[str, Any]] = {
     },
     "wrong": {"prompt": "a fox", "style": "watercolour", "width": 100},
 }
-EXPECTED = {"castle": "done", "owl": "done", "wrong": "refused"}
+EXPECTED = {"castle": "done", "parrot": "done", "wrong": "refused"}
 PATIENCE_S = 300.0
 LOOK_EVERY_S = 0.1
 
