@@ -135,7 +135,7 @@ def test_while_the_inbox_is_away_nothing_is_cancelled_or_taken_and_then_it_goes_
     if inbox.way != "removed":
         (inbox.seen / "stranger.json").write_bytes(request())
     counter = daemon.health()["counter"]
-    daemon.wait_for_health(lambda health: health["counter"] >= counter + 10, "it has looked several times")
+    daemon.wait_for_health(lambda health: health["counter"] >= counter + 5, "it has looked several times")
     assert [daemon.answer(name)["state"] for name in (busy, *names)] == ["rendering", "queued", "queued", "queued"]
     assert inbox.way == "removed" or os.listdir(inbox.seen) == ["stranger.json"]
     inbox.come_back()
