@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -564,6 +565,54 @@ def test_in_a_folder_that_cannot_be_listed_nothing_is_gone_nor_in_those_below_it
     assert paths(box.look()) == ["bob/dog.json"]
     for _ in range(3):
         assert box.look().vanished == ()
+
+    assert box.why_not("alice") == "cannot be listed: Permission denied"
+    disk.folder = None
+    box.look()
+    assert box.inbox.glance().not_taken == ()
+
+
+class Mounting(Disk):
+    """The sub-folder `alice` is a share of its own, whenever `elsewhere` is put in its place."""
+
+    elsewhere: Path | None = None
+
+    @contextmanager
+    def anchored(self, root: Path, folder: str) -> Iterator[Path]:
+        if folder == "alice" and self.elsewhere is not None:
+            root, folder = self.elsewhere, ""
+        with super().anchored(root, folder) as place:
+            yield place
+
+
+def test_in_a_sub_folder_whose_share_is_not_mounted_nothing_is_gone(tmp_path: Path) -> None:
+    disk = Mounting()
+    box = Box(tmp_path / "inbox", disk)
+    (box.path / "alice").mkdir()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as share:  # another file system
+        disk.elsewhere = Path(share)
+        (Path(share) / "cat.json").write_bytes(GOOD)
+        assert paths(box.look()) == ["alice/cat.json"]
+        disk.elsewhere = None
+        for _ in range(3):
+            assert box.look().vanished == ()
+        assert box.why_not("alice") == "cannot be listed: another file system than before lies there; mount it"
+        disk.elsewhere = Path(share)
+        (Path(share) / "dog.json").write_bytes(GOOD)
+        assert paths(box.look()) == ["alice/dog.json"]
+        (Path(share) / "cat.json").unlink()
+        assert [box.look().vanished for _ in range(2)] == [(), ("alice/cat.json",)]
+
+
+def test_a_sub_folder_that_fstab_mounts_is_waited_for_at_the_start(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    (box.path / "alice").mkdir()
+    box.inbox.know("alice/cat.json", sha256(GOOD))
+    monkeypatch.setattr(mounts, "expected_mount", lambda path, below=None: below and f"/etc/fstab mounts {path}")
+    for _ in range(3):
+        assert box.look().vanished == ()
+    assert "/etc/fstab mounts" in box.why_not("alice")
+    monkeypatch.setattr(mounts, "expected_mount", lambda path, below=None: None)
+    assert [box.look().vanished for _ in range(2)] == [(), ("alice/cat.json",)]
 
 
 def test_an_inbox_that_is_not_there_is_away_and_nothing_in_it_is_gone(box: Box) -> None:

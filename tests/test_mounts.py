@@ -79,6 +79,15 @@ def test_a_place_that_fstab_names_is_expected_until_something_is_mounted_there(t
     assert expected_mount(Path("/srv"), mount_table=mounted, fstab=fstab, unit_folders=()) is None
 
 
+def test_only_mount_points_below_a_folder_count_where_that_is_asked(tmp_path: Path) -> None:
+    fstab, inbox = tmp_path / "fstab", Path("/srv/in")
+    for place, expected in (("/srv", False), ("/srv/in", False), ("/srv/in/alice", True), ("/srv/in/alice/x", False)):
+        fstab.write_text(f"nas:/x {place} nfs nofail 0 0\n")
+        alice = inbox / "alice"
+        why = expected_mount(alice, mount_table=table(tmp_path), fstab=fstab, unit_folders=(), below=inbox)
+        assert (why is not None) is expected
+
+
 def test_a_place_that_a_mount_unit_names_is_expected(tmp_path: Path) -> None:
     (tmp_path / "mnt-nas.mount").write_text("[Mount]\nWhat=nas:/x\nWhere=/mnt/nas\n")
     nothing = tmp_path / "no-fstab"

@@ -143,6 +143,11 @@ def test_a_file_that_is_overwritten_again_and_again_is_rendered_as_the_bytes_tha
 ) -> None:
     path = daemon.drop("restless.json", {"prompt": "version 000"})
     version = 0
+    answered = daemon.wait_for_state("restless", "queued", "rendering")["id"]
+
+    def noticed() -> bool:
+        return not path.exists() or daemon.answer("restless")["id"] != answered
+
     while path.exists():
         version += 1
         try:
@@ -150,7 +155,9 @@ def test_a_file_that_is_overwritten_again_and_again_is_rendered_as_the_bytes_tha
                 writer.write(request(prompt=f"version {version:03}"))
         except FileNotFoundError:
             break
-        daemon.wait_for(lambda: daemon.answer("restless"), "it is answered")
+        daemon.wait_for(noticed, "it is taken or answered anew")
+        answered = daemon.answer("restless")["id"]
+    assert version > 1
     done = daemon.wait_for_state("restless", "done")
     kept = (result_of(daemon, "restless") / "request.json").read_bytes()
     assert kept == request(prompt=done["plan"]["prompt"])
@@ -172,6 +179,14 @@ def test_deleting_a_queued_file_cancels_it_and_putting_it_back_asks_again(daemon
     done = daemon.wait_for_state("withdrawn", "done")
     assert done["id"] != cancelled["id"]
     assert cancelled["id"] not in daemon.results()
+
+
+def test_a_cancel_file_finds_a_request_however_its_ending_is_spelled(daemon: DaemonProcess) -> None:
+    with daemon.paused():
+        daemon.drop("shouted.jSoN")
+        daemon.wait_for_state("shouted", "queued")
+        daemon.cancel("shouted")
+        daemon.wait_for_state("shouted", "cancelled")
 
 
 # Slow and broken writers ----------------------------------------------------------------------------------------------

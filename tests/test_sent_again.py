@@ -68,3 +68,17 @@ def test_a_file_that_is_touched_again_and_again_is_waited_for_and_told(tmp_path:
     assert results(world) == ["cat"]
     world.run()
     assert results(world) == ["cat", "cat-2"]
+
+
+def test_a_file_is_taken_a_moment_after_it_has_come_so_that_its_writer_can_set_its_time(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.start()
+    path = drop(world, mtime_ns=int(world.clock.wall_s() * 1e9))
+    world.step(0.05)
+    assert ((world.answer("cat") or {})["state"], path.exists()) == ("queued", True)
+    os.utime(path, ns=(SENT_NS, SENT_NS))
+    world.run()
+    drop(world, mtime_ns=SENT_NS)
+    world.run()
+    assert results(world) == ["cat"]
+    assert (world.answer("cat") or {})["resent"] == 1

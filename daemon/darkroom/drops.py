@@ -30,6 +30,7 @@ class Seen:
     digest: str = ""
     why: str = ""  #: why it is not taken
     doubted: bool = False  #: its bytes were sent before: is its mtime final?
+    complete_s: float | None = None  #: monotonic time since when there has been a complete file of this name
 
 
 @dataclass(frozen=True, slots=True)

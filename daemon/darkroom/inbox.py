@@ -23,6 +23,9 @@ from darkroom.request import MAX_BYTES
 from darkroom.taking import Debts, Taker
 from darkroom.tree import Tree
 
+STILL_S = 0.1  #: rsync, sftp and others set a file's time by its name, a moment after its last byte
+NEVER_STILL_S = 1.0  #: somebody rewrites it again and again
+
 _log = structlog.get_logger("darkroom.inbox")
 
 
@@ -211,7 +214,8 @@ class Inbox:
     def _recognise(self, seen: Seen | None, drop: Drop, signature: Signature) -> tuple[Seen, bool]:
         """What we know of a file with these bytes, and whether this is the first time that it has them."""
         if seen is None or seen.digest != drop.sha256 or seen.signature is None or seen.phase is Phase.KNOWN:
-            seen = Seen(Phase.ARRIVING, signature, self._clock(), digest=drop.sha256)
+            complete_s = seen.complete_s if seen is not None else None
+            seen = Seen(Phase.ARRIVING, signature, self._clock(), digest=drop.sha256, complete_s=complete_s)
             self._tree.remember(drop.path, seen)
             return seen, True
         if seen.signature[1:3] != signature[1:3]:
@@ -224,7 +228,7 @@ class Inbox:
         verdict, seen.why = judge(drop.raw, self.patience, still_s=still_s, first_time=first_time, doubted=seen.doubted)
         match verdict:
             case Verdict.DROP:
-                seen.phase = Phase.KNOWN
+                seen.phase, seen.complete_s = Phase.KNOWN, seen.complete_s or self._clock()
                 self._tree.unsettled.discard(drop.path)
                 found.add(replace(drop, still=seen.doubted))
             case Verdict.LEAVE:
@@ -234,6 +238,13 @@ class Inbox:
                 return
 
     # Taking -------------------------------------------------------------------------------------------------------
+
+    def take_in_s(self, path: str) -> float:
+        """When a file should be taken: when it has been still for a moment, or is never still."""
+        seen = self._tree.seen(path)
+        if seen is None or seen.complete_s is None:
+            return 0.0
+        return max(0.0, min(seen.since_s + STILL_S, seen.complete_s + NEVER_STILL_S) - self._clock())
 
     def take(self, path: str, request_id: str, sha256: str) -> Taking:
         """Bytes durable in state, hidden name, read again. `remove_hidden` removes the file once that is recorded."""

@@ -83,14 +83,18 @@ def expected_mount(
     mount_table: Path = MOUNT_TABLE,
     fstab: Path = FSTAB,
     unit_folders: Iterable[Path] = UNIT_FOLDERS,
+    below: Path = Path("/"),
 ) -> str | None:
     """Why `path` should wait for a mount: fstab or a unit names it or a parent, and nothing is mounted there.
 
-    None when nothing is missing. An empty mount point looks like an empty folder; this tells them apart.
+    Only mount points below `below` count. None when nothing is missing. An empty mount point looks like an empty
+    folder; this tells them apart.
     """
-    real = os.path.realpath(path)
+    real, above = os.path.realpath(path), os.path.realpath(below)
     for place, where in _named_places(fstab, unit_folders):
-        if place != "/" and _holds(place, real) and not is_mounted(place, mount_table=mount_table):
+        if place == above or not _holds(above, place) or not _holds(place, real):
+            continue
+        if not is_mounted(place, mount_table=mount_table):
             return f"{where} mounts {place}, and nothing is mounted there"
     return None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from darkroom.actor import Actor
 from darkroom.answer import Answer
-from darkroom.drops import Listing
+from darkroom.drops import Listing, Taking
 from darkroom.folders import FolderState
 from darkroom.inbox import Inbox
 from darkroom.outbox import Delivery, Outbox
@@ -38,6 +39,7 @@ class InboxThread:
         self._unseen = False  # the service has not seen the last drops yet: reading on would fill its memory
         self._told: FolderState | None = None
         self._has_left = False
+        self._soon: deque[tuple[float, Callable[[], Taking]]] = deque()  # when to take what
 
     @property
     def has_events(self) -> bool:
@@ -61,11 +63,29 @@ class InboxThread:
         """The service has seen the last drops."""
         self._unseen = False
 
+    def take(self, path: str, request_id: str, sha256: str) -> Taking | None:
+        """Take a request; one that has only just come a moment later, so that its writer finds it to the end."""
+        take = partial(self._inbox.take, path, request_id, sha256)
+        wait_s = self._inbox.take_in_s(path)
+        if not wait_s:
+            return take()
+        self._soon.append((self._clock() + wait_s, take))
+        return None
+
     def idle(self) -> float:
-        """Look if it is time to; returns how long to wait."""
-        if self._has_left or self._unseen or self._look_if_due():
+        """Take and look if it is time to; returns how long to wait."""
+        if self._has_left:
             return self._scan_interval_s
-        return 0.0 if self._inbox.has_hints else max(0.0, self._next_look_s - self._clock())
+        self._take_due()
+        if self._unseen or self._look_if_due():
+            wait_s = self._scan_interval_s
+        else:
+            wait_s = 0.0 if self._inbox.has_hints else max(0.0, self._next_look_s - self._clock())
+        return min(wait_s, max(0.0, self._soon[0][0] - self._clock())) if self._soon else wait_s
+
+    def _take_due(self) -> None:
+        while self._soon and self._soon[0][0] <= self._clock():
+            self._emit(self._soon.popleft()[1]())
 
     def _look_if_due(self) -> bool:
         """Returns whether the service has to see what was found before we look again."""
@@ -87,7 +107,9 @@ class InboxThread:
         try:
             who = self._owner.keep()
         except OSError as error:
-            who = f"{folder.path} cannot be written: {error.strerror}. The daemon's user needs to write there."
+            who = (
+                f"{folder.path} cannot be written: {error.strerror}. The daemon's user needs to write there, and room."
+            )
         if who:
             self._tell_state(replace(state, away=who, occupied=self._owner.is_alive))
             return Listing(away=who)
@@ -160,7 +182,7 @@ class Threads:
 
     def take(self, path: str, request_id: str, sha256: str) -> None:
         """Take a request."""
-        self.inbox_thread.actor.post(partial(self._inbox.take, path, request_id, sha256))
+        self.inbox_thread.actor.post(partial(self.inbox_thread.take, path, request_id, sha256))
 
     def discard(self, path: str, request_id: str, sha256: str) -> None:
         """Take a file out of the inbox without keeping it."""

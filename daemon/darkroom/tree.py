@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from darkroom import mounts
 from darkroom.drops import Found, Hidden, Phase, Seen
 from darkroom.files import Disk
 from darkroom.folders import Folder
@@ -49,6 +50,7 @@ class View:
     missed: set[str] = field(default_factory=set)  #: files that the last listing did not have
     cancels: dict[str, float] = field(default_factory=dict)  #: name → monotonic time when it was first seen
     ignored: dict[str, str] = field(default_factory=dict)  #: name → why
+    is_mount: bool | None = None  #: a file system of its own lies there; None before it is listed for the first time
 
 
 class Fresh:
@@ -87,6 +89,8 @@ class Tree:
         self._clock = clock
         self._views: dict[str, View] = {}
         self._too_deep: set[str] = set()
+        self._device = 0  # of the inbox itself
+        self._unreadable: dict[str, str] = {}  # sub-folder → why it cannot be listed now
 
     # What is known of a file --------------------------------------------------------------------------------------
 
@@ -121,8 +125,10 @@ class Tree:
 
     def reconsider(self, path: str) -> None:
         """Its file is another one than we thought, or not there: the next looks tell which, even if it comes back."""
+        before = self.seen(path)
+        complete_s = before.complete_s if before is not None else None
         why = "changed or deleted when its turn came"
-        self.know(path, Seen(Phase.KNOWN, None, self._clock(), why=why))
+        self.know(path, Seen(Phase.KNOWN, None, self._clock(), why=why, complete_s=complete_s))
         self.view(folder_of(path)).calm = False
         self.unsettled.add(path)
 
@@ -142,12 +148,14 @@ class Tree:
     def not_taken(self) -> tuple[tuple[tuple[str, str], ...], int]:
         """The first hundred names, each with why, and how many more: those that may still become requests first."""
         told = ((path, seen.why) for path in sorted(self.unsettled) if (seen := self.seen(path)) is not None)
+        unreadable = sorted(self._unreadable.items())
         deep = ((path, f"not looked into: sub-folders are watched {MAX_DEPTH} deep") for path in sorted(self._too_deep))
         ignored = (
             (joined(folder, name), why) for folder, view in self._views.items() for name, why in view.ignored.items()
         )
-        shown = tuple(islice(chain(told, deep, ignored), SHOWN))
-        total = len(self.unsettled) + len(self._too_deep) + sum(len(view.ignored) for view in self._views.values())
+        shown = tuple(islice(chain(unreadable, told, deep, ignored), SHOWN))
+        total = len(self._unreadable) + len(self.unsettled) + len(self._too_deep)
+        total += sum(len(view.ignored) for view in self._views.values())
         return shown, total - len(shown)
 
     # Listing ------------------------------------------------------------------------------------------------------
@@ -156,6 +164,7 @@ class Tree:
         """Walk the tree; a sub-folder that cannot be listed now is told and does not stop the others."""
         self._too_deep.clear()
         there = {""}
+        unreadable: dict[str, str] = {}
         todo = [""]
         while todo:
             folder = todo.pop()
@@ -167,7 +176,7 @@ class Tree:
                 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                     there.discard(folder)
                 else:
-                    _log.warning("folder_unreadable", folder=folder, why=error.strerror)
+                    unreadable[folder] = f"cannot be listed: {error.strerror}"
                     there.update(each for each in self._views if each.startswith(f"{folder}/"))
                 continue
             for name in view.folders:
@@ -179,13 +188,20 @@ class Tree:
                     todo.append(below)
         for folder in [each for each in self._views if each not in there]:
             self._miss(folder, self._views[folder], set(), found)
+        for folder, why in unreadable.items() - self._unreadable.items():
+            _log.warning("folder_unreadable", folder=folder, why=why)
+        self._unreadable = unreadable
 
     def list(self, folder: str, found: Found) -> View:
         """One sub-folder, unless it is calm."""
         view = self.view(folder)
         now = self._clock()
         with self._disk.anchored(self._folder.path, folder) as place:
-            mtime_ns = os.stat(place).st_mtime_ns
+            status = os.stat(place)
+            self._device = status.st_dev if folder == "" else self._device
+            is_mount = status.st_dev != self._device
+            self._refuse_other_mount(folder, view, is_mount=is_mount)
+            mtime_ns = status.st_mtime_ns
             same = mtime_ns == view.mtime_ns
             if same and view.calm and not self._folder.network and now - view.listed_s < RELIST_S:
                 return view
@@ -193,10 +209,23 @@ class Tree:
             # Equal mtimes prove equal names only after a second listing: within one tick of the kernel's clock a folder
             # may change again without a new mtime. A cancel file has to be told again until it expires.
             view.calm = same and now - view.listed_s >= TICK_S and not view.cancels
-            view.mtime_ns, view.listed_s = mtime_ns, now
+            view.mtime_ns, view.listed_s, view.is_mount = mtime_ns, now, is_mount
             self._miss(folder, view, names, found)
             self._notice(folder, view, names, place, found)
         return view
+
+    def _refuse_other_mount(self, folder: str, view: View, *, is_mount: bool) -> None:
+        """A sub-folder may be a share of its own: where it is not mounted, the files in it are away and not deleted.
+
+        Only a folder that we know files of is in question. Raises OSError (ESTALE).
+        """
+        if not view.files or is_mount is view.is_mount:
+            return
+        why: str | None = "another file system than before lies there"
+        if view.is_mount is None:  # the first look of this life
+            why = mounts.expected_mount(self._folder.path / folder, below=self._folder.path)
+        if why is not None:
+            raise OSError(errno.ESTALE, f"{why}; mount it")
 
     def _notice(self, folder: str, view: View, names: set[str], place: Path, found: Found) -> None:
         """Sort the names that are new into requests, cancel files, hidden names of ours, and what is left alone."""
