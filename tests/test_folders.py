@@ -227,3 +227,14 @@ def test_a_marker_that_is_a_link_is_not_followed(path: Path, tmp_path: Path) -> 
     (path / ".darkroom" / "folder.json").symlink_to(tmp_path / "theirs.json")
     assert not Folder(path, None, disk=Disk()).check()
     assert (tmp_path / "theirs.json").read_text() == '{"folder": "m2"}'
+
+
+def test_a_link_in_place_of_our_folder_is_away_and_nothing_is_written_through_it(tmp_path: Path) -> None:
+    outside, path = tmp_path / "outside", tmp_path / "inbox"
+    outside.mkdir()
+    path.mkdir()
+    (path / ".darkroom").symlink_to(outside)
+    folder = Folder(path, None, disk=Disk())
+    assert not folder.check()
+    assert folder.away.endswith("Its .darkroom has to be a folder of its own, no link.")
+    assert list(outside.iterdir()) == []

@@ -1,5 +1,8 @@
+import errno
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +145,44 @@ def test_of_two_that_come_at_the_same_moment_one_wins(two: Two) -> None:
     late = Owner(two.inbox, "late", disk=Late(), clock=lambda: two.now_s, pid=3)
     assert "process 1" in late.keep()
     assert two.read()["instance"] == "one"
+
+
+class FullDisk(Disk):
+    """Nothing can be written while it is full."""
+
+    full = False
+
+    @contextmanager
+    def effect(self, kind: str, path: Path) -> Iterator[None]:
+        if self.full and kind == "write":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+        yield
+
+
+def test_an_inbox_that_is_full_stays_ours_for_only_taking_makes_room_in_it(two: Two) -> None:
+    disk = FullDisk()
+    owner = Owner(two.inbox, "one", disk=disk, clock=lambda: two.now_s, pid=1)
+    owner.keep()
+    disk.full = True
+    assert two.pass_s(3 * TAKE_OVER_S, owner) == [""] * 90
+    disk.full = False
+    two.pass_s(MOVE_S, owner)
+    assert two.read()["counter"] > 1
+
+
+def test_a_full_inbox_is_not_taken_from_somebody_else(two: Two) -> None:
+    disk = FullDisk()
+    disk.full = True
+    owner = Owner(two.inbox, "one", disk=disk, clock=lambda: two.now_s, pid=1)
+    two.other.keep()
+    with pytest.raises(OSError, match="No space left"):
+        two.pass_s(TAKE_OVER_S + 1, owner)
+
+
+def test_a_link_in_place_of_our_folder_is_not_followed(two: Two, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (two.inbox / ".darkroom").symlink_to(outside)
+    with pytest.raises(NotADirectoryError):
+        two.one.keep()
+    assert list(outside.iterdir()) == []

@@ -293,6 +293,25 @@ def test_a_commit_waits_for_the_disk(spool: Spool) -> None:
     assert [spool._db.execute(f"PRAGMA {key}").fetchone()[0] for key in ("journal_mode", "synchronous")] == ["wal", 2]
 
 
+def test_a_copy_of_a_state_folder_is_somebody_else(spool: Spool, state: Path, tmp_path: Path) -> None:
+    spool.close()
+    shutil.copytree(state, tmp_path / "copy")
+    again, copy = Spool(state, disk=Disk()), Spool(tmp_path / "copy", disk=Disk())
+    assert again.instance == spool.instance != copy.instance
+    for each in (again, copy):
+        each.close()
+
+
+def test_a_state_folder_that_was_moved_to_another_machine_is_somebody_else(
+    spool: Spool, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.close()
+    monkeypatch.setattr("socket.gethostname", lambda: "another-machine")
+    moved = Spool(state, disk=Disk())
+    assert moved.instance != spool.instance
+    moved.close()
+
+
 def test_a_damaged_database_is_told_and_not_overwritten(state: Path) -> None:
     state.mkdir()
     (state / "darkroom.sqlite3").write_bytes(b"this is no database" * 300)

@@ -155,20 +155,24 @@ class Folder:
             marker = self._mark(marker or uuid.uuid4().hex, write=found.marker is None)
             self.news = judgement.why
         if found.adopt:
-            self._disk.remove(self.own / ADOPT)
+            with self._disk.anchored(self.path, OWN_FOLDER) as own:
+                self._disk.remove(own / ADOPT)
         self.remembered = Remembered(marker, found.source, found.fs_type, found.root, found.inode)
 
     def _mark(self, marker: str, *, write: bool) -> str:
         if write:
             self._disk.make_folder(self.own)
             text = {"darkroom": 1, "folder": marker, "note": "Darkroom knows this folder by this file. Leave it here."}
-            self._disk.write(self.own / MARKER, json.dumps(text, indent=1).encode() + b"\n")
+            with self._disk.anchored(self.path, OWN_FOLDER) as own:
+                self._disk.write(own / MARKER, json.dumps(text, indent=1).encode() + b"\n")
         return marker
 
 
 def _mend(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f" The daemon's user has to be able to write there, and in its {OWN_FOLDER}."
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return f" Its {OWN_FOLDER} has to be a folder of its own, no link."
     return ""
 
 
@@ -181,6 +185,8 @@ def look(path: Path, *, first_time: bool) -> Found | None:
     if not stat.S_ISDIR(status.st_mode):
         return None
     mount = mounts.kind_of(path)
+    if (path / OWN_FOLDER).is_symlink():  # what it says would be somebody else's word
+        raise OSError(errno.ELOOP, f"{OWN_FOLDER} is a link", os.fspath(path / OWN_FOLDER))
     return Found(
         marker=_read_marker(path / OWN_FOLDER / MARKER),
         source=mount.source,

@@ -12,6 +12,7 @@ import structlog
 
 from darkroom.clock import Clock
 from darkroom.files import Disk
+from darkroom.names import HEALTH
 
 _log = structlog.get_logger("darkroom.heartbeat")
 
@@ -19,16 +20,24 @@ Snapshot = dict[str, Any]
 
 
 class Heartbeat:
-    """Writes the newest snapshot to one file. Each file has a thread: a share that hangs stops only its own.
+    """Writes the newest snapshot to one folder. Each has a thread: a share that hangs stops only its own.
 
-    `snapshot` returns None while nothing may be written there. The counter tells readers that we live: no clock is
-    compared with another.
+    `folder` is the part of its path that people may write to ("" for none): no link is followed there. `snapshot`
+    returns None while nothing may be written there. The counter tells readers that we live: no clock is compared with
+    another.
     """
 
     def __init__(
-        self, path: Path, snapshot: Callable[[], Snapshot | None], *, every_s: float, disk: Disk, clock: Clock
+        self,
+        root: Path,
+        folder: str,
+        snapshot: Callable[[], Snapshot | None],
+        *,
+        every_s: float,
+        disk: Disk,
+        clock: Clock,
     ) -> None:
-        self._path = path
+        self._root, self._folder = root, folder
         self._snapshot = snapshot
         self._every_s = every_s
         self._disk = disk
@@ -39,7 +48,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Beat in a thread."""
-        threading.Thread(target=self._run, name=f"heartbeat {self._path.parent.name}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"heartbeat {self._root.name}", daemon=True).start()
 
     def stop(self) -> None:
         """Beat no more."""
@@ -53,12 +62,13 @@ class Heartbeat:
         self._counter += 1
         content = snapshot | {"counter": self._counter, "written_at": self._clock.stamp()}
         try:
-            self._disk.write(self._path, json.dumps(content, indent=1).encode() + b"\n", durable=False)
+            with self._disk.anchored(self._root, self._folder) as place:
+                self._disk.write(place / HEALTH, json.dumps(content, indent=1).encode() + b"\n", durable=False)
             self._told = ""
         except OSError as error:
             if self._told != (why := str(error.strerror)):
                 self._told = why
-                _log.warning("heartbeat_not_written", file=str(self._path), why=why)
+                _log.warning("heartbeat_not_written", folder=str(self._root / self._folder), why=why)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -26,7 +26,7 @@ from darkroom.files import Disk
 from darkroom.folders import Folder
 from darkroom.health import Heartbeat, Snapshot
 from darkroom.inbox import Inbox
-from darkroom.names import HEALTH, OWN_FOLDER
+from darkroom.names import OWN_FOLDER
 from darkroom.outbox import Outbox
 from darkroom.owner import Owner
 from darkroom.pace import Room
@@ -180,10 +180,10 @@ class Daemon:
             end_renderer=self._renderer.stop,
         )
         self._heartbeats = [
-            Heartbeat(path, snapshot, every_s=config.heartbeat_s, disk=disk, clock=clock)
-            for path, snapshot in (
-                (config.state_dir / HEALTH, self._snapshot),
-                (config.outbox / OWN_FOLDER / HEALTH, self._snapshot_for_outbox),
+            Heartbeat(root, folder, snapshot, every_s=config.heartbeat_s, disk=disk, clock=clock)
+            for root, folder, snapshot in (
+                (config.state_dir, "", self._snapshot),
+                (config.outbox, OWN_FOLDER, self._snapshot_for_outbox),
             )
         ]
 

@@ -6,6 +6,7 @@ clock belongs to nobody.
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from collections.abc import Callable
@@ -18,13 +19,14 @@ from darkroom.names import OWN_FOLDER, OWNER
 TAKE_OVER_S = 30.0
 MOVE_S = 5.0
 _LIMIT_BYTES = 4096
+_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Owner:
     """Our claim to an inbox. `keep` is called at every look at it; `clock` is monotonic."""
 
     def __init__(self, inbox: Path, instance: str, *, disk: Disk, clock: Callable[[], float], pid: int) -> None:
-        self._path = inbox / OWN_FOLDER / OWNER
+        self._inbox = inbox
         self._instance = instance
         self._disk = disk
         self._clock = clock
@@ -42,13 +44,19 @@ class Owner:
             return self._watch(found)
         if found is not None and self._moved_s is not None and self._clock() - self._moved_s < MOVE_S:
             return ""
-        return self._move(found)
+        try:
+            return self._move(found)
+        except OSError as error:
+            if found is None or error.errno not in _FULL_ERRNOS:
+                raise
+            return ""  # it is ours still: nobody can write a claim into a full inbox, and to take from it makes room
 
     def leave(self) -> None:
         """Give the inbox back at an orderly stop."""
         found = self._read()
         if found is not None and found.get("instance") == self._instance:
-            self._disk.remove(self._path)
+            with self._disk.anchored(self._inbox, OWN_FOLDER) as own:
+                self._disk.remove(own / OWNER)
         self._moved_s = None
 
     def _watch(self, found: dict[str, object]) -> str:
@@ -80,21 +88,23 @@ class Owner:
             "counter": self._counter,
         }
         content = json.dumps(text, indent=1).encode() + b"\n"
-        self._disk.make_folder(self._path.parent)
-        if found is None:
-            try:
-                self._disk.create_exclusive(self._path, content)
-            except FileExistsError:
-                return self._watch(self._read() or {})
-        else:
-            self._disk.write(self._path, content, durable=False)
+        self._disk.make_folder(self._inbox / OWN_FOLDER)
+        with self._disk.anchored(self._inbox, OWN_FOLDER) as own:
+            if found is not None:
+                self._disk.write(own / OWNER, content, durable=False)
+            else:
+                try:
+                    self._disk.create_exclusive(own / OWNER, content)
+                except FileExistsError:
+                    return self._watch(self._read() or {})
         self._moved_s, self._rival, self.is_alive = self._clock(), None, False
         return ""
 
     def _read(self) -> dict[str, object] | None:
         """What the file says; {} for a torn or foreign one, which nobody moves, so it is taken over in time."""
         try:
-            content, _ = self._disk.read(self._path, limit=_LIMIT_BYTES)
+            with self._disk.anchored(self._inbox, OWN_FOLDER) as own:
+                content, _ = self._disk.read(own / OWNER, limit=_LIMIT_BYTES)
             data = json.loads(content)
         except FileNotFoundError:
             return None

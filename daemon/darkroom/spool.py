@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator
@@ -97,7 +98,7 @@ class Spool:
             raise
         try:
             self._prepare(folder / "darkroom.sqlite3")
-            self.instance = self._meta("instance") or self._set_meta("instance", uuid.uuid4().hex)
+            self.instance = self._know_myself(folder / "darkroom.sqlite3")
         except sqlite3.OperationalError:
             self.close()
             raise
@@ -338,10 +339,16 @@ class Spool:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(row["value"]) if row else None
 
-    def _set_meta(self, key: str, value: str) -> str:
-        with self.transaction():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-        return value
+    def _know_myself(self, path: Path) -> str:
+        """Who we are. A copy of the state folder is somebody else, here or on another machine."""
+        place = f"{socket.gethostname()} {path.stat().st_ino}"
+        instance = self._meta("instance")
+        if instance is None or self._meta("place") != place:
+            instance = uuid.uuid4().hex
+            with self.transaction():
+                for row in (("instance", instance), ("place", place)):
+                    self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
+        return instance
 
 
 def _lock(path: Path) -> int:
