@@ -13,7 +13,7 @@ import pytest
 from darkroom.answer import Answer, State
 from darkroom.files import Disk
 from darkroom.folders import Folder, FolderState
-from darkroom.outbox import LAST_BACKOFF_S, Delivered, Delivery, Event, Mirrored, Outbox, Told
+from darkroom.outbox import LAST_BACKOFF_S, Delivered, Delivery, Event, Mirrored, Outbox, Spoilt, Told
 from darkroom.shares import OutboxThread
 from darkroom.testing.faults import CountingDisk
 
@@ -70,6 +70,7 @@ class Box:
             work = self.state / told.id
             work.mkdir(exist_ok=True)
             (work / "cat-1.png").write_bytes(b"png")
+            told = replace(told, images=[{"file": "cat-1.png", "bytes": 3}])
         return Delivery(told, work, request, again)
 
     def deliver(self, *arguments: Any, **keywords: Any) -> str | None:
@@ -137,6 +138,16 @@ def test_final_answers_are_written_before_rendering_before_queued_each_in_order(
     while box.outbox.work():
         order += [name for name in box.files() if name not in order and "/" not in name]
     assert order == ["result", *(f"{name}.json" for name in ("f1", "d1", "x1", "c1", "r1", "r2", "q1", "q2"))]
+
+
+def test_of_many_queued_answers_the_oldest_and_the_newest_come_in_turn(tmp_path: Path) -> None:
+    disk = CountingDisk()
+    box = Box(tmp_path, disk)
+    for name in ("1", "2", "3", "4", "5"):
+        box.outbox.publish(answer(name))
+    box.work()
+    written = [file for kind, file in disk.effects if kind == "rename" and file.endswith(".json")]
+    assert [file for file in written if file != "folder.json"] == ["1.json", "5.json", "2.json", "4.json", "3.json"]
 
 
 def test_an_answer_that_a_newer_one_has_overtaken_is_never_written(tmp_path: Path) -> None:
@@ -249,6 +260,21 @@ def test_a_request_whose_bytes_are_lost_is_kept_by_its_answer_alone(box: Box) ->
     box.outbox.deliver(replace(box.delivery(state=State.FAILED), request=None))
     box.work()
     assert box.files() == ["cat.failed", "cat.failed/answer.json"]
+
+
+@pytest.mark.parametrize("harm", [lambda picture: picture.unlink(), lambda picture: os.truncate(picture, 2)])
+def test_a_result_whose_pictures_the_state_folder_has_lost_is_not_delivered(
+    harm: Callable[[Path], None], box: Box
+) -> None:
+    delivery = box.delivery()
+    assert delivery.work is not None
+    harm(delivery.work / "cat-1.png")
+    box.outbox.deliver(delivery)
+    box.outbox.deliver(box.delivery("dog"))
+    box.work()
+    assert [event for event in box.events if isinstance(event, Spoilt)] == [Spoilt("ID-cat")]
+    assert [each.result for each in box.delivered()] == ["dog"]
+    assert not list(box.path.glob("cat*"))
 
 
 def test_a_folder_appears_by_one_rename_after_everything_in_it_is_durable(tmp_path: Path) -> None:
@@ -469,6 +495,17 @@ def test_a_mirror_is_never_a_result_nor_a_file_and_is_chosen_once(box: Box) -> N
     box.outbox.publish(answer("alice/dog"))
     box.work()
     assert (box.path / "alice-3" / "dog.json").exists()
+
+
+def test_sub_folders_that_differ_by_case_only_have_mirrors_that_every_client_can_tell_apart(box: Box) -> None:
+    for name in ("Alice/cat", "alice/cat", "ALICE/new/cat"):
+        box.outbox.publish(answer(name))
+        box.work()
+    assert sorted(each.name for each in box.path.iterdir() if each.name != ".darkroom") == [
+        "ALICE-3",
+        "Alice",
+        "alice-2",
+    ]
 
 
 def test_a_mirror_that_holds_the_answer_of_a_request_called_answer_stays_the_mirror(box: Box) -> None:

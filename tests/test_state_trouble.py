@@ -53,3 +53,31 @@ def test_a_request_that_the_state_folder_cannot_keep_waits_and_says_why(tmp_path
     assert answer is not None
     assert answer["state"] == "done"
     world.die()
+
+
+@pytest.mark.parametrize("has_request", [True, False])
+def test_pictures_that_the_state_folder_has_lost_before_their_delivery_are_made_again_if_they_can_be(
+    tmp_path: Path, has_request: bool
+) -> None:
+    world = World(tmp_path)
+    world.live()
+    marker = world.outbox / ".darkroom" / "folder.json"
+    right = marker.read_bytes()
+    world.start()
+    marker.write_bytes(b'{"folder": "another"}')  # away: what is finished waits in state
+    world.drop("cat.json", {"prompt": "a cat", "seed": 7})
+    for _ in range(5):
+        world.step()
+    (picture,) = world.state.glob("work/*/cat-1.png")
+    picture.unlink()
+    if not has_request:
+        next(world.state.glob("requests/*.json")).unlink()
+    marker.write_bytes(right)
+    world.run()
+    answer = world.answer("cat") or {}
+    if has_request:
+        assert (answer["state"], answer["attempt"], answer["images"][0]["seed"]) == ("done", 2, 7)
+        assert (world.outbox / "cat" / "cat-1.png").exists()
+    else:
+        assert (answer["state"], answer["error"]["code"]) == ("failed", "state_lost")
+        assert answer["error"]["message"] == "The pictures are gone from the state folder."

@@ -184,7 +184,7 @@ class Desk:
 
     def _meant_by(self, file: CancelFile) -> Record | None:
         for stem in names.cancelled_stems(file.path):
-            candidates = [self._register.in_inbox.get(f"{stem}{suffix}") for suffix in (".json", ".JSON", ".Json")]
+            candidates = [self._register.in_inbox.get(path) for path in names.request_paths(stem)]
             for request_id in [*candidates, self._register.live.get(stem)]:
                 record = self._spool.get(request_id) if request_id is not None else None
                 if record is not None and record.stage is not Stage.SETTLED:

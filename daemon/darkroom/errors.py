@@ -17,7 +17,6 @@ class ErrorCode(StrEnum):
     TOO_DEEP = "too_deep"  #: nested deeper than 20 levels
     DUPLICATE_KEY = "duplicate_key"  #: a key stands twice in one object
     NOT_AN_OBJECT = "not_an_object"  #: JSON, but not one object
-    NOT_A_FILE = "not_a_file"  #: a link, a FIFO or a device instead of a regular file
     UNKNOWN_KEY = "unknown_key"  #: a key that no request has
     MISSING_KEY = "missing_key"  #: `prompt` is not there
     BAD_VALUE = "bad_value"  #: a value of the wrong type or outside its bounds
@@ -34,7 +33,6 @@ class ErrorCode(StrEnum):
     BROKEN_PICTURE = "broken_picture"  #: the model returned NaN instead of a picture
     RENDER_ERROR = "render_error"  #: the pipeline raised an error while rendering
     STATE_LOST = "state_lost"  #: the request's bytes are gone from the state folder
-    INTERNAL = "internal"  #: a bug in Darkroom
 
 
 @dataclass(frozen=True, slots=True)

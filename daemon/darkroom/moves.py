@@ -84,6 +84,11 @@ def rendered(
     return replace(answer, images=images, timing=timing, warnings=warnings or None, rendered_by=by)
 
 
+def undone(answer: Answer) -> Answer:
+    """Its pictures are gone before anybody has seen them or been told of them."""
+    return replace(answer, state=State.RENDERING, images=None, timing=None, rendered_by=None)
+
+
 def closed(answer: Answer, state: State, error: dict[str, Any] | None) -> Answer:
     """The outcome is decided. What went wrong in an attempt is of no interest when it is done after all."""
     if error is None and state is not State.DONE:
@@ -103,11 +108,11 @@ def out_of_attempts(answer: Answer, attempts: int) -> dict[str, Any]:
     )
 
 
-def lost() -> dict[str, Any]:
-    """The error of a request whose bytes are gone."""
+def lost(what: str) -> dict[str, Any]:
+    """The error of a request that the state folder has lost something of: "The request's bytes"."""
     return error_json(
         ErrorCode.STATE_LOST,
-        "The request's bytes are gone from the state folder.",
+        f"{what} are gone from the state folder.",
         "Drop the request again, and look after the disk that holds the state folder.",
     )
 

@@ -12,6 +12,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import product
 
 OWN_FOLDER = ".darkroom"  #: our own folder in the inbox and in the outbox
 MARKER = "folder.json"  #: in OWN_FOLDER: which folder this is
@@ -67,6 +68,12 @@ def cancelled_stems(path: str) -> tuple[str, ...]:
     """The request paths without `.json` that a `.cancel` file may mean: `cat.cancel` and `cat.json.cancel` mean cat."""
     stem = path[: -len(".cancel")]
     return (stem, stem[: -len(".json")]) if stem.lower().endswith(".json") else (stem,)
+
+
+def request_paths(stem: str) -> Iterator[str]:
+    """The paths that a request of this stem may have: `cat.json`, `cat.JSON` and every other spelling."""
+    for letters in product("jJ", "sS", "oO", "nN"):
+        yield f"{stem}.{''.join(letters)}"
 
 
 def stem_of(path: str) -> str:

@@ -22,7 +22,7 @@ import structlog
 from darkroom.answer import FOLDER_ENDINGS, Answer, State
 from darkroom.files import Disk
 from darkroom.folders import Folder, FolderState
-from darkroom.names import folder_of, is_result_name, joined, result_names
+from darkroom.names import folded, folder_of, is_result_name, joined, result_names
 
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
@@ -76,6 +76,13 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoilt:
+    """A folder that cannot be delivered: the state folder does not have all of its pictures any more."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """A final answer is in the outbox."""
 
@@ -90,7 +97,7 @@ class Mirrored:
     outbox: str
 
 
-Event = Delivered | Told | Mirrored | FolderState
+Event = Delivered | Spoilt | Told | Mirrored | FolderState
 
 
 class Outbox:
@@ -120,6 +127,7 @@ class Outbox:
         self._later: dict[str, Answer] = {}  # name → the answer of it that has been set aside
         self._foreign: set[str] = set()  # names whose answer would overwrite a file that is not ours
         self._aside: list[_Aside] = []  # heap: what its own folder or name keeps from being written
+        self._newest_next = False
         self._asides = 0
         self._troubles: set[tuple[str, str]] = set()  # (folder, why) that the log has told
         self._retry_at_s = 0.0
@@ -200,14 +208,18 @@ class Outbox:
         """What is to be written next, and how often it could not be."""
         if self._deliveries:
             return self._deliveries[0], 0
-        for waiting in self._answers.values():
+        for urgency, waiting in self._answers.items():
             if waiting:
-                return next(iter(waiting.values())), 0
+                # Oldest and newest `queued` in turn: who comes during a flood is answered at once.
+                newest = urgency is Urgency.QUEUED and self._newest_next
+                self._newest_next = urgency is Urgency.QUEUED and not newest
+                return next(reversed(waiting.values()) if newest else iter(waiting.values())), 0
         return self._aside[0][2:]
 
     def _write(self, item: Delivery | Answer) -> None:
         if isinstance(item, Delivery):
-            self._emit(Delivered(self._deliver(item)))
+            final = self._deliver(item)
+            self._emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
         elif not self._is_overtaken(item):
             self._write_answer(item)
             if item.state.is_final:
@@ -272,15 +284,15 @@ class Outbox:
 
     # Results ------------------------------------------------------------------------------------------------------
 
-    def _deliver(self, delivery: Delivery) -> Answer:
-        """Build the folder under a hidden name, make it durable, let it appear by one rename."""
+    def _deliver(self, delivery: Delivery) -> Answer | None:
+        """Build the folder under a hidden name, make it durable, let it appear by one rename. None: it is spoilt."""
         answer = delivery.answer
         with self._disk.anchored(self.folder.path, self._folder_for(folder_of(answer.name))) as parent:
             stem, ending = _stem(answer.name), FOLDER_ENDINGS[answer.state]
             if delivery.again and (there := _find_delivered(parent, stem, ending, answer.id)) is not None:
                 self._disk.sync_folder(parent)
                 return there
-            return self._build(delivery, parent)
+            return self._build(delivery, parent) if _is_whole(delivery) else None
 
     def _build(self, delivery: Delivery, parent: Path) -> Answer:
         started_s = self._clock()
@@ -289,7 +301,7 @@ class Outbox:
         self._disk.remove_tree(hidden)
         self._disk.make_folder(hidden)
         with self._disk.anchored(parent, hidden.name) as inside:
-            for source in sorted(delivery.work.iterdir()) if delivery.work is not None else ():
+            for source, _ in _pictures(delivery):
                 self._disk.copy_new(source, inside / source.name)
             if delivery.request is not None:
                 self._disk.copy_new(delivery.request, inside / "request.json")
@@ -328,7 +340,10 @@ class Outbox:
     def _mirror(self, folder: str, part: str, parent: Path) -> str:
         chosen = self._mirrors.get(folder)
         if chosen is None:
-            chosen = next(name for name in result_names(part) if _may_mirror(parent / name))
+            others = {folded(name) for each, name in self._mirrors.items() if folder_of(each) == folder_of(folder)}
+            chosen = next(
+                name for name in result_names(part) if folded(name) not in others and _may_mirror(parent / name)
+            )
             self._disk.make_folder(parent / chosen)
             self._mirrors[folder] = chosen
             self._emit(Mirrored(folder, chosen))
@@ -376,6 +391,21 @@ def _answer_in(folder: Path) -> dict[str, object]:
     except OSError:
         return {}
     return _json(content)
+
+
+def _pictures(delivery: Delivery) -> list[tuple[Path, int]]:
+    """Where its pictures are in the state folder, and how many bytes each has."""
+    if delivery.work is None:
+        return []
+    return [(delivery.work / image["file"], image["bytes"]) for image in delivery.answer.images or ()]
+
+
+def _is_whole(delivery: Delivery) -> bool:
+    """Whether the state folder has all of its pictures."""
+    try:
+        return all(path.stat().st_size == size_bytes for path, size_bytes in _pictures(delivery))
+    except FileNotFoundError:
+        return False
 
 
 def _may_mirror(path: Path) -> bool:

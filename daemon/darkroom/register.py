@@ -19,6 +19,8 @@ from darkroom.queue import Queue, Waiting
 from darkroom.recovery import Stage, Step, step_at_start
 from darkroom.spool import Record, Spool
 
+BYTES, PICTURES = "The request's bytes", "The pictures"  # what the state folder can lose
+
 _log = structlog.get_logger("darkroom")
 
 
@@ -111,7 +113,7 @@ class Register:
             case Step.FAIL:
                 self.give_up(record)
             case Step.LOSE:
-                self.close(record, State.FAILED, moves.lost())
+                self.close(record, State.FAILED, moves.lost(BYTES))
             case Step.DELIVER:
                 self.deliver(record, again=True)
             case Step.SWEEP:
@@ -178,6 +180,18 @@ class Register:
             self.settle(record, answer)
             timing = answer.timing or {}
             _log.info(answer.state.value, request=record.name, id=record.id, result=answer.result, **timing)
+
+    def spoilt(self, request_id: str) -> None:
+        """The state folder has lost its pictures before they were delivered: make them again, from the same seed."""
+        record = self._spool.get(request_id)
+        self.undelivered.pop(request_id, None)
+        if record is None or record.stage is not Stage.CLOSING:
+            return
+        record = replace(record, answer=moves.undone(record.answer), work_bytes=0)
+        if record.attempt >= self._max_attempts or not self._spool.has_bytes(request_id):
+            self.close(record, State.FAILED, moves.lost(PICTURES))
+        else:
+            self.queue_again(record, "pictures_lost")
 
     def settle(self, record: Record, answer: Answer) -> None:
         """Nothing is left to do for it but to say so: record that, then say so."""

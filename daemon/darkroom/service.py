@@ -15,7 +15,7 @@ from darkroom.drops import Listing, Taking
 from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.folders import FolderState
 from darkroom.health import Snapshot
-from darkroom.outbox import Delivered, Mirrored, Told
+from darkroom.outbox import Delivered, Mirrored, Spoilt, Told
 from darkroom.pace import Pace, Room
 from darkroom.parts import Outside, Parts
 from darkroom.snapshot import describe, life_of, status_line
@@ -112,6 +112,8 @@ class Service:
                 self._takes.taken(event)
             case Delivered():
                 self._register.delivered(event.answer)
+            case Spoilt():
+                self._register.spoilt(event.id)
             case Told():
                 self._register.told(event.id)
             case Mirrored():
