@@ -14,9 +14,9 @@ import pytest
 import structlog
 
 from darkroom.drops import Taking
+from darkroom.record import Record
 from darkroom.recovery import HiddenStep
 from darkroom.register import Register
-from darkroom.spool import Record
 from darkroom.taking import Taker
 from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk, FailingDisk
 from darkroom.testing.world import World

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from darkroom.answer import Answer, State
+from darkroom.backlog import Delivery
 from darkroom.files import Disk
 from darkroom.folders import Folder, FolderState
-from darkroom.outbox import LAST_BACKOFF_S, Delivered, Delivery, Event, Mirrored, Outbox, Spoilt, Told
+from darkroom.outbox import LAST_BACKOFF_S, Delivered, Event, Mirrored, Outbox, Spoilt, Told
 from darkroom.shares import OutboxThread
 from darkroom.testing.faults import CountingDisk
 

@@ -17,8 +17,9 @@ from darkroom.errors import FolderUnusable
 from darkroom.files import Disk
 from darkroom.folders import Remembered
 from darkroom.names import MAX_STEM_BYTES, folded
+from darkroom.record import Record
 from darkroom.recovery import Stage
-from darkroom.spool import VERSION, Record, Spool
+from darkroom.spool import VERSION, Spool
 from darkroom.testing.faults import CountingDisk
 
 

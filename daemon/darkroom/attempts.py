@@ -10,10 +10,11 @@ from darkroom import moves
 from darkroom.answer import Answer, State, error_json
 from darkroom.clock import Clock
 from darkroom.errors import ErrorCode
+from darkroom.record import Record
 from darkroom.recovery import Stage
 from darkroom.register import Register
 from darkroom.render.messages import Finished
-from darkroom.spool import Record, Spool
+from darkroom.spool import Spool
 
 
 class Attempts:

@@ -15,9 +15,10 @@ from darkroom.clock import Clock
 from darkroom.decide import Decision, Rules, decide
 from darkroom.drops import CancelFile, Drop, Stuck
 from darkroom.errors import RequestRefused
+from darkroom.record import Record
 from darkroom.recovery import Stage
 from darkroom.register import Register, Shares
-from darkroom.spool import Record, Spool
+from darkroom.spool import Spool
 from darkroom.takes import Takes
 
 ARRIVAL_S = 2.0  #: a file that was written as it arrived has an mtime at most so far from its acceptance

@@ -1,25 +1,22 @@
 """Answers and results, delivered in order, kept and tried again while the share is away.
 
-Used by one thread, the one that may hang on the outbox. What is written first: results and final answers, then
-`rendering`, then `queued`; an answer that a newer one has overtaken is never written.
+Used by one thread, the one that may hang on the outbox.
 """
 
 from __future__ import annotations
 
 import errno
-import heapq
 import json
 import os
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from pathlib import Path
 
 import structlog
 
-from darkroom.answer import FOLDER_ENDINGS, Answer, State
+from darkroom.answer import FOLDER_ENDINGS, Answer
+from darkroom.backlog import Backlog, Delivery, Item
 from darkroom.files import Disk
 from darkroom.folders import Folder, FolderState
 from darkroom.names import folded, folder_of, is_result_name, joined, result_names
@@ -39,33 +36,6 @@ _ONE_NAME_ERRNOS = (
 )
 
 _log = structlog.get_logger("darkroom.outbox")
-
-_Aside = tuple[float, int, "Delivery | Answer", int]  #: when to try again, a number, what, how often it has failed
-
-
-class Urgency(IntEnum):
-    """Which answers are written first."""
-
-    FINAL = 0
-    RENDERING = 1
-    QUEUED = 2
-
-
-def urgency_of(state: State) -> Urgency:
-    """How urgent an answer of this state is."""
-    if state.is_final:
-        return Urgency.FINAL
-    return Urgency.RENDERING if state is State.RENDERING else Urgency.QUEUED
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A finished folder that is to appear in the outbox."""
-
-    answer: Answer  #: final, but for `result`, `finished_at` and `timing.deliver_s`
-    work: Path | None  #: where its pictures are; None when there are none
-    request: Path | None  #: the dropped bytes; None when the state folder has lost them
-    again: bool  #: it may be there already: we died around its delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +92,8 @@ class Outbox:
         self._emit = emit
         self._now = now
         self._clock = clock
-        self._deliveries: deque[Delivery] = deque()
-        self._answers: dict[Urgency, dict[str, Answer]] = {urgency: {} for urgency in Urgency}
-        self._later: dict[str, Answer] = {}  # name → the answer of it that has been set aside
+        self._backlog = Backlog()
         self._foreign: set[str] = set()  # names whose answer would overwrite a file that is not ours
-        self._aside: list[_Aside] = []  # heap: what its own folder or name keeps from being written
-        self._newest_next = False
-        self._asides = 0
         self._troubles: set[tuple[str, str]] = set()  # (folder, why) that the log has told
         self._retry_at_s = 0.0
         self._failures = 0
@@ -138,31 +103,26 @@ class Outbox:
 
     def publish(self, answer: Answer) -> None:
         """Write this answer soon; it overtakes every older one of its name."""
-        for waiting in (*self._answers.values(), self._later):
-            waiting.pop(answer.name, None)
-        self._answers[urgency_of(answer.state)][answer.name] = answer
+        self._backlog.publish(answer)
 
     def deliver(self, delivery: Delivery) -> None:
         """Let this folder appear, in order."""
-        self._deliveries.append(delivery)
+        self._backlog.deliver(delivery)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits to be written."""
-        return not (self._deliveries or any(self._answers.values()) or self._aside)
+        return not self._backlog
 
     @property
     def wait_s(self) -> float:
         """How long to wait before `work` can do anything."""
-        only_aside = self._aside and not self._deliveries and not any(self._answers.values())
-        until_s = max(self._retry_at_s, self._aside[0][0]) if only_aside else self._retry_at_s
-        return max(0.0, until_s - self._clock())
+        return max(0.0, max(self._retry_at_s, self._backlog.ready_at_s) - self._clock())
 
     def retry_now(self) -> None:
         """Forget the backoff."""
         self._retry_at_s = 0.0
-        self._aside = [(0.0, number, item, failures) for _, number, item, failures in self._aside]
-        heapq.heapify(self._aside)
+        self._backlog.retry_now()
 
     # Working ------------------------------------------------------------------------------------------------------
 
@@ -172,7 +132,7 @@ class Outbox:
             return False
         if not self.check():
             return self._back_off(self.folder.away)
-        item, failures = self._next()
+        item, failures = self._backlog.next()
         try:
             self._write(item)
         except OSError as error:
@@ -180,10 +140,9 @@ class Outbox:
             if error.errno in _ONE_NAME_ERRNOS:
                 self._set_aside(item, failures, why)  # one folder without rights does not keep the others waiting
                 return True
-            if self._deliveries:
-                self._deliveries[0] = replace(self._deliveries[0], again=True)  # it may have come after the rename
+            self._backlog.doubt()  # the error may have come after the rename
             return self._back_off(why)
-        self._drop(item)
+        self._backlog.drop(item)
         self._failures = 0
         return True
 
@@ -204,62 +163,29 @@ class Outbox:
             self._emit(state)
         return present
 
-    def _next(self) -> tuple[Delivery | Answer, int]:
-        """What is to be written next, and how often it could not be."""
-        if self._deliveries:
-            return self._deliveries[0], 0
-        for urgency, waiting in self._answers.items():
-            if waiting:
-                # Oldest and newest `queued` in turn: who comes during a flood is answered at once.
-                newest = urgency is Urgency.QUEUED and self._newest_next
-                self._newest_next = urgency is Urgency.QUEUED and not newest
-                return next(reversed(waiting.values()) if newest else iter(waiting.values())), 0
-        return self._aside[0][2:]
-
-    def _write(self, item: Delivery | Answer) -> None:
+    def _write(self, item: Item) -> None:
         if isinstance(item, Delivery):
             final = self._deliver(item)
             self._emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
-        elif not self._is_overtaken(item):
+        elif not self._backlog.is_overtaken(item):
             self._write_answer(item)
             if item.state.is_final:
                 self._emit(Told(item.id))
 
-    def _is_overtaken(self, answer: Answer) -> bool:
-        """Whether a newer answer of its name has come while this one was set aside."""
-        return answer not in (self._answers[urgency_of(answer.state)].get(answer.name), self._later.get(answer.name))
-
-    def _drop(self, item: Delivery | Answer) -> None:
-        """It needs to be written no more, or not now."""
-        if self._deliveries and self._deliveries[0] is item:
-            self._deliveries.popleft()
-        elif isinstance(item, Answer) and self._answers[urgency_of(item.state)].get(item.name) is item:
-            del self._answers[urgency_of(item.state)][item.name]
-        else:
-            heapq.heappop(self._aside)
-            if isinstance(item, Answer) and self._later.get(item.name) is item:
-                del self._later[item.name]
-
-    def _set_aside(self, item: Delivery | Answer, failures: int, why: str) -> None:
+    def _set_aside(self, item: Item, failures: int, why: str) -> None:
         """Try it again later and go on with the others."""
-        self._drop(item)
-        if isinstance(item, Delivery):
-            name, item = item.answer.name, replace(item, again=True)
-        else:
-            name = item.name
-            self._later[name] = item
-        delay_s = min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures, 10))
-        self._asides += 1  # keeps the heap from comparing what cannot be compared
-        heapq.heappush(self._aside, (self._clock() + delay_s, self._asides, item, failures + 1))
+        delay_s = _backoff_s(failures)
+        self._backlog.set_aside(item, until_s=self._clock() + delay_s, failures=failures + 1)
+        name = item.answer.name if isinstance(item, Delivery) else item.name
         if (folder_of(name), why) not in self._troubles:
             self._troubles.add((folder_of(name), why))
             _log.warning("written_later", name=name, why=why, again_in_s=delay_s)
 
     def _back_off(self, why: str) -> bool:
-        delay_s = min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(self._failures, 10))
+        delay_s = _backoff_s(self._failures)
         self._failures += 1
         self._retry_at_s = self._clock() + delay_s
-        _log.warning("outbox_waits", why=why, again_in_s=delay_s, results=len(self._deliveries))
+        _log.warning("outbox_waits", why=why, again_in_s=delay_s, results=self._backlog.deliveries)
         return False
 
     # Answers ------------------------------------------------------------------------------------------------------
@@ -351,6 +277,10 @@ class Outbox:
             raise OSError(errno.ELOOP, f"{chosen} is a link; results are never written through one")
         self._disk.make_folder(parent / chosen)
         return chosen
+
+
+def _backoff_s(failures: int) -> float:
+    return min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures, 10))
 
 
 def _differs(one: FolderState, other: FolderState) -> bool:

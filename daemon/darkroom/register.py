@@ -13,11 +13,12 @@ import structlog
 
 from darkroom import moves, names
 from darkroom.answer import Answer, State
+from darkroom.backlog import Delivery
 from darkroom.clock import Clock
-from darkroom.outbox import Delivery
 from darkroom.queue import Queue, Waiting
+from darkroom.record import Record
 from darkroom.recovery import Stage, Step, step_at_start
-from darkroom.spool import Record, Spool
+from darkroom.spool import Spool
 
 BYTES, PICTURES = "The request's bytes", "The pictures"  # what the state folder can lose
 

@@ -9,10 +9,11 @@ from functools import partial
 
 from darkroom.actor import Actor
 from darkroom.answer import Answer
+from darkroom.backlog import Delivery
 from darkroom.drops import Listing, Taking
 from darkroom.folders import FolderState
 from darkroom.inbox import Inbox
-from darkroom.outbox import Delivery, Outbox
+from darkroom.outbox import Outbox
 from darkroom.owner import Owner
 from darkroom.watch import Watch
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from darkroom.answer import Answer
 from darkroom.errors import FolderUnusable
 from darkroom.files import Disk
 from darkroom.folders import Remembered
 from darkroom.names import distinct, folded, safe_name
-from darkroom.recovery import Stage
+from darkroom.record import Record
 
 VERSION = 1  #: of the state folder; raised with every change of the schema, with a migration from the one before
 
@@ -57,24 +55,6 @@ CREATE TABLE folders (
 );
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One request, as the state folder knows it."""
-
-    number: int  #: the order of acceptance; 0 before it is stored
-    id: str
-    path: str  #: below the inbox
-    name: str
-    stage: Stage
-    priority: int
-    sha256: str  #: of the dropped bytes
-    mtime_ns: int  #: of the dropped file
-    answer: Answer
-    attempt: int = 0
-    work_bytes: int = 0
-    settled_at: float | None = None
 
 
 class Spool:
@@ -140,7 +120,7 @@ class Spool:
         cursor = self._db.execute(
             "INSERT INTO requests (id, path, name, stage, priority, sha256, mtime_ns, attempt, work_bytes, settled_at,"
             " answer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (record.id, os.fsencode(record.path), record.name, *_values(record)),
+            (record.id, os.fsencode(record.path), record.name, *record.changing_columns()),
         )
         self._db.execute("UPDATE names SET current_id = ? WHERE name = ?", (record.id, record.name))
         return replace(record, number=cursor.lastrowid or 0)
@@ -154,7 +134,7 @@ class Spool:
         self._db.execute(
             "UPDATE requests SET stage=?, priority=?, sha256=?, mtime_ns=?, attempt=?, work_bytes=?, settled_at=?,"
             " answer=?, told=0 WHERE id=?",
-            (*_values(record), record.id),
+            (*record.changing_columns(), record.id),
         )
         return record
 
@@ -208,7 +188,7 @@ class Spool:
         rows = self._db.execute(
             "SELECT * FROM requests WHERE stage = 'settled' AND told = 0 ORDER BY number"
         ).fetchall()
-        return [_record(row) for row in rows]
+        return [Record.from_row(row) for row in rows]
 
     def tell(self, request_ids: Iterable[str]) -> None:
         """The final answers of these are in the outbox, or have been overtaken by a newer request of their name."""
@@ -333,7 +313,7 @@ class Spool:
 
     def _one(self, query: str, values: tuple[object, ...]) -> Record | None:
         row = self._db.execute(query, values).fetchone()
-        return _record(row) if row is not None else None
+        return Record.from_row(row) if row is not None else None
 
     def _meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -373,33 +353,3 @@ def _close(handle: int) -> None:
     """A failing disk may say so here; the handle is closed nevertheless."""
     with suppress(OSError):
         os.close(handle)
-
-
-def _values(record: Record) -> tuple[object, ...]:
-    return (
-        record.stage.value,
-        record.priority,
-        record.sha256,
-        record.mtime_ns,
-        record.attempt,
-        record.work_bytes,
-        record.settled_at,
-        json.dumps(record.answer.as_json()),
-    )
-
-
-def _record(row: sqlite3.Row) -> Record:
-    return Record(
-        number=row["number"],
-        id=row["id"],
-        path=os.fsdecode(row["path"]),
-        name=row["name"],
-        stage=Stage(row["stage"]),
-        priority=row["priority"],
-        sha256=row["sha256"],
-        mtime_ns=row["mtime_ns"],
-        answer=Answer.from_json(json.loads(row["answer"])),
-        attempt=row["attempt"],
-        work_bytes=row["work_bytes"],
-        settled_at=row["settled_at"],
-    )

@@ -11,9 +11,10 @@ from darkroom.answer import State
 from darkroom.clock import Clock
 from darkroom.drops import Hidden, Outcome, Taking
 from darkroom.queue import Waiting
+from darkroom.record import Record
 from darkroom.recovery import HiddenStep, Stage, step_for_hidden
 from darkroom.register import Register, Shares
-from darkroom.spool import Record, Spool
+from darkroom.spool import Spool
 
 _log = structlog.get_logger("darkroom")
 
