@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import secrets
 import signal
 import socket
@@ -43,11 +44,13 @@ from darkroom.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from darkroom.config import Config
 
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 30.0
+FIRST_LOOK_S = 2.0
 INTERRUPTED = 130  #: exit status of a shell after Ctrl-C
 
 Emit = Callable[[object], None]
@@ -268,12 +271,26 @@ class Stops:
         self.tell(Stop(signal.Signals(number).name))
 
 
+def _is_missing(path: Path) -> bool:
+    """Whether there is no such folder, nor a mount to wait for. A share that does not answer is there, and hangs."""
+    said: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def look() -> None:
+        said.put(not path.is_dir() and mounts.expected_mount(path) is None)
+
+    threading.Thread(target=look, name=f"first look at {path}", daemon=True).start()
+    try:
+        return said.get(timeout=FIRST_LOOK_S)
+    except queue.Empty:
+        return False
+
+
 def _refuse_missing(config: Config) -> None:
     """A folder that is missing at the very first start is a mistake in the configuration; later it is away."""
     if (config.state_dir / "darkroom.sqlite3").exists():
         return
     for role, path in (("inbox", config.inbox), ("outbox", config.outbox)):
-        if not path.is_dir() and mounts.expected_mount(path) is None:
+        if _is_missing(path):
             raise FolderUnusable(
                 f"The {role} {path} is no folder.", hint=f"Make it (mkdir -p '{path}'), or set {role} to the right one."
             )

@@ -253,6 +253,20 @@ def test_while_a_share_hangs_everything_else_goes_on(tmp_path: Path, role: str, 
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("role", ["inbox", "outbox"])
+def test_a_share_that_hangs_at_the_very_first_start_is_waited_for(tmp_path: Path, role: str) -> None:
+    with FaultyShare.mounted(tmp_path / "behind", tmp_path / "daemon" / role, NETWORK) as share:
+        daemon = DaemonProcess(tmp_path / "daemon")
+        numbers = Numbers(daemon, share.source if role == "inbox" else daemon.inbox)
+        share.hang()
+        with daemon:
+            numbers.drop(2)
+            wait_for_beats(daemon, 10)
+            share.heal()
+            numbers.check(in_order=role == "outbox")
+
+
+@pytest.mark.timeout(300)
 def test_a_hanging_share_does_not_keep_an_orderly_stop_waiting(tmp_path: Path) -> None:
     """What is finished waits in state; a thread in the kernel's hands ends when the share answers."""
     with on_a_faulty("outbox", tmp_path, stop_within_s=1.0) as (daemon, share, numbers):
@@ -317,15 +331,16 @@ def test_a_full_state_disk_is_told_and_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_full_inbox_gives_its_requests_out_when_there_is_room_again(tmp_path: Path) -> None:
+def test_a_full_inbox_gives_its_requests_out_and_so_makes_room_again(tmp_path: Path) -> None:
     with on_a_small_disk("inbox", tmp_path) as (daemon, disk, numbers):
         with daemon.paused():
             names = numbers.drop(3)
             for name in names:
                 daemon.wait_for_state(name, "queued")
             ballast = disk.fill()
-        wait_for_beats(daemon, 20)
+        numbers.check(in_order=False)
         ballast.unlink()
+        numbers.drop(1)
         numbers.check(in_order=False)
 
 
