@@ -43,6 +43,8 @@ def environment() -> dict[str, str]:
 @contextmanager
 def scratch(folder: str | None) -> Iterator[Path]:
     """An empty folder inside `folder` (else where temporary files go), removed at the end."""
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(prefix="darkroom-bench-", dir=folder))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # daemons end with us
     try:

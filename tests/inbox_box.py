@@ -1,0 +1,79 @@
+"""An inbox to look at, for the tests of its parts."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from darkroom.drops import Listing
+from darkroom.files import Disk
+from darkroom.folders import Folder
+from darkroom.inbox import Inbox
+
+GOOD = b'{"prompt": "a cat"}'
+OTHER = b'{"prompt": "a dog"}'
+SETTLE_S, NETWORK_SETTLE_S = 10.0, 60.0
+
+
+def sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+class Box:
+    """A real inbox folder, a clock that is moved by hand, and what has been made durable in state."""
+
+    def __init__(self, path: Path, disk: Disk | None = None) -> None:
+        self.path = path
+        path.mkdir()
+        self.now_s = 1000.0
+        self.kept: dict[str, bytes] = {}
+        disk = disk or Disk()
+        self.inbox = Inbox(
+            Folder(path, None, disk=disk),
+            disk=disk,
+            settle_s=SETTLE_S,
+            network_settle_s=NETWORK_SETTLE_S,
+            keep=self.kept.__setitem__,
+            clock=lambda: self.now_s,
+        )
+
+    def drop(self, name: str, raw: bytes = GOOD) -> Path:
+        """Rename a file into place, as a careful client does."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hidden = target.with_name(".dropping")
+        hidden.write_bytes(raw)
+        return hidden.rename(target)
+
+    def look(self, after_s: float = 1.0) -> Listing:
+        """The next listing."""
+        self.now_s += after_s
+        return self.inbox.look()
+
+    def why_not(self, name: str) -> str:
+        """Why a file is not taken, as the last look told it."""
+        return dict(self.inbox.glance().not_taken)[name]
+
+    def files(self) -> list[str]:
+        """All files but the marker, hidden ones too."""
+        found = [each for each in self.path.rglob("*") if not each.is_dir() or each.is_symlink()]
+        return sorted(os.fspath(each.relative_to(self.path)) for each in found if ".darkroom" not in each.parts)
+
+
+def paths(listing: Listing) -> list[str]:
+    return [drop.path for drop in listing.drops]
+
+
+class Unreadable(Disk):
+    """One sub-folder cannot be listed."""
+
+    folder: str | None = None
+
+    @contextmanager
+    def anchored(self, root: Path, folder: str) -> Iterator[Path]:
+        if folder == self.folder:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        with super().anchored(root, folder) as place:
+            yield place
