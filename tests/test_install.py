@@ -16,6 +16,7 @@ from darkroom.install import (
     Place,
     Step,
     Wish,
+    configuration_of,
     left,
     own_folder,
     to_install,
@@ -133,6 +134,32 @@ def test_what_is_closed_to_others_may_be_open_to_the_service() -> None:
 def test_a_folder_in_tmp_is_refused_since_the_service_has_a_tmp_of_its_own() -> None:
     with pytest.raises(DarkroomError, match="/tmp/in would be hidden"):
         to_install(replace(WISH, inbox=Path("/tmp/in")), NOTHING)
+
+
+COMMAND = "/opt/darkroom/.venv/bin/darkroom run --config /etc/darkroom/darkroom.toml --inbox /srv/inbox"
+INSTALLED = f"[Service]\nExecStart={COMMAND}\n"
+CHECKOUTS_OWN = Path("/opt/darkroom/config/darkroom.toml")
+
+
+def test_the_configuration_of_an_installed_unit_is_read_from_its_command() -> None:
+    assert configuration_of(INSTALLED) == Path("/etc/darkroom/darkroom.toml")
+    assert configuration_of('ExecStart=/x/darkroom run --config "/etc/a b/50%%.toml"\n') == Path("/etc/a b/50%.toml")
+    assert configuration_of("[Service]\nExecStart=/x/darkroom run\n") is None
+
+
+@pytest.mark.parametrize("action", ["install", "remove"])
+def test_a_configuration_that_is_only_found_does_not_replace_the_one_of_the_service(action: str) -> None:
+    facts = replace(RUNNING, unit=INSTALLED)
+    wish = replace(WISH, config=CHECKOUTS_OWN)
+
+    def decide(wish: Wish) -> list[Step]:
+        return to_install(wish, facts) if action == "install" else to_remove(wish, facts, discard=False)
+
+    with pytest.raises(DarkroomError, match=r"uses /etc/darkroom/darkroom.toml.* uses /opt/darkroom/config") as refused:
+        decide(wish)
+    assert f"`darkroom service {action} --config /etc/darkroom/darkroom.toml` keeps it." in refused.value.hint
+    assert decide(replace(wish, config_is_named=True))
+    assert decide(replace(wish, config=Path("/etc/darkroom/darkroom.toml")))
 
 
 # Removing ------------------------------------------------------------------------------------------------------------

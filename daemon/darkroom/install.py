@@ -10,6 +10,7 @@ import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from darkroom.errors import DarkroomError
@@ -84,6 +85,8 @@ class Wish:
     model_cache: Path
     unit: str  #: text of the unit file
     needed: tuple[Path, ...] = ()  #: what its user has to be able to read
+    config: Path | None = None  #: the configuration that the unit names
+    config_is_named: bool = False  #: a person has named it, for this very command
 
     @property
     def kept_by_systemd(self) -> tuple[tuple[Path, Path], ...]:
@@ -109,6 +112,7 @@ class Facts:
 
 def to_install(wish: Wish, facts: Facts) -> list[Step]:
     """The steps that are left to do. Raises DarkroomError when the service could not start afterwards."""
+    _refuse_other_configuration("install", wish, facts)
     _refuse_private_folders(wish)
     _refuse_what_cannot_be_reached(wish, facts)
     steps = [*_account(wish, facts)]
@@ -171,6 +175,26 @@ def _unit(wish: Wish, facts: Facts) -> list[Step]:
     return steps
 
 
+def configuration_of(unit: str) -> Path | None:
+    """The file that a unit's command names with `--config`."""
+    command = next((line for line in unit.splitlines() if line.startswith("ExecStart=")), "")
+    words = shlex.split(command.partition("=")[2].replace("%%", "%").replace("$$", "$"))
+    return next((Path(value) for option, value in pairwise(words) if option == "--config"), None)
+
+
+def _refuse_other_configuration(action: str, wish: Wish, facts: Facts) -> None:
+    """Said in a checkout, its own configuration is found first: it would lead the service to other folders."""
+    installed = configuration_of(facts.unit) if facts.unit is not None else None
+    if installed is None or wish.config_is_named or installed == wish.config:
+        return
+    said = f"darkroom service {action} --config"
+    other = f" `{said} {wish.config}` would take the other one." if wish.config is not None else ""
+    raise DarkroomError(
+        f"The installed service uses {installed}; this command, run here, uses {wish.config or 'no file'}.",
+        hint=f"`{said} {installed}` keeps it.{other}",
+    )
+
+
 def _refuse_private_folders(wish: Wish) -> None:
     """The unit's PrivateTmp: what others put into /tmp, the service would never see."""
     for folder in (wish.inbox, wish.outbox, wish.state_dir, wish.model_cache):
@@ -206,6 +230,7 @@ def _may_read(place: Place, facts: Facts) -> bool:
 
 def to_remove(wish: Wish, facts: Facts, *, discard: bool) -> list[Step]:
     """The steps that leave what people own, and nothing else. Raises DarkroomError while requests are in keeping."""
+    _refuse_other_configuration("remove", wish, facts)
     if facts.in_keeping and not discard:
         count = f"{facts.in_keeping} request" + ("s are" if facts.in_keeping > 1 else " is")
         raise DarkroomError(

@@ -40,6 +40,8 @@ def _wish(args: argparse.Namespace, config: Config) -> Wish:
         model_cache=model_folder(config),
         unit=service_unit(config, file=file, user=args.user, group=group),
         needed=tuple(needed(config, file)),
+        config=file.absolute() if file is not None else None,
+        config_is_named=config_file(args) is not None,
     )
 
 
@@ -66,6 +68,7 @@ def _remove(args: argparse.Namespace, wish: Wish) -> int:
 
 def _stop_and_remove(args: argparse.Namespace, wish: Wish) -> None:
     """What it has in its keeping can be read once it has stopped. If that must not go, it is started again."""
+    to_remove(wish, host.look(wish), discard=True)  # raises what has nothing to do with its keeping
     _tell_and_do([STOP], dry_run=False)
     try:
         steps = to_remove(wish, host.look(wish), discard=args.discard_requests)
