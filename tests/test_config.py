@@ -162,6 +162,27 @@ def test_values_of_a_wrong_kind_are_problems_and_no_crash(
     assert len(problems(write(folder, text))) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('device = "gpu"', 'device: must be auto, cpu, cuda or cuda:N, not "gpu".'),
+        ("state_dir = 5", "state_dir: must be a path, in quotes, not 5."),
+        ('settle_s = "long"', 'settle_s: must be a number, not "long".'),
+        ("stall_s = 0", "stall_s: must be above 0, not 0."),
+        ("max_priority = 99", "max_priority: must be 10 or less, not 99."),
+        ('preload = "maybe"', 'preload: must be true or false, not "maybe".'),
+        ('log_level = "loud"', "log_level: must be 'debug', 'info', 'warning' or 'error', not \"loud\"."),
+        (
+            '[models.sd15]\nscheduler = "eular"',
+            'models.sd15.scheduler: must be a listed scheduler, not "eular". Did you mean euler?',
+        ),
+    ],
+)
+def test_what_a_value_must_be_is_told_in_words(text: str, said: str, folder: Path) -> None:
+    file = write(folder, text)
+    assert [str(problem) for problem in problems(file)] == [f"{file}: {said}"]
+
+
 def test_a_table_in_the_environment_that_is_no_json_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_MODELS", "{")
     assert problems()[0].where == "environment"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
@@ -21,10 +23,12 @@ from darkroom.layers import Layer, Values, merge, origin, without
 from darkroom.mounts import kind_of
 from darkroom.plan import SCHEDULERS, ModelCard
 from darkroom.render.settings import STARTER, TESTCARD, ModelSource, RendererSettings
-from darkroom.spelling import nearest
+from darkroom.spelling import nearest, suggestion
 from darkroom.styles import StyleBook
 
 ENV_PREFIX = "DARKROOM_"
+#: The type of those errors whose words are ours.
+OWN_WORDS = "own_words"
 #: Names the file; it is no key of it.
 ENV_CONFIG = "DARKROOM_CONFIG"
 #: Where the file is looked for when nobody names one; relative to the working directory.
@@ -57,7 +61,13 @@ def _absolute(path: Path) -> Path:
 
 def _listed_scheduler(name: str) -> str:
     if name not in SCHEDULERS:
-        raise ValueError(f"should be one of {', '.join(SCHEDULERS)}")
+        raise PydanticCustomError(OWN_WORDS, "must be a listed scheduler", {"hint": suggestion(name, SCHEDULERS)})
+    return name
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise PydanticCustomError(OWN_WORDS, "must be auto, cpu, cuda or cuda:N", {"hint": ""})
     return name
 
 
@@ -117,7 +127,7 @@ class Config(BaseModel):
     default_model: str = "starter"
     default_style: str = "fantasy"
     styles: Folder = Field(default_factory=lambda: shipped("config/styles.toml"))
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     offline: bool = False
     preload: bool = True
 
@@ -299,8 +309,38 @@ def _translate(detail: ErrorDetails, layers: list[Layer]) -> Problem:
         return Problem(where, "is missing.", 'Say where the model comes from: source = "…".', ErrorCode.MISSING_KEY)
     if detail["type"] in ("model_type", "dict_type"):
         return Problem(where, f"should be a table; {detail['input']!r} was given.")
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return Problem(where, f"{message[:1].lower()}{message[1:]}; {detail['input']!r} was given.")
+    hint = detail["ctx"]["hint"] if detail["type"] == OWN_WORDS else ""
+    return Problem(where, f"{_due(detail)}, not {json.dumps(detail['input'], ensure_ascii=False, default=str)}.", hint)
+
+
+#: What a value must be, by the type of the error that says that it is not.
+_DUE = {
+    "path_type": "a path, in quotes",
+    "string_type": "a text, in quotes",
+    "string_too_short": "a text that is not empty",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "byte_size": 'a number of bytes, or a text like "2 GiB"',
+    "byte_size_unit": 'a number of bytes, or a text like "2 GiB"',
+    "literal_error": "{expected}",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than_equal": "{le:g} or less",
+    "multiple_of": "a multiple of {multiple_of}",
+    "string_pattern_mismatch": "letters, digits, `.`, `_` and `-`, at most 64",
+}
+
+
+def _due(detail: ErrorDetails) -> str:
+    if detail["type"] in _DUE:
+        return "must be " + _DUE[detail["type"]].format(**detail.get("ctx", {}))
+    return detail["msg"]
 
 
 def _nearest(name: str, known: list[str]) -> str:

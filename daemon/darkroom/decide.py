@@ -166,7 +166,8 @@ def _limit_problem(key: str, side: int, card: ModelCard) -> Problem | None:
     smallest, largest = max(SMALLEST_SIDE_PX, _up(card.min_px)), _down(card.max_px)
     if smallest <= side <= largest:
         return None
-    message = f"`{key}` must be {smallest} to {largest} pixels for the model {card.alias}, not {side}."
+    due = f"{smallest} to {largest}" if smallest < largest else f"{largest}"
+    message = f"`{key}` must be {due} pixels for the model {card.alias}, not {side}."
     return Problem(f"/{key}", message, f"Use {min(max(side, smallest), largest)}.", ErrorCode.UNSUPPORTED_SIZE)
 
 
