@@ -59,6 +59,14 @@ def test_one_request_that_dies_again_and_again_is_alone_at_fault() -> None:
     assert held_after(Blame(max_attempts=9), *("a" * 9)) == []
 
 
+def test_a_cancelled_request_leaves_however_its_renderer_ends() -> None:
+    encoding = Job("A", "m", rendered=True, cancelled=True)
+    rendering = Job("B", "m", first_step_s=1.0)
+    blame = Blame(max_attempts=3)
+    assert dict(blame.death("died", [encoding, rendering], loading=None, starting=False).ends)["A"] is End.LEFT
+    assert blame.death("died", [encoding], loading=None, starting=False).ends == (("A", End.LEFT),)
+
+
 def test_a_finished_request_between_clears_the_device() -> None:
     blame = Blame(max_attempts=3)
     held_after(blame, "a", "b")

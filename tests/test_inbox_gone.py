@@ -52,6 +52,14 @@ def test_a_file_that_is_replaced_by_deleting_it_first_was_never_gone(box: Box) -
     assert box.look().vanished == ()
 
 
+def test_two_listings_in_a_moment_are_no_proof_that_a_file_is_gone(box: Box) -> None:
+    file = box.drop("cat.json")
+    box.look()
+    file.unlink()
+    assert [box.look(after_s=0.05).vanished for _ in range(5)] == [()] * 5
+    assert box.look().vanished == ("cat.json",)
+
+
 def test_a_file_that_is_overwritten_then_deleted_first_was_not_gone_either(box: Box) -> None:
     file = box.drop("cat.json")
     box.look()

@@ -30,6 +30,7 @@ STALL_S = 4.0  #: longer than the start of a renderer takes on a busy machine
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     home = tmp_path_factory.mktemp("kill")
     models = {fault: f"testcard:{fault}={home / fault}" for fault in BAD_LOADS}
+    models["endless_step"] = "testcard:step_s=3600"
     models |= dict.fromkeys(("slow_load", "slow_load_too"), "testcard:load_s=2.5")
     with DaemonProcess(home, models=models, settings={"max_attempts": 2, "stop_within_s": STOP_WITHIN_S}) as daemon:
         yield daemon
@@ -142,6 +143,22 @@ def test_a_request_that_cannot_be_finished_in_time_is_kept_and_the_attempt_is_no
     assert (again["id"], again["attempt"]) == (kept["id"], 1)
     daemon.cancel("kept")
     daemon.wait_for_state("kept", "cancelled")
+
+
+@pytest.mark.parametrize("end", [DaemonProcess.stop, DaemonProcess.kill])
+def test_a_cancel_that_the_renderer_has_not_heard_yet_is_obeyed_in_the_next_life(
+    daemon: DaemonProcess, end: Callable[[DaemonProcess], object]
+) -> None:
+    name = f"unwanted-{end.__name__}"
+    daemon.drop(f"{name}.json", {"model": "endless_step"})
+    daemon.wait_for_state(name, "rendering")
+    cancel_file = daemon.cancel(name)
+    daemon.look_again()
+    assert (daemon.answer(name)["state"], cancel_file.exists()) == ("rendering", True)
+    end(daemon)
+    daemon.start()
+    daemon.wait_for_state(name, "cancelled")
+    daemon.wait_for(lambda: not cancel_file.exists(), "the file that asked for it is removed")
 
 
 def test_an_interrupt_stops_in_order_and_a_second_one_at_once(daemon: DaemonProcess) -> None:

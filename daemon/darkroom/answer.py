@@ -91,6 +91,10 @@ class Answer:
         del values["state"]
         return {key: value for key, value in (ordered | values).items() if value is not None}
 
+    def in_short(self) -> dict[str, str]:
+        """What went wrong, for a line of the log; nothing if nothing did."""
+        return {"code": self.error["code"], "why": self.error["message"]} if self.error else {}
+
     def to_bytes(self) -> bytes:
         """The file."""
         return (json.dumps(self.as_json(), ensure_ascii=False, indent=1) + "\n").encode("utf-8", "replace")

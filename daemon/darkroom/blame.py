@@ -93,9 +93,9 @@ class Blame:
         on_device = next((job for job in jobs if not job.rendered), None)
         if on_device is not None:
             end, charges = self._death_on_device(on_device, why)
-            others = tuple((job.id, End.FREE) for job in jobs if job is not on_device)
+            others = tuple((job.id, _unless_cancelled(job, End.FREE)) for job in jobs if job is not on_device)
             return Verdict((*others, (on_device.id, end)), charges)
-        ends = tuple((job.id, End.COUNTED) for job in jobs)
+        ends = tuple((job.id, _unless_cancelled(job, End.COUNTED)) for job in jobs)
         if loading is not None:
             return Verdict(ends, (Charge(loading, f"The renderer {why} while loading it.", LOG),))
         if starting:
@@ -114,3 +114,8 @@ class Blame:
         self._killers.clear()
         message = f"{KILLERS} different requests in a row ended the renderer; the last time it {why}."
         return End.AT_FAULT, (Charge(DEVICE, message, "Look after the device; the log tells more."),)
+
+
+def _unless_cancelled(job: Job, end: End) -> End:
+    """Who asked to cancel it gets what was asked for, however its renderer ended."""
+    return End.LEFT if job.cancelled else end

@@ -77,7 +77,8 @@ class Desk:
                     resent.append((self._note_resent(same), drop))
         for record in accepted:
             self._takes.admit(record)
-            _log.info("accepted", request=record.name, id=record.id, state=record.answer.state.value)
+            event = "accepted" if record.answer.state is State.QUEUED else record.answer.state.value
+            _log.info(event, request=record.name, id=record.id, **record.answer.in_short())
         for record, drop in resent:
             self._register.publish(record)
             self._shares.discard(drop.path, self._new_id(), drop.sha256)
@@ -166,11 +167,12 @@ class Desk:
                 self._shares.remove_cancel(file.path)
                 _log.warning("cancel_without_request", file=file.path)
             return None
-        self._shares.remove_cancel(file.path)
         if record.stage is Stage.RENDERING:
+            self._register.cancels[record.id] = file.path  # until it has left, the file keeps the wish through a crash
             return record.id
         if record.answer.state is State.QUEUED:
             self._cancel_waiting(record)
+        self._shares.remove_cancel(file.path)
         return None
 
     def _cancel_waiting(self, record: Record) -> None:

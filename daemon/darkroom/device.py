@@ -153,7 +153,10 @@ class Device:
     def drop_all(self) -> None:
         """An orderly stop: the requests in hand stay in the register, and this was no attempt."""
         for job in list(self._facts.jobs.values()):
-            self._attempts.come_back(job.id, count=False)
+            if job.cancelled:
+                self._attempts.leave(job.id)
+            else:
+                self._attempts.come_back(job.id, count=False)
         self._facts.jobs.clear()
 
     def eta_s(self) -> float | None:

@@ -45,7 +45,7 @@ def resent(answer: Answer) -> Answer:
 def withdrawn(answer: Answer, now: str) -> Answer:
     """Its file was deleted from the inbox. What was refused stays so."""
     state = State.CANCELLED if answer.state is State.QUEUED else answer.state
-    return answer.moved_to(state, in_inbox=None, finished_at=now)
+    return answer.moved_to(state, in_inbox=None, waiting_for=None, finished_at=now)
 
 
 def taken(answer: Answer) -> Answer:
@@ -103,8 +103,8 @@ def out_of_attempts(answer: Answer, attempts: int) -> dict[str, Any]:
     """The error of a request that was tried for the last time: why that try ended, if anybody knows."""
     return answer.error or error_json(
         ErrorCode.RENDERER_DIED,
-        f"The renderer died in each of {attempts} attempts.",
-        "Look into the service's log; a smaller size may help. `darkroom retry` asks again.",
+        f"Each of {attempts} attempts was cut short: the renderer, the service or the machine died.",
+        "Look into the service's log. `darkroom retry` asks again; if it was the renderer, a smaller size may help.",
     )
 
 

@@ -65,6 +65,7 @@ class Register:
         self.in_state: set[str] = set()  #: ids in the queue whose bytes are in state
         self.live: dict[str, str] = {}  #: path without .json → id of its newest request that has been taken
         self.undelivered: dict[str, int] = {}  #: id → bytes that wait for the outbox
+        self.cancels: dict[str, str] = {}  #: id of a request that is to leave the device → `.cancel` file
         self.settled: dict[str, int] = {}  #: state → how many since the start
         self._told: list[str] = []  # ids of settled requests whose answer is in the outbox
         self._spool = spool
@@ -164,6 +165,9 @@ class Register:
         answer = moves.closed(record.answer, state, error)
         with self._spool.transaction():
             record = self._spool.save(replace(record, stage=Stage.CLOSING, answer=answer))
+        cancel_file = self.cancels.pop(record.id, None)
+        if cancel_file is not None:
+            self._shares.remove_cancel(cancel_file)
         self.deliver(record, again=False)
 
     def deliver(self, record: Record, *, again: bool) -> None:
@@ -178,9 +182,11 @@ class Register:
         record = self._spool.get(answer.id)
         self.undelivered.pop(answer.id, None)
         if record is not None and record.stage is Stage.CLOSING:
-            self.settle(record, answer)
-            timing = answer.timing or {}
-            _log.info(answer.state.value, request=record.name, id=record.id, result=answer.result, **timing)
+            known = record.answer  # it may have been sent again meanwhile
+            self.settle(record, replace(answer, resent=known.resent, warnings=known.warnings))
+            event = "refusal_kept" if answer.state is State.REFUSED else answer.state.value
+            told = answer.in_short() | (answer.timing or {})
+            _log.info(event, request=record.name, id=record.id, result=answer.result, **told)
 
     def spoilt(self, request_id: str) -> None:
         """The state folder has lost its pictures before they were delivered: make them again, from the same seed."""
@@ -198,9 +204,11 @@ class Register:
         """Nothing is left to do for it but to say so: record that, then say so."""
         with self._spool.transaction():
             settled = replace(record, stage=Stage.SETTLED, settled_at=self._clock.wall_s(), answer=answer)
-            stored = self._spool.settle(settled) if answer.result else self._spool.save(settled)
+            is_out = answer.result is not None and answer.rev == record.answer.rev
+            stored = self._spool.settle(settled) if is_out else self._spool.save(settled)
         self.publish(stored)
-        self.in_inbox.pop(record.path, None)
+        if self.in_inbox.get(record.path) == record.id:  # else a newer request of this name lies there
+            del self.in_inbox[record.path]
         stem = names.stem_of(record.path)
         if self.live.get(stem) == record.id:
             del self.live[stem]
@@ -210,8 +218,11 @@ class Register:
     # Telling ------------------------------------------------------------------------------------------------------
 
     def publish(self, record: Record) -> None:
-        """Say in the outbox what the record says, unless a newer request has its name."""
-        if self._spool.is_current(record):
+        """Say in the outbox what the record says, unless a newer request has its name.
+
+        The end of a request that has a folder is told when the folder is there.
+        """
+        if record.stage is not Stage.CLOSING and self._spool.is_current(record):
             self._shares.publish(record.answer)
 
     def told(self, request_id: str) -> None:

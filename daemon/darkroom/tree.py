@@ -33,6 +33,7 @@ from darkroom.names import (
 
 RELIST_S = 60.0  #: list a calm folder anew at least this often
 TICK_S = 0.02  #: longer than any kernel's clock takes from one file time to the next
+GONE_S = 0.5  #: from the first listing that lacks a file to the one that may say that it is gone
 SHOWN = 100  #: at most so many names that are not taken are told; the rest is counted
 
 _log = structlog.get_logger("darkroom.inbox")
@@ -47,7 +48,7 @@ class View:
     calm: bool = False  #: listed again after its last change, and nothing missing: the same mtime means the same names
     folders: list[str] = field(default_factory=list)
     files: dict[str, Seen] = field(default_factory=dict)
-    missed: set[str] = field(default_factory=set)  #: files that the last listing did not have
+    missed: dict[str, float] = field(default_factory=dict)  #: name of a file that the listings lack → since when
     cancels: dict[str, float] = field(default_factory=dict)  #: name → monotonic time when it was first seen
     ignored: dict[str, str] = field(default_factory=dict)  #: name → why
     is_mount: bool | None = None  #: a file system of its own lies there; None before it is listed for the first time
@@ -107,7 +108,7 @@ class Tree:
         """Nothing is open about this file."""
         view = self.view(folder_of(path))
         view.files[file_of(path)] = seen
-        view.missed.discard(file_of(path))
+        view.missed.pop(file_of(path), None)
 
     def remember(self, path: str, seen: Seen) -> None:
         """Something is open about this file: it is looked at again at each look."""
@@ -188,6 +189,8 @@ class Tree:
                     todo.append(below)
         for folder in [each for each in self._views if each not in there]:
             self._miss(folder, self._views[folder], set(), found)
+            if not self._views[folder].files:
+                del self._views[folder]
         for folder, why in unreadable.items() - self._unreadable.items():
             _log.warning("folder_unreadable", folder=folder, why=why)
         self._unreadable = unreadable
@@ -258,14 +261,15 @@ class Tree:
 
     def _miss(self, folder: str, view: View, names: set[str], found: Found) -> None:
         """A file is gone when two listings in a row lack it: sync clients replace by deleting first."""
-        missed = {name for name in view.files if name not in names}
-        for name in missed & view.missed:
+        now = self._clock()
+        view.missed = {name: view.missed.get(name, now) for name in view.files if name not in names}
+        for name in [name for name, since_s in view.missed.items() if now - since_s >= GONE_S]:
             path = joined(folder, name)
+            del view.missed[name]
             self.forget(path)
             found.vanished.append(path)
-        if missed:
+        if view.missed:
             view.calm = False
-        view.missed = missed - view.missed
 
 
 def _scan(place: Path) -> tuple[set[str], list[str]]:

@@ -36,6 +36,7 @@ class Painter:
         self._disk = disk
         self.held: list[Render] = []  #: requests that have started, while `hold` is true
         self.hold = False  #: stay at the first step until `release`
+        self.deaf = False  #: hear no Cancel: a step takes long
 
     def start(self) -> None:
         """Ready at once."""
@@ -103,6 +104,6 @@ class Painter:
         return Picture(name, seed, plan.width, plan.height, len(content), hashlib.sha256(content).hexdigest())
 
     def _cancel(self, request_id: str) -> None:
-        if any(render.id == request_id for render in self.held):
+        if not self.deaf and any(render.id == request_id for render in self.held):
             self.held = [render for render in self.held if render.id != request_id]
             self._emit(Cancelled(request_id))

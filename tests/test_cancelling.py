@@ -1,0 +1,80 @@
+"""A request that is to be cancelled is cancelled, whatever happens meanwhile."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from darkroom.drops import Found
+from darkroom.testing.world import World
+from darkroom.tree import Tree
+
+
+def slow_step(world: World) -> None:
+    """The request on the device does not come to its next step."""
+    assert world.painter is not None
+    world.painter.deaf = True
+
+
+def killed(world: World) -> None:
+    world.die()
+
+
+def renderer_killed(world: World) -> None:
+    assert world.painter is not None
+    world.painter.die()
+    world.painter.deaf = world.painter.hold = False
+    world.run()
+    world.die()
+
+
+@pytest.mark.parametrize("end", [killed, renderer_killed])
+def test_a_request_that_has_not_left_the_device_yet_is_cancelled_however_the_attempt_ends(
+    tmp_path: Path, end: Callable[[World], None]
+) -> None:
+    world = World(tmp_path)
+    world.holding = True
+    world.start()
+    world.drop("cat.json", {"prompt": "a cat"})
+    world.step()
+    world.step()
+    slow_step(world)
+    world.drop("cat.cancel", b"")
+    for _ in range(3):
+        world.step()
+    assert (world.answer("cat") or {})["state"] == "rendering"
+    world.holding = False
+    end(world)
+    world.live()
+    assert (world.answer("cat") or {})["state"] == "cancelled"
+    assert not (world.inbox / "cat.cancel").exists()
+
+
+def test_a_file_that_comes_back_in_the_very_look_that_finds_it_gone_is_a_new_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    world.holding = True
+    world.start()
+    for name in ("one", "two", "cat"):
+        world.drop(f"{name}.json", {"prompt": name})
+        world.step()
+    (world.inbox / "cat.json").unlink()
+    world.step()
+    list_all = Tree.list_all
+
+    def list_and_come_back(tree: Tree, found: Found) -> None:
+        list_all(tree, found)
+        if found.vanished:
+            world.drop("cat.json", {"prompt": "a better cat"})
+
+    monkeypatch.setattr(Tree, "list_all", list_and_come_back)
+    for _ in range(3):
+        world.step()
+    assert (world.answer("cat") or {})["state"] == "queued"
+    assert world.painter is not None
+    world.painter.hold = False
+    world.painter.release()
+    world.run()
+    answer = world.answer("cat") or {}
+    assert (answer["state"], answer["plan"]["prompt"]) == ("done", "fantasy art, a better cat")
