@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from darkroom import files
-from darkroom.files import Disk
+from darkroom.files import Disk, SourceUnreadable
 from darkroom.testing.faults import CountingDisk
 
 DISK = Disk()
@@ -408,3 +408,15 @@ def test_an_error_below_an_anchored_folder_tells_the_folders_name(tmp_path: Path
     ):
         disk.rename(inner / "cat", inner / "dog")
     assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "a/b/cat"), str(tmp_path / "a/b/dog"))
+
+
+def test_a_copy_tells_whether_its_source_or_its_target_is_in_trouble(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    with pytest.raises(SourceUnreadable, match="source: No such file"):
+        Disk().copy_new(source, tmp_path / "copy")
+    source.mkdir()
+    with pytest.raises(SourceUnreadable, match="source: Is a directory"):
+        Disk().copy_new(source, tmp_path / "copy")
+    with pytest.raises(FileNotFoundError) as caught:
+        Disk().copy_new(Path(__file__), tmp_path / "nowhere" / "copy")
+    assert not isinstance(caught.value, SourceUnreadable)

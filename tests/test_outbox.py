@@ -12,7 +12,7 @@ import pytest
 
 from darkroom.answer import Answer, State
 from darkroom.backlog import Delivery
-from darkroom.files import Disk
+from darkroom.files import Disk, SourceUnreadable
 from darkroom.folders import Folder, FolderState
 from darkroom.outbox import LAST_BACKOFF_S, Delivered, Event, Mirrored, Outbox, Spoilt, Told
 from darkroom.shares import OutboxThread
@@ -457,6 +457,35 @@ def test_one_folder_in_trouble_keeps_nobody_else_waiting(code: int, failing: tup
     assert [*were_idle, box.outbox.is_idle] == [False, True]
     assert box.delivered()[-1].name == "alice/one"
     assert box.read("alice/queued.json")["state"] == "queued"
+
+
+def test_an_answer_that_a_client_holds_open_keeps_nobody_else_waiting(failing: tuple[Box, Failing]) -> None:
+    box, disk = failing
+    disk.fails, disk.code = lambda kind, path: kind == "rename" and path.name == "cat.json", errno.EBUSY
+    box.outbox.publish(answer("cat", State.FAILED))
+    box.outbox.publish(answer("dog", State.FAILED))
+    box.work()
+    assert (box.path / "dog.json").exists()
+    disk.fails = lambda kind, path: False
+    box.work(for_s=60)
+    assert box.read("cat.json")["state"] == "failed"
+
+
+class UnreadableSource(Disk):
+    """A picture in the state folder lies on a bad block."""
+
+    def copy_new(self, source: Path, target: Path) -> None:
+        if source.parent.name == "ID-cat":
+            raise SourceUnreadable(errno.EIO, "Input/output error")
+        super().copy_new(source, target)
+
+
+def test_a_picture_that_the_state_folder_cannot_read_keeps_no_other_result_waiting(tmp_path: Path) -> None:
+    box = Box(tmp_path, UnreadableSource())
+    for name in ("cat", "dog"):
+        box.outbox.deliver(box.delivery(name))
+    box.work()
+    assert [each.result for each in box.delivered()] == ["dog"]
 
 
 def test_an_answer_that_waits_for_its_folder_is_overtaken_by_a_newer_one(failing: tuple[Box, Failing]) -> None:

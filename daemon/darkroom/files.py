@@ -18,6 +18,10 @@ RENAME_NOREPLACE = 1  # linux/fs.h
 AT_FDCWD = -100
 
 
+class SourceUnreadable(OSError):
+    """What is to be copied cannot be read; nothing is wrong with the place that it is copied to."""
+
+
 class Disk:
     """The real disk. Paths are absolute `Path`s (with surrogate escapes where a name is not UTF-8)."""
 
@@ -163,13 +167,12 @@ class Disk:
                     (folder / entry.name).unlink(missing_ok=True)
 
     def copy_new(self, source: Path, target: Path) -> None:
-        """Copy a file of ours into a folder that nobody reads yet, and fsync it."""
-        with (
-            self.effect("write", target),
-            open(source, "rb") as reader,
-            os.fdopen(_open_new(target, 0o666), "wb") as writer,
-        ):
-            while chunk := reader.read(1 << 20):
+        """Copy a file of ours into a folder that nobody reads yet, and fsync it.
+
+        Raises SourceUnreadable when it is the reading that fails.
+        """
+        with self.effect("write", target), os.fdopen(_open_new(target, 0o666), "wb") as writer:
+            for chunk in _chunks_of(source):
                 writer.write(chunk)
             writer.flush()
             os.fsync(writer.fileno())
@@ -240,6 +243,22 @@ def _below(name: object, place: str, folder: Path) -> object:
     """A file name of an error, with the name of the folder that `place` stands for."""
     text = os.fsdecode(name) if isinstance(name, str | bytes) else ""
     return f"{folder}{text[len(place) :]}" if text.startswith(f"{place}/") or text == place else name
+
+
+def _chunks_of(source: Path) -> Iterator[bytes]:
+    try:
+        reader = open(source, "rb", buffering=0)  # noqa: SIM115 - only what reads is in the try
+    except OSError as error:
+        raise SourceUnreadable(error.errno, f"{source}: {error.strerror}") from error
+    with reader:
+        while True:
+            try:
+                chunk = reader.read(1 << 20)
+            except OSError as error:
+                raise SourceUnreadable(error.errno, f"{source}: {error.strerror}") from error
+            if not chunk:
+                return
+            yield chunk
 
 
 def _read_all(handle: int, limit: int) -> bytes:

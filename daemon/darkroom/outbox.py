@@ -17,22 +17,38 @@ import structlog
 
 from darkroom.answer import FOLDER_ENDINGS, Answer
 from darkroom.backlog import Backlog, Delivery, Item
-from darkroom.files import Disk
+from darkroom.files import Disk, SourceUnreadable
 from darkroom.folders import Folder, FolderState
 from darkroom.names import folded, folder_of, is_result_name, joined, result_names
 
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
 _ANSWER_LIMIT_BYTES = 4 << 20
-#: Trouble with one folder or name; anything else is trouble with the whole share, and order is kept.
-_ONE_NAME_ERRNOS = (
-    errno.ENOENT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.ENOTDIR,
-    errno.EISDIR,
+#: Trouble with the whole share: all wait, and order is kept. Anything else is trouble with one folder or name, such as
+#: EBUSY for an answer that a Windows program holds open.
+_WHOLE_SHARE_ERRNOS = (
+    errno.EIO,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.EREMOTEIO,
+    errno.ENOTCONN,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EPIPE,
+    errno.ESHUTDOWN,
+    errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENOMEM,
+    errno.ENFILE,
+    errno.EMFILE,
 )
 
 _log = structlog.get_logger("darkroom.outbox")
@@ -87,6 +103,7 @@ class Outbox:
         clock: Callable[[], float],
     ) -> None:
         self.folder = folder
+        self.abandoned = False  #: another life has begun, which builds under the same hidden names
         self._disk = disk
         self._mirrors = dict(mirrors)
         self._emit = emit
@@ -137,7 +154,7 @@ class Outbox:
             self._write(item)
         except OSError as error:
             why = str(error.strerror or error)
-            if error.errno in _ONE_NAME_ERRNOS:
+            if isinstance(error, SourceUnreadable) or error.errno not in _WHOLE_SHARE_ERRNOS:
                 self._set_aside(item, failures, why)  # one folder without rights does not keep the others waiting
                 return True
             self._backlog.doubt()  # the error may have come after the rename
@@ -238,6 +255,8 @@ class Outbox:
                 final = replace(answer, result=name, finished_at=self._now(), timing=timing)
                 self._disk.create(inside / "answer.json", final.to_bytes())
                 self._disk.sync_folder(inside)
+                if self.abandoned:
+                    raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
                 try:
                     self._disk.rename_new(hidden, parent / name)
                 except FileExistsError:
