@@ -83,8 +83,26 @@ def test_the_one_that_slept_notices_that_another_has_taken_over(two: Two) -> Non
     two.one.keep()
     two.pass_s(TAKE_OVER_S + 1, two.other)
     assert "process 2" in two.one.keep()
-    assert two.one.is_alive
+    was_alive = two.one.is_alive  # it has not been seen to move yet
+    two.pass_s(MOVE_S, two.other, two.one)
+    assert (was_alive, two.one.is_alive) == (False, True)
     assert two.read()["instance"] == "other"
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"{}", b'{"instance": 7}', b"\0" * 40])
+def test_rubbish_in_place_of_our_claim_is_written_over(two: Two, rubbish: bytes) -> None:
+    two.one.keep()
+    two.file.write_bytes(rubbish)
+    assert two.pass_s(2 * MOVE_S, two.one) == [""] * 10
+    assert two.read()["instance"] == "one"
+
+
+def test_an_old_claim_that_some_tool_has_brought_back_is_waited_out(two: Two) -> None:
+    two.one.keep()
+    two.file.write_bytes(b'{"instance": "long gone", "counter": 7}')
+    heard = two.pass_s(TAKE_OVER_S + 2, two.one)
+    assert all("long gone" not in words for words in heard)
+    assert (heard[0] != "", heard[-1], two.one.is_alive) == (True, "", False)
 
 
 def test_after_a_crash_the_same_instance_goes_on_at_once(two: Two) -> None:

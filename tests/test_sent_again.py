@@ -1,8 +1,12 @@
 """The same file sent again, by tools that write its bytes first and set its time then."""
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from darkroom.files import Disk
 from darkroom.testing.world import World
 
 SENT_NS = 1_600_000_000_000_000_000
@@ -82,3 +86,31 @@ def test_a_file_is_taken_a_moment_after_it_has_come_so_that_its_writer_can_set_i
     world.run()
     assert results(world) == ["cat"]
     assert (world.answer("cat") or {})["resent"] == 1
+
+
+class Grudging(Disk):
+    """Does not let anything be taken, while it is `unwilling`."""
+
+    unwilling = False
+
+    @contextmanager
+    def effect(self, kind: str, path: Path) -> Iterator[None]:
+        if self.unwilling and path.name.endswith(".taken"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
+        yield
+
+
+def test_a_file_sent_again_that_could_not_be_taken_out_is_taken_out_later(tmp_path: Path) -> None:
+    world, disk = World(tmp_path), Grudging()
+    world.start(disk)
+    drop(world, mtime_ns=SENT_NS)
+    world.run()
+    disk.unwilling = True
+    path = drop(world, mtime_ns=SENT_NS)
+    for _ in range(3):
+        world.step()
+    assert path.exists()
+    disk.unwilling = False
+    world.run()
+    assert not path.exists()
+    assert (results(world), (world.answer("cat") or {})["resent"]) == (["cat"], 1)

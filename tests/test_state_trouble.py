@@ -1,5 +1,9 @@
 """The state folder in trouble: at the very start a person is told, later it is waited for."""
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,3 +85,26 @@ def test_pictures_that_the_state_folder_has_lost_before_their_delivery_are_made_
     else:
         assert (answer["state"], answer["error"]["code"]) == ("failed", "state_lost")
         assert answer["error"]["message"] == "The pictures are gone from the state folder."
+
+
+class NoInodes(Disk):
+    """No folder can be made in the state folder, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    @contextmanager
+    def effect(self, kind: str, path: Path) -> Iterator[None]:
+        if kind == "mkdir" and path.parent.name == "work" and self.left > 0:
+            self.left -= 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+        yield
+
+
+def test_a_state_folder_that_cannot_take_a_request_in_work_costs_no_attempt(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.drop("cat.json", {"prompt": "a cat"})
+    disk = NoInodes(5)
+    world.live(disk)
+    assert disk.left == 0
+    assert ((world.answer("cat") or {})["state"], (world.answer("cat") or {})["attempt"]) == ("done", 1)

@@ -50,10 +50,11 @@ class Attempts:
             raise AssertionError(f"{request_id} is not in the register")
         self._register.queue.serve(request_id)
         self._register.in_state.discard(request_id)
+        work = self._spool.clear_work(request_id)  # first: a disk that cannot even do this costs no attempt
         attempt = record.attempt + 1
         answer = moves.begun(record.answer, attempt=attempt, now=self._clock.stamp())
         record = self._store(replace(record, stage=Stage.RENDERING, attempt=attempt, answer=answer))
-        return record, self._spool.clear_work(request_id)
+        return record, work
 
     def tell(self, answer: Answer) -> None:
         """Something of a rendering request has changed."""

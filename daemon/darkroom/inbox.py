@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -252,7 +253,12 @@ class Inbox:
 
     def discard(self, path: str, request_id: str, sha256: str) -> None:
         """Take a file out of the inbox whose bytes are a request that we have, or had."""
-        self._note(self._taker.discard(path, request_id, sha256))
+        self._debts.do(partial(self._discard, sha256=sha256), path, request_id)
+
+    def _discard(self, path: str, request_id: str, *, sha256: str) -> None:
+        taking = self._note(self._taker.discard(path, request_id, sha256))
+        if taking.outcome is Outcome.TROUBLE:
+            raise OSError(errno.EBUSY, taking.why)
 
     def _note(self, taking: Taking) -> Taking:
         match taking.outcome:

@@ -71,7 +71,7 @@ def main(config: Config, *, once: bool = False) -> int:
             began_s = clock.monotonic_s()
             try:
                 daemon = daemon or Daemon(config, notifier=notifier)
-                stops.tell = daemon.service.events.put
+                stops.listen(daemon.service.events.put)
                 return daemon.run(once=once)
             except (sqlite3.OperationalError, OSError) as error:
                 # Every step is one commit, so this is no worse than a crash: begin again from what is recorded.
@@ -205,8 +205,8 @@ class Daemon:
         """Let go of everything at once; what is recorded is enough to go on."""
         for heartbeat in self._heartbeats:
             heartbeat.stop()
-        self.inbox_thread.actor.stop()
-        self.outbox_thread.actor.stop()
+        self.inbox_thread.abandon()
+        self.outbox_thread.abandon()
         self._renderer.kill()
         self.spool.close()
 
@@ -218,9 +218,9 @@ class Daemon:
         left.wait(2.0)
         for heartbeat in self._heartbeats:
             heartbeat.stop()
-        self._heartbeats[0].beat()
-        if not self.outbox_thread.outbox.folder.away:
-            self._heartbeats[1].beat()
+            last = threading.Thread(target=heartbeat.beat, daemon=True)
+            last.start()
+            last.join(2.0)  # a share may hang
         self.abandon()
 
     def _emit(self, event: object) -> None:
@@ -240,8 +240,9 @@ class Stops:
     """SIGTERM and SIGINT: the first is an event for the service, a second SIGINT ends at once."""
 
     def __init__(self) -> None:
-        self.tell: Callable[[object], None] = lambda _: None
+        self._tell: Callable[[object], None] = lambda _: None
         self._asked = threading.Event()
+        self._signal = ""
         self._interrupts = 0
 
     @contextmanager
@@ -253,6 +254,12 @@ class Stops:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def listen(self, tell: Callable[[object], None]) -> None:
+        """Tell this life from now on; at once what was asked before it could hear."""
+        self._tell = tell
+        if self._asked.is_set():
+            tell(Stop(self._signal))
 
     def wait(self, seconds: float, notifier: Notifier) -> bool:
         """Wait; returns early, and True, when asked to stop."""
@@ -267,8 +274,9 @@ class Stops:
         self._interrupts += number == signal.SIGINT
         if self._interrupts > 1:
             os._exit(INTERRUPTED)
+        self._signal = signal.Signals(number).name
         self._asked.set()
-        self.tell(Stop(signal.Signals(number).name))
+        self._tell(Stop(self._signal))
 
 
 def _is_missing(path: Path) -> bool:

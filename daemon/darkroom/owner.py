@@ -40,7 +40,7 @@ class Owner:
     def keep(self) -> str:
         """Hold or take the inbox. Returns "" when it is ours, else who has it, for a person."""
         found = self._read()
-        if found is not None and found.get("instance") != self._instance:
+        if found is not None and found.get("instance") != self._instance and not self._is_rubbish(found):
             return self._watch(found)
         if found is not None and self._moved_s is not None and self._clock() - self._moved_s < MOVE_S:
             return ""
@@ -59,13 +59,14 @@ class Owner:
                 self._disk.remove(own / OWNER)
         self._moved_s = None
 
+    def _is_rubbish(self, found: dict[str, object]) -> bool:
+        """Whether what stands in place of our claim names nobody: emptied or overwritten by some tool."""
+        return self._moved_s is not None and not isinstance(found.get("instance"), str)
+
     def _watch(self, found: dict[str, object]) -> str:
         rival = (str(found.get("instance")), _number(found.get("counter")))
         who = f"the Darkroom on {found.get('host', 'an unknown host')} (process {found.get('pid', 'unknown')})"
-        if self._moved_s is not None:
-            self._moved_s = None
-            self.is_alive = True
-            return f"{who} has taken this inbox over"
+        self._moved_s = None
         if self._rival is None or rival != self._rival:
             self.is_alive = self._rival is not None and rival[0] == self._rival[0]
             self._rival, self._rival_since_s = rival, self._clock()

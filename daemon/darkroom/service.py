@@ -25,6 +25,7 @@ TICK_S = 1.0
 RETRY_TAKE_S = 5.0
 PRUNE_EVERY_S = 3600.0
 DAY_S = 86_400.0
+ONCE_PATIENCE_S = 40.0  #: with `--once`, for a folder that is away: longer than a dead daemon's claim holds
 FLUSH_S = 5.0  #: at a stop, for answers that are still to be written
 
 _log = structlog.get_logger("darkroom")
@@ -73,6 +74,7 @@ class Service:
         self._next_tick_s = 0.0
         self._next_prune_s = 0.0
         self._stop_by_s: float | None = None
+        self._once_by_s = clock.monotonic_s() + ONCE_PATIENCE_S
         self._status = ""
 
     # The loop -----------------------------------------------------------------------------------------------------
@@ -86,10 +88,21 @@ class Service:
             self.advance()
             if self._clock.monotonic_s() >= self._next_tick_s:
                 self.tick()
-            if once and self._stop_by_s is None and self.is_finished:
-                self.handle(Stop("once"))
+            if once and self._stop_by_s is None:
+                self._end_if_finished()
         self._end()
         return 0
+
+    def _end_if_finished(self) -> None:
+        """With `--once` a folder that is away is not waited for for ever."""
+        now_s = self._clock.monotonic_s()
+        away = next((state.away for state in self._outside.folders.values() if state.away), "")
+        if not away or self._device.is_busy:
+            self._once_by_s = now_s + ONCE_PATIENCE_S
+        if now_s >= self._once_by_s:
+            raise FolderUnusable(away)
+        if not away and self.is_finished:
+            self.handle(Stop("once"))
 
     def begin(self) -> None:
         """Mend what the last life left, before anything new is looked at."""
@@ -155,6 +168,8 @@ class Service:
         if listing.away:
             return  # told by its FolderState; an inbox that is away is not an empty one
         self._outside.listing = listing
+        for path in listing.vanished:  # first: a file that has come again since is among the drops
+            self._desk.vanish(path)
         for found in listing.hidden:
             self._takes.hidden(found)
         if listing.drops:
@@ -162,8 +177,6 @@ class Service:
         self._desk.stick(listing.stuck)
         if listing.drops or listing.stuck:
             self._crew.seen()
-        for path in listing.vanished:
-            self._desk.vanish(path)
         for file in listing.cancels:
             request_id = self._desk.cancel(file)
             if request_id is not None:

@@ -81,7 +81,7 @@ class InboxThread:
         if self._unseen or self._look_if_due():
             wait_s = self._scan_interval_s
         else:
-            wait_s = 0.0 if self._inbox.has_hints else max(0.0, self._next_look_s - self._clock())
+            wait_s = 0.0 if self._can_glance else max(0.0, self._next_look_s - self._clock())
         return min(wait_s, max(0.0, self._soon[0][0] - self._clock())) if self._soon else wait_s
 
     def _take_due(self) -> None:
@@ -94,9 +94,12 @@ class InboxThread:
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + self._scan_interval_s
             return self._tell(self.look())
-        if self._inbox.has_hints and self._told is not None and not self._told.away:
-            return self._tell(self._inbox.glance())
-        return False
+        return self._can_glance and self._tell(self._inbox.glance())
+
+    @property
+    def _can_glance(self) -> bool:
+        """Whether events point at something, in an inbox that is there."""
+        return self._inbox.has_hints and self._told is not None and not self._told.away
 
     def look(self) -> Listing:
         """One look, if the inbox is there and ours."""
@@ -128,6 +131,13 @@ class InboxThread:
         if not self._inbox.folder.away:
             self._owner.leave()
 
+    def abandon(self) -> None:
+        """End after the work in hand, whatever is left to do."""
+        self._has_left = True
+        if self._watch is not None:
+            self._watch.stop()
+        self.actor.stop()
+
     def _tell(self, listing: Listing) -> bool:
         if listing.more:
             self._next_look_s = 0.0
@@ -150,6 +160,11 @@ class OutboxThread:
         self._check_every_s = check_every_s
         self._clock = clock
         self._next_check_s = 0.0
+
+    def abandon(self) -> None:
+        """End after the work in hand, and let no folder appear any more."""
+        self.outbox.abandoned = True
+        self.actor.stop()
 
     def idle(self) -> float:
         """Write one thing if there is any; returns how long to wait."""

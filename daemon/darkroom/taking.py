@@ -68,8 +68,6 @@ class Taker:
         taking = self._hide(path, request_id, sha256, keep=False)
         if taking.outcome is Outcome.TAKEN:
             self.remove_hidden(path, request_id)
-        elif taking.outcome is Outcome.TROUBLE:
-            _log.warning("cannot_take_out", path=path, why=taking.why)
         return taking
 
     def remove_hidden(self, path: str, request_id: str) -> None:

@@ -354,7 +354,9 @@ def test_a_share_that_becomes_read_only_is_told_and_waited_for(tmp_path: Path, r
                 numbers.drop(2)
                 daemon.wait_for_event("outbox_waits", why="Read-only file system")
             else:
-                daemon.wait_for_health(lambda health: health["folders"]["inbox"].get("why"), "the inbox is told")
+                daemon.wait_for_health(
+                    lambda health: health["folders"].get("inbox", {}).get("why"), "the inbox is told"
+                )
         numbers.check(in_order=role == "outbox")
 
 

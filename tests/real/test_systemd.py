@@ -150,7 +150,7 @@ def test_a_configuration_that_changed_is_installed_anew(installed: Machine) -> N
     assert "systemctl restart darkroom" in said
     assert "useradd" not in said
     # A configuration may be wrong, and an outbox that changes may be a share that is not there: a person has to say so.
-    assert "darkroom adopt /srv/darkroom/pictures" in installed.show("StatusText")
+    installed.wait_for(lambda: "darkroom adopt /srv/darkroom/pictures" in installed.show("StatusText"), "it is told")
     installed.darkroom("adopt", "/srv/darkroom/pictures", user="ann")
     drop(installed, "cat")
     state_of(installed, "cat", "done", outbox="/srv/darkroom/pictures")
