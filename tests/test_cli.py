@@ -181,6 +181,39 @@ def test_submit_drops_what_was_said_and_nothing_else(home: Path, capsys: pytest.
     assert "no daemon seems to be running" in said.err
 
 
+def test_what_is_plainly_wrong_is_not_dropped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "config").mkdir()
+    (home / "config" / "darkroom.toml").write_text("")
+    assert main(["submit", "a castle", "--style", "fantasie", "--width", "512"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Did you mean fantasy?" in said.err
+    assert "`width` must be 96 pixels for the model starter, not 512. Use 96." in said.err
+    assert list((home / "inbox").iterdir()) == []
+
+
+def test_without_a_configuration_here_styles_and_models_are_the_daemon_s_to_know(home: Path) -> None:
+    assert main(["submit", "a castle", "--style", "of-another-machine", "--name", "c"]) == 0
+    assert (home / "inbox" / "c.json").exists()
+    assert main(["submit", ""]) == 1
+    assert len(list((home / "inbox").iterdir())) == 1
+
+
+def test_check_tells_when_a_file_of_that_name_is_never_taken(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "ok.txt").write_text('{"prompt": "a cat"}')
+    assert main(["check", "ok.txt"]) == 0
+    assert "ok.txt: warning: in the inbox, a file of this name is never taken" in capsys.readouterr().out
+
+
+def test_pausing_and_resuming_say_when_no_daemon_is_there(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("pause", "resume"):
+        assert main([command]) == 0
+        assert "no daemon seems to be running here" in capsys.readouterr().err
+    (home / "inbox").rmdir()
+    for command in ("pause", "resume"):
+        assert main([command]) == 3
+
+
 def test_a_prompt_may_come_from_standard_input(home: Path) -> None:
     done = run_command(home, "submit", "-", "--name", "c", given=b"a castle\non a hill\n")
     assert done.returncode == 0

@@ -27,7 +27,7 @@ def client(tmp_path: Path) -> Client:
 def answer(client: Client, name: str, **fields: object) -> None:
     path = client.outbox / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"darkroom": 1, "name": name, "dropped_as": f"{name}.json", **fields}))
+    path.write_text(json.dumps({"darkroom": 1, "name": name, "dropped_as": f"{name}.json"} | fields))
 
 
 def settle(client: Client, name: str, state: str, result: str, request: bytes) -> None:
@@ -50,10 +50,43 @@ def test_a_name_may_begin_with_a_sub_folder_which_is_made(client: Client) -> Non
 
 
 def test_a_name_that_some_client_could_not_read_is_made_safe_and_stays_in_the_inbox(client: Client) -> None:
-    ticket = client.submit({"prompt": "x"}, name="../a:b")
+    ticket = client.submit({"prompt": "x"}, name="a:b")
     assert ticket.dropped.resolve().is_relative_to(client.inbox)
     assert ":" not in ticket.name
     assert ticket.answer == client.outbox / f"{ticket.name}.json"
+
+
+@pytest.mark.parametrize("name", ["../x", "alice/../../x", "/etc/x", "alice//x", "x/", "", ".", "a/b/c/d/e"])
+def test_a_name_that_would_become_another_place_is_refused(client: Client, name: str) -> None:
+    with pytest.raises(DarkroomError):
+        client.submit({"prompt": "x"}, name=name)
+    assert list(client.inbox.iterdir()) == []
+
+
+def test_a_request_is_found_by_what_it_was_dropped_as(client: Client) -> None:
+    answer(client, "alice/Cat", id="1", state="done")
+    answer(client, "alice/cat~12345678", id="2", state="done", dropped_as="alice/cat.JSON")
+    answer(client, "alice/cat~87654321", id="3", state="done", dropped_as="alice/cAT.json")
+    found = client.answer("alice/cat")
+    assert found is not None
+    assert found["id"] == "2"
+    assert client.answer("alice/CAT") is None
+
+
+def test_an_unfinished_file_is_neither_cancelled_nor_asked_again(client: Client) -> None:
+    (client.inbox / "half.json").write_text('{"prompt": ')
+    answer(client, "half", id="1", state="refused", in_inbox=True)
+    for act in (client.cancel, client.retry):
+        with pytest.raises(
+            DarkroomError, match="half.json still lies in the inbox, unfinished. Complete it, or delete"
+        ):
+            act("half")
+    assert [entry.name for entry in client.inbox.iterdir()] == ["half.json"]
+
+
+def test_what_lies_in_the_inbox_is_known_before_it_is_answered(client: Client) -> None:
+    client.submit({"prompt": "x"}, name="cat")
+    assert "cat.json lies in the inbox" in str(client.unknown("cat"))
 
 
 def test_a_name_is_made_of_the_first_words_and_is_unique() -> None:
@@ -73,7 +106,12 @@ def test_a_waiting_request_is_not_overwritten(client: Client) -> None:
 
 def test_without_an_inbox_nothing_is_made(client: Client) -> None:
     client.inbox.rmdir()
-    for act in (lambda: client.submit({"prompt": "x"}), client.pause, lambda: client.adopt(client.inbox)):
+    for act in (
+        lambda: client.submit({"prompt": "x"}),
+        client.pause,
+        client.resume,
+        lambda: client.adopt(client.inbox),
+    ):
         with pytest.raises(FolderUnusable):
             act()
     assert not client.inbox.exists()

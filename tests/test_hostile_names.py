@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from darkroom.names import dropped_as
-from darkroom.testing.process import DaemonProcess, Json, check_complete, request
+from darkroom.testing.process import DaemonProcess, check_complete, request
+from darkroom.testing.waiting import Json
 
 NAMES = [
     b"caf\xe9.json",  # Latin-1, no UTF-8

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from darkroom.answer import State
-from darkroom.testing.process import DaemonProcess, Json
+from darkroom.testing.process import DaemonProcess
+from darkroom.testing.waiting import Json
 
 #: A request that renders for longer than any test waits.
 LONG = {"num_inference_steps": 150, "num_images": 16}

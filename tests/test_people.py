@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.testing.process import DaemonProcess, Json, check_complete, request
+from darkroom.testing.process import DaemonProcess, check_complete, request
+from darkroom.testing.waiting import Json
 
 SETTLE_S = 1.0
 

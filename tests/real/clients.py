@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from darkroom.testing.process import wait_for
+from darkroom.testing.waiting import wait_for
 from tests.real.servers import HOST, Nfs, Ssh, end, need, nfs, rsync_daemon, run, samba, sshd
 
 NFS_CLIENT = Path(__file__).with_name("nfs_client.py")

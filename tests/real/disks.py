@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from darkroom.testing.process import wait_for
+from darkroom.testing.waiting import wait_for
 
 EXT4_IOC_SHUTDOWN = 0x8004587D  # fs/ext4/ext4.h
 NO_LOG_FLUSH = 2

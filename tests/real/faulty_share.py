@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from darkroom.testing.process import wait_for
+from darkroom.testing.waiting import wait_for
 from tests.real.disks import keep_mounts_to_ourselves
 
 PYTHON = "/usr/bin/python3"  # the one that Debian's python3-fusepy is for

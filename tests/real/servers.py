@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.testing.process import wait_for
+from darkroom.testing.waiting import wait_for
 
 HOST = "127.0.0.1"
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from darkroom.testing.process import wait_for
+from darkroom.testing.waiting import wait_for
 from tests.real.servers import HOST, free_port, process, run
 
 API_KEY = "real"

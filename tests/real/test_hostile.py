@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.testing.process import DaemonProcess, wait_for
+from darkroom.testing.process import DaemonProcess
+from darkroom.testing.waiting import wait_for
 
 FLOOD = int(os.environ.get("FLOOD", "100000"))
 RENAME_EXCHANGE = 2  # linux/fs.h

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from darkroom.answer import State
-from darkroom.testing.process import DaemonProcess, wait_for
+from darkroom.testing.process import DaemonProcess
+from darkroom.testing.waiting import wait_for
 
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 #: A picture that needs some 200 MB while it is painted.

@@ -8,23 +8,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import darkroom
 from darkroom.answer import FOLDER_ENDINGS, State
 from darkroom.names import HEALTH, OWN_FOLDER, PAUSE
-
-T = TypeVar("T")
-Json = dict[str, Any]
-
-DEADLINE_S = 30.0  #: a machine that tests run on is a busy one
-POLL_S = 0.01
+from darkroom.testing.waiting import DEADLINE_S, POLL_S, Json, Log, T, wait_for
 
 #: A small test card in one step, which takes a moment: `num_inference_steps` makes a request as slow as a test needs.
 CARD = "testcard:step_s=0.02,die_on=DIE,hang_on=HANG,oom_on=OOM"
@@ -38,62 +31,6 @@ SETTINGS: Json = {
     "scan_interval_s": 0.25,
     "min_free_bytes": 0,
 }
-
-
-def wait_for(condition: Callable[[], T], what: str, *, deadline_s: float = DEADLINE_S, poll_s: float = POLL_S) -> T:
-    """The first true value of a condition. Raises AssertionError when it does not come in time.
-
-    `poll_s` 0 looks all the time: for what is true for a moment only.
-    """
-    end_s = time.monotonic() + deadline_s
-    looked_s = time.monotonic()
-    while not (value := condition()):
-        now_s = time.monotonic()
-        assert now_s < end_s, f"not within {deadline_s:g} s: {what}"
-        if poll_s:  # looking must not keep the daemon from working
-            time.sleep(max(poll_s, 10 * (now_s - looked_s)))
-        looked_s = time.monotonic()
-    return value
-
-
-@dataclass(slots=True)
-class Log:
-    """What a daemon has logged, over all of its lives."""
-
-    path: Path
-    events: list[Json] = field(default_factory=list)
-    _offset: int = 0
-
-    def read(self) -> list[Json]:
-        """Every event so far; whole lines only. What is no JSON is an event of its own."""
-        with open(self.path, "rb") as reader:
-            reader.seek(self._offset)
-            new = reader.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        self.events += [_event(line) for line in whole.splitlines()]
-        return self.events
-
-    def find(self, event: str, since: int = 0, **values: object) -> list[Json]:
-        """The events of this name, from the `since`-th line on, that have these values."""
-        return [
-            each
-            for each in self.read()[since:]
-            if each.get("event") == event and all(each.get(key) == value for key, value in values.items())
-        ]
-
-    @property
-    def length(self) -> int:
-        """How many lines there are: a mark for `since`."""
-        return len(self.read())
-
-
-def _event(line: bytes) -> Json:
-    try:
-        data = json.loads(line)
-    except ValueError:
-        return {"event": "", "line": line.decode(errors="replace")}
-    return data if isinstance(data, dict) else {"event": "", "line": data}
 
 
 class DaemonProcess:
