@@ -14,7 +14,7 @@ from typing import Any
 
 from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.files import Disk
-from darkroom.names import ADOPT, HEALTH, OWN_FOLDER, PAUSE, cut, retried, safe_name
+from darkroom.names import ADOPT, HEALTH, MAX_DEPTH, OWN_FOLDER, PAUSE, cut, is_request, retried, safe_name, why_ignored
 from darkroom.spelling import nearest
 
 #: States that nothing follows; the daemon's own table is in `answer`.
@@ -52,14 +52,16 @@ class Client:
 
     def submit(self, request: Mapping[str, Any], *, name: str | None = None) -> Ticket:
         """Drop a request; without a name it gets one from its prompt. Raises DarkroomError when that cannot be."""
-        wanted = name if name is not None else unique_name(str(request.get("prompt", "")))
-        return self._drop(safe_name(wanted.strip("/")), json.dumps(request, ensure_ascii=False, indent=1).encode())
+        wanted = unique_name(str(request.get("prompt", ""))) if name is None else name
+        _refuse_misleading(wanted)
+        return self._drop(safe_name(wanted), json.dumps(request, ensure_ascii=False, indent=1).encode())
 
     def retry(self, name: str) -> Ticket:
         """Drop the kept request of a settled one again, as `NAME.retry-N`."""
         answer = self.answer(name)
         if answer is None:
             raise self.unknown(name)
+        self._refuse_unfinished(answer)
         if answer.get("state") not in FINAL_STATES or "result" not in answer:
             raise DarkroomError(f"{name} is {answer.get('state')}: there is nothing to ask again yet.")
         kept = _inside(self.outbox / _parent(name), answer["result"]) / "request.json"
@@ -74,6 +76,7 @@ class Client:
         """Ask to cancel a live request. Returns the file that says so; the daemon removes it."""
         answer = self.answer(name)
         dropped_as = str((answer or {}).get("dropped_as", f"{name}.json"))
+        self._refuse_unfinished(answer or {})
         if answer is not None and answer.get("state") in FINAL_STATES and not self._waits(dropped_as):
             raise DarkroomError(f"{name} is {answer['state']} already.")
         if answer is None and not self._waits(dropped_as):
@@ -84,19 +87,38 @@ class Client:
         return path
 
     def answer(self, name: str) -> Json | None:
-        """The answer to the newest request of that name; None while there is none."""
-        return read_json(self.outbox / f"{safe_name(name)}.json", self.disk)
+        """The answer to the newest request of that name, or that was dropped as it; None while there is none."""
+        found = read_json(self.outbox / f"{safe_name(name)}.json", self.disk)
+        if found is not None and name in (found.get("name"), _stem(found)):
+            return found
+        return self._answer_told_apart(name) or found
+
+    def _answer_told_apart(self, name: str) -> Json | None:
+        """Of names that differ by case only, all but the first one bear `~` and 8 hex digits."""
+        folder, stem = self.outbox / _parent(name), safe_name(name).rpartition("/")[2]
+        told_apart = re.compile(re.escape(stem) + r"~[0-9a-f]{8}\.json")
+        try:
+            near = sorted(entry for entry in os.listdir(folder) if told_apart.fullmatch(entry))
+        except OSError:
+            return None
+        answers = (read_json(folder / entry, self.disk) for entry in near)
+        return next((answer for answer in answers if answer is not None and _stem(answer) == name), None)
+
+    def _refuse_unfinished(self, answer: Json) -> None:
+        """An incomplete file is answered, and left where it is: there is nothing to cancel, and nothing was kept."""
+        dropped_as = str(answer.get("dropped_as"))
+        if answer.get("state") == "refused" and answer.get("in_inbox") and self._waits(dropped_as):
+            raise DarkroomError(f"{dropped_as} still lies in the inbox, unfinished.", hint="Complete it, or delete it.")
 
     def _drop(self, name: str, raw: bytes) -> Ticket:
-        if not self.inbox.is_dir():
-            raise FolderUnusable(f"There is no inbox at {self.inbox}.", hint="Mount it, or name it with --inbox.")
+        self._require_inbox()
         path = self.inbox / f"{name}.json"
         older = self.answer(name)
         try:
             self.disk.make_folder(path.parent, shared=True)
             self.disk.create_exclusive(path, raw)
         except FileExistsError:
-            hint = f"Wait for it, say `darkroom cancel {name}`, or take another name."
+            hint = f"Wait for it, say `darkroom cancel {name}`, or use another name."
             raise DarkroomError(f"{path} is still waiting.", hint=hint) from None
         except OSError as error:
             raise FolderUnusable(f"{path} cannot be written: {error.strerror}.") from error
@@ -116,6 +138,9 @@ class Client:
 
     def unknown(self, name: str) -> DarkroomError:
         """What to raise for a name that nothing is known of."""
+        if self._waits(f"{name}.json"):
+            hint = "`darkroom status` says whether a daemon runs, and why a file is not taken."
+            return DarkroomError(f"{name}.json lies in the inbox, and is not answered yet.", hint=hint)
         try:
             known = [entry[: -len(".json")] for entry in os.listdir(self.outbox) if entry.endswith(".json")]
         except OSError as error:
@@ -128,10 +153,12 @@ class Client:
 
     def pause(self) -> None:
         """Hold the queue."""
+        self._require_inbox()
         self._write(self.inbox / OWN_FOLDER / PAUSE, b"")
 
     def resume(self) -> bool:
         """Let it go on. Returns whether it was paused."""
+        self._require_inbox()
         path = self.inbox / OWN_FOLDER / PAUSE
         if not path.exists():
             return False
@@ -150,6 +177,15 @@ class Client:
         places = (self.state_dir / HEALTH, self.outbox / OWN_FOLDER / HEALTH)
         found = [health for place in places if (health := read_json(place, self.disk)) is not None]
         return max(found, key=lambda health: str(health.get("written_at", "")), default=None)
+
+    def is_served(self) -> bool:
+        """Whether a daemon seems to be there, as far as one look can tell."""
+        health = self.health()
+        return health is not None and not is_gone(health)
+
+    def _require_inbox(self) -> None:
+        if not self.inbox.is_dir():
+            raise FolderUnusable(f"There is no inbox at {self.inbox}.", hint="Mount it, or name it with --inbox.")
 
     def _write(self, path: Path, data: bytes) -> None:
         if not path.parent.is_dir() and not path.parent.parent.is_dir():
@@ -199,6 +235,11 @@ def pictures(answer: Json, answer_path: Path) -> list[Path]:
     return [_inside(folder, image["file"]) for image in images]
 
 
+def why_never_taken(file_name: str) -> str | None:
+    """Why a file of this name would stay in the inbox for ever; None for a request."""
+    return None if is_request(file_name) else why_ignored(file_name) or "it does not end in .json"
+
+
 def unique_name(prompt: str) -> str:
     """A name that people recognise and nobody else has: the first words, and six hex digits."""
     words = re.findall(r"[a-z0-9]+", prompt.lower())[:_NAME_WORDS]
@@ -221,6 +262,21 @@ def _inside(folder: Path, name: object) -> Path:
     if last in ("", ".", ".."):
         raise DarkroomError(f"The answer names {str(name)!r}, which is no result.", hint="Somebody has changed it.")
     return folder / last
+
+
+def _refuse_misleading(name: str) -> None:
+    """A name is made safe, but never led elsewhere than it says. Raises DarkroomError."""
+    parts = name.split("/")
+    if any(part.strip() in ("", ".", "..") for part in parts):
+        hint = "Write it like cat, or like alice/cat for a sub-folder of the inbox."
+        raise DarkroomError(f"{name!r} is no name of a request.", hint=hint)
+    if len(parts) > MAX_DEPTH + 1:
+        raise DarkroomError(f"{name!r} lies too deep.", hint=f"Sub-folders of the inbox are watched {MAX_DEPTH} deep.")
+
+
+def _stem(answer: Json) -> str:
+    """What a request was dropped as, without `.json` in any case of its letters."""
+    return re.sub(r"\.json$", "", str(answer.get("dropped_as")), flags=re.IGNORECASE)
 
 
 def _parent(name: str) -> str:

@@ -188,7 +188,7 @@ def _hint(key: str, value: object) -> str:
     if isinstance(value, str) and _NUMBER_IN_QUOTES.fullmatch(value):
         return "Write the number without quotes."
     if key == "prompt":
-        return "Correct it."
+        return "Write what the picture should show." if value == "" else "Correct it."
     return "Correct it, or leave the key out: the default applies then."
 
 

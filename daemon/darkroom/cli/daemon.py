@@ -12,15 +12,19 @@ from darkroom.cli.exits import DONE
 
 def pause(args: argparse.Namespace) -> int:
     """Hold the queue."""
-    client_of(configuration(args)).pause()
-    terminal.out().print("Paused: requests are taken and wait. `darkroom resume` lets them go on.")
+    client = client_of(configuration(args))
+    client.pause()
+    terminal.out().print("Paused: requests are accepted, and wait. `darkroom resume` lets them go on.")
+    terminal.tell_if_alone(client, "this counts as soon as one starts.")
     return DONE
 
 
 def resume(args: argparse.Namespace) -> int:
     """Let the queue go on."""
-    was_paused = client_of(configuration(args)).resume()
+    client = client_of(configuration(args))
+    was_paused = client.resume()
     terminal.out().print("The queue goes on." if was_paused else "It was not paused.")
+    terminal.tell_if_alone(client, "the queue goes on as soon as one starts.")
     return DONE
 
 

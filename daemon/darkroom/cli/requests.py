@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
+from typing import Any
 
 from darkroom.cli import terminal
-from darkroom.cli.configured import client_of, configuration
+from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
-from darkroom.client import START_HINT, Client, Ticket, is_gone
-from darkroom.config import Config
+from darkroom.client import Client, Ticket, why_never_taken
+from darkroom.config import Config, find_file
+from darkroom.errors import Problem, RequestRefused
 from darkroom.json_text import printable
 
 #: The keys of a request that `submit` has an option for, in the order in which they are written.
@@ -33,21 +37,47 @@ KEYS = (
 
 
 def submit(args: argparse.Namespace) -> int:
-    """Drop a request; it is the daemon that says whether it is right."""
+    """Drop a request, unless it is plainly wrong; the daemon has the last word."""
     config = configuration(args)
     given = vars(args)
     request = {key: given[key] for key in KEYS if key in given}
     if args.prompt == "-":
         request["prompt"] = sys.stdin.read().strip()
+    problems = _problems(request, config, here=find_file(config_file(args)) is not None)
+    if problems:
+        terminal.complain("nothing was asked, for this would be refused:")
+        for problem in problems:
+            terminal.complain(f"  {problem}")
+        return REFUSED_OR_FAILED
     client = client_of(config)
     return _dropped(args, config, client, client.submit(request, name=args.name))
+
+
+def _problems(request: dict[str, Any], config: Config, *, here: bool) -> tuple[Problem, ...]:
+    """What is wrong with it; without a configuration file `here`, styles and models are the daemon's to know."""
+    from darkroom.decide import decide
+    from darkroom.request import read
+
+    raw = json.dumps(request).encode()
+    try:
+        if not here:
+            return read(raw).problems
+        decide(raw, config.rules(), drawn_seed=0)
+    except RequestRefused as refusal:
+        return refusal.problems
+    return ()
 
 
 def retry(args: argparse.Namespace) -> int:
     """Drop the kept request again, under a new name."""
     config = configuration(args)
     client = client_of(config)
-    return _dropped(args, config, client, client.retry(args.name))
+    ticket = client.retry(args.name)
+    answer = client.answer(args.name)
+    if answer is not None and answer.get("state") == "refused":
+        hint = f"Otherwise mend {ticket.answer.parent / str(answer.get('result'))}/request.json, and drop it again."
+        terminal.complain(f"{args.name} was refused: the same words help only if the configuration has changed. {hint}")
+    return _dropped(args, config, client, ticket)
 
 
 def _dropped(args: argparse.Namespace, config: Config, client: Client, ticket: Ticket) -> int:
@@ -55,10 +85,9 @@ def _dropped(args: argparse.Namespace, config: Config, client: Client, ticket: T
         from darkroom.cli.follow import follow
 
         return follow(client, ticket, heartbeat_s=config.heartbeat_s)
+    terminal.err().print("Asked; the answer will be in")
     terminal.out().print(printable(str(ticket.answer)))
-    health = client.health()
-    if health is None or is_gone(health):
-        terminal.complain(f"no daemon seems to be running here; {ticket.name} waits for one. {START_HINT}")
+    terminal.tell_if_alone(client, f"{printable(ticket.name)} waits for one.")
     return DONE
 
 
@@ -68,18 +97,20 @@ def cancel(args: argparse.Namespace) -> int:
     for name in args.name:
         path = client.cancel(name)
         terminal.out().print(printable(f"{name}: asked to cancel ({path} is obeyed and removed)"))
+    terminal.tell_if_alone(client, "it is obeyed as soon as one starts.")
     return DONE
 
 
 def check(args: argparse.Namespace) -> int:
     """Decide each file as the daemon would, and print every problem as a compiler does."""
     from darkroom.decide import decide
-    from darkroom.errors import RequestRefused
     from darkroom.plan import Plan
 
     rules = configuration(args).rules()
     status = DONE
     for file in args.files:
+        if file != "-" and (why := why_never_taken(os.path.basename(file))):
+            print(printable(f"{file}: warning: in the inbox, a file of this name is never taken: {why}."))
         try:
             decision = decide(_read(file), rules, drawn_seed=0)
         except RequestRefused as error:

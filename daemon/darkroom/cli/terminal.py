@@ -8,12 +8,18 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from darkroom.client import START_HINT, Client
 from darkroom.json_text import printable
 
 
 def out() -> Console:
     """Where results go."""
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def screen() -> Console:
+    """Where a person watches: lines that are too long are wrapped, since what is drawn anew can only be cut."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
@@ -24,6 +30,12 @@ def err() -> Console:
 def complain(text: str) -> None:
     """One line about something that went wrong; other people's file names may be in it."""
     sys.stderr.write(f"darkroom: {printable(text)}\n")
+
+
+def tell_if_alone(client: Client, so: str) -> None:
+    """Say when no daemon is there to obey, and what that means."""
+    if not client.is_served():
+        complain(f"no daemon seems to be running here; {so} {START_HINT}")
 
 
 def columns(*rows: tuple[Text, ...]) -> list[Text]:
