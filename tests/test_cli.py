@@ -8,14 +8,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from darkroom.cli import main
+from darkroom.cli import main, terminal
 from darkroom.cli.arguments import parser
 from darkroom.cli.requests import KEYS
+from darkroom.cli.status import overview
 from darkroom.request import Request
 
 CHECKOUT = Path(__file__).parents[1]
@@ -187,7 +189,7 @@ def test_what_is_plainly_wrong_is_not_dropped(home: Path, capsys: pytest.Capture
     assert main(["submit", "a castle", "--style", "fantasie", "--width", "512"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert "Did you mean fantasy?" in said.err
+    assert "Did you mean fantasy" in said.err
     assert "`width` must be 96 pixels for the model starter, not 512. Use 96." in said.err
     assert list((home / "inbox").iterdir()) == []
 
@@ -209,7 +211,7 @@ def test_pausing_and_resuming_say_when_no_daemon_is_there(home: Path, capsys: py
     for command in ("pause", "resume"):
         assert main([command]) == 0
         assert "no daemon seems to be running here" in capsys.readouterr().err
-    (home / "inbox").rmdir()
+    (home / "inbox").rename(home / "elsewhere")
     for command in ("pause", "resume"):
         assert main([command]) == 3
 
@@ -267,6 +269,55 @@ def test_status_without_a_daemon_says_how_to_start_one(capsys: pytest.CaptureFix
     assert capsys.readouterr().out == "null\n"
     assert main(["status", "cat"]) == 1
     assert "Nothing is known of a request cat" in capsys.readouterr().err
+
+
+def beat(home: Path, **fields: object) -> None:
+    """A heartbeat as a daemon leaves it."""
+    (home / "state").mkdir(exist_ok=True)
+    (home / "state" / "health.json").write_text(json.dumps({"state": "running", "counter": 1} | fields))
+
+
+def test_status_tells_what_is_old_and_how_long_the_daemon_is_up(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    now = datetime.now(UTC)
+    up = (now - timedelta(minutes=90)).isoformat()
+    beat(home, state="paused", alive_since=up, written_at=(now - timedelta(seconds=30)).isoformat())
+    main(["status"])
+    said = capsys.readouterr().out
+    assert "paused, up for 1 h 30 min" in said
+    assert re.search(r"as it was 3\d s ago", said)
+    beat(home, alive_since=up, written_at=(now - timedelta(hours=3)).isoformat())
+    assert main(["status"]) == 1
+    assert "3 h 0 min ago; what follows is as old" in capsys.readouterr().out
+
+
+def test_status_tells_the_cause_of_a_hold_once_and_leaves_the_readme_out(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = {"model": "sd15", "why": "sd15: there is no such folder.", "hint": "Name another.", "next_try_s": 5}
+    left = [{"name": "README.md", "why": "ignored: …"}, {"name": "cat.txt", "why": "ignored: …"}]
+    beat(home, held=[held], not_taken=left)
+    main(["status"])
+    said = capsys.readouterr().out
+    assert "held sd15: there is no such folder. Name another. It is tried again in 5 s.\n" in said
+    assert "README" not in said
+    assert "cat.txt" in said
+
+
+def test_status_of_a_queued_request_tells_its_place_now(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "outbox" / "cat.json").write_text(json.dumps({"name": "cat", "state": "queued", "ahead": 7}))
+    main(["status", "cat"])
+    assert "queued, 7 ahead when it was accepted" in capsys.readouterr().out
+    beat(home, next=["dog", "cat"], rendering={"name": "fox"})
+    main(["status", "cat"])
+    assert "queued, 2 ahead\n" in capsys.readouterr().out
+
+
+def test_what_is_watched_is_wrapped_and_not_cut() -> None:
+    why = "the model cannot be loaded " * 5
+    health = {"state": "running", "counter": 1, "held": [{"model": "sd15", "why": why + "at all"}]}
+    screen = terminal.screen()
+    lines = screen.render_lines(overview(health, beats=True), screen.options.update(width=40))
+    assert "at all" in "".join(segment.text for line in lines for segment in line)
 
 
 def test_control_characters_in_names_do_not_reach_the_terminal(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,12 +62,11 @@ def explanation(answer: Json) -> list[str]:
 
 def _wait(client: Client, ticket: Ticket, show: _Show, pulse: Pulse) -> Json:
     while True:
-        answer = client.answer(ticket.name)
+        answer, health = client.answer(ticket.name), client.health()
         if answer is not None and is_answered(ticket, answer):
-            show.answer(answer)
+            show.answer(answer, health)
             if answer.get("state") in FINAL_STATES:
                 return answer
-        health = client.health()
         beats = pulse.look(health, time.monotonic()) and not (health is not None and is_gone(health))
         show.heartbeat(beats=beats)
         time.sleep(LOOK_EVERY_S)
@@ -103,9 +102,9 @@ class _Show:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def answer(self, answer: Json) -> None:
+    def answer(self, answer: Json, health: Json | None) -> None:
         """Show a state and its progress."""
-        self._say(state_line(answer))
+        self._say(state_line(answer, health))
         progress = answer.get("progress")
         if self._task is None or not progress:
             return
@@ -129,12 +128,22 @@ class _Show:
             self.console.print(f"{self.name}: {text}")
 
 
-def state_line(answer: Json) -> str:
+def _ahead(answer: Json, health: Json | None) -> str:
+    """How many come before it now, where the heartbeat tells; else how many did when it was accepted."""
+    line = list((health or {}).get("next", ()))
+    if health is None or is_gone(health) or answer.get("name") not in line:
+        ahead = answer.get("ahead")
+        return f", {ahead} ahead when it was accepted" if ahead else ""
+    ahead = line.index(answer["name"]) + bool(health.get("rendering"))
+    return f", {ahead} ahead" if ahead else ", the next one"
+
+
+def state_line(answer: Json, health: Json | None = None) -> str:
     """An answer in a few words: "queued, 3 ahead", "rendering picture 2 of 4"."""
     state = str(answer.get("state"))
     progress = answer.get("progress")
-    if state == "queued" and answer.get("ahead"):
-        state += f", {answer['ahead']} ahead"
+    if state == "queued":
+        state += _ahead(answer, health)
     elif state == "rendering" and progress and progress["images"] > 1:
         state += f" picture {progress['image']} of {progress['images']}"
     if answer.get("waiting_for"):

@@ -23,6 +23,8 @@ from darkroom.config import Config
 from darkroom.json_text import printable
 
 WATCH_EVERY_S = 1.0
+#: Older than this, what is shown is told to be old: no heartbeat is so slow unless somebody has chosen so.
+STALE_S = 15.0
 
 
 def status(args: argparse.Namespace) -> int:
@@ -53,12 +55,12 @@ def _one_request(args: argparse.Namespace, config: Config, client: Client) -> in
     elif answer.get("state") in FINAL_STATES and args.watch:
         return conclude(answer, path)
     else:
-        terminal.out().print(_request(answer, config))
+        terminal.out().print(_request(answer, config, client.health()))
     return REFUSED_OR_FAILED if answer.get("state") in FINAL_STATES - {"done"} else DONE
 
 
-def _request(answer: Json, config: Config) -> RenderableType:
-    lines = [Text.assemble((str(answer.get("name")), "bold"), "  ", state_line(answer))]
+def _request(answer: Json, config: Config, health: Json | None) -> RenderableType:
+    lines = [Text.assemble((str(answer.get("name")), "bold"), "  ", state_line(answer, health))]
     if plan := answer.get("plan"):
         size = f"{plan.get('width')}×{plan.get('height')}, {plan.get('num_inference_steps')} steps"
         lines.append(Text(printable(f"  {plan.get('prompt')}"), style="italic"))
@@ -73,7 +75,7 @@ def _request(answer: Json, config: Config) -> RenderableType:
 
 def _watch(config: Config, client: Client) -> int:
     pulse = Pulse(heartbeat_s=config.heartbeat_s, now_s=time.monotonic())
-    console = terminal.out()
+    console = terminal.screen()
     try:
         with Live(console=console, auto_refresh=False, transient=False) as live:
             while True:
@@ -119,11 +121,17 @@ def _headline(health: Json, *, beats: bool) -> Text:
     if not beats:
         age_s = _age_s(health.get("written_at"))
         since = f", {terminal.duration(age_s)} ago" if age_s is not None else ""
-        return line.append(f"not running (last heartbeat at {health.get('written_at')}{since}). {START_HINT}", "red")
+        return line.append(
+            f"not running (last heartbeat at {health.get('written_at')}{since}; what follows is as old). {START_HINT}",
+            "red",
+        )
     line.append(state, look)
     alive_s = _age_s(health.get("alive_since"))
     if alive_s is not None:
-        line.append(f" for {terminal.duration(alive_s)}")
+        line.append(f", up for {terminal.duration(alive_s)}")
+    age_s = _age_s(health.get("written_at"))
+    if age_s is not None and age_s > STALE_S:
+        line.append(f" (as it was {terminal.duration(age_s)} ago)", "yellow")
     renderer: Json = health.get("renderer") or {}
     if renderer:
         where = renderer.get("device_name") or renderer.get("device")
@@ -179,10 +187,8 @@ def _queue(health: Json) -> list[RenderableType]:
     if health.get("undelivered"):
         waiting = terminal.size(health.get("undelivered_bytes", 0))
         lines.append(_line("to deliver", f"{health['undelivered']} ({waiting})", "yellow"))
-    for held in health.get("held", ()):
-        again = f"; tried again in {terminal.duration(held['next_try_s'])}" if held.get("next_try_s") else ""
-        lines.append(_line("held", f"{held.get('model')}: {held.get('why')} {held.get('hint', '')}{again}", "red"))
-    not_taken = health.get("not_taken", ())
+    lines += [_line("held", _hold(held), "red") for held in health.get("held", ())]
+    not_taken = [left for left in health.get("not_taken", ()) if not _explains_the_folder(left)]
     lines += [_line("not taken", f"{left.get('name')}: {left.get('why')}", "yellow") for left in not_taken]
     if health.get("not_taken_more"):
         lines.append(_line("not taken", f"{health['not_taken_more']} more", "yellow"))
@@ -190,6 +196,19 @@ def _queue(health: Json) -> list[RenderableType]:
     if settled:
         lines.append(_line("settled", ", ".join(f"{count} {state}" for state, count in settled.items() if count)))
     return lines
+
+
+def _hold(held: Json) -> str:
+    """The cause first, then what to do, then when it is tried again."""
+    model = str(held.get("model"))
+    cause = str(held.get("why", "")).removeprefix(f"{model}: ")
+    again = f"It is tried again in {terminal.duration(held['next_try_s'])}." if held.get("next_try_s") else ""
+    return " ".join(part for part in (f"{model}: {cause}", str(held.get("hint", "")), again) if part)
+
+
+def _explains_the_folder(left: Json) -> bool:
+    """A README is there for people, as in a fresh checkout: nobody waits for it."""
+    return str(left.get("name", "")).rpartition("/")[2].casefold().startswith("readme.")
 
 
 def _line(name: str, text: str, look: str = "") -> Text:
