@@ -136,14 +136,37 @@ def test_configuration_may_be_named_before_or_after_the_command() -> None:
     assert parser().parse_args(["status", "--inbox", "/x"]).inbox == "/x"
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["sumbit", "x"], ["submit"], ["submit", "x", "--width", "wide"], ["run", "--onc"]]
-)
+@pytest.mark.parametrize("words", [["sumbit", "x"], ["submit"], ["submit", "x", "--width", "wide"], ["run", "--onc"]])
 def test_wrong_usage_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
     assert "usage: darkroom" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "hint"),
+    [
+        (["sumbit", "x"], "usage: darkroom [options] COMMAND", "Did you mean submit?"),
+        (["submit", "x", "--stile", "ink"], "usage: darkroom submit PROMPT", "Did you mean --style?"),
+        (["submit", "a", "castle"], "usage: darkroom submit PROMPT", "in quotes"),
+        (["status", "--wach"], "usage: darkroom status", "Did you mean --watch?"),
+        (["service", "instal"], "usage: darkroom service", "Did you mean install?"),
+    ],
+)
+def test_a_wrong_word_gets_the_nearest_one_and_the_usage_of_its_command(
+    words: list[str], usage: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    said = capsys.readouterr().err
+    assert said.startswith(usage)
+    assert hint in said
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "darkroom doctor" in capsys.readouterr().err
 
 
 def test_an_unusable_configuration_ends_with_3_and_tells_all_of_it(
@@ -392,6 +415,8 @@ def test_submit_wait_of_a_wrong_request_ends_with_1_and_tells_why(
 def test_status_shows_the_daemon_and_one_request(served: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["submit", "a castle", "--wait", "--name", "shown"])
     capsys.readouterr()
+    heartbeat = served / "state" / "health.json"
+    wait_for(lambda: "inbox" in json.loads(heartbeat.read_bytes())["folders"], served)
     assert main(["status"]) == 0
     assert f"inbox   {served}/inbox" in capsys.readouterr().out
     assert main(["status", "shown"]) == 0

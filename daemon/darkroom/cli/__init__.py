@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from darkroom.cli.arguments import parser
-from darkroom.cli.exits import CONFIG_UNUSABLE, DONE, INTERRUPTED, REFUSED_OR_FAILED
+from darkroom.cli.exits import CONFIG_UNUSABLE, DONE, INTERRUPTED, REFUSED_OR_FAILED, WRONG_USAGE
 from darkroom.errors import ConfigUnusable, DarkroomError, FolderUnusable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 unusable."""
-    args = parser().parse_args(argv)
+    grammar = parser()
+    if not (sys.argv[1:] if argv is None else argv):
+        grammar.print_help(sys.stderr)
+        return WRONG_USAGE
+    args = grammar.parse_args(argv)
     module, _, function = str(args.command).partition(":")
     try:
         status: int = getattr(import_module(f"darkroom.cli.{module}"), function)(args)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 from darkroom import __version__
 
@@ -40,9 +42,50 @@ OVERRIDES = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells the nearest word that it knows, and the usage of the command that was meant."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Like argparse, but what is left over is told by its command."""
+        given, rest = self.parse_known_args(args, namespace)
+        if rest:
+            grammar: _Parser = getattr(given, "grammar", self)
+            grammar.error(f"{rest[0]} is not known here.{grammar.suggestion(rest[0])}")
+        return given
+
+    def error(self, message: str) -> NoReturn:
+        """Usage and message on stderr; exit status 2."""
+        wrong = re.search(r"invalid choice: '([^']*)'", message)
+        if wrong is not None:
+            message = f"there is no command {wrong[1]}.{_near(wrong[1], self._choices())}"
+        super().error(message)
+
+    def suggestion(self, word: str) -> str:
+        """The nearest option."""
+        if not word.startswith("-"):
+            return " Put several words in quotes." if self.takes_text else ""
+        return _near(word.partition("=")[0], self._option_string_actions)
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether a person may have forgotten quotes."""
+        return any(action.dest == "prompt" for action in self._actions)
+
+    def _choices(self) -> list[str]:
+        positional = (action.choices for action in self._actions if not action.option_strings and action.choices)
+        return [str(choice) for choices in positional for choice in choices]
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    from darkroom.spelling import nearest
+
+    near = nearest(word, known, count=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole grammar. Each command names the function that carries it out, as `module:function` below `cli`."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="darkroom",
         usage="darkroom [options] COMMAND …",
         allow_abbrev=False,
@@ -72,6 +115,7 @@ def _common() -> argparse.ArgumentParser:
 def _add(commands: Any, usage: str, command: str, text: str, *examples: str) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(
         usage.partition(" ")[0],
+        prog=f"darkroom {usage.partition(' ')[0]}",
         usage=f"darkroom {usage}",
         allow_abbrev=False,
         help=text,
@@ -80,7 +124,7 @@ def _add(commands: Any, usage: str, command: str, text: str, *examples: str) -> 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_common()],
     )
-    made.set_defaults(command=command)
+    made.set_defaults(command=command, grammar=made)
     return made
 
 
@@ -137,7 +181,7 @@ def _request_commands(commands: Any) -> None:
         "drop a request into the inbox",
         'submit "a castle on a hill"',
         'submit "a castle on a hill" --style watercolor --num-images 4 --wait',
-        'submit "a red fox" --seed 7 --width 768 --name alice/fox',
+        'submit "a red fox" --model sd15 --width 768 --seed 7 --name alice/fox',
     )
     submit.add_argument("prompt", metavar="PROMPT", help='what the picture should show; "-" reads it from stdin')
     _plan_options(submit)
