@@ -1,7 +1,11 @@
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+from darkroom.demo import REQUESTS
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -32,3 +36,11 @@ def test_a_demo_whose_daemon_cannot_start_shows_why(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "The daemon has ended with status 3" in done.stderr
     assert "mkdir -p" in done.stderr
+
+
+def test_the_readme_begins_with_a_request_of_the_demo() -> None:
+    page = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"`inbox/(\w+)\.json`:\n\n```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert shown is not None
+    assert json.loads(shown[2]) == REQUESTS[shown[1]]
+    assert [f"outbox/{shown[1]}/{shown[1]}-{i}.png" in page for i in (1, 2, 3)] == [True, True, False]

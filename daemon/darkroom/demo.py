@@ -147,7 +147,7 @@ def _tell(ticket: Ticket, answer: Json) -> None:
 
 def _say_goodbye() -> None:
     console.print("\nNow you: `make run` keeps the daemon running, and in a second terminal")
-    console.print('\n   .venv/bin/darkroom submit "a red fox" --style fantasy --wait\n', style="cyan")
+    console.print('\n   .venv/bin/darkroom submit "a red fox" --style none --wait\n', style="cyan")
 
 
 def _short(path: Path) -> str:
