@@ -96,6 +96,29 @@ def test_neither_its_own_step_nor_one_of_another_model_speaks_against_it(other: 
     assert blame.error_before_first_step(FRESH, is_loaded=True) is End.FREE
 
 
+def test_a_death_before_the_first_step_counts_as_such_an_error() -> None:
+    blame = Blame(max_attempts=2)
+    first = blame.death(WHY, [FRESH], loading=None, starting=False)
+    assert (first.ends, [charge.what for charge in first.charges]) == ((("cat", End.FREE),), ["sd15"])
+    assert blame.suspects == {"cat"}
+    blame.first_step(job("dog"))
+    second = blame.death(WHY, [FRESH], loading=None, starting=False)
+    assert (second.ends, second.charges) == ((("cat", End.FAILED),), ())
+
+
+def test_a_death_while_its_model_is_being_loaded_makes_nobody_a_suspect() -> None:
+    blame = Blame(max_attempts=1)
+    blame.death(WHY, [FRESH], loading="sd15", starting=False)
+    assert blame.suspects == frozenset()
+
+
+def test_three_different_requests_in_a_row_that_find_too_little_memory_are_the_fault_of_the_device() -> None:
+    blame = Blame(max_attempts=3)
+    charges = [blame.out_of_memory(job(name, stepped=True)) for name in ("a", "a", "b", "c")]
+    assert [len(each) for each in charges] == [0, 0, 0, 1]
+    assert charges[-1][0].what == DEVICE
+
+
 def test_an_error_while_its_model_was_not_even_loaded_makes_nobody_a_suspect() -> None:
     blame = Blame(max_attempts=1)
     assert blame.error_before_first_step(FRESH, is_loaded=False) is End.FREE

@@ -412,7 +412,7 @@ def test_a_poisoned_device_ends_the_worker_after_telling(models: Path, tmp_path:
 
 def load(source: str, *, device: str = "cpu", offline: bool = True, **options: Any) -> DiffusionModel:
     settings = RendererSettings(device=device, offline=offline, threads=1)
-    model = TorchDevice(settings).load(ModelSource("mine", source, **options))
+    model = TorchDevice(settings).load(ModelSource("mine", source, **options), lambda: None)
     assert isinstance(model, DiffusionModel)
     return model
 

@@ -419,6 +419,17 @@ def test_a_loader_that_works_gives_signs_of_life() -> None:
     assert told.get() == Alive("loading card")
 
 
+def test_what_could_hang_in_a_way_that_looks_like_work_gives_no_signs_of_life() -> None:
+    told: queue.SimpleQueue[Alive] = queue.SimpleQueue()
+    alive = SignsOfLife(told.put, interval_s=0.02)
+    with alive.during("loading card"):
+        alive.fall_silent()
+        busy_until_s = time.process_time() + 0.3
+        while time.process_time() < busy_until_s:
+            sum(range(10_000))
+    assert told.empty()
+
+
 def test_a_process_that_stands_still_gives_none() -> None:
     before = WorkDone(cpu_s=1.0, io_bytes=1_000)
 

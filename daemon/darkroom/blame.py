@@ -35,6 +35,7 @@ class Charge:
     what: str
     why: str
     hint: str
+    in_loading: bool = False  #: it could not even be loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +93,39 @@ class Blame:
         """The process is gone: it `why`, while it had these requests and was loading a model, or starting."""
         on_device = next((job for job in jobs if not job.rendered), None)
         if on_device is not None:
-            end, charges = self._death_on_device(on_device, why)
+            end, charges = self._death_on_device(on_device, why, is_loaded=loading is None)
             others = tuple((job.id, _unless_cancelled(job, End.FREE)) for job in jobs if job is not on_device)
             return Verdict((*others, (on_device.id, end)), charges)
         ends = tuple((job.id, _unless_cancelled(job, End.COUNTED)) for job in jobs)
         if loading is not None:
-            return Verdict(ends, (Charge(loading, f"The renderer {why} while loading it.", LOG),))
+            return Verdict(ends, (Charge(loading, f"The renderer {why} while loading it.", LOG, in_loading=True),))
         if starting:
             hint = f"{LOG[:-1]}; try: darkroom doctor"
             return Verdict(ends, (Charge(DEVICE, f"The renderer {why} while starting.", hint),))
         return Verdict(ends)
 
-    def _death_on_device(self, job: Job, why: str) -> tuple[End, tuple[Charge, ...]]:
+    def out_of_memory(self, job: Job) -> tuple[Charge, ...]:
+        """The device had too little memory for a request: it may be too large, or somebody else has the memory."""
+        message = f"{KILLERS} different requests in a row found too little memory on the device."
+        return self._strike(job, message, "See what else uses its memory (nvidia-smi), or ask for smaller pictures.")
+
+    def _death_on_device(self, job: Job, why: str, *, is_loaded: bool) -> tuple[End, tuple[Charge, ...]]:
         if job.cancelled:
             return End.LEFT, ()
         if not job.stepped:
-            return End.FREE, (Charge(job.model, f"The renderer {why} before the first step.", LOG),)
+            end = self.error_before_first_step(job, is_loaded=is_loaded)
+            charge = Charge(job.model, f"The renderer {why} before the first step.", LOG, in_loading=not is_loaded)
+            return end, () if end is End.FAILED else (charge,)
+        message = f"{KILLERS} different requests in a row ended the renderer; the last time it {why}."
+        return End.AT_FAULT, self._strike(job, message, "Look after the device; the log tells more.")
+
+    def _strike(self, job: Job, message: str, hint: str) -> tuple[Charge, ...]:
+        """One more request in a row; the third one holds the device."""
         self._killers = [each for each in self._killers if each != job.id] + [job.id]
         if len(self._killers) < KILLERS:
-            return End.AT_FAULT, ()
+            return ()
         self._killers.clear()
-        message = f"{KILLERS} different requests in a row ended the renderer; the last time it {why}."
-        return End.AT_FAULT, (Charge(DEVICE, message, "Look after the device; the log tells more."),)
+        return (Charge(DEVICE, message, hint),)
 
 
 def _unless_cancelled(job: Job, end: End) -> End:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -229,11 +229,13 @@ class Device:
     def _loaded(self, loaded: Loaded) -> None:
         self._facts.model, self._facts.revision, self._loading = loaded.model, loaded.revision, None
         self.condition = Condition.RENDERING if self.current is not None else Condition.READY
-        self.holds.clear(loaded.model)
+        hold = self.holds.get(loaded.model)
+        if hold is not None and hold.in_loading:
+            self.holds.clear(loaded.model)
         _log.info("model_loaded", model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
 
     def _load_failed(self, model: str, message: str, hint: str) -> None:
-        self._hold(Charge(model, message, hint))
+        self._hold(Charge(model, message, hint, in_loading=True))
         self._facts.model, self._loading = None, None
         self.condition = Condition.READY if self.current is None else Condition.RENDERING
 
@@ -295,6 +297,8 @@ class Device:
         if failed.before_first_step and failed.code != ErrorCode.OUT_OF_MEMORY:
             self._erred_before_first_step(job, failed)
         elif failed.can_retry:
+            if failed.code == ErrorCode.OUT_OF_MEMORY:
+                self._hold_all(self._blame.out_of_memory(job))
             self._attempts.note_death(failed.id, ErrorCode(failed.code), failed.message, failed.hint)
             self._attempts.come_back(failed.id, count=True)
         else:
@@ -326,8 +330,7 @@ class Device:
         why = f"gave no sign of life for {self._stall_s:g} s and was killed" if stalled else died.message
         _log.error("renderer_died", why=why, doing=was.value, tail="\n".join(died.stderr_tail[-5:]))
         verdict = self._blame.death(why, jobs, loading=loading, starting=was is Condition.STARTING)
-        for charge in verdict.charges:
-            self._hold(charge)
+        self._hold_all(verdict.charges)
         for request_id, end in verdict.ends:
             self._end(request_id, end, why, stalled=stalled)
         self._deaths += 1
@@ -338,15 +341,24 @@ class Device:
         if end is End.LEFT:
             self._attempts.leave(request_id)
             return
+        code = ErrorCode.STALLED if stalled else ErrorCode.RENDERER_DIED
+        hint = "A smaller size or fewer images may help. The service's log tells more."
+        if end is End.FAILED:
+            message = f"The renderer {why} before the first step of this request, again and again; others went on."
+            self._attempts.fail(request_id, code, message, hint)
+            return
         if end is End.AT_FAULT:
-            code = ErrorCode.STALLED if stalled else ErrorCode.RENDERER_DIED
-            hint = "A smaller size or fewer images may help. The service's log tells more."
             self._attempts.note_death(request_id, code, f"The renderer {why} while it rendered this request.", hint)
         self._attempts.come_back(request_id, count=end is not End.FREE)
 
+    def _hold_all(self, charges: Iterable[Charge]) -> None:
+        for charge in charges:
+            self._hold(charge)
+
     def _hold(self, charge: Charge) -> None:
-        hold = self.holds.add(charge.what, charge.why, charge.hint, self._clock.monotonic_s())
+        now_s = self._clock.monotonic_s()
+        hold = self.holds.add(charge.what, charge.why, charge.hint, now_s, in_loading=charge.in_loading)
         name = {"model": charge.what} if charge.what else {}
         event = "model_held" if charge.what else "device_held"
-        again_in_s = round(hold.until_s - self._clock.monotonic_s())
+        again_in_s = round(hold.until_s - now_s)
         _log.error(event, **name, why=charge.why, hint=charge.hint, again_in_s=again_in_s)

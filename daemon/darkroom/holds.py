@@ -16,6 +16,7 @@ class Hold:
     hint: str
     failures: int  #: in a row
     until_s: float  #: monotonic time of the next try
+    in_loading: bool = False  #: it could not even be loaded
 
 
 class Holds:
@@ -24,11 +25,11 @@ class Holds:
     def __init__(self) -> None:
         self._holds: dict[str, Hold] = {}
 
-    def add(self, what: str, why: str, hint: str, now_s: float) -> Hold:
+    def add(self, what: str, why: str, hint: str, now_s: float, *, in_loading: bool = False) -> Hold:
         """`what` failed once more."""
         failures = self._holds[what].failures + 1 if what in self._holds else 1
         delay_s = min(LAST_S, FIRST_S * 2 ** min(failures - 1, 10))
-        self._holds[what] = Hold(why, hint, failures, now_s + delay_s)
+        self._holds[what] = Hold(why, hint, failures, now_s + delay_s, in_loading)
         return self._holds[what]
 
     def clear(self, what: str) -> bool:

@@ -57,6 +57,10 @@ class SignsOfLife:
         finally:
             self._doing = None
 
+    def fall_silent(self) -> None:
+        """What goes on from here on until the end of the block can hang in a way that looks like work."""
+        self._doing = None
+
     def _run(self) -> None:
         before = WorkDone.of_this_process()
         while True:

@@ -75,5 +75,5 @@ class Device(Protocol):
     def software(self) -> dict[str, str]:
         """Versions of the libraries that make the pictures."""
 
-    def load(self, source: ModelSource) -> Model:
-        """Put a model on the device. Raises ModelUnavailable or DevicePoisoned."""
+    def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:
+        """Put a model on the device; `moving` is called when all is read. Raises ModelUnavailable or DevicePoisoned."""

@@ -78,23 +78,25 @@ class TorchDevice:
         self.name = str(self._device)
         self.title = _title(self._device, available=_missing(settings.device) is None)
 
-    def load(self, source: ModelSource) -> Model:
+    def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:
         """Put a model on the device and render once. Raises ModelUnavailable or DevicePoisoned."""
         if problem := _missing(self._asked):
             raise problem
         try:
-            return _guarded(partial(self._load, source))
+            return _guarded(partial(self._load, source, moving))
         except RenderFailed as error:
             hint = LOAD_HINTS.get(error.code, error.hint)
             raise ModelUnavailable(f"{source.alias} cannot be loaded: {error.message}", hint=hint) from None
 
-    def _load(self, source: ModelSource) -> DiffusionModel:
+    def _load(self, source: ModelSource, moving: Callable[[], None]) -> DiffusionModel:
         # The starter's operations are too small to share: two threads take twice the CPU time of one and, on a busy
         # machine, where each waits for the other hundreds of times a step, many times as long.
         torch.set_num_threads(1 if source.is_starter else self._threads)
         pipeline, revision = self._read(source)
         _check_tokenizer(source, pipeline)
         pipeline.set_progress_bar_config(disable=True)
+        if self._device.type == "cuda":
+            moving()  # a driver that hangs keeps the processor busy, so being busy is no sign of life from here on
         pipeline.to(self._device)
         pipeline.fixed_device = self._device
         if self._device.type == "cuda":

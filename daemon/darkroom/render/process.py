@@ -40,7 +40,7 @@ class Died:
 
     returncode: int  #: exit status, or the negated signal
     signal: str | None  #: "SIGKILL", … when a signal ended it
-    message: str  #: for people
+    message: str  #: for people, after "The renderer": "was killed by SIGKILL"
     stderr_tail: tuple[str, ...]  #: the last lines that it (or a library in it) printed
     asked: bool  #: whether `stop` or `kill` asked for it
 
@@ -151,7 +151,7 @@ class _Child:
         try:
             died = self._listen_until_death()
         except OSError as error:
-            died = Died(-1, None, f"The renderer could not be started: {error}", (), self._asked)
+            died = Died(-1, None, f"could not be started: {error}", (), self._asked)
         self._gone.set()
         self._begun.set()
         self._emit(died)
@@ -250,21 +250,21 @@ def _died(returncode: int, tail: tuple[str, ...], *, asked: bool) -> Died:
         return Died(returncode, None, _exit_message(returncode, tail), tail, asked)
     name = _signal_name(-returncode)
     if asked:
-        message = f"The renderer was ended by the service ({name})."
+        message = f"was ended by the service ({name})"
     elif name == "SIGKILL":
-        message = "The renderer was killed by SIGKILL (the kernel does this when memory runs out)."
+        message = "was killed by SIGKILL (the kernel does this when memory runs out)"
     else:
-        message = f"The renderer was ended by {name}."
+        message = f"was ended by {name}"
     return Died(returncode, name, message, tail, asked)
 
 
 def _exit_message(returncode: int, tail: tuple[str, ...]) -> str:
     if returncode == 0:
-        return "The renderer ended."
+        return "ended"
     if returncode == EXIT_POISONED:
-        return "The renderer ended because its device answers every call with an error."
+        return "ended because its device answers every call with an error"
     last = f": {tail[-1]}" if tail else ""
-    return f"The renderer ended with exit status {returncode}{last}"
+    return f"ended with exit status {returncode}{last}"
 
 
 def _signal_name(number: int) -> str:

@@ -27,6 +27,7 @@ import signal
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,7 +82,7 @@ class Easel:
     title: str = "test card"
     software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__})
 
-    def load(self, source: ModelSource) -> Card:
+    def load(self, source: ModelSource, moving: Callable[[], None]) -> Card:  # noqa: ARG002 - part of the protocol
         """Pretend to load. Raises ModelUnavailable for unknown options, or when told to."""
         try:
             options = Options.of(source.source)

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -132,7 +133,8 @@ class Worker:
         try:
             while (task := self._agenda.next()) is not None:
                 self._do(task)
-        except DevicePoisoned:
+        except DevicePoisoned as error:
+            sys.stderr.write(f"{error}\n")
             status = EXIT_POISONED
         self._finisher.close()
         return status
@@ -175,7 +177,7 @@ class Worker:
             known = ", ".join(sorted(self._settings.models)) or "none"
             raise ModelUnavailable(f"No model is called {alias!r}.", hint=f"The configuration has: {known}.")
         device = testcard.Easel() if source.is_testcard else self._device
-        return OnDevice(alias, device.load(source), device)
+        return OnDevice(alias, device.load(source, self._alive.fall_silent), device)
 
     def _unload(self) -> None:
         loaded, self._loaded = self._loaded, None
@@ -197,8 +199,8 @@ class Worker:
             self._paint_all(job, loaded, progress)
         except LeaveDevice:
             self._finisher.end(job)
-        except DevicePoisoned as error:
-            self._finisher.end(job, _failed(job, progress, RenderFailed(CODE, str(error), hint=POISONED_HINT)))
+        except DevicePoisoned:
+            self._finisher.end(job)  # not its own fault for sure: the service judges by this process's death
             raise
         except RenderFailed as error:
             self._finisher.end(job, _failed(job, progress, error))
@@ -254,7 +256,7 @@ class NoLibraries:
     title: str = "no device"
     software: dict[str, str] = field(default_factory=dict)
 
-    def load(self, source: ModelSource) -> Model:
+    def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:  # noqa: ARG002 - part of the protocol
         """Raises ModelUnavailable."""
         raise ModelUnavailable(
             f"{source.alias} needs torch and diffusers, which cannot be imported ({self.reason}).",
