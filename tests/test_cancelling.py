@@ -43,11 +43,34 @@ def test_a_request_that_has_not_left_the_device_yet_is_cancelled_however_the_att
     for _ in range(3):
         world.step()
     assert (world.answer("cat") or {})["state"] == "rendering"
+    assert not (world.inbox / "cat.cancel").exists()
     world.holding = False
     end(world)
     world.live()
     assert (world.answer("cat") or {})["state"] == "cancelled"
-    assert not (world.inbox / "cat.cancel").exists()
+
+
+def test_a_corrected_request_is_not_cancelled_in_place_of_the_one_that_was_meant(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.holding = True
+    world.start()
+    world.drop("cat.json", {"prompt": "a rat"})
+    world.step()
+    world.step()
+    slow_step(world)
+    world.drop("cat.cancel", b"")
+    world.step()
+    world.drop("cat.json", {"prompt": "a cat"})
+    for _ in range(3):
+        world.step()
+    world.holding = False
+    killed(world)
+    world.live()
+    assert sorted(path.name for path in world.outbox.iterdir() if path.is_dir() and path.name != ".darkroom") == [
+        "cat",
+        "cat.cancelled",
+    ]
+    assert (world.answer("cat") or {})["plan"]["prompt"].endswith("a cat")
 
 
 def test_a_file_that_comes_back_in_the_very_look_that_finds_it_gone_is_a_new_request(

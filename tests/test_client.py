@@ -139,6 +139,16 @@ def test_cancelling_drops_an_empty_file_beside_the_request_as_it_was_dropped(cli
     assert (client.inbox / "alice" / "a:b.cancel").read_bytes() == b""
 
 
+@pytest.mark.parametrize("said", ["{}/elsewhere.json", "../elsewhere.json", "a/../../elsewhere.json"])
+def test_an_answer_that_somebody_has_changed_leads_nowhere_else(client: Client, tmp_path: Path, said: str) -> None:
+    answer(client, "cat", id="1", state="queued")
+    path = client.outbox / "cat.json"
+    path.write_text(path.read_text().replace("cat.json", said.format(tmp_path)))
+    with pytest.raises(DarkroomError, match="is no name of a request"):
+        client.cancel("cat")
+    assert not list(tmp_path.rglob("elsewhere*"))
+
+
 def test_only_what_lives_can_be_cancelled(client: Client) -> None:
     answer(client, "done", id="1", state="done")
     with pytest.raises(DarkroomError, match="done already"):

@@ -181,7 +181,7 @@ def remove_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a request by removing its file, and record that later."""
 
     def take(taker: Taker, path: str, request_id: str, sha256: str) -> Taking:
-        taking = hide(taker, path, request_id, sha256, keep=True)
+        taking = hide(taker, path, request_id, sha256, None)
         taker.remove_hidden(path, request_id)
         return taking
 

@@ -9,6 +9,7 @@ from darkroom.cli import main
 from darkroom.errors import DarkroomError
 from darkroom.install import (
     FULL_NAME,
+    STATE_NAMES,
     UNIT_FILE,
     Account,
     Facts,
@@ -22,7 +23,9 @@ from darkroom.install import (
     to_install,
     to_remove,
 )
+from darkroom.names import HEALTH
 from darkroom.recovery import Stage
+from darkroom.testing.process import DaemonProcess
 from darkroom.testing.world import World
 from darkroom.unit import MODEL_CACHE, STATE_DIR
 
@@ -257,3 +260,22 @@ def test_a_step_that_fails_says_what_the_command_said(tmp_path: Path) -> None:
     host.carry_out(Step("why", ("rm", str(missing)), also_fine=1))
     host.carry_out(Step("why", file=tmp_path / "unit", content="[Unit]\n"))
     assert (tmp_path / "unit").read_text() == "[Unit]\n"
+
+
+def test_a_state_folder_of_a_persons_own_choice_loses_only_what_the_service_has_made_in_it() -> None:
+    wish = replace(WISH, state_dir=Path("/data/darkroom"), model_cache=Path("/data/darkroom/models"))
+    place = Place(0, 0, 0o40755)
+    facts = replace(RUNNING, places={**RUNNING.places, wish.state_dir: place, wish.model_cache: place})
+    removals = [step for step in commands(to_remove(wish, facts, discard=False)) if "/data" in step]
+    assert removals == [
+        "rm -rf --one-file-system " + " ".join(f"/data/darkroom/{name}" for name in STATE_NAMES),
+        "rmdir --ignore-fail-on-non-empty /data/darkroom",
+    ]
+
+
+def test_what_a_state_folder_holds_is_what_the_service_makes_in_it(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with DaemonProcess(tmp_path) as daemon:
+        daemon.drop("cat.json")
+        daemon.wait_for_state("cat", "done")
+        assert {path.name for path in state.iterdir()} <= {*STATE_NAMES, f".{HEALTH}.part"}

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -328,4 +329,18 @@ def test_what_was_stored_survives_a_crash(spool: Spool, state: Path) -> None:
     shutil.copytree(state, state.with_name("crashed"))
     again = Spool(state.with_name("crashed"), disk=Disk())
     assert list(again.unsettled()) == records
+    again.close()
+
+
+def test_a_state_folder_of_an_older_program_is_brought_up_to_date(spool: Spool, state: Path) -> None:
+    record = add(spool, "A")
+    spool.close()
+    with closing(sqlite3.connect(state / "darkroom.sqlite3")) as db:
+        db.execute("ALTER TABLE requests DROP COLUMN cancelling")
+        db.execute("PRAGMA user_version = 1")
+    again = Spool(state, disk=Disk())
+    assert again.get("A") == record
+    with again.transaction():
+        again.settle(replace(record, cancelling=True))
+    assert again.get("A") == replace(record, cancelling=True)
     again.close()

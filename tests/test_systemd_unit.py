@@ -11,7 +11,7 @@ import pytest
 
 from darkroom.config import Config, shipped
 from darkroom.systemd import Notifier
-from darkroom.unit import service_unit
+from darkroom.unit import STOP_SPARE_S, TIMEOUT_STOP_S, service_unit
 
 needs_systemd_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None,
@@ -58,7 +58,7 @@ def test_the_service_is_exposed_to_little(unit_file: Path) -> None:
 
 def test_the_shipped_unit_agrees_with_the_configuration() -> None:
     unit = Unit(shipped("systemd/darkroom.service").read_text())
-    assert int(unit["Service"]["TimeoutStopSec"]) > Config().stop_within_s + 5
+    assert int(unit["Service"]["TimeoutStopSec"]) == TIMEOUT_STOP_S > Config().stop_within_s + 5
     assert unit["Service"]["Type"] == "notify"
     assert "RequiresMountsFor" not in unit["Unit"]
     assert not {"Requires", "BindsTo", "Requisite"} & set(unit["Unit"])
@@ -88,6 +88,12 @@ def test_folders_of_ones_own_for_state_and_models_can_be_written() -> None:
     service = Unit(service_unit(config, file=None, user="darkroom", group="darkroom"))["Service"]
     assert service["ReadWritePaths"] == "-/in -/out -/data/100%% -/data/models"
     assert "--config" not in service["ExecStart"]
+
+
+def test_systemd_waits_longer_than_the_picture_in_hand_may_take() -> None:
+    config = Config(inbox="/in", outbox="/out", stop_within_s=120.5)
+    service = Unit(service_unit(config, file=None, user="darkroom", group="darkroom"))["Service"]
+    assert int(service["TimeoutStopSec"]) == 121 + STOP_SPARE_S
 
 
 def test_homes_are_hidden_unless_something_that_it_needs_lies_in_one(monkeypatch: pytest.MonkeyPatch) -> None:

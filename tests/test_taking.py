@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def test_nothing_is_taken_from_an_inbox_that_is_away(box: Box) -> None:
 def test_a_file_that_was_sent_again_leaves_the_inbox_and_is_not_kept(box: Box) -> None:
     box.drop("cat.json")
     box.look()
-    box.inbox.discard("cat.json", ID, sha256(GOOD))
+    box.inbox.discard("cat.json", ID, sha256(GOOD), (box.path / "cat.json").stat().st_mtime_ns)
     assert box.files() == []
     assert box.kept == {}
     assert box.look().vanished == box.look().vanished == ()
@@ -199,9 +200,34 @@ def test_a_file_that_was_sent_again_leaves_the_inbox_and_is_not_kept(box: Box) -
 def test_a_file_sent_again_that_changes_meanwhile_is_a_new_request(box: Box) -> None:
     file = box.drop("cat.json")
     box.look()
+    mtime_ns = file.stat().st_mtime_ns
     file.write_bytes(OTHER)
-    box.inbox.discard("cat.json", ID, sha256(GOOD))
+    box.inbox.discard("cat.json", ID, sha256(GOOD), mtime_ns)
     assert [drop.raw for drop in box.look().drops] == [OTHER]
+
+
+def test_a_file_sent_again_that_is_touched_meanwhile_is_a_new_request(box: Box) -> None:
+    file = box.drop("cat.json")
+    box.look()
+    mtime_ns = file.stat().st_mtime_ns
+    os.utime(file, ns=(mtime_ns + 1, mtime_ns + 1))
+    box.inbox.discard("cat.json", ID, sha256(GOOD), mtime_ns)
+    assert [drop.raw for drop in box.look().drops] == [GOOD]
+    assert not box.inbox.owes
+
+
+def test_what_is_to_be_removed_waits_while_another_folder_is_in_place_of_the_inbox(box: Box) -> None:
+    box.drop("cat.cancel", b"")
+    box.look()
+    moved = box.path.rename(box.path.with_name("moved"))
+    box.path.mkdir()
+    stranger = box.drop("cat.cancel", b"")
+    box.inbox.remove_cancel("cat.cancel")
+    assert stranger.exists()
+    shutil.rmtree(box.path)
+    moved.rename(box.path)
+    box.look()
+    assert not (box.path / "cat.cancel").exists()
 
 
 # Putting back --------------------------------------------------------------------------------------------------------

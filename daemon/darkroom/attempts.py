@@ -56,6 +56,11 @@ class Attempts:
         record = self._store(replace(record, stage=Stage.RENDERING, attempt=attempt, answer=answer))
         return record, work
 
+    def cancel(self, record: Record) -> None:
+        """Record that it is to be cancelled: its attempt may end otherwise than by leaving the device."""
+        with self._spool.transaction():
+            self.update(self._spool.settle(replace(record, cancelling=True)))
+
     def tell(self, answer: Answer) -> None:
         """Something of a rendering request has changed."""
         record = self._records.get(answer.id)

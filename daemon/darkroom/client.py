@@ -75,7 +75,9 @@ class Client:
     def cancel(self, name: str) -> Path:
         """Ask to cancel a live request. Returns the file that says so; the daemon removes it."""
         answer = self.answer(name)
+        _refuse_misleading(name)
         dropped_as = str((answer or {}).get("dropped_as", f"{name}.json"))
+        _refuse_misleading(dropped_as)  # anybody may write to the outbox
         self._refuse_unfinished(answer or {})
         if answer is not None and answer.get("state") in FINAL_STATES and not self._waits(dropped_as):
             raise DarkroomError(f"{name} is {answer['state']} already.")

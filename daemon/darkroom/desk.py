@@ -81,7 +81,7 @@ class Desk:
             _log.info(event, request=record.name, id=record.id, **record.answer.in_short())
         for record, drop in resent:
             self._register.publish(record)
-            self._shares.discard(drop.path, self._new_id(), drop.sha256)
+            self._shares.discard(drop.path, self._new_id(), drop.sha256, drop.mtime_ns)
             _log.info("resent", request=record.name, id=record.id, times=record.answer.resent)
 
     def _accept(self, drop: Drop, with_it: list[Record]) -> Record:
@@ -168,7 +168,8 @@ class Desk:
                 _log.warning("cancel_without_request", file=file.path)
             return None
         if record.stage is Stage.RENDERING:
-            self._register.cancels[record.id] = file.path  # until it has left, the file keeps the wish through a crash
+            self._attempts.cancel(record)
+            self._shares.remove_cancel(file.path)
             return record.id
         if record.answer.state is State.QUEUED:
             self._cancel_waiting(record)

@@ -48,7 +48,7 @@ class Inbox:
         self._settle_s, self._network_settle_s = settle_s, network_settle_s
         self._clock = clock
         self._tree = Tree(folder, disk=disk, clock=clock)
-        self._debts = Debts()
+        self._debts = Debts(folder)
         self._taker = Taker(folder, self._debts, disk=disk, keep=keep)
         self._hints: dict[str, None] = {}  # an ordered set
         self._expected: tuple[str, ...] = ()
@@ -251,12 +251,12 @@ class Inbox:
         """Bytes durable in state, hidden name, read again. `remove_hidden` removes the file once that is recorded."""
         return self._note(self._taker.take(path, request_id, sha256))
 
-    def discard(self, path: str, request_id: str, sha256: str) -> None:
-        """Take a file out of the inbox whose bytes are a request that we have, or had."""
-        self._debts.do(partial(self._discard, sha256=sha256), path, request_id)
+    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
+        """Take a file out of the inbox that is a request that we have, or had; touched meanwhile, it is a new one."""
+        self._debts.do(partial(self._discard, sha256=sha256, mtime_ns=mtime_ns), path, request_id)
 
-    def _discard(self, path: str, request_id: str, *, sha256: str) -> None:
-        taking = self._note(self._taker.discard(path, request_id, sha256))
+    def _discard(self, path: str, request_id: str, *, sha256: str, mtime_ns: int) -> None:
+        taking = self._note(self._taker.discard(path, request_id, sha256, mtime_ns))
         if taking.outcome is Outcome.TROUBLE:
             raise OSError(errno.EBUSY, taking.why)
 

@@ -14,13 +14,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from darkroom.errors import DarkroomError
-from darkroom.names import OWN_FOLDER
+from darkroom.names import HEALTH, OWN_FOLDER
 from darkroom.unit import MODEL_CACHE, STATE_DIR
 
 SERVICE = "darkroom"
 UNIT_FILE = Path("/etc/systemd/system/darkroom.service")
 #: The full name of a user that was made here: only such a user is removed again.
 FULL_NAME = "Darkroom service"
+#: What the service makes in its state folder.
+STATE_NAMES = ("darkroom.sqlite3", "darkroom.sqlite3-wal", "darkroom.sqlite3-shm", "lock", HEALTH, "requests", "work")
 GROUP_UNKNOWN = 6  #: groupdel's exit status for a group that is not there
 PRIVATE = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - nothing is put there
 FOLDER_MODE = 0o2775  #: the group may do in it what the owner may, and what is made in it belongs to the group
@@ -253,7 +255,13 @@ def _no_unit(facts: Facts) -> Iterator[Step]:
 def _no_state(wish: Wish, facts: Facts) -> Iterator[Step]:
     """A model cache of a person's own choice may be shared with other programs: it stays."""
     if wish.state_dir in facts.places:
-        yield Step("Its state: what it remembers of requests, all delivered.", _remove(wish.state_dir))
+        why = "Its state: what it remembers of requests, all delivered."
+        if wish.state_dir == STATE_DIR:
+            yield Step(why, _remove(wish.state_dir))
+        else:  # a folder of a person's own choice may hold other things
+            yield Step(why, ("rm", "-rf", "--one-file-system", *(str(wish.state_dir / name) for name in STATE_NAMES)))
+            command = ("rmdir", "--ignore-fail-on-non-empty", str(wish.state_dir))
+            yield Step("Its folder, if nothing else is in it.", command)
     if wish.model_cache in facts.places and wish.model_cache == MODEL_CACHE:
         yield Step("Its models; they can be fetched again.", _remove(wish.model_cache))
 

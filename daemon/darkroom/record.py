@@ -28,6 +28,7 @@ class Record:
     attempt: int = 0
     work_bytes: int = 0
     settled_at: float | None = None
+    cancelling: bool = False  #: it renders, and is to be cancelled
 
     def changing_columns(self) -> tuple[object, ...]:
         """What may change after the request is stored, in the order of the columns."""
@@ -39,6 +40,7 @@ class Record:
             self.attempt,
             self.work_bytes,
             self.settled_at,
+            int(self.cancelling),
             json.dumps(self.answer.as_json()),
         )
 
@@ -58,4 +60,5 @@ class Record:
             attempt=row["attempt"],
             work_bytes=row["work_bytes"],
             settled_at=row["settled_at"],
+            cancelling=bool(row["cancelling"]),
         )

@@ -37,8 +37,8 @@ class Shares(Protocol):
     def take(self, path: str, request_id: str, sha256: str) -> None:
         """Take a request; answered by a Taking."""
 
-    def discard(self, path: str, request_id: str, sha256: str) -> None:
-        """Take a file out of the inbox without keeping it; answered by a Taking."""
+    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
+        """Take a file out of the inbox without keeping it, unless it has changed or been touched."""
 
     def remove_hidden(self, path: str, request_id: str) -> None:
         """Remove the hidden name of a taken request."""
@@ -65,7 +65,6 @@ class Register:
         self.in_state: set[str] = set()  #: ids in the queue whose bytes are in state
         self.live: dict[str, str] = {}  #: path without .json → id of its newest request that has been taken
         self.undelivered: dict[str, int] = {}  #: id → bytes that wait for the outbox
-        self.cancels: dict[str, str] = {}  #: id of a request that is to leave the device → `.cancel` file
         self.settled: dict[str, int] = {}  #: state → how many since the start
         self._told: list[str] = []  # ids of settled requests whose answer is in the outbox
         self._spool = spool
@@ -134,7 +133,10 @@ class Register:
         self.in_state.discard(request_id)
 
     def queue_again(self, record: Record, event: str) -> None:
-        """It waits in line, in state; `event` says in the log why."""
+        """It waits in line, in state, unless it was to be cancelled; `event` says in the log why."""
+        if record.cancelling:
+            self.close(record, State.CANCELLED)
+            return
         answer = moves.back_in_line(record.answer, attempt=record.attempt)
         with self._spool.transaction():
             record = self._spool.save(replace(record, stage=Stage.TAKEN, answer=answer))
@@ -158,6 +160,9 @@ class Register:
 
     def give_up(self, record: Record) -> None:
         """Its last attempt has failed."""
+        if record.cancelling:
+            self.close(record, State.CANCELLED)
+            return
         self.close(record, State.FAILED, moves.out_of_attempts(record.answer, record.attempt))
 
     def close(self, record: Record, state: State, error: dict[str, Any] | None = None) -> None:
@@ -165,9 +170,6 @@ class Register:
         answer = moves.closed(record.answer, state, error)
         with self._spool.transaction():
             record = self._spool.save(replace(record, stage=Stage.CLOSING, answer=answer))
-        cancel_file = self.cancels.pop(record.id, None)
-        if cancel_file is not None:
-            self._shares.remove_cancel(cancel_file)
         self.deliver(record, again=False)
 
     def deliver(self, record: Record, *, again: bool) -> None:

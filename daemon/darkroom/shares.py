@@ -200,9 +200,9 @@ class Threads:
         """Take a request."""
         self.inbox_thread.actor.post(partial(self.inbox_thread.take, path, request_id, sha256))
 
-    def discard(self, path: str, request_id: str, sha256: str) -> None:
-        """Take a file out of the inbox without keeping it."""
-        self.inbox_thread.actor.post(partial(self._inbox.discard, path, request_id, sha256))
+    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
+        """Take a file out of the inbox without keeping it, unless it has changed or been touched."""
+        self.inbox_thread.actor.post(partial(self._inbox.discard, path, request_id, sha256, mtime_ns))
 
     def remove_hidden(self, path: str, request_id: str) -> None:
         """Remove the hidden name of a taken request."""

@@ -18,7 +18,10 @@ from darkroom.folders import Remembered
 from darkroom.names import distinct, folded, safe_name
 from darkroom.record import Record
 
-VERSION = 1  #: of the state folder; raised with every change of the schema, with a migration from the one before
+VERSION = 2  #: of the state folder; raised with every change of the schema, with a migration from the one before
+
+#: From each version to the next one.
+_MIGRATIONS = {1: "ALTER TABLE requests ADD COLUMN cancelling INTEGER NOT NULL DEFAULT 0;"}
 
 _SCHEMA = """
 CREATE TABLE requests (
@@ -34,6 +37,7 @@ CREATE TABLE requests (
     work_bytes INTEGER NOT NULL DEFAULT 0,     -- of the finished result in work/
     settled_at REAL,                           -- Unix time
     told INTEGER NOT NULL DEFAULT 0,           -- the final answer is in the outbox
+    cancelling INTEGER NOT NULL DEFAULT 0,     -- it renders, and is to be cancelled
     answer TEXT NOT NULL
 );
 CREATE INDEX unsettled ON requests (stage) WHERE stage != 'settled';
@@ -119,7 +123,7 @@ class Spool:
         record = self._with_next_rev(record)
         cursor = self._db.execute(
             "INSERT INTO requests (id, path, name, stage, priority, sha256, mtime_ns, attempt, work_bytes, settled_at,"
-            " answer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " cancelling, answer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (record.id, os.fsencode(record.path), record.name, *record.changing_columns()),
         )
         self._db.execute("UPDATE names SET current_id = ? WHERE name = ?", (record.id, record.name))
@@ -130,10 +134,10 @@ class Spool:
         return self.settle(self._with_next_rev(record))
 
     def settle(self, record: Record) -> Record:
-        """Store a request whose answer is out already, inside its result: its `rev` stays as it is."""
+        """Store a change that its answer does not tell of, or that is out already inside its result: `rev` stays."""
         self._db.execute(
             "UPDATE requests SET stage=?, priority=?, sha256=?, mtime_ns=?, attempt=?, work_bytes=?, settled_at=?,"
-            " answer=?, told=0 WHERE id=?",
+            " cancelling=?, answer=?, told=0 WHERE id=?",
             (*record.changing_columns(), record.id),
         )
         return record
@@ -306,6 +310,9 @@ class Spool:
         if version == 0:
             with self.disk.effect("commit", path):
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        for older in range(max(version, 1), VERSION) if version else ():
+            with self.disk.effect("commit", path):
+                db.executescript(f"BEGIN; {_MIGRATIONS[older]} PRAGMA user_version = {older + 1}; COMMIT;")
 
     def _with_next_rev(self, record: Record) -> Record:
         row = self._db.execute("UPDATE names SET rev = rev + 1 WHERE name = ? RETURNING rev", (record.name,)).fetchone()

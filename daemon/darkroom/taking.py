@@ -25,9 +25,10 @@ class _NotKept(Exception):
 
 
 class Debts:
-    """What the folder has not let us do yet; tried again at each look until it is done."""
+    """What the folder has not let us do yet; tried again at each look, while it is there, until it is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
         self._owed: dict[tuple[str, str], Callable[[str, str], None]] = {}
 
     def __len__(self) -> int:
@@ -35,6 +36,9 @@ class Debts:
 
     def do(self, work: Callable[[str, str], None], path: str, request_id: str = "") -> None:
         """Do it now, or owe it."""
+        if not self._folder.check():
+            self._owed[path, request_id] = work
+            return
         try:
             work(path, request_id)
         except OSError as error:
@@ -61,11 +65,11 @@ class Taker:
 
     def take(self, path: str, request_id: str, sha256: str) -> Taking:
         """Bytes durable in state, hidden name, read again. `remove_hidden` removes the file once that is recorded."""
-        return self._hide(path, request_id, sha256, keep=True)
+        return self._hide(path, request_id, sha256, None)
 
-    def discard(self, path: str, request_id: str, sha256: str) -> Taking:
-        """Take a file out of the inbox whose bytes are a request that we have, or had."""
-        taking = self._hide(path, request_id, sha256, keep=False)
+    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> Taking:
+        """Take a file out of the inbox that is a request that we have, or had."""
+        taking = self._hide(path, request_id, sha256, mtime_ns)
         if taking.outcome is Outcome.TAKEN:
             self.remove_hidden(path, request_id)
         return taking
@@ -88,12 +92,13 @@ class Taker:
 
     # Taking -------------------------------------------------------------------------------------------------------
 
-    def _hide(self, path: str, request_id: str, sha256: str, *, keep: bool) -> Taking:
+    def _hide(self, path: str, request_id: str, sha256: str, known_ns: int | None) -> Taking:
+        """`known_ns`: the mtime of a file whose bytes need not be kept; None: keep them."""
         if not self._folder.check():
             return Taking(request_id, path, Outcome.TROUBLE, why=self._folder.away)
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:
-                mtime_ns = self._hide_in(place, file_of(path), request_id, sha256, keep=keep)
+                mtime_ns = self._hide_in(place, file_of(path), request_id, sha256, known_ns)
         except _NotKept as error:
             return Taking(request_id, path, Outcome.TROUBLE, why=f"the state folder cannot keep it: {error}")
         except FileNotFoundError:
@@ -106,12 +111,12 @@ class Taker:
             return Taking(request_id, path, Outcome.CHANGED)
         return Taking(request_id, path, Outcome.TAKEN, mtime_ns=mtime_ns)
 
-    def _hide_in(self, place: Path, name: str, request_id: str, sha256: str, *, keep: bool) -> int | None:
-        """The file's mtime in nanoseconds; None when it has other bytes, which then have their name."""
+    def _hide_in(self, place: Path, name: str, request_id: str, sha256: str, known_ns: int | None) -> int | None:
+        """The file's mtime in nanoseconds; None when it is another one than we know, which then has its name."""
         raw, status = self._disk.read(place / name, limit=MAX_BYTES)
-        if hashlib.sha256(raw).hexdigest() != sha256:
+        if hashlib.sha256(raw).hexdigest() != sha256 or known_ns not in (None, status.st_mtime_ns):
             return None
-        if keep:
+        if known_ns is None:
             try:
                 self._keep(request_id, raw)
             except OSError as error:

@@ -222,13 +222,13 @@ class Tree:
 
         Only a folder that we know files of is in question. Raises OSError (ESTALE).
         """
-        if not view.files or is_mount is view.is_mount:
+        if not view.files or is_mount or view.is_mount is False:
             return
-        why: str | None = "another file system than before lies there"
+        why: str | None = "its file system is not mounted any more"
         if view.is_mount is None:  # the first look of this life
             why = mounts.expected_mount(self._folder.path / folder, below=self._folder.path)
         if why is not None:
-            raise OSError(errno.ESTALE, f"{why}; mount it")
+            raise OSError(errno.ESTALE, f"{why}; mount it, or restart the service if it is gone for good")
 
     def _notice(self, folder: str, view: View, names: set[str], place: Path, found: Found) -> None:
         """Sort the names that are new into requests, cancel files, hidden names of ours, and what is left alone."""

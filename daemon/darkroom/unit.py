@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,8 @@ from darkroom.mounts import share_point
 
 STATE_DIR = Path("/var/lib/darkroom")
 MODEL_CACHE = Path("/var/cache/darkroom")
+TIMEOUT_STOP_S = 45  #: of the unit as it is shipped
+STOP_SPARE_S = 25  #: beyond `stop_within_s`: for answers that are still to be written, and for slow shares
 #: What `ProtectHome=yes` hides.
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
@@ -33,6 +36,7 @@ def service_unit(config: Config, *, file: Path | None, user: str, group: str) ->
         "Environment": " ".join(
             [_word(f"DARKROOM_STATE_DIR={state_dir}"), _word(f"DARKROOM_MODEL_CACHE={model_cache}")]
         ),
+        "TimeoutStopSec": str(max(TIMEOUT_STOP_S, math.ceil(config.stop_within_s) + STOP_SPARE_S)),
         "ReadWritePaths": " ".join(_word(f"-{path}") for path in dict.fromkeys(written)),
         "ProtectHome": "read-only" if _needs_a_home([*needed(config, file), *written]) else "yes",
     }
