@@ -161,6 +161,7 @@ class DaemonProcess:
     def paused(self) -> Iterator[None]:
         """Inside, nothing new starts: what is dropped stays in the inbox, queued."""
         pause = self.inbox / OWN_FOLDER / PAUSE
+        self.wait_for(pause.parent.is_dir, "the inbox has been looked at")
         pause.touch()
         self.wait_for_health(lambda health: health["state"] == "paused", "the queue is held")
         try:
