@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from enum import Enum, auto
 from importlib import metadata
 from pathlib import Path
 
-from darkroom.client import START_HINT, Client, is_gone
+from darkroom.client import START_HINT, Client, Json, is_gone
 from darkroom.config import Config
 from darkroom.files import Disk
 from darkroom.mounts import Mount, expected_mount, kind_of
@@ -56,7 +57,7 @@ def examine(config: Config) -> Iterator[Finding]:
         yield _model(alias, source, config)
     yield _hub_cache(config)
     yield _clock()
-    yield _daemon(config)
+    yield from _daemon(config)
 
 
 # Folders -------------------------------------------------------------------------------------------------------------
@@ -199,13 +200,24 @@ def _clock() -> Finding:
     return Finding(Verdict.OK, "clock", time.strftime("%Y-%m-%d %H:%M:%S UTC.", time.gmtime()))
 
 
-def _daemon(config: Config) -> Finding:
+def _daemon(config: Config) -> Iterator[Finding]:
     health = Client(config.inbox, config.outbox, config.state_dir, Disk()).health()
     if health is None or is_gone(health):
-        return Finding(Verdict.WARN, "daemon", "none seems to run here.", START_HINT)
-    return Finding(
-        Verdict.OK, "daemon", f"{health.get('state')} on {health.get('host')}, version {health.get('version')}."
-    )
+        yield Finding(Verdict.WARN, "daemon", "none seems to run here.", START_HINT)
+        return
+    says = f"{health.get('state')} on {health.get('host')}, version {health.get('version')}."
+    yield Finding(Verdict.OK, "daemon", says)
+    device = likely_device(config.device)
+    if health.get("host") == socket.gethostname() and device is not None and device.name != "cpu":
+        yield from _uses(health, device.name)
+
+
+def _uses(health: Json, device: str) -> Iterator[Finding]:
+    """`auto` decides when the renderer starts: before the driver was ready, perhaps."""
+    renderer = health.get("renderer")
+    if isinstance(renderer, dict) and renderer.get("device") == "cpu":
+        hint = "Restart it; if that does not help, see that this PyTorch can use CUDA."
+        yield Finding(Verdict.WARN, "daemon", f"it renders on the processor, though {device} is there.", hint)
 
 
 # Models --------------------------------------------------------------------------------------------------------------
