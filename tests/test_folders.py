@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from darkroom import mounts
+from darkroom import folders, mounts
 from darkroom.files import Disk
 from darkroom.folders import Folder, Found, Remembered, Verdict, judge, look
 from darkroom.testing.faults import CountingDisk
@@ -134,7 +134,8 @@ def test_a_folder_that_goes_away_is_told_and_known_again_when_it_is_back(path: P
     path.rmdir()
     path.with_name("moved").rename(path)
     assert folder.check()
-    assert (folder.away, folder.news) == ("", "")
+    assert (folder.away, folder.state("inbox").news) == ("", "never seen before")
+    assert folder.state("inbox").news == ""
 
 
 def test_a_person_may_say_that_another_folder_is_the_right_one(path: Path) -> None:
@@ -238,3 +239,31 @@ def test_a_link_in_place_of_our_folder_is_away_and_nothing_is_written_through_it
     assert not folder.check()
     assert folder.away.endswith("Its .darkroom has to be a folder of its own, no link.")
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["_read_marker", "look"])
+def test_a_folder_that_is_replaced_in_the_middle_of_a_look_is_not_taken_for_the_one_we_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    path, moved = tmp_path / "inbox", tmp_path / "moved"
+    path.mkdir()
+    folder = Folder(path, None, disk=Disk())
+    folder.check()
+    if moment == "look":
+        (path / ".darkroom" / "folder.json").unlink()  # a mirror has deleted it: it is to be written again
+    step = getattr(folders, moment)
+
+    def swapped(*arguments: Any, **keywords: Any) -> Any:
+        monkeypatch.undo()
+        before = step(*arguments, **keywords) if moment == "look" else None
+        path.rename(moved)
+        path.mkdir()
+        return before or step(*arguments, **keywords)
+
+    monkeypatch.setattr(folders, moment, swapped)
+    assert not folder.check()
+    assert "another folder has just come in its place" in folder.away
+    assert list(path.iterdir()) == []
+    path.rmdir()
+    moved.rename(path)
+    assert folder.check()

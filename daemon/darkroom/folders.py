@@ -116,7 +116,7 @@ class Folder:
         self.network = False
         self.kind = "unknown"
         self.away = "not looked at yet"  #: why it cannot be used; "" while it can
-        self.news: str = ""  #: what the last check did that deserves a line in the log
+        self.news: str = ""  #: what checks have done since the last `state` that deserves a line in the log
         self._disk = disk
 
     @property
@@ -129,7 +129,6 @@ class Folder:
 
         `remembered` holds what is to be remembered from now on; OSErrors of the share become `away`.
         """
-        self.news = ""
         try:
             found = look(self.path, first_time=self.remembered is None)
             judgement = judge(self.remembered, found, self.path)
@@ -141,10 +140,9 @@ class Folder:
         return not self.away
 
     def state(self, role: str, *, free_bytes: int = 0) -> FolderState:
-        """What the last check found."""
-        return FolderState(
-            role, str(self.path), self.kind, self.network, self.away, self.news, self.remembered, free_bytes
-        )
+        """What the last check found, and what is new since this was last asked."""
+        news, self.news = self.news, ""
+        return FolderState(role, str(self.path), self.kind, self.network, self.away, news, self.remembered, free_bytes)
 
     def _settle(self, found: Found, judgement: Judgement) -> None:
         self.network, self.kind = found.network, found.fs_type
@@ -152,20 +150,24 @@ class Folder:
             self.remembered.marker if judgement.verdict is Verdict.MARK and self.remembered else ""
         )
         if judgement.verdict in (Verdict.MARK, Verdict.ADOPT):
-            marker = self._mark(marker or uuid.uuid4().hex, write=found.marker is None)
+            marker = marker or uuid.uuid4().hex
+            if found.marker is None:
+                self._mark(marker, found)
             self.news = judgement.why
         if found.adopt:
             with self._disk.anchored(self.path, OWN_FOLDER) as own:
                 self._disk.remove(own / ADOPT)
         self.remembered = Remembered(marker, found.source, found.fs_type, found.root, found.inode)
 
-    def _mark(self, marker: str, *, write: bool) -> str:
-        if write:
-            self._disk.make_folder(self.own)
-            text = {"darkroom": 1, "folder": marker, "note": "Darkroom knows this folder by this file. Leave it here."}
-            with self._disk.anchored(self.path, OWN_FOLDER) as own:
+    def _mark(self, marker: str, found: Found) -> None:
+        """Write the marker into the very folder that was found: another one may have come in its place since."""
+        text = {"darkroom": 1, "folder": marker, "note": "Darkroom knows this folder by this file. Leave it here."}
+        with self._disk.anchored(self.path, "") as place:
+            if os.stat(place).st_ino != found.inode:
+                raise _changed(self.path)
+            self._disk.make_folder(place / OWN_FOLDER)
+            with self._disk.anchored(place, OWN_FOLDER) as own:
                 self._disk.write(own / MARKER, json.dumps(text, indent=1).encode() + b"\n")
-        return marker
 
 
 def _mend(error: OSError) -> str:
@@ -178,25 +180,38 @@ def _mend(error: OSError) -> str:
 
 def look(path: Path, *, first_time: bool) -> Found | None:
     """What is at `path` now; None when there is no folder. Raises OSError when the share cannot say."""
-    try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    place = _place(path)
+    if place is None:
         return None
-    if not stat.S_ISDIR(status.st_mode):
-        return None
-    mount = mounts.kind_of(path)
+    inode, mount = place
     if (path / OWN_FOLDER).is_symlink():  # what it says would be somebody else's word
         raise OSError(errno.ELOOP, f"{OWN_FOLDER} is a link", os.fspath(path / OWN_FOLDER))
-    return Found(
+    found = Found(
         marker=_read_marker(path / OWN_FOLDER / MARKER),
         source=mount.source,
         fs_type=mount.kind,
         root=mount.root,
-        inode=status.st_ino,
+        inode=inode,
         network=mount.network,
         expected_mount=mounts.expected_mount(path) if first_time else None,
         adopt=(path / OWN_FOLDER / ADOPT).exists(),
     )
+    if _place(path) != place:  # the marker was read in another folder than the inode: unmounted just now
+        raise _changed(path)
+    return found
+
+
+def _place(path: Path) -> tuple[int, mounts.Mount] | None:
+    """Which folder of which mount it is; None when it is none."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (status.st_ino, mounts.kind_of(path)) if stat.S_ISDIR(status.st_mode) else None
+
+
+def _changed(path: Path) -> OSError:
+    return OSError(errno.EAGAIN, "another folder has just come in its place", os.fspath(path))
 
 
 def _read_marker(path: Path) -> str | None:
