@@ -98,17 +98,28 @@ def test_neither_its_own_step_nor_one_of_another_model_speaks_against_it(other: 
 
 def test_a_death_before_the_first_step_counts_as_such_an_error() -> None:
     blame = Blame(max_attempts=2)
-    first = blame.death(WHY, [FRESH], loading=None, starting=False)
+    first = blame.death(WHY, [FRESH], loaded="sd15", loading=None, starting=False)
     assert (first.ends, [charge.what for charge in first.charges]) == ((("cat", End.FREE),), ["sd15"])
     assert blame.suspects == {"cat"}
     blame.first_step(job("dog"))
-    second = blame.death(WHY, [FRESH], loading=None, starting=False)
+    second = blame.death(WHY, [FRESH], loaded="sd15", loading=None, starting=False)
     assert (second.ends, second.charges) == ((("cat", End.FAILED),), ())
+
+
+def test_a_suspect_lets_one_other_request_go_first_and_waits_no_longer() -> None:
+    blame = Blame(max_attempts=3)
+    for _ in range(2):
+        blame.error_before_first_step(FRESH, is_loaded=True)
+        assert blame.suspects == {"cat"}
+        blame.first_step(Job("dog", "another model"))
+        assert blame.suspects == frozenset()
+    assert blame.error_before_first_step(FRESH, is_loaded=True) is End.FREE  # none of its own model got further
 
 
 def test_a_death_while_its_model_is_being_loaded_makes_nobody_a_suspect() -> None:
     blame = Blame(max_attempts=1)
     blame.death(WHY, [FRESH], loading="sd15", starting=False)
+    blame.death(WHY, [FRESH], loading=None, starting=False)  # it had told that it could not load it
     assert blame.suspects == frozenset()
 
 

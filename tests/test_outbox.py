@@ -488,6 +488,43 @@ def test_a_picture_that_the_state_folder_cannot_read_keeps_no_other_result_waiti
     assert [each.result for each in box.delivered()] == ["dog"]
 
 
+def test_a_picture_that_can_never_be_read_is_given_up(tmp_path: Path) -> None:
+    box = Box(tmp_path, UnreadableSource())
+    box.outbox.deliver(box.delivery())
+    box.work(for_s=60)
+    assert [event for event in box.events if isinstance(event, Spoilt)] == [Spoilt("ID-cat")]
+    assert box.outbox.is_idle
+
+
+class UnreadableRequest(Disk):
+    """The kept request lies on a bad block."""
+
+    def copy_new(self, source: Path, target: Path) -> None:
+        if source.suffix == ".json":
+            raise SourceUnreadable(errno.EIO, "Input/output error")
+        super().copy_new(source, target)
+
+
+def test_pictures_are_delivered_without_a_request_that_can_never_be_read(tmp_path: Path) -> None:
+    box = Box(tmp_path, UnreadableRequest())
+    box.outbox.deliver(box.delivery())
+    box.work(for_s=60)
+    assert [each.result for each in box.delivered()] == ["cat"]
+    assert sorted(path.name for path in (box.path / "cat").iterdir()) == ["answer.json", "cat-1.png"]
+
+
+def test_an_answer_that_errs_again_and_again_keeps_no_other_answer_waiting(failing: tuple[Box, Failing]) -> None:
+    box, disk = failing
+    disk.fails, disk.code = lambda kind, path: kind == "rename" and path.name == "bad.json", errno.EIO
+    for name in ("bad", "good"):
+        box.outbox.publish(answer(name, State.FAILED))
+    box.work(for_s=30)
+    assert (box.path / "good.json").exists()
+    disk.fails = lambda kind, path: False
+    box.work(for_s=120)
+    assert box.read("bad.json")["state"] == "failed"
+
+
 def test_an_answer_that_waits_for_its_folder_is_overtaken_by_a_newer_one(failing: tuple[Box, Failing]) -> None:
     box, disk = failing
     disk.fails = lambda kind, path: kind == "write" and path.name.startswith(".cat")

@@ -108,3 +108,16 @@ def test_a_state_folder_that_cannot_take_a_request_in_work_costs_no_attempt(tmp_
     world.live(disk)
     assert disk.left == 0
     assert ((world.answer("cat") or {})["state"], (world.answer("cat") or {})["attempt"]) == ("done", 1)
+
+
+def test_an_inbox_that_cannot_be_looked_at_is_told_at_the_very_first_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+
+    def closed(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+
+    monkeypatch.setattr(Path, "is_dir", closed)
+    with pytest.raises(FolderUnusable, match="inbox cannot be looked at: Permission denied"):
+        launch.main(world.config)

@@ -216,6 +216,22 @@ def test_a_file_sent_again_that_is_touched_meanwhile_is_a_new_request(box: Box) 
     assert not box.inbox.owes
 
 
+class TouchedAsItIsHidden(Disk):
+    """Somebody touches the file at the last moment."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        os.utime(source, ns=(1, 1))
+        super().rename(source, target)
+
+
+def test_a_file_sent_again_that_is_touched_at_the_last_moment_is_a_new_request(tmp_path: Path) -> None:
+    box = Box(tmp_path / "inbox", TouchedAsItIsHidden())
+    file = box.drop("cat.json")
+    box.look()
+    box.inbox.discard("cat.json", ID, sha256(GOOD), file.stat().st_mtime_ns)
+    assert [drop.mtime_ns for drop in box.look().drops] == [1]
+
+
 def test_what_is_to_be_removed_waits_while_another_folder_is_in_place_of_the_inbox(box: Box) -> None:
     box.drop("cat.cancel", b"")
     box.look()

@@ -52,7 +52,8 @@ class _Suspect:
 
     model: str
     errors: int = 0
-    others_stepped: bool = False
+    others_stepped: bool = False  #: of its model, since its last error
+    waits: bool = True  #: nobody else has made a step since then: let others go first
 
 
 class Blame:
@@ -65,14 +66,15 @@ class Blame:
 
     @property
     def suspects(self) -> frozenset[str]:
-        """Requests that should let others go first."""
-        return frozenset(self._suspects)
+        """Requests that should let others go first; each time one of them, so that they do not wait for ever."""
+        return frozenset(request_id for request_id, suspect in self._suspects.items() if suspect.waits)
 
     def first_step(self, job: Job) -> None:
         """A request got past the point at which others of its model have erred."""
         for request_id, suspect in self._suspects.items():
-            if request_id != job.id and suspect.model == job.model:
-                suspect.others_stepped = True
+            if request_id != job.id:
+                suspect.waits = False
+                suspect.others_stepped |= suspect.model == job.model
 
     def finished(self, request_id: str) -> None:
         """The renderer has finished a request: all is well with it."""
@@ -87,13 +89,19 @@ class Blame:
             if suspect.others_stepped and suspect.errors >= self._max_attempts:
                 del self._suspects[job.id]
                 return End.FAILED
+            suspect.others_stepped, suspect.waits = False, True
         return End.FREE
 
-    def death(self, why: str, jobs: Collection[Job], *, loading: str | None, starting: bool) -> Verdict:
-        """The process is gone: it `why`, while it had these requests and was loading a model, or starting."""
+    def death(
+        self, why: str, jobs: Collection[Job], *, loaded: str | None = None, loading: str | None, starting: bool
+    ) -> Verdict:
+        """The process is gone: it `why`, while it had these requests and was loading a model, or starting.
+
+        `loaded`: the model that it had on the device.
+        """
         on_device = next((job for job in jobs if not job.rendered), None)
         if on_device is not None:
-            end, charges = self._death_on_device(on_device, why, is_loaded=loading is None)
+            end, charges = self._death_on_device(on_device, why, is_loaded=loaded == on_device.model)
             others = tuple((job.id, _unless_cancelled(job, End.FREE)) for job in jobs if job is not on_device)
             return Verdict((*others, (on_device.id, end)), charges)
         ends = tuple((job.id, _unless_cancelled(job, End.COUNTED)) for job in jobs)
@@ -106,6 +114,7 @@ class Blame:
 
     def out_of_memory(self, job: Job) -> tuple[Charge, ...]:
         """The device had too little memory for a request: it may be too large, or somebody else has the memory."""
+        self._suspects.setdefault(job.id, _Suspect(job.model)).waits = True
         message = f"{KILLERS} different requests in a row found too little memory on the device."
         return self._strike(job, message, "See what else uses its memory (nvidia-smi), or ask for smaller pictures.")
 

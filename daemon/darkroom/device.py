@@ -297,10 +297,10 @@ class Device:
         if failed.before_first_step and failed.code != ErrorCode.OUT_OF_MEMORY:
             self._erred_before_first_step(job, failed)
         elif failed.can_retry:
-            if failed.code == ErrorCode.OUT_OF_MEMORY:
-                self._hold_all(self._blame.out_of_memory(job))
+            charges = self._blame.out_of_memory(job) if failed.code == ErrorCode.OUT_OF_MEMORY else ()
+            self._hold_all(charges)
             self._attempts.note_death(failed.id, ErrorCode(failed.code), failed.message, failed.hint)
-            self._attempts.come_back(failed.id, count=True)
+            self._attempts.come_back(failed.id, count=not charges)
         else:
             self._attempts.fail(failed.id, failed.code, failed.message, failed.hint)
 
@@ -323,13 +323,13 @@ class Device:
     def _died(self, died: Died) -> None:
         """The process is gone."""
         jobs, was, stalled = list(self._facts.jobs.values()), self.condition, self._stalled
-        loading = self._loading if was is Condition.LOADING else None
+        loading, loaded = self._loading if was is Condition.LOADING else None, self._facts.model
         self.condition, self._facts, self._loading = Condition.DOWN, _Facts(), None
         if died.asked and not stalled:
             return
         why = f"gave no sign of life for {self._stall_s:g} s and was killed" if stalled else died.message
         _log.error("renderer_died", why=why, doing=was.value, tail="\n".join(died.stderr_tail[-5:]))
-        verdict = self._blame.death(why, jobs, loading=loading, starting=was is Condition.STARTING)
+        verdict = self._blame.death(why, jobs, loaded=loaded, loading=loading, starting=was is Condition.STARTING)
         self._hold_all(verdict.charges)
         for request_id, end in verdict.ends:
             self._end(request_id, end, why, stalled=stalled)
@@ -353,7 +353,8 @@ class Device:
 
     def _hold_all(self, charges: Iterable[Charge]) -> None:
         for charge in charges:
-            self._hold(charge)
+            if not self.holds.is_held(charge.what, self._clock.monotonic_s()):  # else this has been told just now
+                self._hold(charge)
 
     def _hold(self, charge: Charge) -> None:
         now_s = self._clock.monotonic_s()

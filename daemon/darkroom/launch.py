@@ -281,16 +281,23 @@ class Stops:
 
 def _is_missing(path: Path) -> bool:
     """Whether there is no such folder, nor a mount to wait for. A share that does not answer is there, and hangs."""
-    said: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    said: queue.SimpleQueue[bool | OSError] = queue.SimpleQueue()
 
     def look() -> None:
-        said.put(not path.is_dir() and mounts.expected_mount(path) is None)
+        try:
+            said.put(not path.is_dir() and mounts.expected_mount(path) is None)
+        except OSError as error:
+            said.put(error)
 
     threading.Thread(target=look, name=f"first look at {path}", daemon=True).start()
     try:
-        return said.get(timeout=FIRST_LOOK_S)
+        is_missing = said.get(timeout=FIRST_LOOK_S)
     except queue.Empty:
         return False
+    if isinstance(is_missing, OSError):
+        why = f"{path} cannot be looked at: {is_missing.strerror}."
+        raise FolderUnusable(why, hint="Let the daemon's user pass through the folders above it, and write there.")
+    return is_missing
 
 
 def _refuse_missing(config: Config) -> None:

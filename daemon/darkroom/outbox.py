@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from darkroom.names import folded, folder_of, is_result_name, joined, result_nam
 
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
+PATIENCE_TRIES = 4  #: for what fails again and again by itself
 _ANSWER_LIMIT_BYTES = 4 << 20
 #: Trouble with the whole share: all wait, and order is kept. Anything else is trouble with one folder or name, such as
 #: EBUSY for an answer that a Windows program holds open.
@@ -114,6 +116,8 @@ class Outbox:
         self._troubles: set[tuple[str, str]] = set()  # (folder, why) that the log has told
         self._retry_at_s = 0.0
         self._failures = 0
+        self._stuck: tuple[Item | None, int] = (None, 0)  # what has failed last, and how often in a row
+        self._unreadable: Counter[str] = Counter()  # id → how often the state folder could not give its files
         self._told: FolderState | None = None
 
     # What the service hands over ----------------------------------------------------------------------------------
@@ -154,7 +158,7 @@ class Outbox:
             self._write(item)
         except OSError as error:
             why = str(error.strerror or error)
-            if isinstance(error, SourceUnreadable) or error.errno not in _WHOLE_SHARE_ERRNOS:
+            if self._is_its_own_trouble(item, error):
                 self._set_aside(item, failures, why)  # one folder without rights does not keep the others waiting
                 return True
             self._backlog.doubt()  # the error may have come after the rename
@@ -162,6 +166,15 @@ class Outbox:
         self._backlog.drop(item)
         self._failures = 0
         return True
+
+    def _is_its_own_trouble(self, item: Item, error: OSError) -> bool:
+        """Whether others may go on without it: also an answer that fails again and again, on a share that is there."""
+        if isinstance(error, SourceUnreadable) and isinstance(item, Delivery):
+            self._unreadable[item.answer.id] += 1
+            return True
+        self._stuck = (item, self._stuck[1] + 1 if item is self._stuck[0] else 1)
+        is_stuck = isinstance(item, Answer) and self._stuck[1] >= PATIENCE_TRIES
+        return is_stuck or error.errno not in _WHOLE_SHARE_ERRNOS
 
     def check(self) -> bool:
         """Look whether the outbox is there, and tell the service when that has changed."""
@@ -235,9 +248,15 @@ class Outbox:
             if delivery.again and (there := _find_delivered(parent, stem, ending, answer.id)) is not None:
                 self._disk.sync_folder(parent)
                 return there
-            return self._build(delivery, parent) if _is_whole(delivery) else None
+            given_up = self._unreadable[answer.id] >= PATIENCE_TRIES
+            try:
+                return self._build(delivery, parent, with_request=not given_up) if _is_whole(delivery) else None
+            except SourceUnreadable:
+                if given_up:
+                    return None
+                raise
 
-    def _build(self, delivery: Delivery, parent: Path) -> Answer:
+    def _build(self, delivery: Delivery, parent: Path, *, with_request: bool) -> Answer:
         started_s = self._clock()
         answer = delivery.answer
         hidden = parent / f".{answer.id}.part"
@@ -246,7 +265,7 @@ class Outbox:
         with self._disk.anchored(parent, hidden.name) as inside:
             for source, _ in _pictures(delivery):
                 self._disk.copy_new(source, inside / source.name)
-            if delivery.request is not None:
+            if delivery.request is not None and with_request:
                 self._disk.copy_new(delivery.request, inside / "request.json")
             for name in result_names(_stem(answer.name), FOLDER_ENDINGS[answer.state]):
                 if os.path.lexists(parent / name) or self._is_mirror(folder_of(answer.name), name):
@@ -355,6 +374,8 @@ def _is_whole(delivery: Delivery) -> bool:
         return all(path.stat().st_size == size_bytes for path, size_bytes in _pictures(delivery))
     except FileNotFoundError:
         return False
+    except OSError as error:
+        raise SourceUnreadable(error.errno, str(error)) from error
 
 
 def _may_mirror(path: Path) -> bool:

@@ -160,13 +160,12 @@ class Register:
 
     def give_up(self, record: Record) -> None:
         """Its last attempt has failed."""
-        if record.cancelling:
-            self.close(record, State.CANCELLED)
-            return
         self.close(record, State.FAILED, moves.out_of_attempts(record.answer, record.attempt))
 
     def close(self, record: Record, state: State, error: dict[str, Any] | None = None) -> None:
-        """Decide the outcome, durably; then let its folder appear."""
+        """Decide the outcome, durably; then let its folder appear. What was to be cancelled does not fail."""
+        if record.cancelling and state is State.FAILED:
+            state, error = State.CANCELLED, None
         answer = moves.closed(record.answer, state, error)
         with self._spool.transaction():
             record = self._spool.save(replace(record, stage=Stage.CLOSING, answer=answer))

@@ -123,19 +123,19 @@ class Taker:
                 raise _NotKept(str(error.strerror or error)) from error
         hidden = place / taken_name(name, request_id)
         self._rename(place / name, hidden)
-        if not self._is_same(hidden, sha256):
+        if not self._is_same(hidden, sha256, known_ns):
             self._put_back_changed(hidden, place / name)
             return None
         return status.st_mtime_ns
 
-    def _is_same(self, hidden: Path, sha256: str) -> bool:
+    def _is_same(self, hidden: Path, sha256: str, known_ns: int | None) -> bool:
         try:
-            raw, _ = self._disk.read(hidden, limit=MAX_BYTES)
+            raw, status = self._disk.read(hidden, limit=MAX_BYTES)
         except OSError as error:
             if error.errno != errno.EAGAIN:
                 raise
             return False
-        return hashlib.sha256(raw).hexdigest() == sha256
+        return hashlib.sha256(raw).hexdigest() == sha256 and known_ns in (None, status.st_mtime_ns)
 
     def _rename(self, source: Path, hidden: Path) -> None:
         """An NFS rename may succeed and report an error when the reply is lost: believe the folder."""
