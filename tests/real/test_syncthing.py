@@ -1,6 +1,5 @@
 """A person's folders and the daemon's, kept alike by Syncthing."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 
 from darkroom.testing.process import DaemonProcess
+from darkroom.testing.waiting import read_json
 from tests.real.conftest import AS_SHIPPED
 from tests.real.latency import Latencies
 from tests.real.requests import LONG_BYTES, paused, rendered, verify, write
@@ -37,8 +37,7 @@ def wait_for_answer(person: Node, daemon: DaemonProcess, name: str, *states: str
     """Wait until the answer has come back to the person."""
 
     def reached() -> dict[str, Any]:
-        path = person.outbox / f"{name}.json"
-        answer: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+        answer = read_json(person.outbox / f"{name}.json")
         return answer if answer.get("state") in states else {}
 
     return daemon.wait_for(reached, f"the person sees {name} {' or '.join(states)}", deadline_s=60.0)

@@ -17,7 +17,7 @@ from typing import Any, Self
 import darkroom
 from darkroom.answer import FOLDER_ENDINGS, State
 from darkroom.names import HEALTH, OWN_FOLDER, PAUSE
-from darkroom.testing.waiting import DEADLINE_S, POLL_S, Json, Log, T, wait_for
+from darkroom.testing.waiting import DEADLINE_S, POLL_S, Json, Log, T, read_json, wait_for
 
 #: A small test card in one step, which takes a moment: `num_inference_steps` makes a request as slow as a test needs.
 CARD = "testcard:step_s=0.02,die_on=DIE,hang_on=HANG,oom_on=OOM"
@@ -203,7 +203,7 @@ class DaemonProcess:
 
     def answer(self, name: str) -> Json:
         """The answer of this name; {} while there is none. It must be whole whenever it is there."""
-        return _json(self.outbox / f"{name}.json")
+        return read_json(self.outbox / f"{name}.json")
 
     def wait_for_state(self, name: str, *states: str, deadline_s: float = DEADLINE_S) -> Json:
         """Wait until the answer of this name is in one of the states; returns it."""
@@ -225,7 +225,7 @@ class DaemonProcess:
 
     def health(self) -> Json:
         """The newest heartbeat of the state folder."""
-        return _json(self.state / HEALTH)
+        return read_json(self.state / HEALTH)
 
     def wait_for_health(self, condition: Callable[[Json], object], what: str) -> Json:
         """Wait until a heartbeat of this life says so; returns it."""
@@ -269,7 +269,7 @@ class DaemonProcess:
         found: dict[str, list[Path]] = {}
         for folder, _, files in os.walk(self.outbox):
             if "answer.json" in files and not os.path.basename(folder).startswith("."):
-                answer = _json(Path(folder, "answer.json"))
+                answer = read_json(Path(folder, "answer.json"))
                 if answer.get("result") == os.path.basename(folder):  # else it answers a request called `answer`
                     found.setdefault(answer["id"], []).append(Path(folder))
         return found
@@ -334,7 +334,7 @@ def request(**values: Any) -> bytes:
 
 def check_complete(folder: Path, answer: Mapping[str, Any]) -> None:
     """A result folder holds what its answer says, whole, and the answer itself."""
-    kept = _json(folder / "answer.json")
+    kept = read_json(folder / "answer.json")
     for key in ("id", "name", "state", "result", "images", "request_sha256", "finished_at"):
         assert kept.get(key) == answer.get(key), f"{folder}: {key} is {kept.get(key)}, not {answer.get(key)}"
     for image in answer.get("images", []):
@@ -364,16 +364,6 @@ def _toml(tables: Json) -> str:
     for alias, table in tables["models"].items():
         lines += ["", f"[models.{alias}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
-
-
-def _json(path: Path) -> Json:
-    """A file that is replaced whole: it is not there, or it is an object."""
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    assert isinstance(data, dict), f"{path} holds {data!r}"
-    return data
 
 
 def _process_state(pid: int) -> str:

@@ -70,3 +70,13 @@ def _event(line: bytes) -> Json:
     except ValueError:
         return {"event": "", "line": line.decode(errors="replace")}
     return data if isinstance(data, dict) else {"event": "", "line": data}
+
+
+def read_json(path: Path) -> Json:
+    """A file that is replaced whole: it is not there, or it is an object."""
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    assert isinstance(data, dict), f"{path} holds {data!r}"
+    return data
