@@ -18,13 +18,17 @@ _log = structlog.get_logger("darkroom.heartbeat")
 
 Snapshot = dict[str, Any]
 
+SOONEST_S = 1.0  #: between two beats
+#: What a person who looks wants to see as it is now.
+NEWS = ("state", "renderer", "queued", "undelivered", "settled", "rendering")
+
 
 class Heartbeat:
     """Writes the newest snapshot to one folder. Each has a thread: a share that hangs stops only its own.
 
     `folder` is the part of its path that people may write to ("" for none): no link is followed there. `snapshot`
-    returns None while nothing may be written there. The counter tells readers that we live: no clock is compared with
-    another.
+    returns None while nothing may be written there. An `eager` one beats sooner when there is something new to tell.
+    The counter tells readers that we live: no clock is compared with another.
     """
 
     def __init__(
@@ -36,10 +40,12 @@ class Heartbeat:
         every_s: float,
         disk: Disk,
         clock: Clock,
+        eager: bool = False,
     ) -> None:
         self._root, self._folder = root, folder
         self._snapshot = snapshot
         self._every_s = every_s
+        self._eager = eager
         self._disk = disk
         self._clock = clock
         self._counter = 0
@@ -72,5 +78,14 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            told = self._news()
             self.beat()
-            self._stop.wait(self._every_s)
+            left_s = self._every_s
+            while left_s > 0 and not self._stop.wait(min(SOONEST_S, left_s)):
+                left_s -= SOONEST_S
+                if self._eager and self._news() != told:
+                    break
+
+    def _news(self) -> Snapshot:
+        snapshot = self._snapshot() or {}
+        return {key: snapshot.get(key) for key in NEWS}

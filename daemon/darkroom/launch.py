@@ -12,7 +12,7 @@ import threading
 import types
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -182,12 +182,10 @@ class Daemon:
             host=socket.gethostname(),
             end_renderer=self._renderer.stop,
         )
+        pace: dict[str, Any] = {"every_s": config.heartbeat_s, "disk": disk, "clock": clock}
         self._heartbeats = [
-            Heartbeat(root, folder, snapshot, every_s=config.heartbeat_s, disk=disk, clock=clock)
-            for root, folder, snapshot in (
-                (config.state_dir, "", self._snapshot),
-                (config.outbox, OWN_FOLDER, self._snapshot_for_outbox),
-            )
+            Heartbeat(config.state_dir, "", self._snapshot, eager=True, **pace),
+            Heartbeat(config.outbox, OWN_FOLDER, self._snapshot_for_outbox, **pace),
         ]
 
     def run(self, *, once: bool) -> int:
