@@ -1,6 +1,6 @@
 """Which of these tests a change has to pass within five minutes or so; `make test-real` runs them all.
 
-Prints the files, those that the change touches first, and tells on standard error what is left out.
+Prints the files, those that the change is about first, then the quick ones, and tells on standard error what is left out.
 """
 
 import re
@@ -32,7 +32,7 @@ UNKNOWN_S = 60  #: a file that is not in the table
 def main() -> None:
     changed = changed_files()
     files = sorted(path.name for path in HERE.glob("test_*.py"))
-    files.sort(key=lambda name: -relevance(name, changed))
+    files.sort(key=lambda name: (-relevance(name, changed), seconds(name)))
     chosen: list[str] = []
     left_out: list[str] = []
     for name in files:
