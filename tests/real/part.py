@@ -1,6 +1,6 @@
 """Which of these tests a change has to pass within five minutes or so; `make test-real` runs them all.
 
-Prints the files, those that the change is about first, then the quick ones, and tells on standard error what is left out.
+Prints the files, those that the change is about first, then the quick ones; on standard error, what is left out.
 """
 
 import re
