@@ -494,6 +494,9 @@ def test_a_picture_that_can_never_be_read_is_given_up(tmp_path: Path) -> None:
     box.work(for_s=60)
     assert [event for event in box.events if isinstance(event, Spoilt)] == [Spoilt("ID-cat")]
     assert box.outbox.is_idle
+    box.disk.copy_new = Disk().copy_new  # type: ignore[method-assign]  # it was rendered again, on good blocks
+    assert box.deliver() == "cat"
+    assert (box.path / "cat" / "request.json").exists()
 
 
 class UnreadableRequest(Disk):

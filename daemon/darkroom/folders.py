@@ -180,10 +180,10 @@ def _mend(error: OSError) -> str:
 
 def look(path: Path, *, first_time: bool) -> Found | None:
     """What is at `path` now; None when there is no folder. Raises OSError when the share cannot say."""
-    place = _place(path)
-    if place is None:
+    before = _stat(path)
+    if before is None:
         return None
-    inode, mount = place
+    mount = mounts.kind_of(path)
     if (path / OWN_FOLDER).is_symlink():  # what it says would be somebody else's word
         raise OSError(errno.ELOOP, f"{OWN_FOLDER} is a link", os.fspath(path / OWN_FOLDER))
     found = Found(
@@ -191,23 +191,24 @@ def look(path: Path, *, first_time: bool) -> Found | None:
         source=mount.source,
         fs_type=mount.kind,
         root=mount.root,
-        inode=inode,
+        inode=before.st_ino,
         network=mount.network,
         expected_mount=mounts.expected_mount(path) if first_time else None,
         adopt=(path / OWN_FOLDER / ADOPT).exists(),
     )
-    if _place(path) != place:  # the marker was read in another folder than the inode: unmounted just now
-        raise _changed(path)
+    after = _stat(path)
+    if after is None or (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
+        raise _changed(path)  # the marker may have been read in another folder: unmounted just now
     return found
 
 
-def _place(path: Path) -> tuple[int, mounts.Mount] | None:
-    """Which folder of which mount it is; None when it is none."""
+def _stat(path: Path) -> os.stat_result | None:
+    """Of a folder; None when there is none."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return (status.st_ino, mounts.kind_of(path)) if stat.S_ISDIR(status.st_mode) else None
+    return status if stat.S_ISDIR(status.st_mode) else None
 
 
 def _changed(path: Path) -> OSError:

@@ -164,6 +164,8 @@ class Outbox:
             self._backlog.doubt()  # the error may have come after the rename
             return self._back_off(why)
         self._backlog.drop(item)
+        if isinstance(item, Delivery):
+            self._unreadable.pop(item.answer.id, None)  # delivered, or made again: then its files are others
         self._failures = 0
         return True
 
