@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import mounts, tree
+from darkroom import tree
 from darkroom.completeness import MALFORMED_SETTLE_S
 from darkroom.drops import BATCH_BYTES, BATCH_FILES, Found, Listing
 from darkroom.files import Disk
@@ -14,19 +14,6 @@ from tests.inbox_box import GOOD, NETWORK_SETTLE_S, OTHER, SETTLE_S, Box, paths,
 
 BEYOND_MENDING = b'{"prompt": "a cat",}'
 OPEN = [b'{"prompt": "a c', b"", b"\0" * 40, b" \n"]
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path / "inbox")
-
-
-@pytest.fixture
-def share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
-    """An inbox of which the mount table says that it lies on another machine."""
-    mount = mounts.Mount(source="nas:/export", kind="nfs4", root="/", mount_point="/")
-    monkeypatch.setattr(mounts, "kind_of", lambda path: mount)
-    return Box(tmp_path / "inbox")
 
 
 # Complete or not -----------------------------------------------------------------------------------------------------

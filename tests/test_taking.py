@@ -8,26 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import mounts
 from darkroom.drops import Hidden, Outcome
 from darkroom.files import Disk
 from darkroom.names import parse_taken, taken_name
 from tests.inbox_box import GOOD, OTHER, Box, Unreadable, paths, sha256
 
 ID = "01JD0000000000000000000000"
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path / "inbox")
-
-
-@pytest.fixture
-def share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
-    """An inbox of which the mount table says that it lies on another machine."""
-    mount = mounts.Mount(source="nas:/export", kind="nfs4", root="/", mount_point="/")
-    monkeypatch.setattr(mounts, "kind_of", lambda path: mount)
-    return Box(tmp_path / "inbox")
 
 
 # Taking --------------------------------------------------------------------------------------------------------------
