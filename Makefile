@@ -11,7 +11,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Start the daemon, drop three requests, show what comes of them
-	@$(BIN)/python -m darkroom.demo
+	@$(BIN)/python -m darkroom.cli.demo
 
 test: $(READY) lint types ## Check format, style and types, then run every test
 	$(BIN)/pytest

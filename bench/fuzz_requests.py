@@ -19,11 +19,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
-from darkroom.decide import Rules, decide
 from darkroom.errors import RequestRefused
-from darkroom.json_text import EndsTooEarly, Malformed, TextProblem, load
-from darkroom.plan import ModelCard
-from darkroom.styles import StyleBook
+from darkroom.request.decide import Rules, decide
+from darkroom.request.json_text import EndsTooEarly, Malformed, TextProblem, load
+from darkroom.request.plan import ModelCard
+from darkroom.request.styles import StyleBook
 
 BOOK = Path(__file__).parents[1] / "config" / "styles.toml"
 CARD = ModelCard("sd15", 512, 512, 256, 1024, 30, 7.5, "euler")

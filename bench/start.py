@@ -23,7 +23,8 @@ LIBRARIES = "import pydantic_settings, structlog, watchdog.observers"
 OURS = """
 from darkroom.cli import arguments, run
 with run.importing():
-    from darkroom import launch, log
+    from darkroom.service import compose as launch
+    from darkroom.log import setup as log
     from darkroom.cli import configured
 """
 RENDERERS_OWN = ("torch", "diffusers", "transformers", "numpy", "PIL")

@@ -28,8 +28,8 @@ from rig import DAEMON, Arrivals, Daemon, children_of, cpu_s, environment, scrat
 
 sys.path.insert(0, str(DAEMON))
 
-from darkroom.config import ModelSettings, load
-from darkroom.plan import SCHEDULERS
+from darkroom.config.load import ModelSettings, load
+from darkroom.request.plan import SCHEDULERS
 
 GOAL = 0.95
 WARM_UP_REQUESTS = 2

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from darkroom import mounts
+from darkroom.disk import mounts
 from tests.inbox_box import Box
 
 # How long an example takes tells how busy the machine is, and nothing about the code.

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from darkroom.drops import Listing
-from darkroom.files import Disk
-from darkroom.folders import Folder
-from darkroom.inbox import Inbox
+from darkroom.disk.files import Disk
+from darkroom.disk.folders import Folder
+from darkroom.inbox.arrivals import Inbox
+from darkroom.inbox.drops import Listing
 
 GOOD = b'{"prompt": "a cat"}'
 OTHER = b'{"prompt": "a dog"}'

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.answer import FOLDER_ENDINGS, FORMAT, MOVES, Answer, State, error_json
 from darkroom.errors import ErrorCode, Problem
+from darkroom.spool.answer import FOLDER_ENDINGS, FORMAT, MOVES, Answer, State, error_json
 
 #: Every move that the contract's table allows; all others are mistakes.
 ALLOWED = {

@@ -1,7 +1,7 @@
 import pytest
 
-from darkroom.blame import DEVICE, KILLERS, Blame, End
-from darkroom.job import Job
+from darkroom.service.blame import DEVICE, KILLERS, Blame, End
+from darkroom.service.job import Job
 
 WHY = "was killed by SIGKILL"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.drops import Found
+from darkroom.inbox.drops import Found
+from darkroom.inbox.listing import Tree
 from darkroom.testing.world import World
-from darkroom.tree import Tree
 
 
 def slow_step(world: World) -> None:

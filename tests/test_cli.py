@@ -18,7 +18,7 @@ from darkroom.cli import main, terminal
 from darkroom.cli.arguments import parser
 from darkroom.cli.requests import KEYS
 from darkroom.cli.status import overview
-from darkroom.request import Request
+from darkroom.request.shape import Request
 
 CHECKOUT = Path(__file__).parents[1]
 #: Test cards in place of models: rendering takes no time and needs no library.

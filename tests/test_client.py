@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from darkroom.client import Client, Pulse, Ticket, is_answered, is_gone, pictures, unique_name
+from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError, FolderUnusable
-from darkroom.files import Disk
 
 
 @pytest.fixture

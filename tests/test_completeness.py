@@ -1,6 +1,6 @@
 import pytest
 
-from darkroom.completeness import (
+from darkroom.inbox.completeness import (
     MALFORMED_SETTLE_S,
     TIMES_SETTLE_S,
     Completeness,
@@ -9,7 +9,7 @@ from darkroom.completeness import (
     completeness_of,
     judge,
 )
-from darkroom.request import MAX_BYTES
+from darkroom.request.shape import MAX_BYTES
 
 WHOLE = b'{"prompt": "a cat"}'
 OPEN = b'{"prompt": "a c'

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import config
-from darkroom.config import Config, find_file, load
+from darkroom.config import load as config
+from darkroom.config.load import Config, find_file, load
+from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, Problem
-from darkroom.mounts import kind_of
 
 CHECKOUT = Path(__file__).parents[1]
 SHIPPED_FILE = CHECKOUT / "config" / "darkroom.toml"

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import structlog
 
-from darkroom.drops import Taking
-from darkroom.record import Record
-from darkroom.recovery import HiddenStep
-from darkroom.register import Register
-from darkroom.taking import Taker
+from darkroom.inbox.drops import Taking
+from darkroom.inbox.taking import Taker
+from darkroom.service.ledger import Register
+from darkroom.spool.record import Record
+from darkroom.spool.recovery import HiddenStep
 from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk, FailingDisk
 from darkroom.testing.world import World
 
@@ -190,11 +190,11 @@ def remove_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def believe_hidden_files_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroom.takes.step_for_hidden", lambda _: HiddenStep.REMOVE)
+    monkeypatch.setattr("darkroom.service.taking.step_for_hidden", lambda _: HiddenStep.REMOVE)
 
 
 def deliver_without_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroom.outbox._find_delivered", lambda *_: None)
+    monkeypatch.setattr("darkroom.outbox.results._find_delivered", lambda *_: None)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from darkroom.decide import DRAWN_SEEDS, Decision, Rules, decide
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
-from darkroom.plan import SCHEDULERS, ModelCard, Plan
-from darkroom.request import KEYS, Incomplete
-from darkroom.schema import schema
-from darkroom.styles import Style, StyleBook
+from darkroom.request.decide import DRAWN_SEEDS, Decision, Rules, decide
+from darkroom.request.plan import SCHEDULERS, ModelCard, Plan
+from darkroom.request.schema import schema
+from darkroom.request.shape import KEYS, Incomplete
+from darkroom.request.styles import Style, StyleBook
 
 BOOK = StyleBook(
     styles={

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from darkroom.demo import REQUESTS
+from darkroom.cli.demo import REQUESTS
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -17,7 +17,7 @@ def test_the_demo_ends_with_three_answers_and_the_paths_of_the_pictures(tmp_path
     environment["PYTHONPATH"] = str(CHECKOUT / "daemon")
     for alias in ("STARTER", "SD15"):
         environment[f"DARKROOM_MODELS__{alias}__SOURCE"] = "testcard"
-    command = [sys.executable, "-m", "darkroom.demo"]
+    command = [sys.executable, "-m", "darkroom.cli.demo"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     shown = [line.strip() for line in done.stdout.splitlines()]
@@ -30,7 +30,7 @@ def test_the_demo_ends_with_three_answers_and_the_paths_of_the_pictures(tmp_path
 
 def test_a_demo_whose_daemon_cannot_start_shows_why(tmp_path: Path) -> None:
     (tmp_path / "inbox").mkdir()
-    command = [sys.executable, "-m", "darkroom.demo"]
+    command = [sys.executable, "-m", "darkroom.cli.demo"]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon")}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.config import Config, shipped
-from darkroom.service import FLUSH_S
+from darkroom.config.load import Config, shipped
+from darkroom.service.loop import FLUSH_S
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "daemon" / "darkroom"

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from darkroom.answer import FORMAT, MOVES, Answer, State
 from darkroom.cli.arguments import parser
-from darkroom.config import Config
-from darkroom.decide import DEFAULT_QUALITY, Rules, decide
+from darkroom.config.load import Config
 from darkroom.errors import ErrorCode
 from darkroom.names import why_ignored
-from darkroom.request import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES
-from darkroom.schema import schema
+from darkroom.request.decide import DEFAULT_QUALITY, Rules, decide
+from darkroom.request.schema import schema
+from darkroom.request.shape import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES
+from darkroom.spool.answer import FORMAT, MOVES, Answer, State
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import doctor
-from darkroom.config import Config
-from darkroom.render.devices import DeviceInfo
+from darkroom.cli import doctor
+from darkroom.config.load import Config
+from darkroom.executor.devices import DeviceInfo
 
 WORDS = "it renders on the processor, though cuda:0 is there."
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import files
-from darkroom.files import Disk, SourceUnreadable
+from darkroom.disk import files
+from darkroom.disk.files import Disk, SourceUnreadable
 from darkroom.testing.faults import CountingDisk
 
 DISK = Disk()

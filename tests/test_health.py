@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import health
 from darkroom.clock import Clock
-from darkroom.files import Disk
-from darkroom.health import Heartbeat, Snapshot
+from darkroom.disk.files import Disk
+from darkroom.report import heartbeat as health
+from darkroom.report.heartbeat import Heartbeat, Snapshot
 from darkroom.testing.waiting import read_json, wait_for
 
 

@@ -1,4 +1,4 @@
-from darkroom.holds import FIRST_S, LAST_S, Holds
+from darkroom.service.holds import FIRST_S, LAST_S, Holds
 
 
 def test_what_failed_is_held_and_tried_again_later() -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import tree
-from darkroom.completeness import MALFORMED_SETTLE_S
-from darkroom.drops import BATCH_BYTES, BATCH_FILES, Found, Listing
-from darkroom.files import Disk
-from darkroom.request import MAX_BYTES
-from darkroom.tree import RELIST_S, SHOWN
+from darkroom.disk.files import Disk
+from darkroom.inbox import listing as tree
+from darkroom.inbox.completeness import MALFORMED_SETTLE_S
+from darkroom.inbox.drops import BATCH_BYTES, BATCH_FILES, Found, Listing
+from darkroom.inbox.listing import RELIST_S, SHOWN
+from darkroom.request.shape import MAX_BYTES
 from tests.inbox_box import GOOD, NETWORK_SETTLE_S, OTHER, SETTLE_S, Box, paths, sha256
 
 BEYOND_MENDING = b'{"prompt": "a cat",}'

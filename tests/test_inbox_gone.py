@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import mounts
-from darkroom.drops import Listing
-from darkroom.files import Disk
+from darkroom.disk import mounts
+from darkroom.disk.files import Disk
+from darkroom.inbox.drops import Listing
 from tests.inbox_box import GOOD, OTHER, Box, Unreadable, paths, sha256
 
 # Gone or not ---------------------------------------------------------------------------------------------------------

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import host
 from darkroom.cli import main
 from darkroom.errors import DarkroomError
-from darkroom.install import (
+from darkroom.names import HEALTH
+from darkroom.spool.recovery import Stage
+from darkroom.systemd import host
+from darkroom.systemd.install import (
     FULL_NAME,
     STATE_NAMES,
     UNIT_FILE,
@@ -23,11 +25,9 @@ from darkroom.install import (
     to_install,
     to_remove,
 )
-from darkroom.names import HEALTH
-from darkroom.recovery import Stage
+from darkroom.systemd.unit import MODEL_CACHE, STATE_DIR
 from darkroom.testing.process import DaemonProcess
 from darkroom.testing.world import World
-from darkroom.unit import MODEL_CACHE, STATE_DIR
 
 FOLDER, FILE = 0o040755, 0o100644
 WISH = Wish(

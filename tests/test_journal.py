@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from darkroom import journal, log
-from darkroom.journal import JournalHandler, entry
+from darkroom.log import journal
+from darkroom.log import setup as log
+from darkroom.log.journal import JournalHandler, entry
 
 
 def fields_of(data: bytes) -> dict[str, str]:

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from darkroom.errors import ErrorCode
-from darkroom.json_text import BOM, EndsTooEarly, Malformed, TextProblem, load
+from darkroom.request.json_text import BOM, EndsTooEarly, Malformed, TextProblem, load
 
 VALID = (
     b"{}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.answer import State
+from darkroom.spool.answer import State
 from darkroom.testing.process import DaemonProcess
 from darkroom.testing.waiting import Json
 

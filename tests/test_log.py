@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from darkroom import log
+from darkroom.log import setup as log
 
 
 @pytest.fixture(autouse=True)

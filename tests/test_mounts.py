@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.mounts import UNKNOWN, expected_mount, kind_of, share_point
+from darkroom.disk.mounts import UNKNOWN, expected_mount, kind_of, share_point
 
 ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"
 

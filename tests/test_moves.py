@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from darkroom import moves
-from darkroom.answer import Answer, State, error_json
 from darkroom.errors import ErrorCode, Problem, RequestRefused
+from darkroom.spool import moves
+from darkroom.spool.answer import Answer, State, error_json
 
 NOW = "2026-01-01T00:00:00.000Z"
 NEW = Answer(id="01J", name="cat", dropped_as="cat.json", state=State.QUEUED)

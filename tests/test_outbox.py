@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from darkroom.answer import Answer, State
-from darkroom.backlog import Delivery
-from darkroom.files import Disk, SourceUnreadable
-from darkroom.folders import Folder, FolderState
-from darkroom.outbox import LAST_BACKOFF_S, Delivered, Event, Mirrored, Outbox, Spoilt, Told
-from darkroom.shares import OutboxThread
+from darkroom.disk.files import Disk, SourceUnreadable
+from darkroom.disk.folders import Folder, FolderState
+from darkroom.inbox.thread import OutboxThread
+from darkroom.outbox.backlog import Delivery
+from darkroom.outbox.results import LAST_BACKOFF_S, Delivered, Event, Mirrored, Outbox, Spoilt, Told
+from darkroom.spool.answer import Answer, State
 from darkroom.testing.faults import CountingDisk
 
 NOW = "2025-01-01T00:00:00.000Z"

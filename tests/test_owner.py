@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from darkroom.files import Disk
-from darkroom.owner import MOVE_S, TAKE_OVER_S, Owner
+from darkroom.disk.files import Disk
+from darkroom.inbox.owner import MOVE_S, TAKE_OVER_S, Owner
 
 
 class Two:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.launch import Daemon
-from darkroom.render.messages import Failed, LoadFailed, Render
+from darkroom.executor.wire import Failed, LoadFailed, Render
+from darkroom.service.compose import Daemon
 from darkroom.testing.painter import Painter
 from darkroom.testing.world import World
 

@@ -20,11 +20,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from darkroom.errors import ErrorCode, ModelUnavailable
-from darkroom.plan import SCHEDULERS, Plan
-from darkroom.render.agenda import Agenda
-from darkroom.render.alive import SignsOfLife
-from darkroom.render.engine import EXIT_POISONED
-from darkroom.render.messages import (
+from darkroom.executor.local import Died, RendererProcess
+from darkroom.executor.settings import ModelSource, RendererSettings
+from darkroom.executor.wire import (
     Cancelled,
     Failed,
     Finished,
@@ -38,11 +36,13 @@ from darkroom.render.messages import (
     Step,
     decode,
 )
-from darkroom.render.pipelines import DiffusionModel, TorchDevice
-from darkroom.render.process import Died, RendererProcess
-from darkroom.render.settings import ModelSource, RendererSettings
+from darkroom.render.adapter import DiffusionModel, TorchDevice
+from darkroom.render.agenda import Agenda
+from darkroom.render.alive import SignsOfLife
+from darkroom.render.engine import EXIT_POISONED
 from darkroom.render.token_limit import first_unread
 from darkroom.render.worker import Channel, Worker
+from darkroom.request.plan import SCHEDULERS, Plan
 from darkroom.testing import tiny_hub, tiny_pipeline
 from darkroom.testing.tiny_hub import TinyHub
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from darkroom.plan import SCHEDULERS, Plan
+from darkroom.request.plan import SCHEDULERS, Plan
 
 PLAN = Plan(
     model="sd15",

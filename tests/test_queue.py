@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from darkroom.queue import Queue, Waiting
+from darkroom.spool.queue import Queue, Waiting
 
 
 def waiting(order: int, *, folder: str = "", priority: int = 0, model: str = "sd15") -> Waiting:

@@ -21,9 +21,9 @@ from PIL import Image
 
 import darkroom
 from darkroom.errors import ErrorCode
-from darkroom.plan import Plan
-from darkroom.render.alive import SignsOfLife, WorkDone
-from darkroom.render.messages import (
+from darkroom.executor.local import Died, Event, RendererProcess
+from darkroom.executor.settings import ModelSource, RendererSettings
+from darkroom.executor.wire import (
     Alive,
     Cancel,
     Cancelled,
@@ -41,8 +41,8 @@ from darkroom.render.messages import (
     Unload,
     Unloaded,
 )
-from darkroom.render.process import Died, Event, RendererProcess
-from darkroom.render.settings import ModelSource, RendererSettings
+from darkroom.render.alive import SignsOfLife, WorkDone
+from darkroom.request.plan import Plan
 
 T = TypeVar("T")
 
@@ -377,10 +377,10 @@ def test_test_cards_need_no_torch(renderer: Renderer) -> None:
 
 SERVICE = """
     import sys, time
-    from darkroom.plan import Plan
-    from darkroom.render.messages import Render, Step
-    from darkroom.render.process import RendererProcess
-    from darkroom.render.settings import ModelSource, RendererSettings
+    from darkroom.request.plan import Plan
+    from darkroom.executor.wire import Render, Step
+    from darkroom.executor.local import RendererProcess
+    from darkroom.executor.settings import ModelSource, RendererSettings
 
     def emit(event):
         if isinstance(event, Step):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from darkroom.errors import ErrorCode, RequestRefused
-from darkroom.request import KEYS, MAX_BYTES, Incomplete, Reading, Request, read
+from darkroom.request.shape import KEYS, MAX_BYTES, Incomplete, Reading, Request, read
 
 PACKAGES = Path(__file__).parents[1] / "daemon"
 MAX_SEED = 2**63 - 1

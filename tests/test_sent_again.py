@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from darkroom.files import Disk
+from darkroom.disk.files import Disk
 from darkroom.testing.world import World
 
 SENT_NS = 1_600_000_000_000_000_000

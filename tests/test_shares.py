@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.disk.files import Disk
 from darkroom.errors import FolderUnusable
-from darkroom.files import Disk
-from darkroom.launch import Daemon, Stops
-from darkroom.service import Stop
-from darkroom.systemd import Notifier
+from darkroom.service.compose import Daemon, Stops
+from darkroom.service.loop import Stop
+from darkroom.systemd.notify import Notifier
 from darkroom.testing.painter import Painter
 from darkroom.testing.world import HandClock, World
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from darkroom import launch
+from darkroom.disk.files import Disk
 from darkroom.errors import FolderUnusable
-from darkroom.files import Disk
-from darkroom.launch import Daemon
-from darkroom.spool import Spool
-from darkroom.systemd import Notifier
+from darkroom.service import compose as launch
+from darkroom.service.compose import Daemon
+from darkroom.spool.database import Spool
+from darkroom.systemd.notify import Notifier
 from darkroom.testing.world import World
 
 

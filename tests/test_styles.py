@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
-from darkroom.styles import NO_STYLE, Style, StyleBook, each_term_once
+from darkroom.request.styles import NO_STYLE, Style, StyleBook, each_term_once
 
 SHIPPED = Path(__file__).parents[1] / "config" / "styles.toml"
 

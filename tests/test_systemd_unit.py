@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.config import Config, shipped
-from darkroom.systemd import Notifier
-from darkroom.unit import STOP_SPARE_S, TIMEOUT_STOP_S, service_unit
+from darkroom.config.load import Config, shipped
+from darkroom.systemd.notify import Notifier
+from darkroom.systemd.unit import STOP_SPARE_S, TIMEOUT_STOP_S, service_unit
 
 needs_systemd_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None,
@@ -97,7 +97,7 @@ def test_systemd_waits_longer_than_the_picture_in_hand_may_take() -> None:
 
 
 def test_homes_are_hidden_unless_something_that_it_needs_lies_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroom.unit.needed", lambda config, file: [Path("/opt/darkroom")])
+    monkeypatch.setattr("darkroom.systemd.unit.needed", lambda config, file: [Path("/opt/darkroom")])
     for inbox, expected in (("/srv/inbox", "yes"), ("/home/ann/inbox", "read-only"), ("/homestead/inbox", "yes")):
         config = Config(inbox=inbox, outbox="/srv/outbox")
         service = Unit(service_unit(config, file=None, user="ann", group="people"))["Service"]
@@ -107,7 +107,7 @@ def test_homes_are_hidden_unless_something_that_it_needs_lies_in_one(monkeypatch
 def test_of_a_share_the_mount_point_may_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of its own would be mounted over itself, and hold the share for the service alone."""
     monkeypatch.setattr(
-        "darkroom.unit.share_point", lambda path: "/mnt/nas" if path.is_relative_to("/mnt/nas") else None
+        "darkroom.systemd.unit.share_point", lambda path: "/mnt/nas" if path.is_relative_to("/mnt/nas") else None
     )
     config = Config(inbox="/mnt/nas/inbox", outbox="/mnt/nas/outbox")
     service = Unit(service_unit(config, file=None, user="ann", group="ann"))["Service"]

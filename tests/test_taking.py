@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.drops import Hidden, Outcome
-from darkroom.files import Disk
+from darkroom.disk.files import Disk
+from darkroom.inbox.drops import Hidden, Outcome
 from darkroom.names import parse_taken, taken_name
 from tests.inbox_box import GOOD, OTHER, Box, Unreadable, paths, sha256
 

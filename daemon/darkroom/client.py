@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError, FolderUnusable
-from darkroom.files import Disk
 from darkroom.names import ADOPT, HEALTH, MAX_DEPTH, OWN_FOLDER, PAUSE, cut, is_request, retried, safe_name, why_ignored
 from darkroom.spelling import nearest
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from darkroom.cli.arguments import OVERRIDES
 from darkroom.client import Client
-from darkroom.config import Config, load
-from darkroom.files import Disk
+from darkroom.config.load import Config, load
+from darkroom.disk.files import Disk
 
 
 def configuration(args: argparse.Namespace) -> Config:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from darkroom.cli import terminal
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
 from darkroom.client import FINAL_STATES, START_HINT, Client, Json, Pulse, Ticket, is_answered, is_gone, pictures
-from darkroom.json_text import printable
+from darkroom.request.json_text import printable
 
 LOOK_EVERY_S = 0.2
 

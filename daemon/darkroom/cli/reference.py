@@ -31,7 +31,7 @@ def styles(args: argparse.Namespace) -> int:
 
 def models(args: argparse.Namespace) -> int:
     """List the models, or show one whole; of the starter model also what it can draw."""
-    from darkroom.render.settings import STARTER
+    from darkroom.executor.settings import STARTER
 
     config = configuration(args)
     if args.alias is None:
@@ -51,7 +51,7 @@ def models(args: argparse.Namespace) -> int:
 
 def schema(args: argparse.Namespace) -> int:
     """Print the JSON Schema of a request."""
-    from darkroom.schema import schema as request_schema
+    from darkroom.request.schema import schema as request_schema
 
     print(json.dumps(request_schema(configuration(args).rules()), indent=2, ensure_ascii=False))
     return DONE
@@ -59,8 +59,8 @@ def schema(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Check everything. A configuration that cannot be read is the first thing that it tells."""
-    from darkroom.config import find_file
-    from darkroom.doctor import Verdict, examine
+    from darkroom.cli.doctor import Verdict, examine
+    from darkroom.config.load import find_file
 
     config = configuration(args)
     console = terminal.out()

@@ -12,9 +12,9 @@ from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.client import Client, Ticket, why_never_taken
-from darkroom.config import Config, find_file
+from darkroom.config.load import Config, find_file
 from darkroom.errors import Problem, RequestRefused
-from darkroom.json_text import printable
+from darkroom.request.json_text import printable
 
 #: The keys of a request that `submit` has an option for, in the order in which they are written.
 KEYS = (
@@ -55,8 +55,8 @@ def submit(args: argparse.Namespace) -> int:
 
 def _problems(request: dict[str, Any], config: Config, *, here: bool) -> tuple[Problem, ...]:
     """What is wrong with it; without a configuration file `here`, styles and models are the daemon's to know."""
-    from darkroom.decide import decide
-    from darkroom.request import read
+    from darkroom.request.decide import decide
+    from darkroom.request.shape import read
 
     raw = json.dumps(request).encode()
     try:
@@ -103,8 +103,8 @@ def cancel(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Decide each file as the daemon would, and print every problem as a compiler does."""
-    from darkroom.decide import decide
-    from darkroom.plan import Plan
+    from darkroom.request.decide import decide
+    from darkroom.request.plan import Plan
 
     rules = configuration(args).rules()
     status = DONE
@@ -132,7 +132,7 @@ def check(args: argparse.Namespace) -> int:
 
 def _read(file: str) -> bytes:
     """At most one byte more than a request may have, so that a too large one is told as such."""
-    from darkroom.request import MAX_BYTES
+    from darkroom.request.shape import MAX_BYTES
 
     if file == "-":
         return sys.stdin.buffer.read(MAX_BYTES + 1)

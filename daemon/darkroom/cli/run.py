@@ -13,8 +13,9 @@ from typing import cast
 def run(args: argparse.Namespace) -> int:
     """Be the daemon."""
     with importing():
-        from darkroom import launch, log
         from darkroom.cli.configured import configuration
+        from darkroom.log import setup as log
+        from darkroom.service import compose as launch
     config = configuration(args)
     log.set_up(level=config.log_level, form=config.log_format)
     return launch.main(config, once=args.once)

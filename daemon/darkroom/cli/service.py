@@ -6,14 +6,14 @@ import argparse
 
 from rich.text import Text
 
-from darkroom import host
 from darkroom.cli import terminal
 from darkroom.cli.configured import config_file, configuration
 from darkroom.cli.exits import DONE
-from darkroom.config import Config, find_file
+from darkroom.config.load import Config, find_file
 from darkroom.errors import DarkroomError
-from darkroom.install import START_AGAIN, STOP, Step, Wish, left, to_install, to_remove
-from darkroom.unit import model_folder, needed, service_unit, state_folder
+from darkroom.systemd import host
+from darkroom.systemd.install import START_AGAIN, STOP, Step, Wish, left, to_install, to_remove
+from darkroom.systemd.unit import model_folder, needed, service_unit, state_folder
 
 
 def service(args: argparse.Namespace) -> int:

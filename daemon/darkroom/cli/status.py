@@ -19,8 +19,8 @@ from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.follow import conclude, explanation, follow, state_line
 from darkroom.client import FINAL_STATES, SILENT_BEATS, START_HINT, Client, Json, Pulse, Ticket, is_gone, pictures
-from darkroom.config import Config
-from darkroom.json_text import printable
+from darkroom.config.load import Config
+from darkroom.request.json_text import printable
 
 WATCH_EVERY_S = 1.0
 #: Older than this, what is shown is told to be old: no heartbeat is so slow unless somebody has chosen so.

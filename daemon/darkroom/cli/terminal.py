@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from darkroom.client import START_HINT, Client
-from darkroom.json_text import printable
+from darkroom.request.json_text import printable
 
 
 def out() -> Console:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from darkroom.render.messages import Load, Render, Unload
+from darkroom.executor.wire import Load, Render, Unload
 
 Task = Load | Render | Unload
 

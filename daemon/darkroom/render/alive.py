@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.render.messages import Alive
+from darkroom.executor.wire import Alive
 
 INTERVAL_S = 2.0
 

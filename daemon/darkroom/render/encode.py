@@ -20,8 +20,8 @@ from typing import Any
 from PIL import ExifTags, Image, PngImagePlugin
 
 from darkroom import __version__
-from darkroom.plan import SCHEDULERS, Plan
 from darkroom.render.engine import Pixels
+from darkroom.request.plan import SCHEDULERS, Plan
 
 #: Run lengths alone take two thirds of the time of level 1, half of the default's, for files of the same size, on
 #: photographs and on flat drawings alike: after PNG's filters there is little else to find.

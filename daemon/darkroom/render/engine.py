@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from darkroom.plan import Plan
-from darkroom.render.settings import ModelSource
+from darkroom.executor.settings import ModelSource
+from darkroom.request.plan import Plan
 
 #: Exit status of a renderer whose device answers every further call with the same error.
 EXIT_POISONED = 70

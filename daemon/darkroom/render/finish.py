@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode
-from darkroom.files import Disk
+from darkroom.executor.wire import Cancelled, Failed, Finished, FromRenderer, Picture, Render
 from darkroom.render.agenda import Agenda
 from darkroom.render.encode import Provenance, encode
 from darkroom.render.engine import Pixels
-from darkroom.render.messages import Cancelled, Failed, Finished, FromRenderer, Picture, Render
 
 #: Pictures that may wait for encoding; then the device waits for the disk rather than memory filling up.
 MAX_WAITING = 32

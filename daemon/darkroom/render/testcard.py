@@ -35,9 +35,9 @@ import PIL
 from PIL import Image, ImageDraw, ImageFont
 
 from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
-from darkroom.plan import Plan
+from darkroom.executor.settings import ModelSource
 from darkroom.render.engine import OnStep, Pixels, Reading
-from darkroom.render.settings import ModelSource
+from darkroom.request.plan import Plan
 
 NUMBERS = ("step_s", "load_s")
 WORDS = ("die_on", "hang_on", "oom_on", "nan_on")

@@ -20,15 +20,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
-from darkroom.files import Disk
-from darkroom.render import testcard
-from darkroom.render.agenda import Agenda, Task
-from darkroom.render.alive import SignsOfLife
-from darkroom.render.encode import Provenance
-from darkroom.render.engine import EXIT_POISONED, Device, DevicePoisoned, LeaveDevice, Model
-from darkroom.render.finish import Finisher, Job
-from darkroom.render.messages import (
+from darkroom.executor.settings import ModelSource, RendererSettings
+from darkroom.executor.wire import (
     Cancel,
     Cancelled,
     Failed,
@@ -47,7 +42,12 @@ from darkroom.render.messages import (
     decode,
     encode,
 )
-from darkroom.render.settings import ModelSource, RendererSettings
+from darkroom.render import testcard
+from darkroom.render.agenda import Agenda, Task
+from darkroom.render.alive import SignsOfLife
+from darkroom.render.encode import Provenance
+from darkroom.render.engine import EXIT_POISONED, Device, DevicePoisoned, LeaveDevice, Model
+from darkroom.render.finish import Finisher, Job
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -269,7 +269,7 @@ def open_device(settings: RendererSettings) -> Device:
     if not settings.needs_libraries:
         return testcard.Easel()
     try:
-        from darkroom.render import pipelines  # noqa: PLC0415 - seconds and 400 MB that test cards do not need
+        from darkroom.render import adapter as pipelines  # noqa: PLC0415 - seconds and 400 MB that test cards do not need
     except ImportError as error:
         traceback.print_exc()
         return NoLibraries(str(error))

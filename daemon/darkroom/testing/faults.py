@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from darkroom.files import Disk
+from darkroom.disk.files import Disk
 
 
 class Crash(BaseException):

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode
-from darkroom.files import Disk
-from darkroom.render.messages import (
+from darkroom.executor.local import Died
+from darkroom.executor.wire import (
     Cancel,
     Cancelled,
     Failed,
@@ -25,7 +26,6 @@ from darkroom.render.messages import (
     Unload,
     Unloaded,
 )
-from darkroom.render.process import Died
 
 
 class Painter:

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import darkroom
-from darkroom.answer import FOLDER_ENDINGS, State
 from darkroom.names import HEALTH, OWN_FOLDER, PAUSE
+from darkroom.spool.answer import FOLDER_ENDINGS, State
 from darkroom.testing.waiting import DEADLINE_S, POLL_S, Json, Log, T, read_json, wait_for
 
 #: A small test card in one step, which takes a moment: `num_inference_steps` makes a request as slow as a test needs.

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.clock import Clock
-from darkroom.config import Config, load
-from darkroom.files import Disk
-from darkroom.launch import Daemon
-from darkroom.systemd import Notifier
+from darkroom.config.load import Config, load
+from darkroom.disk.files import Disk
+from darkroom.service.compose import Daemon
+from darkroom.systemd.notify import Notifier
 from darkroom.testing.painter import Painter
 
 START_S = 1_800_000_000.0

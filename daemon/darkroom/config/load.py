@@ -1,0 +1,377 @@
+"""The configuration: command line over `DARKROOM_…` environment over file over defaults, all problems at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from darkroom.config.layers import Layer, Values, merge, origin, without
+from darkroom.disk.mounts import kind_of
+from darkroom.errors import ConfigUnusable, ErrorCode, Problem
+from darkroom.executor.settings import STARTER, TESTCARD, ModelSource, RendererSettings
+from darkroom.request.decide import Rules
+from darkroom.request.plan import SCHEDULERS, ModelCard
+from darkroom.request.styles import StyleBook
+from darkroom.spelling import nearest, suggestion
+
+ENV_PREFIX = "DARKROOM_"
+#: The type of those errors whose words are ours.
+OWN_WORDS = "own_words"
+#: Names the file; it is no key of it.
+ENV_CONFIG = "DARKROOM_CONFIG"
+#: Where the file is looked for when nobody names one; relative to the working directory.
+USUAL_FILES = (Path("config/darkroom.toml"), Path("/etc/darkroom/darkroom.toml"))
+
+#: Aliases that every installation knows; a file or the environment changes single keys of them, or adds others.
+SHIPPED_MODELS: dict[str, dict[str, Any]] = {
+    "starter": {
+        "source": STARTER,
+        "width": 96,
+        "height": 96,
+        "min_px": 96,
+        "max_px": 96,
+        "num_inference_steps": 20,
+        "guidance_scale": 5.0,
+        "scheduler": "dpmsolver_multistep",
+    },
+    "sd15": {
+        "source": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "revision": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        "variant": "fp16",
+    },
+    "testcard": {"source": TESTCARD, "max_px": 2048, "scheduler": "ddim"},
+}
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def _listed_scheduler(name: str) -> str:
+    if name not in SCHEDULERS:
+        raise PydanticCustomError(OWN_WORDS, "must be a listed scheduler", {"hint": suggestion(name, SCHEDULERS)})
+    return name
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise PydanticCustomError(OWN_WORDS, "must be auto, cpu, cuda or cuda:N", {"hint": ""})
+    return name
+
+
+def _folder_or_id(source: str) -> str:
+    """A folder is made absolute, so that it means the same to a renderer; hub ids have no dot or slash in front."""
+    return str(_absolute(Path(source))) if source.startswith(("/", "./", "../", "~")) else source
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
+SidePx = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
+Scheduler = Annotated[str, AfterValidator(_listed_scheduler)]
+Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class ModelSettings(BaseModel):
+    """One `[models.ALIAS]` table: where the model comes from, what it can draw, what it draws by default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    source: Annotated[str, Field(min_length=1), AfterValidator(_folder_or_id)]  #: see `ModelSource.source`
+    revision: str = ""  #: commit, tag or branch on the hub; "" for the default branch
+    variant: str = ""  #: "fp16" for files called `….fp16.safetensors`
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
+    safety_checker: bool = False
+    width: SidePx = 512
+    height: SidePx = 512
+    min_px: SidePx = 64
+    max_px: SidePx = 1024
+    num_inference_steps: Annotated[int, Field(ge=1, le=150)] = 25
+    guidance_scale: Annotated[float, Field(ge=0, le=30)] = 7.5
+    scheduler: Scheduler = "dpmsolver_multistep_karras"
+    default_style: str = ""  #: "" for the configured default style
+
+
+def _shipped_models() -> dict[str, ModelSettings]:
+    return {alias: ModelSettings(**table) for alias, table in SHIPPED_MODELS.items()}
+
+
+def shipped(name: str) -> Path:
+    """A file that comes with Darkroom ("config/styles.toml"): of the checkout, or the installed package's own copy."""
+    package = Path(__file__).parents[1]
+    checkout = package.parents[1] / name
+    return checkout if (package.parents[1] / "pyproject.toml").is_file() else package / "data" / name
+
+
+class Config(BaseModel):
+    """All that can be configured; `config/darkroom.toml` explains each key. Paths are absolute."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    inbox: Folder = Field(Path("inbox"), validate_default=True)
+    outbox: Folder = Field(Path("outbox"), validate_default=True)
+    state_dir: Folder = Field(Path("state"), validate_default=True)
+    model_cache: Folder = Field(Path("models"), validate_default=True)
+
+    default_model: str = "starter"
+    default_style: str = "fantasy"
+    styles: Folder = Field(default_factory=lambda: shipped("config/styles.toml"))
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    offline: bool = False
+    preload: bool = True
+
+    settle_s: Seconds = 10.0
+    network_settle_s: Seconds = 60.0
+    scan_interval_s: Seconds = 1.0
+    max_priority: Annotated[int, Field(ge=-10, le=10)] = 10
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    stall_s: Seconds = 300.0
+    stop_within_s: Annotated[float, Field(ge=0, le=3600)] = 20.0
+    max_undelivered_bytes: ByteSize = ByteSize(2 * 1024**3)
+    min_free_bytes: ByteSize = ByteSize(256 * 1024**2)
+    history_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
+    heartbeat_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+
+    models: dict[Alias, ModelSettings] = Field(default_factory=_shipped_models)
+
+    def style_book(self) -> StyleBook:
+        """Read the style book. Raises ConfigUnusable with every problem in it."""
+        try:
+            text = self.styles.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            hint = "Name another file, or leave `styles` out for the book that comes with Darkroom."
+            raise ConfigUnusable((Problem("styles", f"{self.styles} cannot be read: {error}.", hint),)) from error
+        try:
+            return StyleBook.parse(text, source=str(self.styles))
+        except ConfigUnusable as error:
+            named = tuple(replace(problem, where=f"{self.styles}: {problem.where}") for problem in error.problems)
+            raise ConfigUnusable(named, source=str(self.styles)) from error
+
+    def rules(self) -> Rules:
+        """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
+        cards = {alias: _card(alias, model) for alias, model in self.models.items()}
+        return Rules(self.style_book(), cards, self.default_model, self.default_style, self.max_priority)
+
+    def renderer_settings(self) -> RendererSettings:
+        """What a renderer process is started with."""
+        sources = {alias: _source(alias, model) for alias, model in self.models.items()}
+        return RendererSettings(sources, device=self.device, model_cache=str(self.model_cache), offline=self.offline)
+
+
+def _card(alias: str, model: ModelSettings) -> ModelCard:
+    return ModelCard(
+        alias=alias,
+        width=model.width,
+        height=model.height,
+        min_px=model.min_px,
+        max_px=model.max_px,
+        num_inference_steps=model.num_inference_steps,
+        guidance_scale=model.guidance_scale,
+        scheduler=model.scheduler,
+        default_style=model.default_style or None,
+    )
+
+
+def _source(alias: str, model: ModelSettings) -> ModelSource:
+    return ModelSource(
+        alias=alias,
+        source=model.source,
+        revision=model.revision or None,
+        variant=model.variant or None,
+        dtype=model.dtype,
+        safety_checker=model.safety_checker,
+    )
+
+
+class _Environment(Config, BaseSettings):
+    """The same keys, read from `DARKROOM_…`; a model's are `DARKROOM_MODELS__ALIAS__KEY`."""
+
+    # Only its fields are read, never a value validated: what that takes need not be built.
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True, defer_build=True
+    )
+
+
+def find_file(explicit: Path | None = None) -> Path | None:
+    """The file that would be read: the one named, else `$DARKROOM_CONFIG`, else the first usual one that exists."""
+    if explicit is not None:
+        return explicit
+    if named := os.environ.get(ENV_CONFIG):
+        return Path(named)
+    return next((path for path in USUAL_FILES if path.is_file()), None)
+
+
+def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration in force. `file` is what `--config` names, `overrides` what the command line says.
+
+    Raises ConfigUnusable with every problem that can be found without running anything.
+    """
+    path = find_file(file)
+    from_file, problems = _read_file(path)
+    from_environment = _read_environment(problems)
+    layers = [
+        Layer(dict(overrides or {}), lambda keys: "--" + keys[-1].replace("_", "-")),
+        Layer(from_environment, lambda keys: ENV_PREFIX + "__".join(keys).upper()),
+        Layer(from_file, lambda keys: f"{path}: {'.'.join(keys)}"),
+    ]
+    values = merge(layers, default={"styles": _style_book_beside(path), "models": deepcopy(SHIPPED_MODELS)})
+    config = _validate(values, layers, problems)
+    if config is not None:
+        problems += _contradictions(config)
+    if problems or config is None:
+        raise ConfigUnusable(tuple(problems), source=str(path) if path else "the configuration")
+    return config
+
+
+def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
+    if path is None:
+        return {}, []
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), []
+    except OSError as error:
+        return {}, [Problem(str(path), f"cannot be read: {error.strerror}.", "Name another file with --config.")]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return {}, [Problem(str(path), f"is no TOML: {error}.", "Mend this line first; the rest is read after it.")]
+
+
+def _read_environment(problems: list[Problem]) -> Values:
+    problems += [_unknown_variable(name) for name in sorted(os.environ) if not _is_known_variable(name)]
+    try:
+        return EnvSettingsSource(_Environment)()
+    except SettingsError as error:
+        problems.append(Problem("environment", f"{error}.", "Write tables as JSON, or one key a variable."))
+        return {}
+
+
+def _is_known_variable(name: str) -> bool:
+    key, _, rest = name.upper().removeprefix(ENV_PREFIX).partition("__")
+    if not name.upper().startswith(ENV_PREFIX) or name == ENV_CONFIG:
+        return True
+    return key.lower() in Config.model_fields and (not rest or key == "MODELS")
+
+
+def _unknown_variable(name: str) -> Problem:
+    known = [ENV_CONFIG, *(ENV_PREFIX + key.upper() for key in Config.model_fields)]
+    return Problem(name, "is no setting of Darkroom.", _nearest(name, known), ErrorCode.UNKNOWN_KEY)
+
+
+def _style_book_beside(path: Path | None) -> Path:
+    beside = path.absolute().parent / "styles.toml" if path else None
+    return beside if beside and beside.is_file() else shipped("config/styles.toml")
+
+
+def _validate(values: Values, layers: list[Layer], problems: list[Problem]) -> Config | None:
+    """The configuration; with problems, what is left of it without the keys that have them, to look further."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    problems += [_translate(detail, layers) for detail in details]
+    for detail in details:
+        path = _path(detail)
+        # A model without a source has no default: it goes whole.
+        values = without(values, path[:2] if path[0] == "models" and path[-1] == "source" else path)
+    try:
+        return Config.model_validate(values)
+    except ValidationError:
+        return None
+
+
+def _path(detail: ErrorDetails) -> list[str]:
+    return [str(key) for key in detail["loc"]]
+
+
+def _translate(detail: ErrorDetails, layers: list[Layer]) -> Problem:
+    """A validation error as a person's problem, with the place where the value was written."""
+    where = origin(layers, _path(detail))
+    last = str(detail["loc"][-1])
+    if detail["type"] == "extra_forbidden":
+        known = list(ModelSettings.model_fields if detail["loc"][0] == "models" else Config.model_fields)
+        hint = _nearest(last, known)
+        if detail["loc"][0] != "models" and last in ModelSettings.model_fields:
+            hint = "It belongs into a [models.ALIAS] table."
+        return Problem(where, "is no key of the configuration.", hint, ErrorCode.UNKNOWN_KEY)
+    if detail["type"] == "missing":
+        return Problem(where, "is missing.", 'Say where the model comes from: source = "…".', ErrorCode.MISSING_KEY)
+    if detail["type"] in ("model_type", "dict_type"):
+        return Problem(where, f"should be a table; {detail['input']!r} was given.")
+    hint = detail["ctx"]["hint"] if detail["type"] == OWN_WORDS else ""
+    return Problem(where, f"{_due(detail)}, not {json.dumps(detail['input'], ensure_ascii=False, default=str)}.", hint)
+
+
+#: What a value must be, by the type of the error that says that it is not.
+_DUE = {
+    "path_type": "a path, in quotes",
+    "string_type": "a text, in quotes",
+    "string_too_short": "a text that is not empty",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "byte_size": 'a number of bytes, or a text like "2 GiB"',
+    "byte_size_unit": 'a number of bytes, or a text like "2 GiB"',
+    "literal_error": "{expected}",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than_equal": "{le:g} or less",
+    "multiple_of": "a multiple of {multiple_of}",
+    "string_pattern_mismatch": "letters, digits, `.`, `_` and `-`, at most 64",
+}
+
+
+def _due(detail: ErrorDetails) -> str:
+    if detail["type"] in _DUE:
+        return "must be " + _DUE[detail["type"]].format(**detail.get("ctx", {}))
+    return detail["msg"]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = nearest(name, known, count=1)
+    return f"Did you mean {near[0]}?" if near else ""
+
+
+def _contradictions(config: Config) -> list[Problem]:
+    """What is wrong between keys that are each right."""
+    problems = _tangled_folders(config)
+    try:
+        config.rules()
+    except ConfigUnusable as error:
+        problems += error.problems
+    for alias, model in config.models.items():
+        for side in ("width", "height"):
+            if not model.min_px <= getattr(model, side) <= model.max_px:
+                problems.append(Problem(f"models.{alias}.{side}", "is not between min_px and max_px."))
+    if kind_of(config.state_dir).network:
+        message = f"{config.state_dir} lies on a network file system ({kind_of(config.state_dir).kind})."
+        problems.append(Problem("state_dir", message, "What must survive a power cut needs a local disk: name one."))
+    return problems
+
+
+def _tangled_folders(config: Config) -> list[Problem]:
+    """Compared as they are written: to follow links would wait for a share that hangs."""
+    names = ("inbox", "outbox", "state_dir")
+    folders: dict[str, Path] = {name: getattr(config, name) for name in names}
+    return [
+        Problem(name, f"is the same as {other}, or one lies inside the other.", "Give each a folder of its own.")
+        for index, name in enumerate(names)
+        for other in names[:index]
+        if folders[name].is_relative_to(folders[other]) or folders[other].is_relative_to(folders[name])
+    ]

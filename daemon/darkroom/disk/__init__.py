@@ -1,0 +1,1 @@
+"""Every change made to a disk, and what a folder lies on."""

@@ -1,0 +1,236 @@
+"""Is this folder the one that we know? A marker in it and its mount tell; an unmounted share is not an empty inbox."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import uuid
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from darkroom.disk import mounts
+from darkroom.disk.files import Disk
+from darkroom.names import ADOPT, MARKER, OWN_FOLDER
+
+_MARKER_LIMIT_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the state folder remembers of a folder."""
+
+    marker: str  #: the id in its `.darkroom/folder.json`
+    source: str  #: of its mount
+    fs_type: str
+    root: str
+    inode: int  #: of the folder itself
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is there now."""
+
+    marker: str | None
+    source: str
+    fs_type: str
+    root: str
+    inode: int
+    network: bool  #: changes by others come without an event
+    expected_mount: str | None = None  #: why it should wait for a mount (`mounts.expected_mount`)
+    adopt: bool = False  #: a person says that this is the right folder
+
+    def same_mount(self, remembered: Remembered) -> bool:
+        """Whether it is the same folder of the same file system, marker or not."""
+        return (self.source, self.fs_type, self.root, self.inode) == (
+            remembered.source,
+            remembered.fs_type,
+            remembered.root,
+            remembered.inode,
+        )
+
+
+class Verdict(Enum):
+    """What to do about a folder."""
+
+    PRESENT = auto()  #: it is the one
+    MARK = auto()  #: it is the one, but its marker is gone: write it again
+    ADOPT = auto()  #: take it for the one from now on
+    AWAY = auto()  #: it is another one, or none: touch nothing in it
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and the reason, for a person."""
+
+    verdict: Verdict
+    why: str = ""
+
+
+def judge(remembered: Remembered | None, found: Found | None, path: Path) -> Judgement:
+    """Whether what is at `path` is the folder that is remembered."""
+    if found is None:
+        return Judgement(Verdict.AWAY, f"{path} does not exist. Mount or create it.")
+    adopt_hint = f"If it is the right one, say: darkroom adopt {path}"
+    if found.adopt:
+        return Judgement(Verdict.ADOPT, "a person adopted it")
+    if remembered is None and found.expected_mount is not None:
+        return Judgement(Verdict.AWAY, f"{path} waits for its mount: {found.expected_mount}. Mount it. {adopt_hint}")
+    if remembered is None:
+        return Judgement(Verdict.ADOPT, "never seen before")
+    if found.marker == remembered.marker:
+        return Judgement(Verdict.PRESENT)
+    if found.marker is not None:
+        return Judgement(
+            Verdict.AWAY, f"{path} is another Darkroom folder than before (its marker differs). {adopt_hint}"
+        )
+    if found.same_mount(remembered):
+        return Judgement(Verdict.MARK, "its marker is gone; somebody mirrored something over it")
+    return Judgement(Verdict.AWAY, f"{path} is not the folder it was: no marker, another mount. {adopt_hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """How a folder is; told to the service whenever it changes."""
+
+    role: str  #: "inbox" or "outbox"
+    path: str
+    kind: str  #: of its file system
+    network: bool
+    away: str  #: why it cannot be used; "" while it can
+    news: str = ""  #: what deserves a line in the log
+    remembered: Remembered | None = None  #: what is to be remembered from now on
+    free_bytes: int = 0
+    events: bool = False  #: the kernel tells of changes in it; else it is listed each interval
+    occupied: bool = False  #: another daemon serves it, and is alive
+
+
+class Folder:
+    """The inbox or the outbox as a place that may go away. Used by one thread, the one that may hang on it."""
+
+    def __init__(self, path: Path, remembered: Remembered | None, *, disk: Disk) -> None:
+        self.path = path
+        self.remembered = remembered
+        self.network = False
+        self.kind = "unknown"
+        self.away = "not looked at yet"  #: why it cannot be used; "" while it can
+        self.news: str = ""  #: what checks have done since the last `state` that deserves a line in the log
+        self._disk = disk
+
+    @property
+    def own(self) -> Path:
+        """Our folder in it."""
+        return self.path / OWN_FOLDER
+
+    def check(self) -> bool:
+        """Look again; adopt or mark it where that is right. Returns whether it may be used.
+
+        `remembered` holds what is to be remembered from now on; OSErrors of the share become `away`.
+        """
+        try:
+            found = look(self.path, first_time=self.remembered is None)
+            judgement = judge(self.remembered, found, self.path)
+            if found is not None and judgement.verdict is not Verdict.AWAY:
+                self._settle(found, judgement)
+        except OSError as error:
+            judgement = Judgement(Verdict.AWAY, f"{self.path} cannot be used: {error.strerror or error}.{_mend(error)}")
+        self.away = judgement.why if judgement.verdict is Verdict.AWAY else ""
+        return not self.away
+
+    def state(self, role: str, *, free_bytes: int = 0) -> FolderState:
+        """What the last check found, and what is new since this was last asked."""
+        news, self.news = self.news, ""
+        return FolderState(role, str(self.path), self.kind, self.network, self.away, news, self.remembered, free_bytes)
+
+    def _settle(self, found: Found, judgement: Judgement) -> None:
+        self.network, self.kind = found.network, found.fs_type
+        marker = found.marker or (
+            self.remembered.marker if judgement.verdict is Verdict.MARK and self.remembered else ""
+        )
+        if judgement.verdict in (Verdict.MARK, Verdict.ADOPT):
+            marker = marker or uuid.uuid4().hex
+            if found.marker is None:
+                self._mark(marker, found)
+            self.news = judgement.why
+        if found.adopt:
+            with self._disk.anchored(self.path, OWN_FOLDER) as own:
+                self._disk.remove(own / ADOPT)
+        self.remembered = Remembered(marker, found.source, found.fs_type, found.root, found.inode)
+
+    def _mark(self, marker: str, found: Found) -> None:
+        """Write the marker into the very folder that was found: another one may have come in its place since."""
+        text = {"darkroom": 1, "folder": marker, "note": "Darkroom knows this folder by this file. Leave it here."}
+        with self._disk.anchored(self.path, "") as place:
+            if os.stat(place).st_ino != found.inode:
+                raise _changed(self.path)
+            self._disk.make_folder(place / OWN_FOLDER)
+            with self._disk.anchored(place, OWN_FOLDER) as own:
+                self._disk.write(own / MARKER, json.dumps(text, indent=1).encode() + b"\n")
+
+
+def _mend(error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f" The daemon's user has to be able to write there, and in its {OWN_FOLDER}."
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return f" Its {OWN_FOLDER} has to be a folder of its own, no link."
+    return ""
+
+
+def look(path: Path, *, first_time: bool) -> Found | None:
+    """What is at `path` now; None when there is no folder. Raises OSError when the share cannot say."""
+    before = _stat(path)
+    if before is None:
+        return None
+    mount = mounts.kind_of(path)
+    if (path / OWN_FOLDER).is_symlink():  # what it says would be somebody else's word
+        raise OSError(errno.ELOOP, f"{OWN_FOLDER} is a link", os.fspath(path / OWN_FOLDER))
+    found = Found(
+        marker=_read_marker(path / OWN_FOLDER / MARKER),
+        source=mount.source,
+        fs_type=mount.kind,
+        root=mount.root,
+        inode=before.st_ino,
+        network=mount.network,
+        expected_mount=mounts.expected_mount(path) if first_time else None,
+        adopt=(path / OWN_FOLDER / ADOPT).exists(),
+    )
+    after = _stat(path)
+    if after is None or (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
+        raise _changed(path)  # the marker may have been read in another folder: unmounted just now
+    return found
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Of a folder; None when there is none."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status if stat.S_ISDIR(status.st_mode) else None
+
+
+def _changed(path: Path) -> OSError:
+    return OSError(errno.EAGAIN, "another folder has just come in its place", os.fspath(path))
+
+
+def _read_marker(path: Path) -> str | None:
+    """The id in a marker; None for a missing, torn or foreign one."""
+    try:
+        marker = json.loads(_read_twice(path))["folder"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return marker if isinstance(marker, str) and marker else None
+
+
+def _read_twice(path: Path) -> bytes:
+    """The bytes of a marker; read again when it changed meanwhile: a cache that writes back sets a file's time late."""
+    try:
+        return Disk().read(path, limit=_MARKER_LIMIT_BYTES)[0]
+    except OSError as error:
+        if error.errno != errno.EAGAIN:
+            raise
+        return Disk().read(path, limit=_MARKER_LIMIT_BYTES)[0]

@@ -1,0 +1,1 @@
+"""Who renders: the port, and what passes through it."""

@@ -1,0 +1,274 @@
+"""A renderer process as the service sees it: started, spoken to, killed, and told of when it dies."""
+
+from __future__ import annotations
+
+import io
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+import structlog
+
+import darkroom
+from darkroom.executor.settings import RendererSettings
+from darkroom.executor.wire import FromRenderer, Stop, ToRenderer, decode, encode
+from darkroom.render.engine import EXIT_POISONED
+
+#: Lines of the renderer's own output that are kept for `Died`.
+TAIL_LINES = 50
+MAX_LINE_CHARACTERS = 2_000
+
+#: How long a renderer may take to end after it closed its channel.
+LINGER_S = 5.0
+
+_log = structlog.get_logger("darkroom.renderer")
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The renderer process is gone, and has been reaped. Told exactly once for each start."""
+
+    returncode: int  #: exit status, or the negated signal
+    signal: str | None  #: "SIGKILL", … when a signal ended it
+    message: str  #: for people, after "The renderer": "was killed by SIGKILL"
+    stderr_tail: tuple[str, ...]  #: the last lines that it (or a library in it) printed
+    asked: bool  #: whether `stop` or `kill` asked for it
+
+
+Event = FromRenderer | Died
+
+
+class Renderer(Protocol):
+    """A renderer process; what it does is told by events."""
+
+    def start(self) -> None:
+        """Start the process."""
+
+    def send(self, message: ToRenderer) -> None:
+        """Hand over a message."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def stop(self, within_s: float) -> None:
+        """End it in order."""
+
+
+class RendererProcess:
+    """One renderer; after its death it may be started again. Every method may be called from any thread.
+
+    `emit` is called from a thread of the renderer's own, in order, and must not block for long.
+    """
+
+    def __init__(self, settings: RendererSettings, *, emit: Callable[[Event], None]) -> None:
+        self._settings = settings
+        self._emit = emit
+        self._child: _Child | None = None
+
+    def start(self) -> None:
+        """Start the process; what happens from now on is told by `emit`. Raises RuntimeError while one lives."""
+        if self._child is not None and not self._child.is_over:
+            raise RuntimeError("The renderer is running already.")
+        self._child = _Child(self._settings, self._emit)
+        self._child.start()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None when none lives."""
+        child = self._child
+        return None if child is None or child.is_over else child.pid
+
+    def send(self, message: ToRenderer) -> None:
+        """Hand over a message; a dead renderer is told by `Died` alone."""
+        if self._child is not None:
+            self._child.send(message)
+
+    def kill(self) -> None:
+        """End it at once; `Died` follows."""
+        if self._child is not None:
+            self._child.kill()
+
+    def stop(self, within_s: float) -> None:
+        """Ask it to end, wait for that at most `within_s`, then kill it. Returns after `Died` was told."""
+        if self._child is not None:
+            self._child.stop(within_s)
+
+
+class _Child:
+    """One life of a renderer, from fork to reaping."""
+
+    def __init__(self, settings: RendererSettings, emit: Callable[[Event], None]) -> None:
+        self._settings = settings
+        self._emit = emit
+        self._outgoing: queue.SimpleQueue[ToRenderer | None] = queue.SimpleQueue()
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked = False
+        self._begun = threading.Event()
+        self._gone = threading.Event()
+        self._told = threading.Event()
+
+    @property
+    def is_over(self) -> bool:
+        return self._gone.is_set()
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Returns when the process exists, or could not be made, which is told by `Died` like any death."""
+        _run_thread(self._live)
+        self._begun.wait()
+
+    def send(self, message: ToRenderer) -> None:
+        self._outgoing.put(message)
+
+    def kill(self) -> None:
+        self._asked = True
+        if self._process is not None and not self.is_over:
+            self._process.kill()
+
+    def stop(self, within_s: float) -> None:
+        self._asked = True
+        self.send(Stop())
+        if not self._told.wait(within_s):
+            self.kill()
+            self._told.wait(2 * LINGER_S)
+
+    def _live(self) -> None:
+        """Fork, listen, reap. All in one thread: the kernel kills the child when the thread that forked it ends."""
+        try:
+            died = self._listen_until_death()
+        except OSError as error:
+            died = Died(-1, None, f"could not be started: {error}", (), self._asked)
+        self._gone.set()
+        self._begun.set()
+        self._emit(died)
+        self._told.set()
+
+    def _listen_until_death(self) -> Died:
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                process = self._process = _spawn(self._settings, theirs)
+            self._begun.set()
+            printer = _run_thread(self._keep_tail, process.stdout)
+            _run_thread(self._write, ours)
+            self._read(ours)
+        self._outgoing.put(None)
+        returncode = _reap(process)
+        printer.join(LINGER_S)  # not for ever: a grandchild may hold the pipe open
+        return _died(returncode, tuple(self._tail), asked=self._asked)
+
+    def _read(self, ours: socket.socket) -> None:
+        with ours.makefile("rb") as reader, suppress(ConnectionResetError):  # it died before it read our last message
+            for line in reader:
+                try:
+                    message = decode(line)
+                except (ValueError, KeyError, TypeError):
+                    _log.warning("renderer_message_unreadable", line=line[:200])
+                    continue
+                self._emit(message)  # type: ignore[arg-type]
+
+    def _write(self, ours: socket.socket) -> None:
+        """In a thread of its own: a renderer that hangs without reading must not stop the service."""
+        with suppress(OSError):
+            ours.sendall(self._settings.as_line())
+            while (message := self._outgoing.get()) is not None:
+                ours.sendall(encode(message))
+
+    def _keep_tail(self, pipe: IO[bytes]) -> None:
+        with io.TextIOWrapper(pipe, encoding="utf-8", errors="replace") as lines:  # a progress bar's "\r" ends a line
+            while line := lines.readline(MAX_LINE_CHARACTERS):
+                if text := line.rstrip():
+                    self._tail.append(text)
+                    _log.debug("renderer_output", pid=self.pid, line=text)
+
+
+def _run_thread(run: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=run, args=arguments, name=f"renderer {run.__name__}", daemon=True)
+    thread.start()
+    return thread
+
+
+def _spawn(settings: RendererSettings, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    fd = theirs.fileno()
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-P", "-m", "darkroom.render.worker", str(fd), str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(fd,),
+        env=_environment(settings),
+        start_new_session=True,  # Ctrl-C in the service's terminal is the service's alone
+    )
+
+
+def _environment(settings: RendererSettings) -> dict[str, str]:
+    """Set before anything is imported: the hub's libraries read these once."""
+    package_folder = str(Path(darkroom.__file__).parent.parent)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH")))),
+        "PYTHONFAULTHANDLER": "1",
+        "PYTHONUNBUFFERED": "1",
+        "DIFFUSERS_DISABLE_REMOTE_CODE": "true",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if settings.model_cache is not None:
+        environment["HF_HOME"] = settings.model_cache
+    if settings.offline:
+        environment["HF_HUB_OFFLINE"] = "1"
+    if settings.threads is not None:
+        environment["OMP_NUM_THREADS"] = str(settings.threads)
+    return environment
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(LINGER_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _died(returncode: int, tail: tuple[str, ...], *, asked: bool) -> Died:
+    if returncode >= 0:
+        return Died(returncode, None, _exit_message(returncode, tail), tail, asked)
+    name = _signal_name(-returncode)
+    if asked:
+        message = f"was ended by the service ({name})"
+    elif name == "SIGKILL":
+        message = "was killed by SIGKILL (the kernel does this when memory runs out)"
+    else:
+        message = f"was ended by {name}"
+    return Died(returncode, name, message, tail, asked)
+
+
+def _exit_message(returncode: int, tail: tuple[str, ...]) -> str:
+    if returncode == 0:
+        return "ended"
+    if returncode == EXIT_POISONED:
+        return "ended because its device answers every call with an error"
+    last = f": {tail[-1]}" if tail else ""
+    return f"ended with exit status {returncode}{last}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

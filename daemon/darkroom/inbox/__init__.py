@@ -1,0 +1,1 @@
+"""What people drop: listed, judged, taken."""

@@ -1,0 +1,307 @@
+"""The inbox: list, look closer, decide what is complete, take. Used by one thread, the one that may hang on it.
+
+The listing is the truth; events are hints that make it look sooner.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from darkroom.disk.files import Disk
+from darkroom.disk.folders import Folder
+from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, judge
+from darkroom.inbox.drops import BATCH_FILES, Drop, Found, Listing, Outcome, Phase, Seen, Signature, Stuck, Taking
+from darkroom.inbox.listing import Tree
+from darkroom.inbox.taking import Debts, Taker
+from darkroom.names import PAUSE, file_of, folder_of, is_cancel, is_request, is_watched, natural_key
+from darkroom.request.shape import MAX_BYTES
+
+STILL_S = 0.1  #: rsync, sftp and others set a file's time by its name, a moment after its last byte
+NEVER_STILL_S = 1.0  #: somebody rewrites it again and again
+
+_log = structlog.get_logger("darkroom.inbox")
+
+
+class Inbox:
+    """The inbox folder. `keep` makes a request's bytes durable in state; `clock` is monotonic."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        disk: Disk,
+        settle_s: float,
+        network_settle_s: float,
+        keep: Callable[[str, bytes], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.folder = folder
+        self._disk = disk
+        self._settle_s, self._network_settle_s = settle_s, network_settle_s
+        self._clock = clock
+        self._tree = Tree(folder, disk=disk, clock=clock)
+        self._debts = Debts(folder)
+        self._taker = Taker(folder, self._debts, disk=disk, keep=keep)
+        self._hints: dict[str, None] = {}  # an ordered set
+        self._expected: tuple[str, ...] = ()
+        self._not_taken: tuple[tuple[str, str], ...] = ()
+        self._not_taken_more = 0
+        self._paused = False
+
+    @property
+    def patience(self) -> Patience:
+        """How still a file has to be."""
+        return Patience.on(
+            network=self.folder.network, settle_s=self._settle_s, network_settle_s=self._network_settle_s
+        )
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is left to do that the folder has not let us do."""
+        return bool(self._debts)
+
+    # What the service tells us ------------------------------------------------------------------------------------
+
+    def know(self, path: str, sha256: str) -> None:
+        """The service knows this file from before this start."""
+        self._tree.know(path, Seen(Phase.KNOWN, None, self._clock(), digest=sha256))
+
+    def doubt(self, path: str) -> None:
+        """These bytes were sent before, with another mtime: tell them again when it can be believed.
+
+        `rsync --inplace`, tar and others write the bytes first and set the time then; in between, a file that is sent
+        again looks like a new request.
+        """
+        seen = self._tree.seen(path)
+        if seen is not None:
+            seen.phase, seen.doubted, seen.since_s, seen.why = Phase.ARRIVING, True, self._clock(), SENT_BEFORE
+            self._tree.unsettled.add(path)
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """These are next in line: look closer at them at each look."""
+        self._expected = tuple(paths)
+
+    def hint(self, path: str) -> None:
+        """Something happened to this file. Called by another thread: storing a key is one step."""
+        if is_watched(folder_of(path)) and (is_request(file_of(path)) or is_cancel(file_of(path))):
+            self._hints[path] = None
+
+    # Looking ------------------------------------------------------------------------------------------------------
+
+    def look(self) -> Listing:
+        """List what has to be listed, look closer at what has to be looked at, and tell what is new."""
+        if not self.folder.check():
+            return Listing(away=self.folder.away)
+        found = Found(self.patience.settle_s)
+        self._debts.pay()
+        try:
+            self._tree.list_all(found)
+            self._examine_all(found)
+            self._not_taken, self._not_taken_more = self._tree.not_taken()
+        except OSError as error:
+            return Listing(away=f"{self.folder.path} cannot be listed: {error.strerror}.")
+        return self._listing(found)
+
+    def glance(self) -> Listing:
+        """Look closer at what events point at, without listing the folders."""
+        if self.folder.away:
+            return Listing(away=self.folder.away)
+        found = Found(self.patience.settle_s)
+        for path in self._take_hints():
+            self._examine(path, found)
+        return self._listing(found)
+
+    @property
+    def has_hints(self) -> bool:
+        """Whether `glance` has anything to do."""
+        return bool(self._hints)
+
+    def _take_hints(self) -> list[str]:
+        """The oldest ones. Copying the keys is one step: another thread adds to them."""
+        chosen = list(self._hints)[:BATCH_FILES]
+        for path in chosen:
+            del self._hints[path]
+        return chosen
+
+    def _listing(self, found: Found) -> Listing:
+        return Listing(
+            drops=tuple(found.drops),
+            stuck=tuple(found.stuck),
+            vanished=tuple(found.vanished),
+            cancels=tuple(found.cancels),
+            hidden=tuple(found.hidden),
+            not_taken=self._not_taken,
+            not_taken_more=self._not_taken_more,
+            arriving=self._tree.arriving() + len(self._hints) + len(self._debts),
+            more=bool(self._tree.fresh or self._hints),
+            paused=self._is_paused(),
+        )
+
+    def _is_paused(self) -> bool:
+        """As before where the share cannot say: an error here may not swallow what the look has found."""
+        try:
+            os.lstat(self.folder.own / PAUSE)
+        except FileNotFoundError:
+            self._paused = False
+        except OSError as error:
+            _log.warning("pause_unknown", why=error.strerror)
+        else:
+            self._paused = True
+        return self._paused
+
+    # Looking closer -----------------------------------------------------------------------------------------------
+
+    def _examine_all(self, found: Found) -> None:
+        closer = self._tree.unsettled | set(self._take_hints()) | set(self._expected)
+        for path in sorted(closer, key=natural_key):
+            self._examine(path, found)
+        while self._tree.fresh and found.has_room:
+            self._examine(self._tree.fresh.pop(), found)
+
+    def _examine(self, path: str, found: Found) -> None:
+        """Look closer at one file, and say what has come of it."""
+        name = file_of(path)
+        if not is_request(name):
+            if is_cancel(name):
+                self._examine_cancel(path, found)
+            return
+        if path in self._tree.fresh:
+            return  # its turn comes, in the order of arrival
+        try:
+            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
+                self._read(path, place / name, found)
+        except FileNotFoundError:
+            self._tree.lose_sight_of(path)
+        except OSError as error:
+            phase, why = _why_aside(error)
+            self._tree.remember(path, Seen(phase, None, self._clock(), why=why))
+
+    def _examine_cancel(self, path: str, found: Found) -> None:
+        if not os.path.lexists(self.folder.path / path):
+            return
+        since_s = self._tree.view(folder_of(path)).cancels.setdefault(file_of(path), self._clock())
+        found.add_cancel(path, self._clock() - since_s)
+
+    def _read(self, path: str, place: Path, found: Found) -> None:
+        """Read a file that looks new, or that has been still for long enough to be judged again."""
+        seen = self._tree.seen(path)
+        status = os.lstat(place)
+        if seen is not None and seen.signature == _signature(status) and not self._is_due(seen):
+            if seen.phase is Phase.ARRIVING:
+                seen.why = arriving(status.st_size, self._clock() - seen.since_s)
+            return
+        raw, status = self._disk.read(place, limit=MAX_BYTES)
+        drop = Drop(path, raw, hashlib.sha256(raw).hexdigest(), status.st_mtime_ns)
+        if seen is not None and seen.phase is Phase.KNOWN and seen.digest == drop.sha256:
+            seen.signature = _signature(status)  # touched, or first seen since the start
+            return
+        seen, first_time = self._recognise(seen, drop, _signature(status))
+        if seen.phase is not Phase.STUCK:
+            self._decide(drop, seen, first_time=first_time, found=found)
+
+    def _is_due(self, seen: Seen) -> bool:
+        """Whether a file that looks unchanged has to be read once more, now that it has been still."""
+        still_s = self._clock() - seen.since_s
+        return seen.phase is Phase.ARRIVING and self.patience.is_over(still_s, doubted=seen.doubted)
+
+    def _recognise(self, seen: Seen | None, drop: Drop, signature: Signature) -> tuple[Seen, bool]:
+        """What we know of a file with these bytes, and whether this is the first time that it has them."""
+        if seen is None or seen.digest != drop.sha256 or seen.signature is None or seen.phase is Phase.KNOWN:
+            complete_s = seen.complete_s if seen is not None else None
+            seen = Seen(Phase.ARRIVING, signature, self._clock(), digest=drop.sha256, complete_s=complete_s)
+            self._tree.remember(drop.path, seen)
+            return seen, True
+        if seen.signature[1:3] != signature[1:3]:
+            seen.since_s = self._clock()
+        seen.signature = signature
+        return seen, False
+
+    def _decide(self, drop: Drop, seen: Seen, *, first_time: bool, found: Found) -> None:
+        still_s = self._clock() - seen.since_s
+        verdict, seen.why = judge(drop.raw, self.patience, still_s=still_s, first_time=first_time, doubted=seen.doubted)
+        match verdict:
+            case Verdict.DROP:
+                seen.phase, seen.complete_s = Phase.KNOWN, seen.complete_s or self._clock()
+                self._tree.unsettled.discard(drop.path)
+                found.add(replace(drop, still=seen.doubted))
+            case Verdict.LEAVE:
+                seen.phase = Phase.STUCK
+                found.stuck.append(Stuck(drop.path, drop.raw, drop.sha256, drop.mtime_ns))
+            case Verdict.WAIT:
+                return
+
+    # Taking -------------------------------------------------------------------------------------------------------
+
+    def take_in_s(self, path: str) -> float:
+        """When a file should be taken: when it has been still for a moment, or is never still."""
+        seen = self._tree.seen(path)
+        if seen is None or seen.complete_s is None:
+            return 0.0
+        return max(0.0, min(seen.since_s + STILL_S, seen.complete_s + NEVER_STILL_S) - self._clock())
+
+    def take(self, path: str, request_id: str, sha256: str) -> Taking:
+        """Bytes durable in state, hidden name, read again. `remove_hidden` removes the file once that is recorded."""
+        return self._note(self._taker.take(path, request_id, sha256))
+
+    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
+        """Take a file out of the inbox that is a request that we have, or had; touched meanwhile, it is a new one."""
+        self._debts.do(partial(self._discard, sha256=sha256, mtime_ns=mtime_ns), path, request_id)
+
+    def _discard(self, path: str, request_id: str, *, sha256: str, mtime_ns: int) -> None:
+        taking = self._note(self._taker.discard(path, request_id, sha256, mtime_ns))
+        if taking.outcome is Outcome.TROUBLE:
+            raise OSError(errno.EBUSY, taking.why)
+
+    def _note(self, taking: Taking) -> Taking:
+        match taking.outcome:
+            case Outcome.TAKEN:
+                self._tree.forget(taking.path)
+            case Outcome.CHANGED | Outcome.GONE:
+                self._tree.reconsider(taking.path)
+                self._hints[taking.path] = None
+            case Outcome.TROUBLE:
+                pass  # the service asks again
+        return taking
+
+    def remove_hidden(self, path: str, request_id: str) -> None:
+        """Remove the hidden name of a taken request; tried again at each look until it is gone."""
+        self._taker.remove_hidden(path, request_id)
+
+    def put_back(self, path: str, request_id: str) -> None:
+        """Give a hidden file its name back, or the next free one: nobody's request is lost."""
+        self._taker.put_back(path, request_id)
+
+    def remove_cancel(self, path: str) -> None:
+        """Remove a `.cancel` file that has been obeyed, or that nobody answers to."""
+        self._debts.do(self._remove_cancel, path)
+
+    def _remove_cancel(self, path: str, _: str) -> None:
+        self._tree.view(folder_of(path)).cancels.pop(file_of(path), None)
+        self._taker.remove(path)
+
+
+def _signature(status: os.stat_result) -> Signature:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _why_aside(error: OSError) -> tuple[Phase, str]:
+    """What we think of a file that cannot be read."""
+    if error.errno == errno.EAGAIN:
+        return Phase.ARRIVING, "still arriving: it changed while it was read"
+    why = {
+        errno.ELOOP: "left alone: it is a link, and only regular files are taken",
+        errno.EINVAL: "left alone: it is no regular file",
+        errno.ENXIO: "left alone: it is no regular file",
+        errno.EISDIR: "left alone: it is a folder",
+        errno.EACCES: "cannot be read: permission denied. Let the daemon's user read it.",
+        errno.EPERM: "cannot be read: permission denied. Let the daemon's user read it.",
+    }.get(error.errno or 0, f"cannot be read: {error.strerror}")
+    return Phase.ASIDE, why

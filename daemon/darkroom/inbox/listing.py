@@ -1,0 +1,287 @@
+"""The inbox's folders as they were last listed, and what is known of each file in them.
+
+The listing is the truth. It reads names only, and of a calm folder not even these: leftovers cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+
+import structlog
+
+from darkroom.disk import mounts
+from darkroom.disk.files import Disk
+from darkroom.disk.folders import Folder
+from darkroom.inbox.drops import Found, Hidden, Phase, Seen
+from darkroom.names import (
+    MAX_DEPTH,
+    file_of,
+    folder_of,
+    is_cancel,
+    is_request,
+    joined,
+    natural_key,
+    parse_taken,
+    why_ignored,
+)
+
+RELIST_S = 60.0  #: list a calm folder anew at least this often
+TICK_S = 0.02  #: longer than any kernel's clock takes from one file time to the next
+GONE_S = 0.5  #: from the first listing that lacks a file to the one that may say that it is gone
+SHOWN = 100  #: at most so many names that are not taken are told; the rest is counted
+
+_log = structlog.get_logger("darkroom.inbox")
+
+
+@dataclass(slots=True)
+class View:
+    """A sub-folder as it was last listed."""
+
+    mtime_ns: int = -1
+    listed_s: float = -RELIST_S
+    calm: bool = False  #: listed again after its last change, and nothing missing: the same mtime means the same names
+    folders: list[str] = field(default_factory=list)
+    files: dict[str, Seen] = field(default_factory=dict)
+    missed: dict[str, float] = field(default_factory=dict)  #: name of a file that the listings lack → since when
+    cancels: dict[str, float] = field(default_factory=dict)  #: name → monotonic time when it was first seen
+    ignored: dict[str, str] = field(default_factory=dict)  #: name → why
+    is_mount: bool | None = None  #: a file system of its own lies there; None before it is listed for the first time
+
+
+class Fresh:
+    """Request files that are listed and not read yet, in the order of arrival."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, tuple[tuple[int, int, str], ...], str]] = []  # ctime_ns, natural key, path
+        self._paths: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._paths
+
+    def add(self, path: str, ctime_ns: int) -> None:
+        """Its turn comes by its ctime, then in the natural order of names."""
+        self._paths.add(path)
+        heapq.heappush(self._heap, (ctime_ns, natural_key(path), path))
+
+    def pop(self) -> str:
+        """The next one."""
+        _, _, path = heapq.heappop(self._heap)
+        self._paths.discard(path)
+        return path
+
+
+class Tree:
+    """The inbox and its sub-folders; `clock` is monotonic."""
+
+    def __init__(self, folder: Folder, *, disk: Disk, clock: Callable[[], float]) -> None:
+        self.fresh = Fresh()
+        self.unsettled: set[str] = set()  #: paths that are looked at closer at each look
+        self._folder = folder
+        self._disk = disk
+        self._clock = clock
+        self._views: dict[str, View] = {}
+        self._too_deep: set[str] = set()
+        self._device = 0  # of the inbox itself
+        self._unreadable: dict[str, str] = {}  # sub-folder → why it cannot be listed now
+
+    # What is known of a file --------------------------------------------------------------------------------------
+
+    def view(self, folder: str) -> View:
+        """A sub-folder; "" is the root."""
+        return self._views.setdefault(folder, View())
+
+    def seen(self, path: str) -> Seen | None:
+        """A file as it was when we last looked."""
+        view = self._views.get(folder_of(path))
+        return view.files.get(file_of(path)) if view is not None else None
+
+    def know(self, path: str, seen: Seen) -> None:
+        """Nothing is open about this file."""
+        view = self.view(folder_of(path))
+        view.files[file_of(path)] = seen
+        view.missed.pop(file_of(path), None)
+
+    def remember(self, path: str, seen: Seen) -> None:
+        """Something is open about this file: it is looked at again at each look."""
+        before = self.seen(path)
+        if before is not None and before.phase is seen.phase is Phase.ASIDE:
+            before.why = seen.why
+            return
+        self.know(path, seen)
+        self.unsettled.add(path)
+
+    def forget(self, path: str) -> None:
+        """This file has left."""
+        self.view(folder_of(path)).files.pop(file_of(path), None)
+        self.unsettled.discard(path)
+
+    def reconsider(self, path: str) -> None:
+        """Its file is another one than we thought, or not there: the next looks tell which, even if it comes back."""
+        before = self.seen(path)
+        complete_s = before.complete_s if before is not None else None
+        why = "changed or deleted when its turn came"
+        self.know(path, Seen(Phase.KNOWN, None, self._clock(), why=why, complete_s=complete_s))
+        self.view(folder_of(path)).calm = False
+        self.unsettled.add(path)
+
+    def lose_sight_of(self, path: str) -> None:
+        """Gone, or replaced this very moment: the next two listings tell."""
+        view = self.view(folder_of(path))
+        if file_of(path) in view.files:
+            view.calm = False
+
+    def arriving(self) -> int:
+        """How many files may still become requests."""
+        seen = (self.seen(path) for path in self.unsettled)
+        return len(self.fresh) + sum(
+            1 for each in seen if each is not None and each.phase in (Phase.ARRIVING, Phase.KNOWN)
+        )
+
+    def not_taken(self) -> tuple[tuple[tuple[str, str], ...], int]:
+        """The first hundred names, each with why, and how many more: those that may still become requests first."""
+        told = ((path, seen.why) for path in sorted(self.unsettled) if (seen := self.seen(path)) is not None)
+        unreadable = sorted(self._unreadable.items())
+        deep = ((path, f"not looked into: sub-folders are watched {MAX_DEPTH} deep") for path in sorted(self._too_deep))
+        ignored = (
+            (joined(folder, name), why) for folder, view in self._views.items() for name, why in view.ignored.items()
+        )
+        shown = tuple(islice(chain(unreadable, told, deep, ignored), SHOWN))
+        total = len(self._unreadable) + len(self.unsettled) + len(self._too_deep)
+        total += sum(len(view.ignored) for view in self._views.values())
+        return shown, total - len(shown)
+
+    # Listing ------------------------------------------------------------------------------------------------------
+
+    def list_all(self, found: Found) -> None:
+        """Walk the tree; a sub-folder that cannot be listed now is told and does not stop the others."""
+        self._too_deep.clear()
+        there = {""}
+        unreadable: dict[str, str] = {}
+        todo = [""]
+        while todo:
+            folder = todo.pop()
+            try:
+                view = self.list(folder, found)
+            except OSError as error:
+                if folder == "":
+                    raise
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    there.discard(folder)
+                else:
+                    unreadable[folder] = f"cannot be listed: {error.strerror}"
+                    there.update(each for each in self._views if each.startswith(f"{folder}/"))
+                continue
+            for name in view.folders:
+                below = joined(folder, name)
+                if below.count("/") >= MAX_DEPTH:
+                    self._too_deep.add(below)
+                else:
+                    there.add(below)
+                    todo.append(below)
+        for folder in [each for each in self._views if each not in there]:
+            self._miss(folder, self._views[folder], set(), found)
+            if not self._views[folder].files:
+                del self._views[folder]
+        for folder, why in unreadable.items() - self._unreadable.items():
+            _log.warning("folder_unreadable", folder=folder, why=why)
+        self._unreadable = unreadable
+
+    def list(self, folder: str, found: Found) -> View:
+        """One sub-folder, unless it is calm."""
+        view = self.view(folder)
+        now = self._clock()
+        with self._disk.anchored(self._folder.path, folder) as place:
+            status = os.stat(place)
+            self._device = status.st_dev if folder == "" else self._device
+            is_mount = status.st_dev != self._device
+            self._refuse_other_mount(folder, view, is_mount=is_mount)
+            mtime_ns = status.st_mtime_ns
+            same = mtime_ns == view.mtime_ns
+            if same and view.calm and not self._folder.network and now - view.listed_s < RELIST_S:
+                return view
+            names, view.folders = _scan(place)
+            # Equal mtimes prove equal names only after a second listing: within one tick of the kernel's clock a folder
+            # may change again without a new mtime. A cancel file has to be told again until it expires.
+            view.calm = same and now - view.listed_s >= TICK_S and not view.cancels
+            view.mtime_ns, view.listed_s, view.is_mount = mtime_ns, now, is_mount
+            self._miss(folder, view, names, found)
+            self._notice(folder, view, names, place, found)
+        return view
+
+    def _refuse_other_mount(self, folder: str, view: View, *, is_mount: bool) -> None:
+        """A sub-folder may be a share of its own: where it is not mounted, the files in it are away and not deleted.
+
+        Only a folder that we know files of is in question. Raises OSError (ESTALE).
+        """
+        if not view.files or is_mount or view.is_mount is False:
+            return
+        why: str | None = "its file system is not mounted any more"
+        if view.is_mount is None:  # the first look of this life
+            why = mounts.expected_mount(self._folder.path / folder, below=self._folder.path)
+        if why is not None:
+            raise OSError(errno.ESTALE, f"{why}; mount it, or restart the service if it is gone for good")
+
+    def _notice(self, folder: str, view: View, names: set[str], place: Path, found: Found) -> None:
+        """Sort the names that are new into requests, cancel files, hidden names of ours, and what is left alone."""
+        for gone in [name for name in view.ignored if name not in names]:
+            del view.ignored[gone]
+        for gone in view.cancels.keys() - names:
+            del view.cancels[gone]
+        now = self._clock()
+        for name in names.difference(view.files, view.ignored, view.cancels):
+            if joined(folder, name) in self.fresh:
+                continue  # first, for in a flood these are thousands at each listing
+            if is_request(name):
+                self._queue_fresh(joined(folder, name), place / name)
+            elif is_cancel(name):
+                view.cancels[name] = now
+            elif taken := parse_taken(name):
+                found.hidden.append(Hidden(joined(folder, taken[0]), taken[1]))
+            elif not name.startswith("."):
+                why = why_ignored(name)
+                view.ignored[name] = f"ignored: {why}" if why else "ignored: its name does not end in .json"
+        for name, since_s in view.cancels.items():
+            found.add_cancel(joined(folder, name), now - since_s)
+
+    def _queue_fresh(self, path: str, place: Path) -> None:
+        try:
+            ctime_ns = os.lstat(place).st_ctime_ns
+        except FileNotFoundError:
+            return
+        self.fresh.add(path, ctime_ns)
+
+    def _miss(self, folder: str, view: View, names: set[str], found: Found) -> None:
+        """A file is gone when two listings in a row lack it: sync clients replace by deleting first."""
+        now = self._clock()
+        view.missed = {name: view.missed.get(name, now) for name in view.files if name not in names}
+        for name in [name for name, since_s in view.missed.items() if now - since_s >= GONE_S]:
+            path = joined(folder, name)
+            del view.missed[name]
+            self.forget(path)
+            found.vanished.append(path)
+        if view.missed:
+            view.calm = False
+
+
+def _scan(place: Path) -> tuple[set[str], list[str]]:
+    """The names of files and of sub-folders, without looking at any of them."""
+    names: set[str] = set()
+    folders: list[str] = []
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                names.add(entry.name)
+            elif entry.name.lower().endswith(".json"):
+                names.add(entry.name)  # told as "a folder"; what is in it is not looked at
+            elif why_ignored(entry.name) is None:
+                folders.append(entry.name)
+    return names, folders

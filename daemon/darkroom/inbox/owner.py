@@ -1,0 +1,118 @@
+"""One daemon per inbox: who serves it, and a counter that moves while it lives.
+
+No clock of another machine is believed, nor a lock over a network: a counter that stands still for 30 s of our own
+clock belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from darkroom import __version__
+from darkroom.disk.files import Disk
+from darkroom.names import OWN_FOLDER, OWNER
+
+TAKE_OVER_S = 30.0
+MOVE_S = 5.0
+_LIMIT_BYTES = 4096
+_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Owner:
+    """Our claim to an inbox. `keep` is called at every look at it; `clock` is monotonic."""
+
+    def __init__(self, inbox: Path, instance: str, *, disk: Disk, clock: Callable[[], float], pid: int) -> None:
+        self._inbox = inbox
+        self._instance = instance
+        self._disk = disk
+        self._clock = clock
+        self._pid = pid
+        self._counter = 0
+        self._moved_s: float | None = None  #: when we last wrote; None while it is not ours
+        self._rival: tuple[str, int] | None = None
+        self._rival_since_s = 0.0
+        self.is_alive = False  #: the other one has been seen to move
+
+    def keep(self) -> str:
+        """Hold or take the inbox. Returns "" when it is ours, else who has it, for a person."""
+        found = self._read()
+        if found is not None and found.get("instance") != self._instance and not self._is_rubbish(found):
+            return self._watch(found)
+        if found is not None and self._moved_s is not None and self._clock() - self._moved_s < MOVE_S:
+            return ""
+        try:
+            return self._move(found)
+        except OSError as error:
+            if found is None or error.errno not in _FULL_ERRNOS:
+                raise
+            return ""  # it is ours still: nobody can write a claim into a full inbox, and to take from it makes room
+
+    def leave(self) -> None:
+        """Give the inbox back at an orderly stop."""
+        found = self._read()
+        if found is not None and found.get("instance") == self._instance:
+            with self._disk.anchored(self._inbox, OWN_FOLDER) as own:
+                self._disk.remove(own / OWNER)
+        self._moved_s = None
+
+    def _is_rubbish(self, found: dict[str, object]) -> bool:
+        """Whether what stands in place of our claim names nobody: emptied or overwritten by some tool."""
+        return self._moved_s is not None and not isinstance(found.get("instance"), str)
+
+    def _watch(self, found: dict[str, object]) -> str:
+        rival = (str(found.get("instance")), _number(found.get("counter")))
+        who = f"the Darkroom on {found.get('host', 'an unknown host')} (process {found.get('pid', 'unknown')})"
+        self._moved_s = None
+        if self._rival is None or rival != self._rival:
+            self.is_alive = self._rival is not None and rival[0] == self._rival[0]
+            self._rival, self._rival_since_s = rival, self._clock()
+        still_s = self._clock() - self._rival_since_s
+        if still_s >= TAKE_OVER_S:
+            return self._move(found)
+        if self.is_alive:
+            return f"{who} serves this inbox"
+        return f"{who} served this inbox; it is taken over when it has not moved for {TAKE_OVER_S:.0f} s"
+
+    def _move(self, found: dict[str, object] | None) -> str:
+        # One that starts again counts on: beginning anew it might write what was there, and look dead to a rival.
+        self._counter = max(self._counter, _number(found.get("counter")) if found is not None else 0) + 1
+        text = {
+            "darkroom": 1,
+            "version": __version__,
+            "instance": self._instance,
+            "host": socket.gethostname(),
+            "pid": self._pid,
+            "counter": self._counter,
+        }
+        content = json.dumps(text, indent=1).encode() + b"\n"
+        self._disk.make_folder(self._inbox / OWN_FOLDER)
+        with self._disk.anchored(self._inbox, OWN_FOLDER) as own:
+            if found is not None:
+                self._disk.write(own / OWNER, content, durable=False)
+            else:
+                try:
+                    self._disk.create_exclusive(own / OWNER, content)
+                except FileExistsError:
+                    return self._watch(self._read() or {})
+        self._moved_s, self._rival, self.is_alive = self._clock(), None, False
+        return ""
+
+    def _read(self) -> dict[str, object] | None:
+        """What the file says; {} for a torn or foreign one, which nobody moves, so it is taken over in time."""
+        try:
+            with self._disk.anchored(self._inbox, OWN_FOLDER) as own:
+                content, _ = self._disk.read(own / OWNER, limit=_LIMIT_BYTES)
+            data = json.loads(content)
+        except FileNotFoundError:
+            return None
+        except (ValueError, RecursionError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else -1

@@ -1,0 +1,91 @@
+"""The heartbeat: what the daemon does, written every few seconds by threads of their own."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from darkroom.clock import Clock
+from darkroom.disk.files import Disk
+from darkroom.names import HEALTH
+
+_log = structlog.get_logger("darkroom.heartbeat")
+
+Snapshot = dict[str, Any]
+
+SOONEST_S = 1.0  #: between two beats
+#: What a person who looks wants to see as it is now.
+NEWS = ("state", "renderer", "queued", "undelivered", "settled", "rendering")
+
+
+class Heartbeat:
+    """Writes the newest snapshot to one folder. Each has a thread: a share that hangs stops only its own.
+
+    `folder` is the part of its path that people may write to ("" for none): no link is followed there. `snapshot`
+    returns None while nothing may be written there. An `eager` one beats sooner when there is something new to tell.
+    The counter tells readers that we live: no clock is compared with another.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        folder: str,
+        snapshot: Callable[[], Snapshot | None],
+        *,
+        every_s: float,
+        disk: Disk,
+        clock: Clock,
+        eager: bool = False,
+    ) -> None:
+        self._root, self._folder = root, folder
+        self._snapshot = snapshot
+        self._every_s = every_s
+        self._eager = eager
+        self._disk = disk
+        self._clock = clock
+        self._counter = 0
+        self._stop = threading.Event()
+        self._told = ""
+
+    def start(self) -> None:
+        """Beat in a thread."""
+        threading.Thread(target=self._run, name=f"heartbeat {self._root.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._stop.set()
+
+    def beat(self) -> None:
+        """Write once."""
+        snapshot = self._snapshot()
+        if snapshot is None:
+            return
+        self._counter += 1
+        content = snapshot | {"counter": self._counter, "written_at": self._clock.stamp()}
+        try:
+            with self._disk.anchored(self._root, self._folder) as place:
+                self._disk.write(place / HEALTH, json.dumps(content, indent=1).encode() + b"\n", durable=False)
+            self._told = ""
+        except OSError as error:
+            if self._told != (why := str(error.strerror)):
+                self._told = why
+                _log.warning("heartbeat_not_written", folder=str(self._root / self._folder), why=why)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            told = self._news()
+            self.beat()
+            left_s = self._every_s
+            while left_s > 0 and not self._stop.wait(min(SOONEST_S, left_s)):
+                left_s -= SOONEST_S
+                if self._eager and self._news() != told:
+                    break
+
+    def _news(self) -> Snapshot:
+        snapshot = self._snapshot() or {}
+        return {key: snapshot.get(key) for key in NEWS}

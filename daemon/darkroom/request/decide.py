@@ -1,0 +1,195 @@
+"""Request, style book and models together become a plan, or every problem at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
+from darkroom.request.plan import SCHEDULERS, ModelCard, Plan
+from darkroom.request.shape import MAX_SEED, Request, read, shown
+from darkroom.request.styles import NO_STYLE, Style, StyleBook
+from darkroom.spelling import suggestion
+
+T = TypeVar("T")
+
+#: A drawn seed is below this: other programs show and take 32 bits, and it leaves room for sixteen pictures.
+DRAWN_SEEDS = 2**32
+SIDE_STEP_PX = 8
+SMALLEST_SIDE_PX = 64
+DEFAULT_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What requests are decided by. Raises ConfigUnusable when a name in it leads nowhere."""
+
+    book: StyleBook
+    cards: Mapping[str, ModelCard]  #: by alias
+    default_model: str  #: an alias
+    default_style: str  #: a name of the book, or "none"
+    max_priority: int  #: what is asked above it is capped
+
+    def __post_init__(self) -> None:
+        problems = self._unknown_styles() + self._unknown_schedulers()
+        if self.default_model not in self.cards:
+            message = f"There is no model {self.default_model!r}."
+            hint = suggestion(self.default_model, self.cards)
+            problems.append(Problem("default_model", message, hint, ErrorCode.UNKNOWN_MODEL))
+        if problems:
+            raise ConfigUnusable(tuple(problems))
+
+    def _unknown_styles(self) -> list[Problem]:
+        named = {"default_style": self.default_style}
+        for alias, card in self.cards.items():
+            named |= {f"models.{alias}.default_style": card.default_style} if card.default_style is not None else {}
+        return [
+            Problem(where, f"There is no style {name!r}.", suggestion(name, self.book.names), ErrorCode.UNKNOWN_STYLE)
+            for where, name in named.items()
+            if not self.book.knows(name)
+        ]
+
+    def _unknown_schedulers(self) -> list[Problem]:
+        return [
+            Problem(
+                f"models.{alias}.scheduler",
+                f"There is no scheduler {card.scheduler!r}.",
+                suggestion(card.scheduler, SCHEDULERS),
+                ErrorCode.UNKNOWN_SCHEDULER,
+            )
+            for alias, card in self.cards.items()
+            if card.scheduler not in SCHEDULERS
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What acceptance records of a request."""
+
+    plan: Plan
+    priority: int  #: already capped
+    metadata: dict[str, Any] | None  #: handed back in the answer
+    warnings: tuple[str, ...]
+
+
+def decide(raw: bytes, rules: Rules, *, drawn_seed: int) -> Decision:
+    """Decide every value of a request; `drawn_seed`, from 0 and below DRAWN_SEEDS, applies when it asks for none.
+
+    Raises RequestRefused with every problem, or Incomplete when the bytes end too early.
+    """
+    reading = read(raw)
+    asked = reading.request
+    problems = reading.problems + _problems(asked, rules)
+    if problems:
+        raise RequestRefused(problems)
+    plan = _plan(asked, rules, drawn_seed)
+    priority = min(asked.priority, rules.max_priority)
+    return Decision(plan, priority, asked.metadata, _warnings(asked, plan, priority))
+
+
+# The plan ------------------------------------------------------------------------------------------------------------
+
+
+def _plan(asked: Request, rules: Rules, drawn_seed: int) -> Plan:
+    card = rules.cards[_first(asked.model, rules.default_model)]
+    style_name = _first(asked.style, card.default_style, rules.default_style)
+    style = rules.book.styles.get(style_name, _NO_DEFAULTS)
+    positive, negative = rules.book.prompts(
+        style_name, asked.prompt, asked.negative_prompt, default_negative=asked.default_negative
+    )
+    return Plan(
+        model=card.alias,
+        prompt=positive,
+        negative_prompt=negative,
+        style=style_name,
+        width=_first(asked.width, card.width),
+        height=_first(asked.height, card.height),
+        num_inference_steps=_first(asked.num_inference_steps, style.num_inference_steps, card.num_inference_steps),
+        guidance_scale=float(_first(asked.guidance_scale, style.guidance_scale, card.guidance_scale)),
+        scheduler=_first(asked.scheduler, style.scheduler, card.scheduler),
+        seed=_first(asked.seed, drawn_seed),
+        num_images=asked.num_images,
+        format=asked.format,
+        quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
+    )
+
+
+_NO_DEFAULTS = Style(NO_STYLE, "")
+
+
+def _first(*values: T | None) -> T:
+    """Return the first value that is there; the last one always is."""
+    return next(value for value in values if value is not None)
+
+
+def _warnings(asked: Request, plan: Plan, priority: int) -> tuple[str, ...]:
+    warnings = []
+    if priority < asked.priority:
+        warnings.append(f"The priority {asked.priority} is above what is allowed here; {priority} is used.")
+    if plan.negative_prompt and plan.guidance_scale <= 1:
+        warnings.append(
+            f"The negative prompt has no effect at a guidance_scale of {plan.guidance_scale:g}; it takes more than 1."
+        )
+    return tuple(warnings)
+
+
+# What is wrong -------------------------------------------------------------------------------------------------------
+
+
+def _problems(asked: Request, rules: Rules) -> tuple[Problem, ...]:
+    """Return what the shape alone does not tell. Keys whose shape is wrong are at their defaults, which are right."""
+    book, cards = rules.book, rules.cards
+    return (
+        *_unknown("style", asked.style, book.names, ErrorCode.UNKNOWN_STYLE),
+        *_unknown("model", asked.model, cards, ErrorCode.UNKNOWN_MODEL),
+        *_unknown("scheduler", asked.scheduler, SCHEDULERS, ErrorCode.UNKNOWN_SCHEDULER),
+        *_size_problems(asked, cards.get(_first(asked.model, rules.default_model))),
+        *_seed_problems(asked),
+    )
+
+
+def _unknown(key: str, name: str | None, known: Collection[str], code: ErrorCode) -> list[Problem]:
+    if name is None or name in known:
+        return []
+    return [Problem(f"/{key}", f"There is no {key} {shown(name)}.", suggestion(name, known), code)]
+
+
+def _size_problems(asked: Request, card: ModelCard | None) -> list[Problem]:
+    """Check both sides against the model, or the step alone when the model is unknown too."""
+    sides = {key: side for key, side in (("width", asked.width), ("height", asked.height)) if side is not None}
+    found = [(card and _limit_problem(key, side, card)) or _step_problem(key, side) for key, side in sides.items()]
+    return [problem for problem in found if problem]
+
+
+def _limit_problem(key: str, side: int, card: ModelCard) -> Problem | None:
+    smallest, largest = max(SMALLEST_SIDE_PX, _up(card.min_px)), _down(card.max_px)
+    if smallest <= side <= largest:
+        return None
+    due = f"{smallest} to {largest}" if smallest < largest else f"{largest}"
+    message = f"`{key}` must be {due} pixels for the model {card.alias}, not {side}."
+    return Problem(f"/{key}", message, f"Use {min(max(side, smallest), largest)}.", ErrorCode.UNSUPPORTED_SIZE)
+
+
+def _step_problem(key: str, side: int) -> Problem | None:
+    if side % SIDE_STEP_PX == 0:
+        return None
+    message = f"`{key}` must be a multiple of {SIDE_STEP_PX}, not {side}."
+    return Problem(f"/{key}", message, f"Use {_down(side)} or {_up(side)}.")
+
+
+def _down(side: int) -> int:
+    return side // SIDE_STEP_PX * SIDE_STEP_PX
+
+
+def _up(side: int) -> int:
+    return _down(side + SIDE_STEP_PX - 1)
+
+
+def _seed_problems(asked: Request) -> list[Problem]:
+    """Check that the last picture has a seed too."""
+    last = MAX_SEED - (asked.num_images - 1)
+    if asked.seed is None or asked.seed <= last:
+        return []
+    message = f"`seed` leaves no seeds for {asked.num_images} pictures: each next one uses the next seed."
+    return [Problem("/seed", message, f"Use {last} at most.")]

@@ -1,0 +1,233 @@
+"""Bytes in, `Request` out, or every problem at once.
+
+The shape is checked here: keys, types, bounds. What depends on the style book and the models is checked by `decide`,
+which is why a reading keeps the keys that are right even when others are wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from darkroom.errors import ErrorCode, Problem, RequestRefused
+from darkroom.request.json_text import EndsTooEarly, Malformed, load, printable
+from darkroom.spelling import suggestion
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+MAX_METADATA_BYTES = 4096  #: as compact JSON in UTF-8
+MAX_SEED = 2**63 - 1
+LONGEST_SHOWN = 60  #: characters of a person's text that a message repeats
+#: The type of those errors whose words are ours.
+OWN_WORDS = "own_words"
+#: One file can hold a hundred thousand unknown keys; an answer names this many.
+MAX_UNKNOWN_KEYS = 20
+
+
+_NUMBER_IN_QUOTES = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+class Incomplete(RequestRefused):
+    """The file ends too early: its writer may still hold it, so it stays where it is."""
+
+
+def _plain_text(text: str) -> str:
+    for character in text:
+        if unicodedata.category(character) == "Cc" and character not in "\n\t":
+            hint = r"Remove it; only \n and \t are allowed."
+            raise PydanticCustomError(OWN_WORDS, f"has a control character, U+{ord(character):04X}", {"hint": hint})
+    return text
+
+
+def _some_words(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError(OWN_WORDS, "holds no word", {"hint": "Write what the picture should show."})
+    return text
+
+
+def _small(metadata: dict[str, Any]) -> dict[str, Any]:
+    size_bytes = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
+    if size_bytes > MAX_METADATA_BYTES:
+        hint = f"Keep it to {MAX_METADATA_BYTES} bytes as compact JSON."
+        raise PydanticCustomError(OWN_WORDS, f"is {size_bytes} bytes long", {"hint": hint})
+    return metadata
+
+
+Text = Annotated[str, Field(max_length=4000), AfterValidator(_plain_text)]
+Pixels = Annotated[int, Field(ge=64, json_schema_extra={"multipleOf": 8})]
+
+
+class Request(BaseModel):
+    """What a person asks for, of the right shape; None: the style's or the model's default.
+
+    That sizes are multiples of 8 is checked with the model's limits: only both together name the nearest good one.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    prompt: Annotated[Text, Field(min_length=1), AfterValidator(_some_words)] = Field(
+        description="what the picture should show: a text of 1 to 4000 characters"
+    )
+    negative_prompt: Text = Field("", description="what it should not show: a text of at most 4000 characters")
+    default_negative: bool = Field(
+        default=True, description="whether the default and the style's negative prompt apply as well: true or false"
+    )
+    style: str | None = Field(None, description='a style of the style book, or "none": a name')
+    model: str | None = Field(None, description="a model of the configuration, by its alias: a name")
+    width: Pixels | None = Field(None, description="pixels: a whole number from 64, a multiple of 8")
+    height: Pixels | None = Field(None, description="pixels: a whole number from 64, a multiple of 8")
+    num_inference_steps: Annotated[int, Field(ge=1, le=150)] | None = Field(
+        None, description="denoising steps: a whole number from 1 to 150"
+    )
+    guidance_scale: Annotated[float, Field(ge=0, le=30)] | None = Field(
+        None, description="how closely the prompt is followed: a number from 0 to 30"
+    )
+    scheduler: str | None = Field(None, description="a scheduler: a name")
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
+        None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
+    )
+    num_images: int = Field(1, ge=1, le=16, description="how many pictures: a whole number from 1 to 16")
+    format: Literal["png", "jpeg", "webp"] = Field("png", description='of the files: "png", "jpeg" or "webp"')
+    quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None, description="of jpeg and webp files: a whole number from 1 to 100"
+    )
+    priority: int = Field(0, ge=-10, le=10, description="higher goes first: a whole number from -10 to 10")
+    metadata: Annotated[dict[str, Any], AfterValidator(_small)] | None = Field(
+        None, description="handed back untouched in the answer: a JSON object of at most 4096 bytes"
+    )
+
+
+KEYS = tuple(Request.model_fields)
+
+#: What other programs call it.
+_OTHER_WORDS = {
+    "text": "prompt",
+    "negative": "negative_prompt",
+    "steps": "num_inference_steps",
+    "cfg": "guidance_scale",
+    "cfg_scale": "guidance_scale",
+    "guidance": "guidance_scale",
+    "sampler": "scheduler",
+    "sampler_name": "scheduler",
+    "n": "num_images",
+    "images": "num_images",
+    "count": "num_images",
+    "n_iter": "num_images",
+    "batch_size": "num_images",
+    "checkpoint": "model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read: valid only without problems; with some, the keys at fault are at their defaults."""
+
+    request: Request
+    problems: tuple[Problem, ...]
+
+
+def read(raw: bytes) -> Reading:
+    """Read a request file. Raises Incomplete, or RequestRefused where the bytes are no JSON object at all."""
+    if len(raw) > MAX_BYTES:
+        problem = Problem("", "The file is larger than 1 MiB.", "Make it smaller.", ErrorCode.TOO_LARGE)
+        raise RequestRefused((problem,))
+    try:
+        data = load(raw, max_depth=MAX_DEPTH)
+    except EndsTooEarly as error:
+        raise Incomplete((error.problem,)) from error
+    except Malformed as error:
+        raise RequestRefused((error.problem,)) from error
+    return _check(data)
+
+
+def _check(data: dict[str, Any]) -> Reading:
+    request, faults = _shape({key: data[key] for key in KEYS if key in data})
+    by_key = {**_unknown_keys(data), **faults}
+    if request.quality is not None and request.format == "png" and "format" not in faults:
+        hint = 'Leave it out, or write "format": "jpeg" or "webp".'
+        by_key["quality"] = Problem("/quality", "`quality` means nothing for png, which loses nothing.", hint)
+    in_order = [by_key.pop(key) for key in data if key in by_key]
+    return Reading(request, (*in_order, *by_key.values()))
+
+
+def _shape(given: dict[str, Any]) -> tuple[Request, dict[str, Problem]]:
+    """Return a request of the keys that are right, and what is wrong with the others."""
+    problems = {key: _null(key) for key, value in given.items() if value is None}
+    rest = {key: value for key, value in given.items() if value is not None}
+    try:
+        return Request.model_validate(rest), problems
+    except ValidationError as error:
+        faults = {str(fault["loc"][0]): fault for fault in error.errors(include_url=False)}
+    problems = {key: _fault(key, fault) for key, fault in faults.items()} | problems
+    right = {key: value for key, value in rest.items() if key not in faults}
+    return Request.model_construct(**{"prompt": "", **right}), problems
+
+
+# Words ---------------------------------------------------------------------------------------------------------------
+
+
+def _fault(key: str, fault: ErrorDetails) -> Problem:
+    if fault["type"] == "missing":
+        hint = f'Add "{key}": {_due(key)}.'
+        return Problem(f"/{key}", f"The key `{key}` is missing.", hint, ErrorCode.MISSING_KEY)
+    if fault["type"] == OWN_WORDS:
+        return Problem(f"/{key}", f"`{key}` {fault['msg']}.", fault["ctx"]["hint"])
+    value = fault["input"]
+    return Problem(f"/{key}", f"`{key}` must be {_due(key)}, not {shown(value)}.", _hint(key, value))
+
+
+def _hint(key: str, value: object) -> str:
+    if key == "format" and isinstance(value, str):
+        return suggestion(value, ("png", "jpeg", "webp"))
+    if isinstance(value, str) and _NUMBER_IN_QUOTES.fullmatch(value):
+        return "Write the number without quotes."
+    if key == "prompt":
+        return "Write what the picture should show." if value == "" else "Correct it."
+    return "Correct it, or leave the key out: the default applies then."
+
+
+def _null(key: str) -> Problem:
+    hint = "Write a text." if key == "prompt" else "Leave the key out instead: the default applies then."
+    return Problem(f"/{key}", f"`{key}` must be {_due(key)}, not null.", hint)
+
+
+def _due(key: str) -> str:
+    """Return what a value must be, in words: the part of the key's description behind the colon."""
+    return (Request.model_fields[key].description or "").split(": ", 1)[1]
+
+
+def _unknown_keys(data: dict[str, Any]) -> dict[str, Problem]:
+    unknown = [key for key in data if key not in Request.model_fields]
+    problems = {key: _unknown_key(key) for key in unknown[:MAX_UNKNOWN_KEYS]}
+    if len(unknown) > MAX_UNKNOWN_KEYS:
+        last = unknown[MAX_UNKNOWN_KEYS]
+        message = f"There are {len(unknown) - MAX_UNKNOWN_KEYS} more keys that no request has."
+        problems[last] = Problem(_pointer(last), message, "Remove them.", ErrorCode.UNKNOWN_KEY)
+    return problems
+
+
+def _unknown_key(key: str) -> Problem:
+    meant = _OTHER_WORDS.get(key.casefold())
+    hint = f"Did you mean {meant}?" if meant else suggestion(key, KEYS)
+    return Problem(_pointer(key), f"No request has a key {shown(key)}.", hint, ErrorCode.UNKNOWN_KEY)
+
+
+def _pointer(key: str) -> str:
+    """Return the JSON pointer to a key, cut where it is too long to be read."""
+    text = key if len(key) <= LONGEST_SHOWN else f"{key[:LONGEST_SHOWN]}…"
+    return "/" + printable(text.replace("~", "~0").replace("/", "~1"))
+
+
+def shown(value: object) -> str:
+    """Return a value of a request as a message shows it: short, and harmless in a terminal."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, str) and len(value) > LONGEST_SHOWN:
+        return f"{shown(value[: LONGEST_SHOWN - 1] + '…')} ({len(value)} characters)"
+    return printable(json.dumps(value, ensure_ascii=False))

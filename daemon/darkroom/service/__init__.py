@@ -1,0 +1,1 @@
+"""The long life: one thread that orders every request's way."""

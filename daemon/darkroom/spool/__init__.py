@@ -1,0 +1,1 @@
+"""What a request is, on disk, and who is next."""

@@ -1,0 +1,1 @@
+"""The systemd unit, and the machine that it is installed on."""
