@@ -13,16 +13,31 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import structlog
 
 import darkroom
+from darkroom.errors import ErrorCode
+from darkroom.executor.port import (
+    AttemptKey,
+    Cancelled,
+    Command,
+    Died,
+    Emit,
+    Failed,
+    Finished,
+    OfAttempt,
+    Painted,
+    Render,
+)
 from darkroom.executor.settings import RendererSettings
-from darkroom.executor.wire import FromRenderer, Stop, ToRenderer, decode, encode
-from darkroom.render.engine import EXIT_POISONED
+from darkroom.executor.wire import EXIT_POISONED, STOP, decode, encode, of_life
+from darkroom.facts import Fault
+
+#: The one place that names it: nobody imports the renderer, it is a process.
+RENDERER = "darkroom.render.worker"
 
 #: Lines of the renderer's own output that are kept for `Died`.
 TAIL_LINES = 50
@@ -34,52 +49,24 @@ LINGER_S = 5.0
 _log = structlog.get_logger("darkroom.renderer")
 
 
-@dataclass(frozen=True, slots=True)
-class Died:
-    """The renderer process is gone, and has been reaped. Told exactly once for each start."""
-
-    returncode: int  #: exit status, or the negated signal
-    signal: str | None  #: "SIGKILL", … when a signal ended it
-    message: str  #: for people, after "The renderer": "was killed by SIGKILL"
-    stderr_tail: tuple[str, ...]  #: the last lines that it (or a library in it) printed
-    asked: bool  #: whether `stop` or `kill` asked for it
-
-
-Event = FromRenderer | Died
-
-
-class Renderer(Protocol):
-    """A renderer process; what it does is told by events."""
-
-    def start(self) -> None:
-        """Start the process."""
-
-    def send(self, message: ToRenderer) -> None:
-        """Hand over a message."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-    def stop(self, within_s: float) -> None:
-        """End it in order."""
-
-
 class RendererProcess:
-    """One renderer; after its death it may be started again. Every method may be called from any thread.
+    """The executor of one device of this machine: a process, and after its death the next one.
 
-    `emit` is called from a thread of the renderer's own, in order, and must not block for long.
+    Every method may be called from any thread. `emit` is called from a thread of the renderer's own, in order, and
+    must not block for long.
     """
 
-    def __init__(self, settings: RendererSettings, *, emit: Callable[[Event], None]) -> None:
+    def __init__(self, settings: RendererSettings, *, name: str, emit: Emit) -> None:
+        self.name = name
         self._settings = settings
         self._emit = emit
         self._child: _Child | None = None
 
-    def start(self) -> None:
+    def start(self, life: int) -> None:
         """Start the process; what happens from now on is told by `emit`. Raises RuntimeError while one lives."""
         if self._child is not None and not self._child.is_over:
             raise RuntimeError("The renderer is running already.")
-        self._child = _Child(self._settings, self._emit)
+        self._child = _Child(self._settings, self.name, life, self._emit)
         self._child.start()
 
     @property
@@ -88,10 +75,10 @@ class RendererProcess:
         child = self._child
         return None if child is None or child.is_over else child.pid
 
-    def send(self, message: ToRenderer) -> None:
-        """Hand over a message; a dead renderer is told by `Died` alone."""
+    def send(self, command: Command) -> None:
+        """Hand over a command; a dead renderer is told by `Died` alone."""
         if self._child is not None:
-            self._child.send(message)
+            self._child.send(command)
 
     def kill(self) -> None:
         """End it at once; `Died` follows."""
@@ -107,10 +94,12 @@ class RendererProcess:
 class _Child:
     """One life of a renderer, from fork to reaping."""
 
-    def __init__(self, settings: RendererSettings, emit: Callable[[Event], None]) -> None:
+    def __init__(self, settings: RendererSettings, name: str, life: int, emit: Emit) -> None:
         self._settings = settings
+        self._name, self._life = name, life
         self._emit = emit
-        self._outgoing: queue.SimpleQueue[ToRenderer | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._works: dict[AttemptKey, Path] = {}  # where the pictures of each attempt lie
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = False
@@ -131,8 +120,10 @@ class _Child:
         _run_thread(self._live)
         self._begun.wait()
 
-    def send(self, message: ToRenderer) -> None:
-        self._outgoing.put(message)
+    def send(self, command: Command) -> None:
+        if isinstance(command, Render):
+            self._works[command.attempt.key] = command.attempt.work
+        self._outgoing.put(encode(command))
 
     def kill(self) -> None:
         self._asked = True
@@ -141,7 +132,7 @@ class _Child:
 
     def stop(self, within_s: float) -> None:
         self._asked = True
-        self.send(Stop())
+        self._outgoing.put(STOP)
         if not self._told.wait(within_s):
             self.kill()
             self._told.wait(2 * LINGER_S)
@@ -151,10 +142,10 @@ class _Child:
         try:
             died = self._listen_until_death()
         except OSError as error:
-            died = Died(-1, None, f"could not be started: {error}", (), self._asked)
+            died = Died(why=f"could not be started: {error}", asked=self._asked)
         self._gone.set()
         self._begun.set()
-        self._emit(died)
+        self._emit(of_life(died, self._name, self._life))
         self._told.set()
 
     def _listen_until_death(self) -> Died:
@@ -175,18 +166,26 @@ class _Child:
         with ours.makefile("rb") as reader, suppress(ConnectionResetError):  # it died before it read our last message
             for line in reader:
                 try:
-                    message = decode(line)
+                    event = decode(line)
                 except (ValueError, KeyError, TypeError):
                     _log.warning("renderer_message_unreadable", line=line[:200])
                     continue
-                self._emit(message)  # type: ignore[arg-type]
+                self._emit(of_life(self._checked(event), self._name, self._life))  # type: ignore[arg-type]
+
+    def _checked(self, event: object) -> object:
+        """A picture is told when it is there, whoever says so."""
+        if isinstance(event, Painted) and (why := _why_not_there(self._works, event)):
+            return Failed(key=event.key, fault=Fault(ErrorCode.RENDER_ERROR, why, can_retry=True), stepped=True)
+        if isinstance(event, OfAttempt) and isinstance(event, Finished | Failed | Cancelled):
+            self._works.pop(event.key, None)
+        return event
 
     def _write(self, ours: socket.socket) -> None:
         """In a thread of its own: a renderer that hangs without reading must not stop the service."""
         with suppress(OSError):
             ours.sendall(self._settings.as_line())
             while (message := self._outgoing.get()) is not None:
-                ours.sendall(encode(message))
+                ours.sendall(message)
 
     def _keep_tail(self, pipe: IO[bytes]) -> None:
         with io.TextIOWrapper(pipe, encoding="utf-8", errors="replace") as lines:  # a progress bar's "\r" ends a line
@@ -205,7 +204,7 @@ def _run_thread(run: Callable[..., None], *arguments: object) -> threading.Threa
 def _spawn(settings: RendererSettings, theirs: socket.socket) -> subprocess.Popen[bytes]:
     fd = theirs.fileno()
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-P", "-m", "darkroom.render.worker", str(fd), str(os.getpid())],
+        [sys.executable, "-P", "-m", RENDERER, str(fd), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -245,9 +244,20 @@ def _reap(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
+def _why_not_there(works: dict[AttemptKey, Path], painted: Painted) -> str:
+    path = works.get(painted.key, Path()) / painted.artefact.file
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        return f"The picture {path.name} was told and is not there: {error.strerror}."
+    if size_bytes != painted.artefact.bytes:
+        return f"The picture {path.name} was told with {painted.artefact.bytes} bytes and has {size_bytes}."
+    return ""
+
+
 def _died(returncode: int, tail: tuple[str, ...], *, asked: bool) -> Died:
     if returncode >= 0:
-        return Died(returncode, None, _exit_message(returncode, tail), tail, asked)
+        return Died(why=_exit_message(returncode, tail), asked=asked, tail=tail)
     name = _signal_name(-returncode)
     if asked:
         message = f"was ended by the service ({name})"
@@ -255,7 +265,7 @@ def _died(returncode: int, tail: tuple[str, ...], *, asked: bool) -> Died:
         message = "was killed by SIGKILL (the kernel does this when memory runs out)"
     else:
         message = f"was ended by {name}"
-    return Died(returncode, name, message, tail, asked)
+    return Died(why=message, asked=asked, tail=tail)
 
 
 def _exit_message(returncode: int, tail: tuple[str, ...]) -> str:

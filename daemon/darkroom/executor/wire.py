@@ -1,191 +1,113 @@
-"""What the service and a renderer say to each other: frozen dataclasses, one JSON object a line."""
+"""Commands and events as lines of JSON, for an executor at the other end of a socket: one object a line."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
-from darkroom.request.plan import Plan
-
-# Service → renderer
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Load this model now, so that the first request does not wait for it."""
-
-    model: str  #: alias
-
-
-@dataclass(frozen=True, slots=True)
-class Render:
-    """Render this plan, leave its pictures in a folder. A renderer takes one at a time, in order."""
-
-    id: str
-    plan: Plan
-    folder: str  #: absolute path of an existing, private folder on a local disk
-    stem: str  #: pictures are called `stem-1.png`, …
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Stop rendering this request at the next step; answered by `Cancelled` unless it was `Finished` before."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unload:
-    """Free the device: drop the loaded model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End: finish encoding what is rendered, drop the rest, exit 0."""
-
-
-# Renderer → service
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The process is up, libraries are imported, no model is loaded yet."""
-
-    pid: int
-    device: str  #: "cuda:0", "cpu", …
-    device_name: str  #: as people call it
-    software: dict[str, str]  #: versions of torch, diffusers, …
-
-
-@dataclass(frozen=True, slots=True)
-class Alive:
-    """A sign of life while something long goes on that has no steps (loading, downloading)."""
-
-    doing: str  #: "loading sd15", …
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """The model is on the device."""
-
-    model: str
-    revision: str  #: commit of the hub repository, or "local"
-    load_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFailed:
-    """The model cannot be loaded now; not the fault of any request."""
-
-    model: str
-    message: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A request reached the device; the text has been tokenized."""
-
-    id: str
-    tokens: dict[str, int]  #: {"prompt": used, "negative_prompt": used, "limit": usable tokens of the model}
-    warnings: tuple[str, ...]  #: what of the text does not fit, and the like
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A denoising step ended."""
-
-    id: str
-    image: int  #: from 1
-    images: int
-    step: int  #: from 1
-    steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """The device is free again; the pictures are still being encoded."""
-
-    id: str
-    render_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One picture file, complete, fsynced and hashed."""
-
-    file: str  #: name inside the request's folder
-    seed: int
-    width: int
-    height: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """All pictures of a request are in its folder, durable."""
-
-    id: str
-    pictures: tuple[Picture, ...]
-    encode_s: float
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Rendering this request raised an error; the renderer lives on."""
-
-    id: str
-    code: str  #: an ErrorCode
-    message: str
-    hint: str
-    can_retry: bool  #: whether another attempt may help
-    before_first_step: bool  #: true: not the request's fault
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """A cancelled request has left the device."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unloaded:
-    """The device is free, no model is loaded."""
-
-
-ToRenderer = Load | Render | Cancel | Unload | Stop
-FromRenderer = (
-    Ready | Alive | Loaded | LoadFailed | Started | Step | Rendered | Finished | Failed | Cancelled | Unloaded
+from darkroom.errors import ErrorCode
+from darkroom.executor.port import (
+    Alive,
+    Attempt,
+    AttemptKey,
+    Cancel,
+    Cancelled,
+    Command,
+    Died,
+    Event,
+    Failed,
+    Finished,
+    Load,
+    Loaded,
+    LoadFailed,
+    Painted,
+    Ready,
+    Render,
+    Rendered,
+    Started,
+    Stepped,
+    Unload,
+    Unloaded,
 )
-Message = ToRenderer | FromRenderer
+from darkroom.facts import Artefact, Fault, Progress, Tokens
+from darkroom.request import plan_json
+
+#: The end of a life in order has no command of its own: the one who says it is the adapter, not the service.
+STOP = b'{"kind": "Stop"}\n'
+
+#: Exit status of a renderer whose device answers every further call with the same error.
+EXIT_POISONED = 70
 
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        Load, Render, Cancel, Unload, Stop,
-        Ready, Alive, Loaded, LoadFailed, Started, Step, Rendered, Finished, Failed, Cancelled, Unloaded,
+        Load, Render, Cancel, Unload,
+        Ready, Loaded, LoadFailed, Unloaded, Started, Stepped, Rendered, Painted, Finished, Failed, Cancelled, Alive, Died,
     )
 }  # fmt: skip
 
 
-def encode(message: Message) -> bytes:
-    """One line of JSON, ended by a newline."""
-    return json.dumps({"kind": type(message).__name__, **asdict(message)}, ensure_ascii=True).encode() + b"\n"
+class Stop:
+    """Finish the picture in hand and end."""
 
 
-def decode(line: bytes) -> Message:
-    """The inverse of `encode`. Raises ValueError, KeyError or TypeError for a line that is no message."""
+def encode(message: Command | Event) -> bytes:
+    """One line, ended by a newline. What the adapter knows by itself, the seat and its life, is not sent."""
+    data = asdict(message)
+    data.pop("executor", None)
+    data.pop("life", None)
+    if isinstance(message, Render):
+        attempt = message.attempt
+        data["attempt"] |= {
+            "plan": plan_json.dump(attempt.plan), "inputs": str(attempt.inputs), "work": str(attempt.work)
+        }  # fmt: skip
+    return json.dumps({"kind": type(message).__name__, **data}, ensure_ascii=True).encode() + b"\n"
+
+
+def decode(line: bytes) -> Command | Event | Stop:
+    """The inverse of `encode`. Raises ValueError, KeyError or TypeError for a line that is not a message."""
     data = json.loads(line)
-    kind = _KINDS[data.pop("kind")]
-    if "plan" in data:
-        data["plan"] = Plan.from_json(data["plan"])
-    if "pictures" in data:
-        data["pictures"] = tuple(Picture(**picture) for picture in data["pictures"])
-    if "warnings" in data:
-        data["warnings"] = tuple(data["warnings"])
-    message: Message = kind(**data)
+    kind = data.pop("kind")
+    if kind == "Stop":
+        return Stop()
+    message: Command | Event = _KINDS[kind](**{key: _read(key, value) for key, value in data.items()})
     return message
+
+
+def of_life(event: Event, executor: str, life: int) -> Event:
+    """An event, and whose it is."""
+    return replace(event, executor=executor, life=life)
+
+
+def _read(key: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return _READERS[key](value) if isinstance(value, dict) and key in _READERS else value
+
+
+def _attempt(data: dict[str, Any]) -> Attempt:
+    return Attempt(
+        key=AttemptKey(**data["key"]),
+        plan=plan_json.load(data["plan"]),
+        stem=data["stem"],
+        inputs=Path(data["inputs"]),
+        work=Path(data["work"]),
+        done=tuple(Artefact(**each) for each in data["done"]),
+    )
+
+
+def _fault(data: dict[str, Any]) -> Fault:
+    return Fault(**data | {"code": ErrorCode(data["code"])})
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "attempt": _attempt,
+    "key": lambda data: AttemptKey(**data),
+    "tokens": lambda data: Tokens(**data),
+    "progress": lambda data: Progress(**data),
+    "artefact": lambda data: Artefact(**data),
+    "fault": _fault,
+}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
-from darkroom.request.plan import SCHEDULERS, ModelCard, Plan
+from darkroom.request.plan import SCHEDULERS, ModelCard, Plan, images_of
 from darkroom.request.shape import MAX_SEED, Request, read, shown
 from darkroom.request.styles import NO_STYLE, Style, StyleBook
 from darkroom.spelling import suggestion
@@ -100,16 +100,13 @@ def _plan(asked: Request, rules: Rules, drawn_seed: int) -> Plan:
     )
     return Plan(
         model=card.alias,
-        prompt=positive,
-        negative_prompt=negative,
+        images=images_of(positive, negative, seed=_first(asked.seed, drawn_seed), num_images=asked.num_images),
         style=style_name,
         width=_first(asked.width, card.width),
         height=_first(asked.height, card.height),
         num_inference_steps=_first(asked.num_inference_steps, style.num_inference_steps, card.num_inference_steps),
         guidance_scale=float(_first(asked.guidance_scale, style.guidance_scale, card.guidance_scale)),
         scheduler=_first(asked.scheduler, style.scheduler, card.scheduler),
-        seed=_first(asked.seed, drawn_seed),
-        num_images=asked.num_images,
         format=asked.format,
         quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
     )
@@ -127,7 +124,7 @@ def _warnings(asked: Request, plan: Plan, priority: int) -> tuple[str, ...]:
     warnings = []
     if priority < asked.priority:
         warnings.append(f"The priority {asked.priority} is above what is allowed here; {priority} is used.")
-    if plan.negative_prompt and plan.guidance_scale <= 1:
+    if plan.images[0].negative_prompt and plan.guidance_scale <= 1:
         warnings.append(
             f"The negative prompt has no effect at a guidance_scale of {plan.guidance_scale:g}; it takes more than 1."
         )

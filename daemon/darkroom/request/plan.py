@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -48,28 +48,35 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """What is a picture's own: the same for all pictures of a request, but for the seed, unless its prompt varies."""
+
+    seed: int
+    prompt: str  #: style and prompt together
+    negative_prompt: str  #: request, style and default together, each term once; "" for none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Every value that rendering needs, in diffusers' terms; nothing is left to default."""
 
     model: str  #: alias
-    prompt: str  #: style and prompt together
-    negative_prompt: str  #: default, style and request together, each term once; "" for none
-    style: str  #: "none" when no style applies
+    images: tuple[ImagePlan, ...]  #: one for each picture, in order; at least one
+    style: str = "none"  #: "none" when no style applies
     width: int  #: pixels
     height: int  #: pixels
     num_inference_steps: int
     guidance_scale: float
     scheduler: str
-    seed: int  #: of the first picture; picture i (from 0) uses seed + i
-    num_images: int
-    format: str  #: "png", "jpeg" or "webp"
-    quality: int | None  #: 1 to 100, None for png
+    format: str = "png"  #: "png", "jpeg" or "webp"
+    quality: int | None = None  #: 1 to 100, None for png
 
-    def as_json(self) -> dict[str, Any]:
-        """The plan as it stands in an answer; fields without a value are absent."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+    @property
+    def num_images(self) -> int:
+        """How many pictures."""
+        return len(self.images)
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Plan:
-        """The inverse of `as_json`; keys that a plan does not have are ignored."""
-        return cls(**{name: data.get(name) for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
+
+def images_of(prompt: str, negative_prompt: str, *, seed: int, num_images: int) -> tuple[ImagePlan, ...]:
+    """Pictures that differ by their seed alone: picture i (from 0) uses `seed + i`."""
+    return tuple(ImagePlan(seed + index, prompt, negative_prompt) for index in range(num_images))

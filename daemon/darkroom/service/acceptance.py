@@ -18,7 +18,7 @@ from darkroom.service.ledger import Register, Shares
 from darkroom.service.taking import Takes
 from darkroom.spool import moves
 from darkroom.spool.answer import Answer, State
-from darkroom.spool.database import Spool
+from darkroom.spool.records import Spool
 from darkroom.spool.record import Record
 from darkroom.spool.recovery import Stage
 

@@ -1,133 +1,207 @@
-"""What may start now, and if nothing may, why: the next one rendered, the one after it taken, those who wait told."""
+"""Who gets which seat: each request that waits gets a seat, is taken, or has a reason. Pure; time is an argument.
+
+Priority, then the model that is loaded (so long as `WarmBound` lets it), then fair turns between owners and between
+folders, then acceptance.
+"""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import structlog
-
-from darkroom.service.blame import DEVICE
-from darkroom.service.parts import Outside, Parts
-from darkroom.spool.queue import Waiting
-
-EXPECTED = 100  #: so many next in line are looked at closely
-TAKE_PATIENCE_S = 2.0  #: a take that owes an answer for longer hangs on the share: render what is in state
-
-_log = structlog.get_logger("darkroom")
+from darkroom.service.entries import Entry, Place
+from darkroom.service.holds import Holds, SeatHold
+from darkroom.service.line import Line, Turns
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """How much room has to be left."""
+class Gate:
+    """What holds everything up, or only what is still in the inbox."""
 
-    min_free_bytes: int  #: on the disks of the state folder and of the outbox
-    max_undelivered_bytes: int  #: of results that wait for the outbox
+    why: str = ""  #: why nothing new may start; "" when it may
+    unload: bool = False  #: free the devices meanwhile: a person has paused the queue
+    inbox_away: str = ""  #: why nothing can be taken; "" when it can
+    inbox_hangs: bool = False  #: a take has been due for too long: render what is in state
 
 
-class Pace:
-    """Owned by the service's thread."""
+@dataclass(frozen=True, slots=True)
+class WarmBound:
+    """For how long a loaded model goes before the turns of others of equal priority."""
 
-    def __init__(self, parts: Parts, outside: Outside, room: Room) -> None:
-        self._parts = parts
-        self._outside = outside
-        self._room = room
-        self._expected: tuple[str, ...] = ()
-        self._explained: dict[str, str | None] = {}  # model, or "" for all → why it does not start
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeatView:
+    """A seat, as far as it matters here."""
+
+    name: str
+    is_free: bool  #: it waits for something to do
+    model: str | None = None  #: that it has, or is loading
+    run_requests: int = 0  #: so many of its model in a row while others waited
+    run_since_s: float | None = None  #: monotonic; since when others wait for a change of its model
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What is to be done now."""
+
+    starts: tuple[tuple[Entry, str], ...] = ()  #: a request whose bytes are in state, and the seat that has its model
+    loads: tuple[tuple[Entry, str], ...] = ()  #: a request, and the seat that is to load its model
+    takes: tuple[Entry, ...] = ()  #: requests whose files are to be taken
+    unloads: tuple[str, ...] = ()  #: seats that are to free their device
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that is decided from."""
+
+    line: Line
+    seats: Sequence[SeatView]
+    gate: Gate
+    holds: Holds
+    warm: WarmBound
+    now_s: float
+    suspects: Collection[str] = ()  #: ids of requests that let others go first
+    loading_for: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: id of a request → what is said of its model's loading
+
+    def may_render(self, alias: str, seat: SeatView) -> bool:
+        """Whether neither the seat nor the model on it is held."""
+        return not self.holds.is_held(SeatHold(seat.name), self.now_s) and not self.holds.keeps(
+            alias, seat.name, self.now_s
+        )
 
     @property
-    def waiting_for(self) -> str | None:
-        """Why nothing starts, as those who wait were told."""
-        return self._explained.get("")
+    def only_here(self) -> bool:
+        """Whether only what is in state can be rendered."""
+        return bool(self.gate.inbox_away) or self.gate.inbox_hangs
 
-    # Starting -----------------------------------------------------------------------------------------------------
 
-    def advance(self) -> None:
-        """Render the next one, take the one after it."""
-        if self.why_not() is None:
-            self._render_next()
-            self._take_ahead()
-        elif self._outside.is_paused:
-            self._parts.device.unload()
+def dispatch(view: View) -> Dispatch:
+    """What is to be done now. Nothing is left undone that could be done, and nothing is begun that would have to wait."""
+    if view.gate.why:
+        unloads = [seat.name for seat in view.seats if seat.is_free and seat.model is not None and view.gate.unload]
+        return Dispatch(unloads=tuple(unloads))
+    calls = _Calls(view)
+    starts: list[tuple[Entry, str]] = []
+    loads: list[tuple[Entry, str]] = []
+    takes: list[Entry] = []
+    for entry, seat in calls.fill_seats():
+        if seat.model != entry.model:
+            loads.append((entry, seat.name))
+        elif entry.place is Place.IN_STATE:
+            starts.append((entry, seat.name))
+        if entry.place is Place.IN_INBOX:
+            takes.append(entry)
+    takes += calls.take_ahead()
+    return Dispatch(tuple(starts), tuple(loads), tuple(takes))
 
-    def _render_next(self) -> None:
-        parts = self._parts
-        if not parts.device.can_render:
-            return
-        waiting = self._next()
-        if waiting is None:
-            return
-        request_id = self._bring_to_state(waiting)
-        if request_id is None:
-            return
-        record, folder = parts.attempts.begin(request_id)
-        parts.device.render(record.answer, os.fspath(folder), record.name.rpartition("/")[2])
-        _log.info("rendering", request=record.name, id=record.id, attempt=record.attempt)
 
-    def _next(self) -> Waiting | None:
-        device = self._parts.device
-        return self._parts.register.queue.next(held=device.held_models(), avoid=device.suspects)
+def reason(view: View, entry: Entry) -> str | None:
+    """Why a request does not start though its turn may have come; None: it only waits its turn."""
+    if view.gate.why:
+        return view.gate.why
+    if entry.place is Place.BLOCKED:
+        return entry.why
+    if view.gate.inbox_away and entry.place is not Place.IN_STATE:
+        return view.gate.inbox_away
+    if view.seats and not any(view.may_render(entry.model, seat) for seat in view.seats):
+        return next((why for seat in view.seats if (why := _why_held(view, entry, seat))), None)
+    return view.loading_for.get(entry.id)
 
-    def _bring_to_state(self, waiting: Waiting) -> str | None:
-        """The id of the request that can be rendered now, if there is one."""
-        if waiting.id in self._parts.register.in_state:
-            return waiting.id
-        if not self._outside.is_away("inbox"):
-            self._parts.takes.take_waiting(waiting)
-            if self._parts.takes.oldest_s() < TAKE_PATIENCE_S:
-                return None
-        return self._next_in_state()
 
-    def _next_in_state(self) -> str | None:
-        """While the inbox is away or hangs: the next of those whose bytes are in state."""
-        register, held = self._parts.register, self._parts.device.held_models()
-        line = register.queue.first(len(register.queue))
-        return next((w.id for w in line if w.model not in held and w.id in register.in_state), None)
+def _why_held(view: View, entry: Entry, seat: SeatView) -> str:
+    of_seat = view.holds.get(SeatHold(seat.name))
+    hold = (
+        of_seat if view.holds.is_held(SeatHold(seat.name), view.now_s) else view.holds.of_model(entry.model, seat.name)
+    )
+    return hold.why if hold is not None else ""
 
-    def _take_ahead(self) -> None:
-        """While one renders, let the next one's bytes come into state: then it starts without a wait."""
-        if self._parts.device.current is None or self._outside.is_away("inbox"):
-            return
-        waiting = self._next()
-        if waiting is not None:
-            self._parts.takes.take_waiting(waiting)
 
-    # Waiting ------------------------------------------------------------------------------------------------------
+class _Calls:
+    """Requests are called one after another, as if each had been served before the next is called."""
 
-    def expect(self) -> None:
-        """Let the inbox look closely at those who are next."""
-        expected = tuple(waiting.path for waiting in self._parts.register.queue.first(EXPECTED))
-        if expected != self._expected:
-            self._expected = expected
-            self._parts.crew.expect(expected)
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._turns: Turns = view.line.turns.copy()
+        self._called: set[str] = set()
 
-    def why_not(self) -> str | None:
-        """Why nothing new may start; None when it may."""
-        if self._outside.is_paused:
-            return "paused by a person; `darkroom resume` goes on"
-        free_bytes = self._parts.spool.free_bytes()
-        if free_bytes < self._room.min_free_bytes:
-            return f"the state folder's disk has only {free_bytes >> 20} MiB free; make room there"
-        outbox = self._outside.folders.get("outbox")
-        waiting_bytes = sum(self._parts.register.undelivered.values())
-        if waiting_bytes > self._room.max_undelivered_bytes:
-            why = (outbox.away if outbox is not None else "") or "it is slow"
-            return f"{waiting_bytes >> 20} MiB of results wait for the outbox: {why}"
-        if outbox is not None and not outbox.away and outbox.free_bytes < self._room.min_free_bytes:
-            return f"the outbox's disk has only {outbox.free_bytes >> 20} MiB free; make room there"
-        return None
+    def fill_seats(self) -> Iterator[tuple[Entry, SeatView]]:
+        """Each free seat, and who gets it."""
+        free = [seat for seat in self._view.seats if seat.is_free]
+        while free and (best := self._best(free)) is not None:
+            entry, seat = self._warm(best, free) or (best, self._seat_for(best, free))
+            free.remove(seat)
+            self._call(entry)
+            yield entry, seat
 
-    def explain(self) -> None:
-        """Tell those at the head of the line why they do not start, newcomers and those that came back too."""
-        device = self._parts.device.holds.get(DEVICE)
-        holds = {model: hold.why for model, hold in self._parts.device.holds.all().items() if model != DEVICE}
-        general = self.why_not() or (device.why if device is not None else None)
-        reasons: dict[str, str | None] = {"": general, **holds}
-        if reasons == self._explained and not any(reasons.values()):
-            return
-        self._explained = reasons
-        groups: dict[str | None, list[str]] = {}
-        for waiting in self._parts.register.queue.first(EXPECTED):
-            groups.setdefault(general or holds.get(waiting.model), []).append(waiting.id)
-        for why, ids in groups.items():
-            self._parts.register.explain(ids, why)
+    def take_ahead(self) -> list[Entry]:
+        """While seats are busy, let the next ones' bytes come into state: then they start without a wait."""
+        if self._view.only_here:
+            return []
+        busy = [seat for seat in self._view.seats if not seat.is_free]
+        found = []
+        for _ in busy:
+            best = self._best(busy)
+            if best is None:
+                break
+            best, _seat = self._warm(best, busy) or (best, None)
+            self._call(best)
+            found.append(best)
+        return [entry for entry in found if entry.place is Place.IN_INBOX]
+
+    def _call(self, entry: Entry) -> None:
+        self._called.add(entry.id)
+        self._turns.serve(entry)
+
+    def _best(
+        self, seats: Sequence[SeatView], *, priority: int | None = None, model: str | None = None
+    ) -> Entry | None:
+        """Who is next among those that one of these seats may render."""
+
+        def may_be_next(entry: Entry) -> bool:
+            return (
+                priority in (None, entry.priority)
+                and model in (None, entry.model)
+                and any(self._view.may_render(entry.model, seat) for seat in seats)
+            )
+
+        return min(filter(may_be_next, self._heads()), key=self._turns.rank, default=None)
+
+    def _heads(self) -> list[Entry]:
+        """The first of each lane; a suspect only where no other of its model waits."""
+        here, suspects = self._view.only_here, set(self._view.suspects)
+        heads = list(self._view.line.heads(here=here, avoid=self._called | suspects))
+        if suspects:
+            others = {entry.model for entry in heads}
+            heads += [each for each in self._view.line.heads(here=here, avoid=self._called) if each.model not in others]
+        return heads
+
+    def _warm(self, best: Entry, seats: Sequence[SeatView]) -> tuple[Entry, SeatView] | None:
+        """Whoever goes before the best of the turns, since a seat has its model and the bound is not reached."""
+        found = []
+        for seat in seats:
+            if seat.model is None or not self._is_within_bound(seat):
+                continue
+            entry = self._best([seat], priority=best.priority, model=seat.model)
+            if entry is not None:
+                found.append((entry, seat))
+        return min(found, key=lambda each: self._turns.rank(each[0]), default=None)
+
+    def _is_within_bound(self, seat: SeatView) -> bool:
+        bound, since_s = self._view.warm, seat.run_since_s
+        return seat.run_requests < bound.requests and (since_s is None or self._view.now_s - since_s < bound.seconds)
+
+    def _seat_for(self, entry: Entry, free: Sequence[SeatView]) -> SeatView:
+        """Where it costs least: its model is there, none is there, one is there that nobody waits for."""
+        wanted = {lane[3] for lane in self._view.line.lanes()}
+
+        def cost(seat: SeatView) -> int:
+            if seat.model == entry.model:
+                return 0
+            return 1 if seat.model is None else 2 + (seat.model in wanted)
+
+        return min((seat for seat in free if self._view.may_render(entry.model, seat)), key=cost)

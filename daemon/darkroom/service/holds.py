@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIRST_S = 5.0
-LAST_S = 300.0
+from darkroom.backoff import MODEL_OR_SEAT
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHold:
+    """The key of a hold on a model: on one seat, or (None) on every one."""
+
+    alias: str
+    seat: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeatHold:
+    """The key of a hold on a seat, whatever the model."""
+
+    name: str
+
+
+HoldKey = ModelHold | SeatHold
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,35 +37,39 @@ class Hold:
 
 
 class Holds:
-    """Models (by alias) and the device that failed; each waits twice as long as the time before, 5 s to 5 min."""
+    """Models and seats that failed; each waits twice as long as the time before."""
 
     def __init__(self) -> None:
-        self._holds: dict[str, Hold] = {}
+        self._holds: dict[HoldKey, Hold] = {}
 
-    def add(self, what: str, why: str, hint: str, now_s: float, *, in_loading: bool = False) -> Hold:
-        """`what` failed once more."""
-        failures = self._holds[what].failures + 1 if what in self._holds else 1
-        delay_s = min(LAST_S, FIRST_S * 2 ** min(failures - 1, 10))
-        self._holds[what] = Hold(why, hint, failures, now_s + delay_s, in_loading)
-        return self._holds[what]
+    def add(self, key: HoldKey, why: str, hint: str, now_s: float, *, in_loading: bool = False) -> Hold:
+        """It failed once more."""
+        failures = self._holds[key].failures + 1 if key in self._holds else 1
+        hold = Hold(why, hint, failures, now_s + MODEL_OR_SEAT.delay_s(failures), in_loading)
+        self._holds[key] = hold
+        return hold
 
-    def clear(self, what: str) -> bool:
-        """`what` works. Returns whether it had been held."""
-        return self._holds.pop(what, None) is not None
+    def clear(self, key: HoldKey) -> bool:
+        """It works. Returns whether it had been held."""
+        return self._holds.pop(key, None) is not None
 
-    def get(self, what: str) -> Hold | None:
-        """Why `what` is held, or was until its next try."""
-        return self._holds.get(what)
+    def get(self, key: HoldKey) -> Hold | None:
+        """Why it is held, or was until its next try."""
+        return self._holds.get(key)
 
-    def is_held(self, what: str, now_s: float) -> bool:
-        """Whether `what` must not be tried yet."""
-        hold = self._holds.get(what)
+    def is_held(self, key: HoldKey, now_s: float) -> bool:
+        """Whether it must not be tried yet."""
+        hold = self._holds.get(key)
         return hold is not None and now_s < hold.until_s
 
-    def held(self, now_s: float) -> frozenset[str]:
-        """All that must not be tried yet."""
-        return frozenset(what for what, hold in self._holds.items() if now_s < hold.until_s)
+    def of_model(self, alias: str, seat: str) -> Hold | None:
+        """Why a model is not rendered on a seat, or was not until its next try."""
+        return self._holds.get(ModelHold(alias)) or self._holds.get(ModelHold(alias, seat))
 
-    def all(self) -> dict[str, Hold]:
+    def keeps(self, alias: str, seat: str, now_s: float) -> bool:
+        """Whether a model must not be tried on a seat yet."""
+        return self.is_held(ModelHold(alias), now_s) or self.is_held(ModelHold(alias, seat), now_s)
+
+    def all(self) -> dict[HoldKey, Hold]:
         """Every hold, also those whose next try is due."""
         return dict(self._holds)

@@ -1,13 +1,15 @@
-"""The states, the one table of moves, and the content of the answer that a person reads in the outbox."""
+"""The states, the one table of moves, and all that an answer may say. As JSON it is known to `answer_json` alone."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from darkroom.errors import Problem
+from darkroom.facts import Artefact, Fault, Progress, RenderedBy, Tokens
+from darkroom.request.plan import Plan
 
 FORMAT = 1  #: the version of the answer's format
 
@@ -48,8 +50,33 @@ FOLDER_ENDINGS: dict[State, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Error:
+    """Why a request came to nothing."""
+
+    code: str  #: an ErrorCode, or one of a newer program
+    message: str
+    hint: str = ""
+    problems: tuple[Problem, ...] = ()  #: each thing that is wrong with a refused request
+
+    @classmethod
+    def of(cls, fault: Fault) -> Error:
+        """What an attempt came to nothing by."""
+        return cls(fault.code.value, fault.message, fault.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds; None before the moment has come."""
+
+    queued_s: float | None = None  #: from acceptance to the start of the attempt that finished it
+    render_s: float | None = None
+    encode_s: float | None = None
+    deliver_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """Everything that an answer may say, in the order in which it says it. None is left out of the file."""
+    """Everything that an answer may say, in the order in which it says it. None or empty is left out of the file."""
 
     id: str
     name: str
@@ -63,19 +90,20 @@ class Answer:
     in_inbox: bool | None = None  #: while queued: deleting the file cancels it
     ahead: int | None = None  #: requests before it when it was accepted
     waiting_for: str | None = None
-    progress: dict[str, int] | None = None  #: image, images, step, steps
+    progress: Progress | None = None
     eta_s: float | None = None
-    plan: dict[str, Any] | None = None
+    plan: Plan | None = None
+    tokens: Tokens | None = None  #: in the file they stand in `plan`
     result: str | None = None  #: name of the folder beside the answer
-    images: list[dict[str, Any]] | None = None
-    timing: dict[str, float] | None = None
-    warnings: list[str] | None = None
-    error: dict[str, Any] | None = None
+    images: tuple[Artefact, ...] = ()
+    timing: Timing | None = None
+    warnings: tuple[str, ...] = ()
+    error: Error | None = None
     attempt: int | None = None
-    resent: int | None = None
+    resent: int = 0
     retry_of: str | None = None
-    rendered_by: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    rendered_by: RenderedBy | None = None
+    metadata: Mapping[str, Any] | None = None
 
     def moved_to(self, state: State, **changes: Any) -> Answer:
         """This answer after a move. An illegal move is a bug, not a person's mistake."""
@@ -83,37 +111,6 @@ class Answer:
             raise AssertionError(f"{self.name}: no move from {self.state} to {state}")
         return replace(self, state=state, **changes)
 
-    def as_json(self) -> dict[str, Any]:
-        """The content of the file; fields without a value are absent."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        ordered = {"darkroom": FORMAT, **{key: values.pop(key) for key in ("id", "rev", "name", "dropped_as")}}
-        ordered |= {"request_sha256": values.pop("request_sha256"), "state": self.state.value}
-        del values["state"]
-        return {key: value for key, value in (ordered | values).items() if value is not None}
-
     def in_short(self) -> dict[str, str]:
         """What went wrong, for a line of the log; nothing if nothing did."""
-        return {"code": self.error["code"], "why": self.error["message"]} if self.error else {}
-
-    def to_bytes(self) -> bytes:
-        """The file."""
-        return (json.dumps(self.as_json(), ensure_ascii=False, indent=1) + "\n").encode("utf-8", "replace")
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Answer:
-        """The inverse of `as_json`; unknown fields (of a newer program) are ignored."""
-        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
-        return cls(**(known | {"state": State(data["state"])}))
-
-
-def error_json(code: str, message: str, hint: str = "", problems: tuple[Problem, ...] = ()) -> dict[str, Any]:
-    """The `error` of an answer."""
-    error: dict[str, Any] = {"code": code, "message": message}
-    if hint:
-        error["hint"] = hint
-    if problems:
-        error["problems"] = [
-            {"where": problem.where, "message": problem.message} | ({"hint": problem.hint} if problem.hint else {})
-            for problem in problems
-        ]
-    return error
+        return {"code": self.error.code, "why": self.error.message} if self.error else {}

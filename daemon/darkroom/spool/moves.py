@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from darkroom.errors import ErrorCode, RequestRefused
+from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
 from darkroom.request.decide import Decision
-from darkroom.spool.answer import Answer, State, error_json
+from darkroom.spool.answer import Answer, Error, State, Timing
 
 RESENT = (
     "This very file was sent before and is not rendered again; "
@@ -22,21 +22,21 @@ def decided(answer: Answer, decision: Decision, *, ahead: int) -> Answer:
         answer,
         in_inbox=True,
         ahead=ahead,
-        plan=decision.plan.as_json(),
-        warnings=list(decision.warnings) or None,
+        plan=decision.plan,
+        warnings=decision.warnings,
         metadata=decision.metadata,
     )
 
 
 def refused(answer: Answer, refusal: RequestRefused) -> Answer:
     """The request is wrong."""
-    error = error_json(refusal.code, refusal.message, refusal.hint, refusal.problems)
+    error = Error(refusal.code.value, refusal.message, refusal.hint, refusal.problems)
     return answer.moved_to(State.REFUSED, error=error)
 
 
 def resent(answer: Answer) -> Answer:
     """The same file came again."""
-    answer = replace(answer, resent=(answer.resent or 0) + 1)
+    answer = replace(answer, resent=answer.resent + 1)
     if not answer.state.is_final:
         return answer
     return replace(answer, warnings=_with_more(answer.warnings, [RESENT.format(name=answer.name)]))
@@ -53,15 +53,21 @@ def taken(answer: Answer) -> Answer:
     return replace(answer, in_inbox=False if answer.state is State.QUEUED else None, waiting_for=None)
 
 
-def begun(answer: Answer, *, attempt: int, now: str) -> Answer:
-    """An attempt begins."""
-    return answer.moved_to(State.RENDERING, in_inbox=None, waiting_for=None, started_at=now, attempt=attempt)
+def begun(answer: Answer, *, attempt: int, now: str, by: RenderedBy) -> Answer:
+    """An attempt begins; `by`: who renders it."""
+    return answer.moved_to(
+        State.RENDERING, in_inbox=None, waiting_for=None, started_at=now, attempt=attempt, rendered_by=by
+    )
 
 
-def started(answer: Answer, *, tokens: dict[str, int], warnings: Iterable[str]) -> Answer:
-    """The device has it, and has counted its tokens."""
-    plan = (answer.plan or {}) | {"tokens": tokens}
-    return replace(answer, plan=plan, warnings=_with_more(answer.warnings, warnings))
+def started(answer: Answer, *, tokens: Tokens, warnings: Iterable[str]) -> Answer:
+    """Its text has been read."""
+    return replace(answer, tokens=tokens, warnings=_with_more(answer.warnings, warnings))
+
+
+def stepped(answer: Answer, progress: Progress, eta_s: float | None) -> Answer:
+    """It gets on."""
+    return replace(answer, progress=progress, eta_s=eta_s)
 
 
 def back_in_line(answer: Answer, *, attempt: int) -> Answer:
@@ -71,52 +77,55 @@ def back_in_line(answer: Answer, *, attempt: int) -> Answer:
     )
 
 
-def rendered(
-    answer: Answer,
-    *,
-    images: list[dict[str, Any]],
-    timing: dict[str, float],
-    warnings: Iterable[str],
-    by: dict[str, Any],
-) -> Answer:
-    """Its pictures are complete; `by`: who rendered them."""
-    warnings = [*(answer.warnings or []), *warnings]
-    return replace(answer, images=images, timing=timing, warnings=warnings or None, rendered_by=by)
+def rendered(answer: Answer, *, timing: Timing, warnings: Iterable[str]) -> Answer:
+    """Its pictures are complete."""
+    return replace(answer, timing=timing, warnings=_with_more(answer.warnings, warnings))
 
 
 def undone(answer: Answer) -> Answer:
     """Its pictures are gone before anybody has seen them or been told of them."""
-    return replace(answer, state=State.RENDERING, images=None, timing=None, rendered_by=None)
+    return replace(answer, state=State.RENDERING, images=(), timing=None, rendered_by=None)
 
 
-def closed(answer: Answer, state: State, error: dict[str, Any] | None) -> Answer:
-    """The outcome is decided. What went wrong in an attempt is of no interest when it is done after all."""
+def closed(answer: Answer, state: State, error: Error | None, images: tuple[Artefact, ...]) -> Answer:
+    """The outcome is decided; `images` are those that are finished.
+
+    What went wrong in an attempt is of no interest when it is done after all.
+    """
     if error is None and state is not State.DONE:
         error = answer.error
-    return answer.moved_to(state, in_inbox=None, progress=None, eta_s=None, waiting_for=None, error=error)
+    return answer.moved_to(
+        state,
+        in_inbox=None,
+        progress=None,
+        eta_s=None,
+        waiting_for=None,
+        error=error,
+        images=images,
+    )
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------
 
 
-def out_of_attempts(answer: Answer, attempts: int) -> dict[str, Any]:
+def out_of_attempts(answer: Answer, attempts: int) -> Error:
     """The error of a request that was tried for the last time: why that try ended, if anybody knows."""
-    return answer.error or error_json(
+    return answer.error or Error(
         ErrorCode.RENDERER_DIED,
         f"Each of {attempts} attempts was cut short: the renderer, the service or the machine died.",
         "Look into the service's log. `darkroom retry` asks again; if it was the renderer, a smaller size may help.",
     )
 
 
-def lost(what: str) -> dict[str, Any]:
+def lost(what: str) -> Error:
     """The error of a request that the state folder has lost something of: "The request's bytes"."""
-    return error_json(
+    return Error(
         ErrorCode.STATE_LOST,
         f"{what} are gone from the state folder.",
         "Drop the request again, and look after the disk that holds the state folder.",
     )
 
 
-def _with_more(warnings: list[str] | None, more: Iterable[str]) -> list[str] | None:
+def _with_more(warnings: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
     """Each once."""
-    return list(dict.fromkeys([*(warnings or []), *more])) or None
+    return tuple(dict.fromkeys([*warnings, *more]))

@@ -1,0 +1,66 @@
+"""What whoever renders tells of an attempt, and what an answer says of it: small values that travel through all rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from darkroom.errors import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """One picture file of an attempt: complete, durable, and hashed before it was told."""
+
+    file: str  #: its name in the attempt's folder, and in the result
+    seed: int
+    width: int  #: pixels
+    height: int  #: pixels
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a request is; all counted from 1."""
+
+    image: int
+    images: int
+    step: int
+    steps: int
+
+    @property
+    def steps_done(self) -> int:
+        """Of all pictures together."""
+        return (self.image - 1) * self.steps + self.step
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How many tokens the prompts have, and how many of each the model reads."""
+
+    prompt: int
+    negative_prompt: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why something could not be done, for the person who reads the answer."""
+
+    code: ErrorCode
+    message: str
+    hint: str = ""
+    can_retry: bool = False  #: whether another attempt may help
+    kind: str = ""  #: the name of what a library raised, if one did: "ValueError"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedBy:
+    """Who made the pictures: with the plan, all that is needed to make the same again."""
+
+    host: str
+    device: str  #: as people call it
+    model: str  #: alias
+    model_revision: str  #: commit of the hub repository, or "local"
+    software: Mapping[str, str] = field(default_factory=dict)  #: versions of the libraries

@@ -1,0 +1,47 @@
+"""Plans as they stand in answers, in pictures and in messages: the one place that knows them as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from darkroom.request.plan import ImagePlan, Plan, images_of
+
+_SHARED = ("width", "height", "num_inference_steps", "guidance_scale", "scheduler")
+
+
+def dump(plan: Plan) -> dict[str, Any]:
+    """Fields without a value are absent; `images` too, where pictures differ by their seed alone."""
+    first = plan.images[0]
+    alike = images_of(first.prompt, first.negative_prompt, seed=first.seed, num_images=plan.num_images)
+    data: dict[str, Any] = {
+        "model": plan.model,
+        "prompt": first.prompt,
+        "negative_prompt": first.negative_prompt,
+        "style": plan.style,
+        **{key: getattr(plan, key) for key in _SHARED},
+        "seed": first.seed,
+        "num_images": plan.num_images,
+        "format": plan.format,
+    }
+    if plan.quality is not None:
+        data["quality"] = plan.quality
+    if plan.images != alike:
+        data["images"] = [
+            {"seed": each.seed, "prompt": each.prompt, "negative_prompt": each.negative_prompt} for each in plan.images
+        ]
+    return data
+
+
+def load(data: dict[str, Any]) -> Plan:
+    """The inverse of `dump`; keys that a plan does not have are ignored. Raises KeyError or TypeError for no plan."""
+    images = tuple(
+        ImagePlan(each["seed"], each["prompt"], each["negative_prompt"]) for each in data.get("images") or ()
+    ) or images_of(data["prompt"], data["negative_prompt"], seed=data["seed"], num_images=data["num_images"])
+    return Plan(
+        model=data["model"],
+        images=images,
+        style=data["style"],
+        **{key: data[key] for key in _SHARED},
+        format=data["format"],
+        quality=data.get("quality"),
+    )

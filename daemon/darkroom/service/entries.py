@@ -1,0 +1,150 @@
+"""Where each live request is, in memory: one entry of one table, with a table of the moves that are legal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import MappingProxyType
+
+from darkroom.names import request_paths, stem_of
+
+
+class Place(Enum):
+    """Where a live request is. What the disk says of it stands in ARCHITECTURE.md, row by row."""
+
+    IN_INBOX = auto()  #: accepted, its file lies in the inbox; it waits in line
+    TAKING = auto()  #: the inbox has been asked for its file, and owes an answer
+    BLOCKED = auto()  #: the inbox would not let us take it; tried again in a few seconds
+    MISSING = auto()  #: its file was gone or other bytes when it was to be taken; the next listings tell
+    IN_STATE = auto()  #: taken; it waits in line, its bytes in state
+    RUNNING = auto()  #: an attempt goes on, on a seat
+    DELIVERING = auto()  #: its end is decided; its folder has to appear in the outbox
+    TELLING = auto()  #: it is settled; its final answer has to be written in the outbox
+
+
+#: Every move of a live request. None: it is not live; before it has come, or after its end.
+MOVES: Mapping[Place | None, frozenset[Place | None]] = MappingProxyType(
+    {
+        None: frozenset({Place.IN_INBOX, Place.TAKING, Place.IN_STATE, Place.DELIVERING, Place.TELLING}),
+        Place.IN_INBOX: frozenset({Place.TAKING, Place.TELLING, None}),
+        Place.TAKING: frozenset({Place.IN_STATE, Place.DELIVERING, Place.MISSING, Place.BLOCKED, None}),
+        Place.BLOCKED: frozenset({Place.IN_INBOX, Place.TAKING, Place.TELLING, None}),
+        Place.MISSING: frozenset({Place.IN_INBOX, Place.TAKING, Place.TELLING, None}),
+        Place.IN_STATE: frozenset({Place.RUNNING, Place.DELIVERING}),
+        Place.RUNNING: frozenset({Place.IN_STATE, Place.DELIVERING}),
+        Place.DELIVERING: frozenset({Place.TELLING, Place.IN_STATE, None}),
+        Place.TELLING: frozenset({None}),
+    }
+)
+
+#: Where its file is in the inbox, as far as we know.
+IN_INBOX = frozenset({Place.IN_INBOX, Place.TAKING, Place.BLOCKED, Place.MISSING})
+#: Where it may be called to render.
+IN_LINE = frozenset({Place.IN_INBOX, Place.TAKING, Place.IN_STATE})
+
+
+@dataclass(slots=True)
+class Entry:
+    """A live request; small, since there may be a hundred thousand. Nothing has to be read to tell of it."""
+
+    id: str
+    path: str  #: below the inbox
+    name: str  #: in the outbox
+    folder: str  #: the first-level folder, "" for the root
+    model: str  #: alias; "" for a request that was refused
+    priority: int  #: higher first, strictly
+    order: int  #: of acceptance
+    owner: int | None = None  #: uid of its file's owner
+    place: Place | None = None
+    since_s: float = 0.0  #: monotonic; since when it is there
+    bytes: int = 0  #: of finished pictures that wait for the outbox
+    why: str = ""  #: why the inbox would not let us take it
+
+
+class Entries:
+    """Every live request, by id, by the path of its file and by its name in the inbox. Owned by the service's thread."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._places: dict[Place, dict[str, None]] = {place: {} for place in Place}  # ordered sets of ids
+        self._by_path: dict[str, str] = {}  # path → id of the accepted request whose file it is
+        self._by_stem: dict[str, dict[str, None]] = {}  # path without .json → ids of its requests that were taken
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._entries
+
+    def get(self, request_id: str) -> Entry | None:
+        """The entry of a live request."""
+        return self._entries.get(request_id)
+
+    def at(self, place: Place) -> list[Entry]:
+        """Those that are in this place, as they came there."""
+        return [self._entries[each] for each in self._places[place]]
+
+    def count(self, *places: Place) -> int:
+        """How many are in these places."""
+        return sum(len(self._places[place]) for place in places)
+
+    def of_path(self, path: str) -> Entry | None:
+        """The accepted request whose file this is."""
+        return self._entries.get(self._by_path.get(path, ""))
+
+    def of_stem(self, stem: str) -> Iterator[Entry]:
+        """The live requests of a name: those whose files lie in the inbox, then those that were taken, newest first."""
+        in_inbox = [self._by_path[path] for path in request_paths(stem) if path in self._by_path]
+        taken = [self._entries[each] for each in self._by_stem.get(stem, ())]
+        yield from (self._entries[each] for each in in_inbox)
+        yield from sorted(taken, key=lambda entry: entry.order, reverse=True)
+
+    def enter(self, entry: Entry, place: Place, now_s: float) -> Entry:
+        """A request becomes live. Raises AssertionError when it is, or may not begin there."""
+        if entry.id in self._entries:
+            raise AssertionError(f"{entry.name} ({entry.id}) is live already")
+        self._entries[entry.id] = entry
+        self._put(entry, place, now_s)
+        return entry
+
+    def move(self, entry: Entry, place: Place, now_s: float) -> None:
+        """It goes to another place. Raises AssertionError for a move that is not in the table."""
+        self._take(entry)
+        self._put(entry, place, now_s)
+
+    def leave(self, request_id: str) -> Entry | None:
+        """It is live no more."""
+        entry = self._entries.get(request_id)
+        if entry is None:
+            return None
+        _see_that(entry, None)
+        self._take(entry)
+        del self._entries[request_id]
+        entry.place = None
+        return entry
+
+    def _put(self, entry: Entry, place: Place, now_s: float) -> None:
+        _see_that(entry, place)
+        entry.place, entry.since_s = place, now_s
+        self._places[place][entry.id] = None
+        if place in IN_INBOX:
+            self._by_path[entry.path] = entry.id
+        elif place is not Place.TELLING:
+            self._by_stem.setdefault(stem_of(entry.path), {})[entry.id] = None
+
+    def _take(self, entry: Entry) -> None:
+        """Out of every index; a newer request of its name keeps its own."""
+        if entry.place is not None:
+            self._places[entry.place].pop(entry.id, None)
+        if self._by_path.get(entry.path) == entry.id:
+            del self._by_path[entry.path]
+        of_stem = self._by_stem.get(stem_of(entry.path), {})
+        of_stem.pop(entry.id, None)
+        if not of_stem:
+            self._by_stem.pop(stem_of(entry.path), None)
+
+
+def _see_that(entry: Entry, place: Place | None) -> None:
+    if place not in MOVES[entry.place]:
+        raise AssertionError(f"{entry.name} ({entry.id}): no move from {entry.place} to {place}")

@@ -1,0 +1,266 @@
+"""A seat: an executor as the service sees it, one life after another, and what it is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from darkroom.backoff import RENDERER
+from darkroom.executor.port import (
+    Alive,
+    Attempt,
+    AttemptKey,
+    Cancel,
+    Cancelled,
+    Command,
+    Died,
+    Event,
+    Executor,
+    Failed,
+    Finished,
+    Load,
+    Loaded,
+    LoadFailed,
+    OfAttempt,
+    Painted,
+    Ready,
+    Render,
+    Rendered,
+    Started,
+    Stepped,
+    Unload,
+    Unloaded,
+)
+from darkroom.facts import Fault, Progress
+
+
+class Doing(StrEnum):
+    """What a seat does; the values are the words in the heartbeat."""
+
+    DOWN = "down"  #: no life; begun again when its time has come
+    STARTING = "starting"  #: it imports its libraries
+    IDLE = "ready"  #: it waits for something to do
+    LOADING = "loading"  #: a model is being loaded, or downloaded
+    RENDERING = "rendering"  #: an attempt is on the device
+    ENDING = "stopping"  #: it was told to end
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The service begins a life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The service ends a life in order."""
+
+
+#: What comes next, for each thing that a seat may be told or tell while it does something. What is not here is out of
+#: turn. Events of an attempt whose pictures are only being encoded change nothing, and are not looked up.
+DOING: Mapping[tuple[Doing, type[object]], Doing] = MappingProxyType(
+    {
+        (Doing.DOWN, Start): Doing.STARTING,
+        (Doing.STARTING, Ready): Doing.IDLE,
+        (Doing.STARTING, Alive): Doing.STARTING,
+        (Doing.IDLE, Load): Doing.LOADING,
+        (Doing.IDLE, Render): Doing.RENDERING,
+        (Doing.IDLE, Unload): Doing.IDLE,
+        (Doing.IDLE, Unloaded): Doing.IDLE,
+        (Doing.IDLE, Alive): Doing.IDLE,
+        (Doing.LOADING, Alive): Doing.LOADING,
+        (Doing.LOADING, Unloaded): Doing.LOADING,
+        (Doing.LOADING, Loaded): Doing.IDLE,
+        (Doing.LOADING, LoadFailed): Doing.IDLE,
+        (Doing.RENDERING, Alive): Doing.RENDERING,
+        (Doing.RENDERING, Unloaded): Doing.RENDERING,
+        (Doing.RENDERING, Started): Doing.RENDERING,
+        (Doing.RENDERING, Stepped): Doing.RENDERING,
+        (Doing.RENDERING, Painted): Doing.RENDERING,
+        (Doing.RENDERING, Rendered): Doing.IDLE,
+        (Doing.RENDERING, Failed): Doing.IDLE,
+        (Doing.RENDERING, Cancelled): Doing.IDLE,
+        **{(doing, Stop): Doing.ENDING for doing in Doing if doing is not Doing.DOWN},
+        **{(doing, Died): Doing.DOWN for doing in Doing if doing is not Doing.DOWN},
+        **{
+            (Doing.ENDING, event): Doing.ENDING
+            for event in (
+                Ready, Alive, Loaded, LoadFailed, Unloaded, Started, Stepped, Painted, Rendered, Failed, Cancelled,
+            )
+        },
+    }
+)  # fmt: skip
+
+#: Silent for too long in one of these, it hangs.
+WATCHED = frozenset({Doing.STARTING, Doing.LOADING, Doing.RENDERING})
+
+
+@dataclass(slots=True)
+class Running:
+    """An attempt and what has come of it so far."""
+
+    attempt: Attempt
+    name: str  #: of the request, for people
+    progress: Progress | None = None
+    told_s: float = 0.0  #: monotonic; when its progress was last told
+    first_step_s: float | None = None  #: monotonic
+    first_steps: int = 0  #: how many steps the first progress told of
+    render_s: float = 0.0
+    rendered: bool = False  #: off the device, its pictures are being encoded
+    cancelled: bool = False
+    warnings: tuple[str, ...] = ()
+    fault: Fault | None = None  #: why it is ending
+
+    @property
+    def id(self) -> str:
+        """Of its request."""
+        return self.attempt.key.id
+
+    @property
+    def model(self) -> str:
+        """Alias."""
+        return self.attempt.plan.model
+
+    @property
+    def stepped(self) -> bool:
+        """Whether it has made a step: what dies now is its fault."""
+        return self.first_step_s is not None
+
+    def step(self, progress: Progress, now_s: float) -> None:
+        """It has made a step."""
+        self.progress = progress
+        if self.first_step_s is None:
+            self.first_step_s, self.first_steps = now_s, progress.steps_done
+
+    def eta_s(self, now_s: float) -> float | None:
+        """How long it will take still, from the mean time of its steps, of all pictures together; None before two."""
+        if self.progress is None or self.first_step_s is None or self.progress.steps_done <= self.first_steps:
+            return None
+        made = self.progress.steps_done - self.first_steps
+        left = self.progress.steps * self.progress.images - self.progress.steps_done
+        return round((now_s - self.first_step_s) / made * left, 1)
+
+    def picture_eta_s(self, now_s: float) -> float | None:
+        """How long the picture in hand will take still; None before two steps."""
+        if self.progress is None or self.first_step_s is None or self.progress.steps_done <= self.first_steps:
+            return None
+        made = self.progress.steps_done - self.first_steps
+        return (now_s - self.first_step_s) / made * (self.progress.steps - self.progress.step)
+
+
+@dataclass(slots=True)
+class Seat:
+    """Owned by the service's thread."""
+
+    executor: Executor
+    life: int = 0
+    doing: Doing = Doing.DOWN
+    ready: Ready | None = None  #: what it said of itself in this life
+    model: str | None = None  #: that is on the device, or being loaded
+    revision: str = ""
+    alive: Alive | None = None  #: what it said last of what it does
+    sign_s: float = 0.0  #: monotonic; its last sign of life
+    start_at_s: float = 0.0  #: monotonic; not to be started before
+    deaths: int = 0  #: in a row, without a finished request between
+    stalled: bool = False
+    is_ending: bool = False  #: the service ends: it is not started again
+    running: Running | None = None  #: on the device
+    encoding: dict[str, Running] = field(default_factory=dict)  #: rendered, their pictures being made into files
+    loading_for: str | None = None  #: id of the request whose model is being loaded
+    run_requests: int = 0  #: so many of its model in a row while others waited
+    run_since_s: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The same in every life."""
+        return self.executor.name
+
+    @property
+    def all_running(self) -> list[Running]:
+        """Those that are being encoded, then the one on the device."""
+        return [*self.encoding.values(), *([self.running] if self.running is not None else [])]
+
+    @property
+    def loaded(self) -> str | None:
+        """The model that is on the device."""
+        return self.model if self.doing is not Doing.LOADING else None
+
+    def find(self, key: AttemptKey) -> Running | None:
+        """The attempt of this key, if it still goes on here."""
+        return next((each for each in self.all_running if each.attempt.key == key), None)
+
+    def is_of_this_life(self, event: Event) -> bool:
+        """Whether an event is not a late one: of another life, or of an attempt that was given up."""
+        if event.life != self.life or self.doing is Doing.DOWN:
+            return False
+        return not isinstance(event, OfAttempt) or self.find(event.key) is not None
+
+    def turns_to(self, what: Command | Event | Start | Stop) -> bool:
+        """Do what comes next. Returns False, and stays, when that is out of turn."""
+        if isinstance(what, Finished) or (isinstance(what, OfAttempt) and what.key.id in self.encoding):
+            return True
+        following = DOING.get((self.doing, type(what)))
+        if following is None:
+            return False
+        self.doing = following
+        return True
+
+    # Commands -----------------------------------------------------------------------------------------------------
+
+    def start(self, now_s: float) -> None:
+        """Begin a life."""
+        self._tell(Start())
+        self.life += 1
+        self.ready, self.model, self.revision, self.alive = None, None, "", None
+        self.stalled, self.sign_s, self.loading_for = False, now_s, None
+        self.executor.start(self.life)
+
+    def load(self, model: str, request_id: str | None, now_s: float) -> None:
+        """Put a model on the device."""
+        self._tell(Load(model))
+        self._new_run()
+        self.model, self.sign_s, self.alive, self.loading_for = model, now_s, None, request_id
+        self.executor.send(Load(model))
+
+    def render(self, running: Running, now_s: float, *, others_wait: bool) -> None:
+        """Send an attempt whose model is there."""
+        command = Render(running.attempt)
+        self._tell(command)
+        self.running, self.sign_s = running, now_s
+        self.run_requests = self.run_requests + 1 if others_wait else 0
+        self.run_since_s = (self.run_since_s or now_s) if others_wait else None
+        self.executor.send(command)
+
+    def cancel(self, running: Running) -> None:
+        """Let an attempt leave the device at its next step; once."""
+        if not running.cancelled:
+            running.cancelled = True
+            self.executor.send(Cancel(running.attempt.key))
+
+    def unload(self) -> None:
+        """Free the device."""
+        self._tell(Unload())
+        self.model = None
+        self._new_run()
+        self.executor.send(Unload())
+
+    def has_died(self, now_s: float) -> None:
+        """Its life has ended, and not by our wish: the next one begins later each time."""
+        self.deaths += 1
+        self.start_at_s = now_s + RENDERER.delay_s(self.deaths)
+
+    def let_go(self) -> list[Running]:
+        """Give up all that it had."""
+        all_running = self.all_running
+        self.running, self.encoding, self.model, self.loading_for = None, {}, None, None
+        self._new_run()
+        return all_running
+
+    def _new_run(self) -> None:
+        self.run_requests, self.run_since_s = 0, None
+
+    def _tell(self, what: Command | Start | Stop) -> None:
+        """Raises AssertionError for a command that is out of turn: a bug of ours."""
+        if not self.turns_to(what):
+            raise AssertionError(f"{self.name}: no {type(what).__name__} while {self.doing}")

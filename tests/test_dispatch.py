@@ -1,0 +1,351 @@
+"""Who gets which seat: a table of cases, and a slow model of the rules that is asked of every run."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darkroom.service.dispatch import Dispatch, Gate, SeatView, View, WarmBound, dispatch, reason
+from darkroom.service.entries import Entry, Place
+from darkroom.service.holds import Holds, ModelHold, SeatHold
+from darkroom.service.line import Line
+
+BOUND = WarmBound(requests=16, seconds=300.0)
+COLD = WarmBound(requests=0, seconds=0.0)
+FREE, AWAY = Gate(), Gate(inbox_away="/inbox waits for its mount.")
+
+
+def waits(order: int, model: str = "a", *, place: Place = Place.IN_STATE, **more: object) -> Entry:
+    given = {"folder": "", "priority": 0, "owner": None, **more}
+    return Entry(f"id-{order}", f"{order}.json", str(order), model=model, order=order, place=place, **given)  # type: ignore[arg-type]
+
+
+def seat(
+    name: str = "cpu", model: str | None = "a", *, is_free: bool = True, run: tuple[int, float] | None = None
+) -> SeatView:
+    return SeatView(name, is_free, model, *(run or (0, None)))
+
+
+def view_of(
+    *entries: Entry,
+    seats: tuple[SeatView, ...] = (seat(),),
+    gate: Gate = FREE,
+    holds: Holds | None = None,
+    suspects: tuple[str, ...] = (),
+    warm: WarmBound = BOUND,
+    now_s: float = 1000.0,
+) -> View:
+    line = Line()
+    for entry in entries:
+        line.add(entry)
+    return View(line, seats, gate, holds or Holds(), warm, now_s, suspects)
+
+
+def shown(made: Dispatch) -> dict[str, object]:
+    """In short: {"start": ["1 on cpu"], …}, without what is empty."""
+    found = {
+        "start": [f"{entry.name} on {name}" for entry, name in made.starts],
+        "load": [f"{entry.model} on {name}" for entry, name in made.loads],
+        "take": [entry.name for entry in made.takes],
+        "unload": list(made.unloads),
+    }
+    return {verb: what for verb, what in found.items() if what}
+
+
+def held(*keys: ModelHold | SeatHold) -> Holds:
+    holds = Holds()
+    for key in keys:
+        holds.add(key, f"{key} does not work.", "", 999.0)
+    return holds
+
+
+IN_INBOX = Place.IN_INBOX
+CASES = [
+    ("nobody waits", view_of(), {}),
+    ("the first in line whose model is there starts", view_of(waits(1), waits(2)), {"start": ["1 on cpu"]}),
+    ("one in the inbox is taken first", view_of(waits(1, place=IN_INBOX), waits(2)), {"take": ["1"]}),
+    ("one that is being taken is waited for", view_of(waits(1, place=Place.TAKING), waits(2)), {}),
+    (
+        "a take that hangs lets go first who is in state",
+        view_of(waits(1, place=Place.TAKING), waits(2), gate=Gate(inbox_hangs=True)),
+        {"start": ["2 on cpu"]},
+    ),
+    (
+        "while the inbox is away, who is in state",
+        view_of(waits(1, place=IN_INBOX), waits(2), gate=AWAY),
+        {"start": ["2 on cpu"]},
+    ),
+    ("another model is loaded first", view_of(waits(1, "b")), {"load": ["b on cpu"]}),
+    (
+        "while its model is loaded, its file is taken",
+        view_of(waits(1, "b", place=IN_INBOX)),
+        {"load": ["b on cpu"], "take": ["1"]},
+    ),
+    (
+        "while one renders, the next one is taken",
+        view_of(waits(2, place=IN_INBOX), waits(3, place=IN_INBOX), seats=(seat(is_free=False),)),
+        {"take": ["2"]},
+    ),
+    (
+        "while it loads, the next one of its model is taken and no other",
+        view_of(waits(1, "b"), waits(2, "c", place=IN_INBOX), seats=(seat(model="b", is_free=False),)),
+        {},
+    ),
+    ("what is paused starts nothing", view_of(waits(1), gate=Gate(why="paused")), {}),
+    (
+        "a person's pause frees the device",
+        view_of(waits(1), gate=Gate(why="paused", unload=True)),
+        {"unload": ["cpu"]},
+    ),
+    (
+        "a pause waits for what renders",
+        view_of(waits(1), seats=(seat(is_free=False),), gate=Gate(why="paused", unload=True)),
+        {},
+    ),
+    ("a held model lets others go on", view_of(waits(1), waits(2, "b"), holds=held(ModelHold("a"))), {"load": ["b on cpu"]}),
+    ("a held seat gets nothing", view_of(waits(1), holds=held(SeatHold("cpu"))), {}),
+    (
+        "what one seat cannot load another one does",
+        view_of(waits(1), seats=(seat("0"), seat("1", None)), holds=held(ModelHold("a", "0"))),
+        {"load": ["a on 1"]},
+    ),
+    ("a higher priority goes before the loaded model", view_of(waits(1), waits(2, "b", priority=1)), {"load": ["b on cpu"]}),
+    ("among equals the loaded model goes on", view_of(waits(1, "b"), waits(2)), {"start": ["2 on cpu"]}),
+    (
+        "after sixteen others have their turn",
+        view_of(waits(1, "b"), waits(2), seats=(seat(run=(16, 990.0)),)),
+        {"load": ["b on cpu"]},
+    ),
+    (
+        "after five minutes too",
+        view_of(waits(1, "b"), waits(2), seats=(seat(run=(3, 700.0)),)),
+        {"load": ["b on cpu"]},
+    ),
+    (
+        "a bound that is reached changes nothing for who is first anyway",
+        view_of(waits(1), waits(2, "b"), seats=(seat(run=(16, 990.0)),)),
+        {"start": ["1 on cpu"]},
+    ),
+    (
+        "whoever has the model gets the request",
+        view_of(waits(1, "b"), seats=(seat("0"), seat("1", "b"))),
+        {"start": ["1 on 1"]},
+    ),
+    (
+        "an empty seat loads before a model is thrown out",
+        view_of(waits(1, "c"), seats=(seat("0", "b"), seat("1", None))),
+        {"load": ["c on 1"]},
+    ),
+    (
+        "a rare model does not throw out one that others wait for",
+        view_of(waits(1, "c"), waits(2, "a", place=Place.TAKING), seats=(seat("0", "a"), seat("1", "b"))),
+        {"load": ["c on 1"]},
+    ),
+    (
+        "two seats start two",
+        view_of(waits(1), waits(2), waits(3), seats=(seat("0"), seat("1"))),
+        {"start": ["1 on 0", "2 on 1"]},
+    ),
+    (
+        "two seats serve two folders",
+        view_of(waits(1, folder="x"), waits(2, folder="x"), waits(3, folder="y"), seats=(seat("0"), seat("1"))),
+        {"start": ["1 on 0", "3 on 1"]},
+    ),
+    ("a suspect lets another one of its model go first", view_of(waits(1), waits(2), suspects=("id-1",)), {"start": ["2 on cpu"]}),
+    ("a suspect alone has its turn", view_of(waits(1), suspects=("id-1",)), {"start": ["1 on cpu"]}),
+    (
+        "a suspect does not wait for other models",
+        view_of(waits(1), waits(2, "b"), suspects=("id-1",)),
+        {"start": ["1 on cpu"]},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("view", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_who_gets_which_seat(view: View, expected: dict[str, object]) -> None:
+    assert shown(dispatch(view)) == expected
+
+
+REASONS = [
+    ("its turn", view_of(waits(1)), None),
+    ("a pause", view_of(waits(1), gate=Gate(why="paused")), "paused"),
+    ("an inbox that is away", view_of(waits(1, place=IN_INBOX), gate=AWAY), AWAY.inbox_away),
+    ("nothing to do with the inbox", view_of(waits(1), gate=AWAY), None),
+    ("a folder that does not let us", view_of(replace(waits(1, place=Place.BLOCKED), why="no right")), "no right"),
+    ("its model", view_of(waits(1), holds=held(ModelHold("a"))), f"{ModelHold('a')} does not work."),
+    ("another model", view_of(waits(1), holds=held(ModelHold("b"))), None),
+    ("the only seat", view_of(waits(1), holds=held(SeatHold("cpu"))), f"{SeatHold('cpu')} does not work."),
+    ("one seat of two", view_of(waits(1), seats=(seat("0"), seat("1")), holds=held(SeatHold("0"))), None),
+    (
+        "its model on each seat",
+        view_of(waits(1), seats=(seat("0"), seat("1")), holds=held(ModelHold("a", "0"), SeatHold("1"))),
+        f"{ModelHold('a', '0')} does not work.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("view", "expected"), [case[1:] for case in REASONS], ids=[case[0] for case in REASONS])
+def test_why_a_request_does_not_start(view: View, expected: str | None) -> None:
+    entry = view.line.first(1)[0]
+    assert reason(view, entry) == expected
+
+
+def test_a_request_whose_model_is_being_loaded_is_told_so() -> None:
+    entry = waits(1, "b")
+    view = replace(view_of(entry, seats=(seat(model="b", is_free=False),)), loading_for={"id-1": "b is being loaded"})
+    assert reason(view, entry) == "b is being loaded"
+
+
+def test_a_hold_whose_time_has_come_is_tried_and_told_no_more() -> None:
+    view = replace(view_of(waits(1), holds=held(ModelHold("a"))), now_s=999.0 + 5.0)
+    assert shown(dispatch(view)) == {"start": ["1 on cpu"]}
+    assert reason(view, view.line.first(1)[0]) is None
+
+
+# Against a slow model ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class House:
+    """Seats that load and render at once when told, and finish when they are told to."""
+
+    seats: list[SeatView]
+    warm: WarmBound
+    line: Line = field(default_factory=Line)
+    holds: Holds = field(default_factory=Holds)
+    waiting: list[Entry] = field(default_factory=list)
+    started: list[tuple[Entry, str]] = field(default_factory=list)
+    now_s: float = 0.0
+
+    def comes(self, entry: Entry) -> None:
+        self.waiting.append(entry)
+        self.line.add(entry)
+
+    def view(self) -> View:
+        return View(self.line, tuple(self.seats), FREE, self.holds, self.warm, self.now_s)
+
+    def advance(self) -> None:
+        """Do what is to be done, until nothing is."""
+        while shown(now := dispatch(self.view())):
+            self.check(now)
+            for entry in now.takes:
+                entry.place = Place.IN_STATE
+                self.line.arrive(entry)
+            for entry, name in now.loads:
+                self.change(name, model=entry.model, run_requests=0, run_since_s=None)
+            for entry, name in now.starts:
+                self.start(entry, name)
+        self.nobody_idles()
+
+    def start(self, entry: Entry, name: str) -> None:
+        others = any(each.priority == entry.priority and each.model != entry.model for each in self.waiting)
+        here = self.seat(name)
+        self.line.serve(entry)
+        self.waiting.remove(entry)
+        self.started.append((entry, name))
+        run = (here.run_requests + 1, here.run_since_s or self.now_s) if others else (0, None)
+        self.change(name, is_free=False, run_requests=run[0], run_since_s=run[1])
+
+    def seat(self, name: str) -> SeatView:
+        return next(each for each in self.seats if each.name == name)
+
+    def change(self, name: str, **changes: object) -> None:
+        self.seats = [replace(each, **changes) if each.name == name else each for each in self.seats]  # type: ignore[arg-type]
+
+    def check(self, made: Dispatch) -> None:
+        """What the rules say of any single decision, counted out."""
+        given = [entry for entry, _ in (*made.starts, *made.loads)]
+        names = [name for _, name in (*made.starts, *made.loads)]
+        assert len(set(names)) == len(names), "a seat for two"
+        assert len({entry.id for entry in given}) == len(given), "two seats for one"
+        assert all(self.seat(name).is_free for name in names)
+        rest = [each for each in self.waiting if each not in given]
+        for entry, name in (*made.starts, *made.loads):
+            assert self.view().may_render(entry.model, self.seat(name))
+            for other in rest:
+                if self.view().may_render(other.model, self.seat(name)):
+                    assert other.priority <= entry.priority, "a higher priority waits"
+                    same_lane = (other.owner, other.folder, other.model, other.priority) == (
+                        entry.owner, entry.folder, entry.model, entry.priority,
+                    )  # fmt: skip
+                    assert not same_lane or entry.order < other.order, "order is broken within a folder and model"
+
+    def nobody_idles(self) -> None:
+        for each in self.seats:
+            if each.is_free:
+                may = [entry for entry in self.waiting if self.view().may_render(entry.model, each)]
+                assert may == [], f"{each.name} idles while {may[0].name} waits"
+
+
+ENTRIES = st.tuples(
+    st.sampled_from("abc"), st.sampled_from(["", "x", "y"]), st.sampled_from([None, 0, 1]), st.integers(-1, 1)
+)
+STEPS = st.lists(st.one_of(ENTRIES, st.integers(0, 2), st.sampled_from(["hold", "wait"])), max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, seats=st.integers(1, 3), bound=st.sampled_from([COLD, WarmBound(2, 1e9), BOUND]))
+def test_nobody_idles_and_no_rule_is_broken_whatever_comes(steps: list[object], seats: int, bound: WarmBound) -> None:
+    house = House([seat(str(number), None) for number in range(seats)], bound)
+    for order, step in enumerate(steps):
+        match step:
+            case (model, folder, owner, priority):
+                house.comes(waits(order, model, folder=folder, owner=owner, priority=priority, place=IN_INBOX))
+            case int(which):
+                house.change(str(which % seats), is_free=True)
+            case "hold":
+                house.holds.add(ModelHold("a"), "broken", "", house.now_s)
+            case "wait":
+                house.now_s += 10.0
+        house.advance()
+
+
+@settings(max_examples=50, deadline=None)
+@given(entries=st.lists(ENTRIES, min_size=1, max_size=30))
+def test_one_seat_without_a_warm_bound_serves_by_priority_turns_and_order_alone(
+    entries: list[tuple[str, str, int | None, int]],
+) -> None:
+    house = House([seat("0", None)], COLD)
+    for order, (model, folder, owner, priority) in enumerate(entries):
+        house.comes(waits(order, model, folder=folder, owner=owner, priority=priority))
+    expected = house.line.first(len(entries))
+    while house.waiting:
+        house.advance()
+        house.change("0", is_free=True)
+    assert [entry for entry, _ in house.started] == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(models=st.lists(st.sampled_from("abc"), min_size=2, max_size=40), bound=st.integers(0, 5))
+def test_a_warm_model_goes_on_for_as_many_as_the_bound_says_and_then_turns_decide(
+    models: list[str], bound: int
+) -> None:
+    house = House([seat("0", None)], WarmBound(bound, 1e9))
+    for order, model in enumerate(models):
+        house.comes(waits(order, model, folder=model))
+    run = 0
+    while house.waiting:
+        before, waited = house.line.first(1)[0], list(house.waiting)
+        last = house.started[-1][0].model if house.started else None
+        house.advance()
+        (entry, _) = house.started[-1]
+        others_wait = any(each.model != entry.model for each in waited)
+        run = run + 1 if entry.model == last and others_wait else 1
+        assert entry is before or (entry.model == last and run <= max(1, bound)), "neither warm nor its turn"
+        house.change("0", is_free=True)
+    assert len(house.started) == len(models)
+
+
+def test_two_folders_that_ask_for_two_models_change_it_once_in_sixteen() -> None:
+    house = House([seat("0", None)], BOUND)
+    for order in range(64):
+        model = "ab"[order % 2]
+        house.comes(waits(order, model, folder=model))
+    while house.waiting:
+        house.advance()
+        house.change("0", is_free=True)
+    models = [entry.model for entry, _ in house.started]
+    changes = [number for number in range(1, 64) if models[number] != models[number - 1]]
+    assert len(changes) <= 4
+    assert changes[0] <= 17
