@@ -62,7 +62,7 @@ def _problems(request: dict[str, Any], config: Config, *, here: bool) -> tuple[P
     try:
         if not here:
             return read(raw).problems
-        decide(raw, config.rules(), drawn_seed=0)
+        decide(read(raw), config.rules(), drawn_seed=0)
     except RequestRefused as refusal:
         return refusal.problems
     return ()
@@ -105,6 +105,7 @@ def check(args: argparse.Namespace) -> int:
     """Decide each file as the daemon would, and print every problem as a compiler does."""
     from darkroom.request.decide import decide
     from darkroom.request.plan import Plan
+    from darkroom.request.shape import read
 
     rules = configuration(args).rules()
     status = DONE
@@ -112,7 +113,7 @@ def check(args: argparse.Namespace) -> int:
         if file != "-" and (why := why_never_taken(os.path.basename(file))):
             print(printable(f"{file}: warning: in the inbox, a file of this name is never taken: {why}."))
         try:
-            decision = decide(_read(file), rules, drawn_seed=0)
+            decision = decide(read(_read(file)), rules, drawn_seed=0)
         except RequestRefused as error:
             status = REFUSED_OR_FAILED
             for problem in error.problems:

@@ -17,7 +17,7 @@ import structlog
 
 from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
-from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, judge
+from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, content_of, judge, refusal_of
 from darkroom.inbox.drops import BATCH_FILES, Drop, Found, Listing, Outcome, Phase, Seen, Signature, Stuck, Taking
 from darkroom.inbox.listing import Tree
 from darkroom.inbox.taking import Debts, Taker
@@ -199,12 +199,13 @@ class Inbox:
                 seen.why = arriving(status.st_size, self._clock() - seen.since_s)
             return
         raw, status = self._disk.read(place, limit=MAX_BYTES)
-        drop = Drop(path, raw, hashlib.sha256(raw).hexdigest(), status.st_mtime_ns)
-        if seen is not None and seen.phase is Phase.KNOWN and seen.digest == drop.sha256:
+        sha256 = hashlib.sha256(raw).hexdigest()
+        if seen is not None and seen.phase is Phase.KNOWN and seen.digest == sha256:
             seen.signature = _signature(status)  # touched, or first seen since the start
             return
-        seen, first_time = self._recognise(seen, drop, _signature(status))
+        seen, first_time = self._recognise(seen, path, sha256, _signature(status))
         if seen.phase is not Phase.STUCK:
+            drop = Drop(path, content_of(raw), len(raw), sha256, status.st_mtime_ns, status.st_uid)
             self._decide(drop, seen, first_time=first_time, found=found)
 
     def _is_due(self, seen: Seen) -> bool:
@@ -212,12 +213,12 @@ class Inbox:
         still_s = self._clock() - seen.since_s
         return seen.phase is Phase.ARRIVING and self.patience.is_over(still_s, doubted=seen.doubted)
 
-    def _recognise(self, seen: Seen | None, drop: Drop, signature: Signature) -> tuple[Seen, bool]:
+    def _recognise(self, seen: Seen | None, path: str, sha256: str, signature: Signature) -> tuple[Seen, bool]:
         """What we know of a file with these bytes, and whether this is the first time that it has them."""
-        if seen is None or seen.digest != drop.sha256 or seen.signature is None or seen.phase is Phase.KNOWN:
+        if seen is None or seen.digest != sha256 or seen.signature is None or seen.phase is Phase.KNOWN:
             complete_s = seen.complete_s if seen is not None else None
-            seen = Seen(Phase.ARRIVING, signature, self._clock(), digest=drop.sha256, complete_s=complete_s)
-            self._tree.remember(drop.path, seen)
+            seen = Seen(Phase.ARRIVING, signature, self._clock(), digest=sha256, complete_s=complete_s)
+            self._tree.remember(path, seen)
             return seen, True
         if seen.signature[1:3] != signature[1:3]:
             seen.since_s = self._clock()
@@ -226,7 +227,9 @@ class Inbox:
 
     def _decide(self, drop: Drop, seen: Seen, *, first_time: bool, found: Found) -> None:
         still_s = self._clock() - seen.since_s
-        verdict, seen.why = judge(drop.raw, self.patience, still_s=still_s, first_time=first_time, doubted=seen.doubted)
+        verdict, seen.why = judge(
+            drop.asked, drop.bytes, self.patience, still_s=still_s, first_time=first_time, doubted=seen.doubted
+        )
         match verdict:
             case Verdict.DROP:
                 seen.phase, seen.complete_s = Phase.KNOWN, seen.complete_s or self._clock()
@@ -234,7 +237,7 @@ class Inbox:
                 found.add(replace(drop, still=seen.doubted))
             case Verdict.LEAVE:
                 seen.phase = Phase.STUCK
-                found.stuck.append(Stuck(drop.path, drop.raw, drop.sha256, drop.mtime_ns))
+                found.stuck.append(Stuck(drop.path, refusal_of(drop.asked), drop.sha256, drop.mtime_ns, drop.owner))
             case Verdict.WAIT:
                 return
 

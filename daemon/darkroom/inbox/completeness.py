@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from darkroom.request import json_text
-from darkroom.request.shape import MAX_BYTES, MAX_DEPTH
+from darkroom.errors import RequestRefused
+from darkroom.request.shape import MAX_BYTES, Incomplete, Reading, read
 
 TIMES_SETTLE_S = 1.0  #: stillness after which a writer has set a file's time as well, as some do last
 MALFORMED_SETTLE_S = 2.0  #: stillness after which what no further byte can mend is refused
@@ -50,27 +50,40 @@ class Patience:
         return self.reads_twice or still_s >= limit_s
 
 
-def completeness_of(raw: bytes) -> Completeness:
-    """Whether more bytes could still make a request of these. What is too large may be shortened, so it is open."""
-    if len(raw) > MAX_BYTES:
-        return Completeness.OPEN
+#: What the bytes of a file hold: a request of any worth, or why they hold none.
+Content = Reading | RequestRefused
+
+
+def content_of(raw: bytes) -> Content:
+    """Read a file, once: what it holds goes all the way with it."""
     try:
-        json_text.load(raw, max_depth=MAX_DEPTH)
-    except json_text.EndsTooEarly:
+        return read(raw)
+    except RequestRefused as refusal:
+        return refusal
+
+
+def refusal_of(content: Content) -> RequestRefused:
+    """Why a file that is left where it is holds no request. Raises AssertionError when it does hold one."""
+    if isinstance(content, Reading):
+        raise AssertionError("a complete request was left in the inbox")
+    return content
+
+
+def completeness_of(content: Content, size_bytes: int) -> Completeness:
+    """Whether more bytes could still make a request of these. What is too large may be shortened, so it is open."""
+    if isinstance(content, Incomplete) or size_bytes > MAX_BYTES:
         return Completeness.OPEN
-    except json_text.Malformed:
-        return Completeness.BEYOND_MENDING
-    return Completeness.WHOLE
+    return Completeness.BEYOND_MENDING if isinstance(content, RequestRefused) else Completeness.WHOLE
 
 
 def judge(
-    raw: bytes, patience: Patience, *, still_s: float, first_time: bool, doubted: bool = False
+    content: Content, size_bytes: int, patience: Patience, *, still_s: float, first_time: bool, doubted: bool = False
 ) -> tuple[Verdict, str]:
     """What becomes of a file that has had these bytes for `still_s`, and why it is not taken.
 
     `doubted`: they were sent before, with another mtime, which may not be the last one yet.
     """
-    match completeness_of(raw):
+    match completeness_of(content, size_bytes):
         case Completeness.WHOLE:
             if patience.reads_twice and first_time:
                 return Verdict.WAIT, "still arriving: read once; read again to be sure that it does not change"
@@ -79,13 +92,13 @@ def judge(
             return Verdict.DROP, ""
         case Completeness.BEYOND_MENDING:
             if still_s < patience.malformed_s:
-                why = f"still arriving: no valid request yet, {len(raw)} bytes, still for {still_s:.0f} s"
+                why = f"still arriving: not a valid request yet, {size_bytes} bytes, still for {still_s:.0f} s"
                 return Verdict.WAIT, why
             return Verdict.DROP, ""
         case Completeness.OPEN:
             if still_s < patience.settle_s:
-                return Verdict.WAIT, arriving(len(raw), still_s)
-            what = f"larger than {MAX_BYTES} bytes" if len(raw) > MAX_BYTES else "incomplete"
+                return Verdict.WAIT, arriving(size_bytes, still_s)
+            what = f"larger than {MAX_BYTES} bytes" if size_bytes > MAX_BYTES else "incomplete"
             return Verdict.LEAVE, f"refused as it stands: {what}. It is read again when it changes."
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from darkroom.errors import RequestRefused
+from darkroom.request.shape import Reading
+
 BATCH_FILES = 100  #: read at most so many files before the service has seen them
 BATCH_BYTES = 4 << 20
 
@@ -38,9 +41,11 @@ class Drop:
     """A complete request file: its bytes parse, or can't be mended by more of them."""
 
     path: str
-    raw: bytes
+    asked: Reading | RequestRefused  #: what its bytes hold
+    bytes: int
     sha256: str
     mtime_ns: int
+    owner: int | None = None  #: uid of the file's owner
     still: bool = False  #: it has been doubted, and nothing about it has changed since
 
 
@@ -49,9 +54,10 @@ class Stuck:
     """A file that is answered but left where it is: incomplete, or too large to read."""
 
     path: str
-    raw: bytes  #: what is there, at most MAX_BYTES + 1
-    sha256: str
+    refusal: RequestRefused
+    sha256: str  #: of what is there, at most MAX_BYTES + 1
     mtime_ns: int
+    owner: int | None = None  #: uid of the file's owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ class Found:
     def add(self, drop: Drop) -> None:
         """A request file is complete."""
         self.drops.append(drop)
-        self.bytes += len(drop.raw)
+        self.bytes += drop.bytes
 
     def add_cancel(self, path: str, still_s: float) -> None:
         """A `.cancel` file has been there for so long."""

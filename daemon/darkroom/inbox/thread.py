@@ -1,4 +1,4 @@
-"""The inbox's thread and the outbox's thread: a share that hangs blocks only the one that hangs on it."""
+"""The inbox's thread: a share that hangs blocks only the thread that hangs on it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from functools import partial
 
 from darkroom.actor import Actor
 from darkroom.disk.folders import FolderState
+from darkroom.guard import Kind
 from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.drops import Listing, Taking
 from darkroom.inbox.owner import Owner
 from darkroom.inbox.watch import Watch
-from darkroom.outbox.backlog import Delivery
-from darkroom.outbox.results import Outbox
-from darkroom.spool.answer import Answer
 
 
 class InboxThread:
-    """Looks at the inbox at every hint and every interval, and takes what the service asks for."""
+    """Looks at the inbox at every hint and every interval, and takes what the service asks for.
+
+    What the service asks for may be asked by any thread: it is left as work, and done later.
+    """
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class InboxThread:
         scan_interval_s: float,
         clock: Callable[[], float],
     ) -> None:
-        self.actor = Actor("inbox", emit, self.idle)
+        self.actor = Actor("inbox", emit, self.idle, inbox.guard)
         self._inbox, self._owner, self._watch = inbox, owner, watch
         self._emit = emit
         self._scan_interval_s = scan_interval_s
@@ -55,17 +56,71 @@ class InboxThread:
             self._next_look_s = 0.0
         self.actor.wake()
 
+    # What the service asks ----------------------------------------------------------------------------------------
+
+    def know(self, path: str, sha256: str) -> None:
+        """This file is known from before."""
+        self._for_file(path, partial(self._inbox.know, path, sha256))
+
     def doubt(self, path: str) -> None:
-        """Tell this drop again later; and now, that something is still arriving."""
-        self._inbox.doubt(path)
-        self._tell(self._inbox.glance())
+        """Tell this drop again when its mtime can be believed; and now, that something is still arriving."""
+        self._for_file(path, partial(self._doubt, path))
+
+    def again(self, path: str) -> None:
+        """Tell this drop again, whatever it is now."""
+        self._for_file(path, partial(self._inbox.again, path))
+
+    def take(self, path: str, request_id: str, sha256: str) -> None:
+        """Take a request; answered by a Taking."""
+        self._for_file(path, partial(self._take, path, request_id, sha256))
+
+    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
+        """Take a file out of the inbox without keeping it, unless it has changed or been touched."""
+        self._for_file(path, partial(self._inbox.discard, path, request_id, sha256, mtime_ns))
+
+    def remove_hidden(self, path: str, request_id: str) -> None:
+        """Remove the hidden name of a taken request."""
+        self._for_file(path, partial(self._inbox.remove_hidden, path, request_id))
+
+    def put_back(self, path: str, request_id: str) -> None:
+        """Give a hidden file its name back."""
+        self._for_file(path, partial(self._inbox.put_back, path, request_id))
+
+    def remove_cancel(self, path: str) -> None:
+        """Remove a `.cancel` file."""
+        self._for_file(path, partial(self._inbox.remove_cancel, path))
+
+    def expect(self, paths: tuple[str, ...]) -> None:
+        """These are next in line."""
+        self.actor.post(partial(self._inbox.expect, paths))
 
     def seen(self) -> None:
         """The service has seen the last drops."""
+        self.actor.post(self._seen)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to do in the inbox (a hint: there may be something the next moment)."""
+        return self.actor.is_empty and not self.actor.is_late and not self._inbox.owes
+
+    def leave(self) -> None:
+        """Give the inbox back, and look at it no more: that would take it anew."""
+        self.actor.post(self._leave)
+
+    def _for_file(self, path: str, work: Callable[[], object]) -> None:
+        self.actor.post(work, (Kind.FILE, path))
+
+    # In its thread ------------------------------------------------------------------------------------------------
+
+    def _doubt(self, path: str) -> None:
+        self._inbox.doubt(path)
+        self._tell(self._inbox.glance())
+
+    def _seen(self) -> None:
         self._unseen = False
 
-    def take(self, path: str, request_id: str, sha256: str) -> Taking | None:
-        """Take a request; one that has only just come a moment later, so that its writer finds it to the end."""
+    def _take(self, path: str, request_id: str, sha256: str) -> Taking | None:
+        """One that has only just come is taken a moment later, so that its writer finds it to the end."""
         take = partial(self._inbox.take, path, request_id, sha256)
         wait_s = self._inbox.take_in_s(path)
         if not wait_s:
@@ -77,6 +132,7 @@ class InboxThread:
         """Take and look if it is time to; returns how long to wait."""
         if self._has_left:
             return self._scan_interval_s
+        self.actor.catch_up()
         self._take_due()
         if self._unseen or self._look_if_due():
             wait_s = self._scan_interval_s
@@ -123,8 +179,7 @@ class InboxThread:
         self._tell_state(replace(state, events=self.has_events, away=listing.away))
         return listing
 
-    def leave(self) -> None:
-        """Give the inbox back, and look at it no more: that would take it anew."""
+    def _leave(self) -> None:
         self._has_left = True
         if self._watch is not None:
             self._watch.stop()
@@ -149,96 +204,3 @@ class InboxThread:
         if state != self._told:
             self._told = replace(state, news="")
             self._emit(state)
-
-
-class OutboxThread:
-    """Works off what is to be written; looks at the outbox each interval even when there is nothing."""
-
-    def __init__(self, outbox: Outbox, *, check_every_s: float, clock: Callable[[], float]) -> None:
-        self.outbox = outbox
-        self.actor = Actor("outbox", lambda _: None, self.idle)
-        self._check_every_s = check_every_s
-        self._clock = clock
-        self._next_check_s = 0.0
-
-    def abandon(self) -> None:
-        """End after the work in hand, and let no folder appear any more."""
-        self.outbox.abandoned = True
-        self.actor.stop()
-
-    def idle(self) -> float:
-        """Write one thing if there is any; returns how long to wait."""
-        if self._clock() >= self._next_check_s:
-            self._next_check_s = self._clock() + self._check_every_s
-            was_away = self.outbox.folder.away
-            if self.outbox.check() and was_away:
-                self.outbox.retry_now()
-        if self.outbox.work():
-            return 0.0
-        return (
-            min(max(self.outbox.wait_s, 0.01), self._check_every_s) if not self.outbox.is_idle else self._check_every_s
-        )
-
-
-class Threads:
-    """Both, as the register asks of them. Every method only leaves work and returns at once."""
-
-    def __init__(self, inbox: Inbox, inbox_thread: InboxThread, outbox_thread: OutboxThread) -> None:
-        self._inbox = inbox
-        self.inbox_thread = inbox_thread
-        self.outbox_thread = outbox_thread
-
-    def know(self, path: str, sha256: str) -> None:
-        """This file is known from before."""
-        self.inbox_thread.actor.post(partial(self._inbox.know, path, sha256))
-
-    def doubt(self, path: str) -> None:
-        """Tell this drop again when its mtime can be believed."""
-        self.inbox_thread.actor.post(partial(self.inbox_thread.doubt, path))
-
-    def take(self, path: str, request_id: str, sha256: str) -> None:
-        """Take a request."""
-        self.inbox_thread.actor.post(partial(self.inbox_thread.take, path, request_id, sha256))
-
-    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
-        """Take a file out of the inbox without keeping it, unless it has changed or been touched."""
-        self.inbox_thread.actor.post(partial(self._inbox.discard, path, request_id, sha256, mtime_ns))
-
-    def remove_hidden(self, path: str, request_id: str) -> None:
-        """Remove the hidden name of a taken request."""
-        self.inbox_thread.actor.post(partial(self._inbox.remove_hidden, path, request_id))
-
-    def put_back(self, path: str, request_id: str) -> None:
-        """Give a hidden file its name back."""
-        self.inbox_thread.actor.post(partial(self._inbox.put_back, path, request_id))
-
-    def remove_cancel(self, path: str) -> None:
-        """Remove a `.cancel` file."""
-        self.inbox_thread.actor.post(partial(self._inbox.remove_cancel, path))
-
-    def expect(self, paths: tuple[str, ...]) -> None:
-        """These are next in line."""
-        self.inbox_thread.actor.post(partial(self._inbox.expect, paths))
-
-    def seen(self) -> None:
-        """The service has seen the last drops."""
-        self.inbox_thread.actor.post(self.inbox_thread.seen)
-
-    def publish(self, answer: Answer) -> None:
-        """Write an answer."""
-        self.outbox_thread.actor.post(partial(self.outbox_thread.outbox.publish, answer))
-
-    def deliver(self, delivery: Delivery) -> None:
-        """Let a folder appear."""
-        self.outbox_thread.actor.post(partial(self.outbox_thread.outbox.deliver, delivery))
-
-    @property
-    def outbox_is_idle(self) -> bool:
-        """Whether everything has been written."""
-        thread = self.outbox_thread
-        return thread.actor.is_empty and thread.outbox.is_idle
-
-    @property
-    def inbox_is_idle(self) -> bool:
-        """Whether nothing is left to do in the inbox."""
-        return self.inbox_thread.actor.is_empty and not self._inbox.owes

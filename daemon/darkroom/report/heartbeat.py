@@ -10,17 +10,19 @@ from typing import Any
 
 import structlog
 
+from darkroom.actor import Broken, start_thread
 from darkroom.clock import Clock
 from darkroom.disk.files import Disk
+from darkroom.guard import Guard, Kind
 from darkroom.names import HEALTH
+from darkroom.report import snapshot as report
+from darkroom.report.snapshot import Life, Snapshot
 
 _log = structlog.get_logger("darkroom.heartbeat")
 
-Snapshot = dict[str, Any]
-
 SOONEST_S = 1.0  #: between two beats
 #: What a person who looks wants to see as it is now.
-NEWS = ("state", "renderer", "queued", "undelivered", "settled", "rendering")
+NEWS = ("state", "seats", "queued", "undelivered", "settled")
 
 
 class Heartbeat:
@@ -35,6 +37,7 @@ class Heartbeat:
         self,
         root: Path,
         folder: str,
+        life: Life,
         snapshot: Callable[[], Snapshot | None],
         *,
         every_s: float,
@@ -43,6 +46,7 @@ class Heartbeat:
         eager: bool = False,
     ) -> None:
         self._root, self._folder = root, folder
+        self._life = life
         self._snapshot = snapshot
         self._every_s = every_s
         self._eager = eager
@@ -51,10 +55,11 @@ class Heartbeat:
         self._counter = 0
         self._stop = threading.Event()
         self._told = ""
+        self._guard = Guard(clock.monotonic_s)
 
-    def start(self) -> None:
-        """Beat in a thread."""
-        threading.Thread(target=self._run, name=f"heartbeat {self._root.name}", daemon=True).start()
+    def start(self, tell: Callable[[Broken], None]) -> None:
+        """Beat in a thread; `tell` hears of its death."""
+        start_thread(f"heartbeat {self._root.name}", self._run, tell)
 
     def stop(self) -> None:
         """Beat no more."""
@@ -62,14 +67,19 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Write once."""
+        if not self._guard.waits(Kind.HEARTBEAT, self._root.name):
+            with self._guard.alone(Kind.HEARTBEAT, self._root.name):
+                self._beat()
+
+    def _beat(self) -> None:
         snapshot = self._snapshot()
         if snapshot is None:
             return
         self._counter += 1
-        content = snapshot | {"counter": self._counter, "written_at": self._clock.stamp()}
+        said = report.dump(self._life, snapshot) | {"counter": self._counter, "written_at": self._clock.stamp()}
         try:
             with self._disk.anchored(self._root, self._folder) as place:
-                self._disk.write(place / HEALTH, json.dumps(content, indent=1).encode() + b"\n", durable=False)
+                self._disk.write(place / HEALTH, json.dumps(said, indent=1).encode() + b"\n", durable=False)
             self._told = ""
         except OSError as error:
             if self._told != (why := str(error.strerror)):
@@ -86,6 +96,6 @@ class Heartbeat:
                 if self._eager and self._news() != told:
                     break
 
-    def _news(self) -> Snapshot:
-        snapshot = self._snapshot() or {}
-        return {key: snapshot.get(key) for key in NEWS}
+    def _news(self) -> dict[str, Any]:
+        snapshot = self._snapshot()
+        return {key: getattr(snapshot, key) for key in NEWS} if snapshot is not None else {}

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
 from darkroom.request.plan import SCHEDULERS, ModelCard, Plan, images_of
-from darkroom.request.shape import MAX_SEED, Request, read, shown
+from darkroom.request.shape import MAX_SEED, Reading, Request, shown
 from darkroom.request.styles import NO_STYLE, Style, StyleBook
 from darkroom.spelling import suggestion
 
@@ -73,12 +73,11 @@ class Decision:
     warnings: tuple[str, ...]
 
 
-def decide(raw: bytes, rules: Rules, *, drawn_seed: int) -> Decision:
+def decide(reading: Reading, rules: Rules, *, drawn_seed: int) -> Decision:
     """Decide every value of a request; `drawn_seed`, from 0 and below DRAWN_SEEDS, applies when it asks for none.
 
-    Raises RequestRefused with every problem, or Incomplete when the bytes end too early.
+    Takes what was read, not bytes: a drop is parsed once. Raises RequestRefused with every problem.
     """
-    reading = read(raw)
     asked = reading.request
     problems = reading.problems + _problems(asked, rules)
     if problems:

@@ -1,21 +1,24 @@
-"""Whose fault a death or an error of the renderer is: facts in, verdict out; no clock, no process.
+"""Whose fault a death or an error of a renderer is: facts in, verdict out; no clock, no process.
 
-Before the first step of a request it is its model's, unless others of that model get further; after it, the request's;
-three different requests in a row, the device's.
+Before the first step of a request it is its model's, unless others of that model get further, or the error is one that
+libraries raise about what was asked; after the first step, the request's; three different requests in a row, the seat's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from darkroom.service.job import Job
+from darkroom.service.holds import HoldKey, ModelHold, SeatHold
+from darkroom.service.seats import Running
 
-DEVICE = ""  #: the key of the device itself among the holds; no model has this alias
-KILLERS = 3  #: so many different requests in a row that kill the renderer hold the device
+STRIKES = 3  #: so many different requests in a row that end the renderer, or find too little memory, hold the seat
 
 LOG = "The log tells more."
+
+#: What libraries raise about what was asked of them, by name. The model has rendered with its own defaults before.
+ABOUT_THE_REQUEST = frozenset({"ValueError", "TypeError", "IndexError", "NotImplementedError", "AssertionError"})
 
 
 class End(Enum):
@@ -30,9 +33,9 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What is held: a model's alias, or DEVICE."""
+    """What is held, and why."""
 
-    what: str
+    what: HoldKey
     why: str
     hint: str
     in_loading: bool = False  #: it could not even be loaded
@@ -40,103 +43,127 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of each request that the renderer had, and what is held."""
+    """What becomes of each request that the renderer had, what is held, and who gets an attempt back."""
 
-    ends: tuple[tuple[str, End], ...] = ()  #: id, how its attempt ends
+    ends: Mapping[str, End] = field(default_factory=dict)  #: id → how its attempt ends
     charges: tuple[Charge, ...] = ()
+    forgiven: tuple[str, ...] = ()  #: ids of earlier requests whose attempts were the seat's fault
 
 
 @dataclass(slots=True)
 class _Suspect:
-    """A request that erred before its first step: its fault only if others do get further."""
+    """A request that erred before its first step, or that ended a renderer."""
 
     model: str
     errors: int = 0
     others_stepped: bool = False  #: of its model, since its last error
-    waits: bool = True  #: nobody else has made a step since then: let others go first
+    waits: bool = True  #: none of its model has made a step since then: let the others go first
 
 
 class Blame:
-    """What has been seen of requests and of the renderer so far."""
+    """What has been seen of requests and of renderers so far."""
 
     def __init__(self, *, max_attempts: int) -> None:
         self._max_attempts = max_attempts
-        self._killers: list[str] = []  # ids, each once, in a row without a finished request between
+        self._strikes: dict[str, list[str]] = {}  # seat → ids, each once, in a row without a finished request between
         self._suspects: dict[str, _Suspect] = {}
 
     @property
     def suspects(self) -> frozenset[str]:
-        """Requests that should let others go first; each time one of them, so that they do not wait for ever."""
+        """Requests that should let others of their model go first; each time one of them, so that all have a turn."""
         return frozenset(request_id for request_id, suspect in self._suspects.items() if suspect.waits)
 
-    def first_step(self, job: Job) -> None:
+    def first_step(self, running: Running) -> None:
         """A request got past the point at which others of its model have erred."""
         for request_id, suspect in self._suspects.items():
-            if request_id != job.id:
-                suspect.waits = False
-                suspect.others_stepped |= suspect.model == job.model
+            if request_id != running.id and suspect.model == running.model:
+                suspect.waits, suspect.others_stepped = False, True
 
-    def finished(self, request_id: str) -> None:
-        """The renderer has finished a request: all is well with it."""
-        self._killers.clear()
+    def ended(self, request_id: str) -> None:
+        """A request has come to its end, whichever: it is nobody to be suspected any more."""
         self._suspects.pop(request_id, None)
 
-    def error_before_first_step(self, job: Job, *, is_loaded: bool) -> End:
-        """Its model's fault, as far as anybody can tell: FREE. Its own, when others do get further: FAILED."""
-        if is_loaded:  # perhaps it is this request after all
-            suspect = self._suspects.setdefault(job.id, _Suspect(job.model))
-            suspect.errors += 1
-            if suspect.others_stepped and suspect.errors >= self._max_attempts:
-                del self._suspects[job.id]
-                return End.FAILED
-            suspect.others_stepped, suspect.waits = False, True
+    def all_is_well(self, seat: str) -> None:
+        """A seat has finished a request."""
+        self._strikes.pop(seat, None)
+
+    def error_before_first_step(self, running: Running, *, is_loaded: bool, kind: str = "") -> End:
+        """Its model's fault, as far as anybody can tell: FREE. Its own, when others do get further: FAILED.
+
+        `kind`: the name of what a library raised, if one did.
+        """
+        if not is_loaded:
+            return End.FREE
+        if kind in ABOUT_THE_REQUEST:
+            return End.FAILED
+        suspect = self._suspects.setdefault(running.id, _Suspect(running.model))
+        suspect.errors += 1
+        if suspect.others_stepped and suspect.errors >= self._max_attempts:
+            return End.FAILED
+        suspect.others_stepped, suspect.waits = False, True
         return End.FREE
 
     def death(
-        self, why: str, jobs: Collection[Job], *, loaded: str | None = None, loading: str | None, starting: bool
+        self,
+        why: str,
+        all_running: Sequence[Running],
+        *,
+        seat: str,
+        loaded: str | None = None,
+        loading: str | None = None,
+        starting: bool = False,
     ) -> Verdict:
-        """The process is gone: it `why`, while it had these requests and was loading a model, or starting.
+        """A life has ended: it `why`, while the seat had these requests and was loading a model, or starting.
 
         `loaded`: the model that it had on the device.
         """
-        on_device = next((job for job in jobs if not job.rendered), None)
+        on_device = next((running for running in all_running if not running.rendered), None)
+        encoding = [running for running in all_running if running is not on_device]
         if on_device is not None:
-            end, charges = self._death_on_device(on_device, why, is_loaded=loaded == on_device.model)
-            others = tuple((job.id, _unless_cancelled(job, End.FREE)) for job in jobs if job is not on_device)
-            return Verdict((*others, (on_device.id, end)), charges)
-        ends = tuple((job.id, _unless_cancelled(job, End.COUNTED)) for job in jobs)
+            others = {running.id: _unless_cancelled(running, End.FREE) for running in encoding}
+            of_device = self._death_on_device(on_device, why, seat, is_loaded=loaded == on_device.model)
+            return Verdict({**others, **of_device.ends}, of_device.charges, of_device.forgiven)
+        ends = {running.id: _unless_cancelled(running, End.COUNTED) for running in encoding}
         if loading is not None:
-            return Verdict(ends, (Charge(loading, f"The renderer {why} while loading it.", LOG, in_loading=True),))
+            why_held = f"The renderer {why} while loading it."
+            return Verdict(ends, (Charge(ModelHold(loading), why_held, LOG, in_loading=True),))
         if starting:
             hint = f"{LOG[:-1]}; try: darkroom doctor"
-            return Verdict(ends, (Charge(DEVICE, f"The renderer {why} while starting.", hint),))
+            return Verdict(ends, (Charge(SeatHold(seat), f"The renderer {why} while starting.", hint),))
         return Verdict(ends)
 
-    def out_of_memory(self, job: Job) -> tuple[Charge, ...]:
+    def out_of_memory(self, running: Running, seat: str) -> Verdict:
         """The device had too little memory for a request: it may be too large, or somebody else has the memory."""
-        self._suspects.setdefault(job.id, _Suspect(job.model)).waits = True
-        message = f"{KILLERS} different requests in a row found too little memory on the device."
-        return self._strike(job, message, "See what else uses its memory (nvidia-smi), or ask for smaller pictures.")
+        message = f"{STRIKES} different requests in a row found too little memory on the device."
+        hint = "See what else uses its memory (nvidia-smi), or ask for smaller pictures."
+        verdict = self._strike(running, seat, message, hint)
+        if not verdict.charges:
+            return verdict
+        return Verdict({running.id: End.FREE}, verdict.charges, verdict.forgiven)
 
-    def _death_on_device(self, job: Job, why: str, *, is_loaded: bool) -> tuple[End, tuple[Charge, ...]]:
-        if job.cancelled:
-            return End.LEFT, ()
-        if not job.stepped:
-            end = self.error_before_first_step(job, is_loaded=is_loaded)
-            charge = Charge(job.model, f"The renderer {why} before the first step.", LOG, in_loading=not is_loaded)
-            return end, () if end is End.FAILED else (charge,)
-        message = f"{KILLERS} different requests in a row ended the renderer; the last time it {why}."
-        return End.AT_FAULT, self._strike(job, message, "Look after the device; the log tells more.")
+    def _death_on_device(self, running: Running, why: str, seat: str, *, is_loaded: bool) -> Verdict:
+        if running.cancelled:
+            return Verdict({running.id: End.LEFT})
+        if running.stepped:
+            message = f"{STRIKES} different requests in a row ended the renderer; the last time it {why}."
+            verdict = self._strike(running, seat, message, "Look after the device; the log tells more.")
+            return Verdict(verdict.ends, verdict.charges)
+        end = self.error_before_first_step(running, is_loaded=is_loaded)
+        held = f"The renderer {why} before the first step."
+        charge = Charge(ModelHold(running.model), held, LOG, in_loading=not is_loaded)
+        return Verdict({running.id: end}, () if end is End.FAILED else (charge,))
 
-    def _strike(self, job: Job, message: str, hint: str) -> tuple[Charge, ...]:
-        """One more request in a row; the third one holds the device."""
-        self._killers = [each for each in self._killers if each != job.id] + [job.id]
-        if len(self._killers) < KILLERS:
-            return ()
-        self._killers.clear()
-        return (Charge(DEVICE, message, hint),)
+    def _strike(self, running: Running, seat: str, message: str, hint: str) -> Verdict:
+        """One more request in a row; the third one holds the seat. It names the others, should it not be theirs."""
+        self._suspects.setdefault(running.id, _Suspect(running.model)).waits = True
+        strikes = [each for each in self._strikes.get(seat, []) if each != running.id] + [running.id]
+        self._strikes[seat] = strikes
+        if len(strikes) < STRIKES:
+            return Verdict({running.id: End.AT_FAULT})
+        del self._strikes[seat]
+        return Verdict({running.id: End.AT_FAULT}, (Charge(SeatHold(seat), message, hint),), tuple(strikes[:-1]))
 
 
-def _unless_cancelled(job: Job, end: End) -> End:
+def _unless_cancelled(running: Running, end: End) -> End:
     """Who asked to cancel it gets what was asked for, however its renderer ended."""
-    return End.LEFT if job.cancelled else end
+    return End.LEFT if running.cancelled else end

@@ -60,12 +60,14 @@ class Entry:
     since_s: float = 0.0  #: monotonic; since when it is there
     bytes: int = 0  #: of finished pictures that wait for the outbox
     why: str = ""  #: why the inbox would not let us take it
+    told: str | None = None  #: what its answer says that it waits for
 
 
 class Entries:
     """Every live request, by id, by the path of its file and by its name in the inbox. Owned by the service's thread."""
 
     def __init__(self) -> None:
+        self.version = 0  #: another one: something has come, gone or moved
         self._entries: dict[str, Entry] = {}
         self._places: dict[Place, dict[str, None]] = {place: {} for place in Place}  # ordered sets of ids
         self._by_path: dict[str, str] = {}  # path → id of the accepted request whose file it is
@@ -110,6 +112,7 @@ class Entries:
 
     def move(self, entry: Entry, place: Place, now_s: float) -> None:
         """It goes to another place. Raises AssertionError for a move that is not in the table."""
+        _see_that(entry, place)
         self._take(entry)
         self._put(entry, place, now_s)
 
@@ -124,8 +127,16 @@ class Entries:
         entry.place = None
         return entry
 
+    def forget(self, request_id: str) -> None:
+        """Whatever its place: an error that nobody foresaw has left it anywhere."""
+        entry = self._entries.pop(request_id, None)
+        if entry is not None:
+            self._take(entry)
+            entry.place = None
+
     def _put(self, entry: Entry, place: Place, now_s: float) -> None:
         _see_that(entry, place)
+        self.version += 1
         entry.place, entry.since_s = place, now_s
         self._places[place][entry.id] = None
         if place in IN_INBOX:
@@ -135,6 +146,7 @@ class Entries:
 
     def _take(self, entry: Entry) -> None:
         """Out of every index; a newer request of its name keeps its own."""
+        self.version += 1
         if entry.place is not None:
             self._places[entry.place].pop(entry.id, None)
         if self._by_path.get(entry.path) == entry.id:

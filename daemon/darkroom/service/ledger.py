@@ -1,249 +1,219 @@
-"""Every request that is not settled. Each step of one is one commit; then its answer; then the next step.
+"""Every live request: its record on disk, its entry in memory. Each step of one is one commit; then its answer.
 
-Owned by the service's thread. It touches no share: `Shares` does, later.
+Owned by the service's thread. It touches no share: the outbox's thread does, later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Protocol
-
-import structlog
 
 from darkroom import names
 from darkroom.clock import Clock
-from darkroom.outbox.backlog import Delivery
+from darkroom.disk.folders import Remembered
+from darkroom.facts import Progress
+from darkroom.guard import Guard, Kind
+from darkroom.outbox.thread import OutboxThread
+from darkroom.service.entries import Entries, Entry, Place
+from darkroom.service.line import Line
 from darkroom.spool import moves
-from darkroom.spool.answer import Answer, State
+from darkroom.spool.answer import State
+from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import Spool
-from darkroom.spool.queue import Queue, Waiting
-from darkroom.spool.record import Record
-from darkroom.spool.recovery import Stage, Step, step_at_start
-
-BYTES, PICTURES = "The request's bytes", "The pictures"  # what the state folder can lose
-
-_log = structlog.get_logger("darkroom")
 
 
-class Shares(Protocol):
-    """What is asked of the inbox and the outbox; done by their threads, later."""
+class Ledger:
+    """What every part of the service shares: which requests live, where each is, and what is recorded of it."""
 
-    def know(self, path: str, sha256: str) -> None:
-        """This file is known from before."""
-
-    def doubt(self, path: str) -> None:
-        """Tell this drop again when its mtime can be believed."""
-
-    def take(self, path: str, request_id: str, sha256: str) -> None:
-        """Take a request; answered by a Taking."""
-
-    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
-        """Take a file out of the inbox without keeping it, unless it has changed or been touched."""
-
-    def remove_hidden(self, path: str, request_id: str) -> None:
-        """Remove the hidden name of a taken request."""
-
-    def put_back(self, path: str, request_id: str) -> None:
-        """Give a hidden file its name back."""
-
-    def remove_cancel(self, path: str) -> None:
-        """Remove a `.cancel` file."""
-
-    def publish(self, answer: Answer) -> None:
-        """Write an answer."""
-
-    def deliver(self, delivery: Delivery) -> None:
-        """Let a folder appear in the outbox."""
-
-
-class Register:
-    """What the desk, the takes and the attempts share: who waits, which file is whose, and how a request ends."""
-
-    def __init__(self, spool: Spool, shares: Shares, *, max_attempts: int, clock: Clock) -> None:
-        self.queue = Queue()
-        self.in_inbox: dict[str, str] = {}  #: path → id of the accepted request whose file it is
-        self.in_state: set[str] = set()  #: ids in the queue whose bytes are in state
-        self.live: dict[str, str] = {}  #: path without .json → id of its newest request that has been taken
-        self.undelivered: dict[str, int] = {}  #: id → bytes that wait for the outbox
-        self.settled: dict[str, int] = {}  #: state → how many since the start
-        self._told: list[str] = []  # ids of settled requests whose answer is in the outbox
-        self._spool = spool
-        self._shares = shares
-        self._max_attempts = max_attempts
+    def __init__(self, spool: Spool, outbox: OutboxThread, *, clock: Clock, guard: Guard) -> None:
+        self.spool = spool
+        self.entries = Entries()
+        self.line = Line()
+        self.settled: dict[State, int] = {}  #: how many since the start
+        self._outbox = outbox
         self._clock = clock
+        self._guard = guard
+        self._told: list[str] = []  # ids of settled requests whose answer is in the outbox
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request is being delivered, or a final answer written."""
-        return bool(self.undelivered or self._told)
+    # Records ------------------------------------------------------------------------------------------------------
 
-    # Start --------------------------------------------------------------------------------------------------------
+    def record(self, request_id: str) -> Record:
+        """Of a live request. Raises AssertionError when there is none: a bug."""
+        record = self.spool.get(request_id)
+        if record is None:
+            raise AssertionError(f"{request_id} is not in the state folder")
+        return record
 
-    def recover(self, expect: Callable[[Record], None]) -> None:
-        """Do for every record what the truth table says; safe to be killed in, and to be repeated.
+    def save(self, record: Record) -> Record:
+        """One commit: a change that its answer tells of."""
+        with self.spool.transaction():
+            record = self.spool.save(record)
+        self._know_what_is_told(record)
+        return record
 
-        `expect` gets those whose file should be in the inbox.
-        """
-        self._spool.sweep_temporaries()
-        for record in self._spool.unsettled():
-            step = step_at_start(
-                record.stage,
-                attempt=record.attempt,
-                max_attempts=self._max_attempts,
-                has_bytes=self._spool.has_bytes(record.id),
-            )
-            self._mend(record, step, expect)
-        for record in self._spool.untold():
-            if self._spool.is_current(record):
-                self._shares.publish(record.answer)
-            else:
-                self.told(record.id)
-        for request_id in self._spool.leftovers():
-            kept = self._spool.get(request_id)
-            if kept is None or kept.stage in (Stage.SETTLED, Stage.ACCEPTED):
-                self._spool.sweep(request_id)
+    def note(self, record: Record) -> Record:
+        """One commit: a change that its answer does not tell of."""
+        with self.spool.transaction():
+            return self.spool.settle(record)
 
-    def _mend(self, record: Record, step: Step, expect: Callable[[Record], None]) -> None:
-        if record.stage is not Stage.ACCEPTED:
-            self.live[names.stem_of(record.path)] = record.id
-        match step:
-            case Step.WAIT_FOR_LISTING:
-                expect(record)
-            case Step.QUEUE:
-                self.queue_again(record, "queued_again")
-            case Step.FAIL:
-                self.give_up(record)
-            case Step.LOSE:
-                self.close(record, State.FAILED, moves.lost(BYTES))
-            case Step.DELIVER:
-                self.deliver(record, again=True)
-            case Step.SWEEP:
-                self._spool.sweep(record.id)
+    # Entries ------------------------------------------------------------------------------------------------------
 
-    # Waiting ------------------------------------------------------------------------------------------------------
-
-    def line_up(self, record: Record) -> None:
-        """It waits its turn."""
-        folder, model = names.first_folder(record.path), str((record.answer.plan or {}).get("model", ""))
-        self.queue.add(Waiting(record.id, record.path, folder, record.priority, record.number, model))
-
-    def step_out(self, request_id: str) -> None:
-        """It waits no more."""
-        self.queue.remove(request_id)
-        self.in_state.discard(request_id)
-
-    def queue_again(self, record: Record, event: str) -> None:
-        """It waits in line, in state, unless it was to be cancelled; `event` says in the log why."""
-        if record.cancelling:
-            self.close(record, State.CANCELLED)
-            return
-        answer = moves.back_in_line(record.answer, attempt=record.attempt)
-        with self._spool.transaction():
-            record = self._spool.save(replace(record, stage=Stage.TAKEN, answer=answer))
-        self.in_state.add(record.id)
-        self.line_up(record)
-        self.publish(record)
-        _log.info(event, request=record.name, id=record.id, attempts=record.attempt)
-
-    def explain(self, request_ids: Iterable[str], why: str | None) -> None:
-        """Say in the answers of waiting requests why they do not start; only where that changes."""
-        records = [record for each in request_ids if (record := self._spool.get(each)) is not None]
-        stale = [each for each in records if each.answer.waiting_for != why and not each.answer.state.is_final]
-        if not stale:
-            return
-        with self._spool.transaction():
-            changed = [self._spool.save(replace(each, answer=replace(each.answer, waiting_for=why))) for each in stale]
-        for record in changed:
-            self.publish(record)
-
-    # Ending -------------------------------------------------------------------------------------------------------
-
-    def give_up(self, record: Record) -> None:
-        """Its last attempt has failed."""
-        self.close(record, State.FAILED, moves.out_of_attempts(record.answer, record.attempt))
-
-    def close(self, record: Record, state: State, error: dict[str, Any] | None = None) -> None:
-        """Decide the outcome, durably; then let its folder appear. What was to be cancelled does not fail."""
-        if record.cancelling and state is State.FAILED:
-            state, error = State.CANCELLED, None
-        answer = moves.closed(record.answer, state, error)
-        with self._spool.transaction():
-            record = self._spool.save(replace(record, stage=Stage.CLOSING, answer=answer))
-        self.deliver(record, again=False)
-
-    def deliver(self, record: Record, *, again: bool) -> None:
-        """Let the folder of a closed request appear; `again`: perhaps it is there already."""
-        work = self._spool.work_folder(record.id) if record.answer.state is State.DONE else None
-        request = self._spool.bytes_path(record.id)
-        self.undelivered[record.id] = record.work_bytes
-        self._shares.deliver(Delivery(record.answer, work, request if request.exists() else None, again))
-
-    def delivered(self, answer: Answer) -> None:
-        """Its folder is in the outbox."""
-        record = self._spool.get(answer.id)
-        self.undelivered.pop(answer.id, None)
-        if record is not None and record.stage is Stage.CLOSING:
-            known = record.answer  # it may have been sent again meanwhile
-            self.settle(record, replace(answer, resent=known.resent, warnings=known.warnings))
-            event = "refusal_kept" if answer.state is State.REFUSED else answer.state.value
-            told = answer.in_short() | (answer.timing or {})
-            _log.info(event, request=record.name, id=record.id, result=answer.result, **told)
-
-    def spoilt(self, request_id: str) -> None:
-        """The state folder has lost its pictures before they were delivered: make them again, from the same seed."""
-        record = self._spool.get(request_id)
-        self.undelivered.pop(request_id, None)
-        if record is None or record.stage is not Stage.CLOSING:
-            return
-        record = replace(record, answer=moves.undone(record.answer), work_bytes=0)
-        if record.attempt >= self._max_attempts or not self._spool.has_bytes(request_id):
-            self.close(record, State.FAILED, moves.lost(PICTURES))
+    def place(self, record: Record, place: Place) -> Entry:
+        """The request is there now; it becomes live if it was not."""
+        entry = self.entries.get(record.id)
+        if entry is None:
+            entry = self.entries.enter(_entry(record), place, self._clock.monotonic_s())
+            self._line_up(entry)
         else:
-            self.queue_again(record, "pictures_lost")
+            entry.bytes = record.work_bytes
+            if entry.place is not place:
+                self.move(entry, place)
+        return entry
 
-    def settle(self, record: Record, answer: Answer) -> None:
-        """Nothing is left to do for it but to say so: record that, then say so."""
-        with self._spool.transaction():
-            settled = replace(record, stage=Stage.SETTLED, settled_at=self._clock.wall_s(), answer=answer)
-            is_out = answer.result is not None and answer.rev == record.answer.rev
-            stored = self._spool.settle(settled) if is_out else self._spool.save(settled)
-        self.publish(stored)
-        if self.in_inbox.get(record.path) == record.id:  # else a newer request of this name lies there
-            del self.in_inbox[record.path]
-        stem = names.stem_of(record.path)
-        if self.live.get(stem) == record.id:
-            del self.live[stem]
-        self.settled[answer.state.value] = self.settled.get(answer.state.value, 0) + 1
-        self._spool.sweep(record.id)
+    def move(self, entry: Entry, place: Place) -> None:
+        """It goes to another place, in line or out of it."""
+        if place is Place.RUNNING:
+            self.line.serve(entry)
+        self.entries.move(entry, place, self._clock.monotonic_s())
+        self._line_up(entry)
+
+    def leave(self, request_id: str) -> None:
+        """It is live no more."""
+        self.line.remove(request_id)
+        self.entries.leave(request_id)
+
+    def let_go(self, request_id: str) -> None:
+        """An error that nobody foresaw has left it anywhere: what is known of it is what is recorded."""
+        self.line.remove(request_id)
+        self.entries.forget(request_id)
+
+    def _line_up(self, entry: Entry) -> None:
+        match entry.place:
+            case Place.IN_INBOX:
+                self.line.add(entry)
+            case Place.TAKING:
+                pass  # it keeps its turn, if it had one
+            case Place.IN_STATE if entry.id in self.line:
+                self.line.arrive(entry)
+            case Place.IN_STATE:
+                self.line.add(entry)
+            case _:
+                self.line.remove(entry.id)
 
     # Telling ------------------------------------------------------------------------------------------------------
 
     def publish(self, record: Record) -> None:
         """Say in the outbox what the record says, unless a newer request has its name.
 
-        The end of a request that has a folder is told when the folder is there.
+        A final answer is final: it is told when nothing is left to be done, and not before.
         """
-        if record.stage is not Stage.CLOSING and self._spool.is_current(record):
-            self._shares.publish(record.answer)
+        if not (record.answer.state.is_final and record.stage is not Stage.SETTLED) and self.spool.is_current(record):
+            self._outbox.publish(record.answer)
 
-    def told(self, request_id: str) -> None:
+    def tell_progress(self, record: Record, progress: Progress, eta_s: float | None) -> None:
+        """Say how far it is. That promises nothing, so nothing is recorded but that it was said."""
+        if self.spool.is_current(record):
+            answer = moves.stepped(record.answer, progress, eta_s)
+            self._outbox.publish(replace(answer, rev=self.spool.told_rev(record.name)))
+
+    def explain(self, request_ids: Iterable[str], why: str | None) -> None:
+        """Say in the answers of waiting requests why they do not start; only where that changes."""
+        stale = [request_id for request_id in request_ids if self._is_stale(request_id, why)]
+        if not stale:
+            return
+        changed: list[Record] = []
+        with self.spool.transaction():
+            for request_id in stale:
+                with self._guard.alone(Kind.REQUEST, request_id), self.spool.part():
+                    record = self.record(request_id)
+                    changed.append(self.spool.save(replace(record, answer=replace(record.answer, waiting_for=why))))
+        for record in changed:
+            with self._guard.alone(Kind.REQUEST, record.id):
+                self._know_what_is_told(record)
+                self.publish(record)
+
+    def tell_blocked(self, record: Record, why: str) -> None:
+        """Say why its file cannot be taken, of a request whose end is decided too: it is final when it has left."""
+        if record.answer.state is State.QUEUED:
+            self.explain([record.id], why)
+            return
+        record = self.save(record)
+        if self.spool.is_current(record):
+            self._outbox.publish(moves.blocked(record.answer, why))
+
+    def _know_what_is_told(self, record: Record) -> None:
+        entry = self.entries.get(record.id)
+        if entry is not None:
+            entry.told = record.answer.waiting_for
+
+    def _is_stale(self, request_id: str, why: str | None) -> bool:
+        with self._guard.alone(Kind.REQUEST, request_id):
+            record = self.spool.get(request_id)
+            return record is not None and record.answer.waiting_for != why and not record.answer.state.is_final
+        return False
+
+    def is_told(self, request_id: str) -> None:
         """A final answer is in the outbox; recorded with the others of its second: to write it again does no harm."""
         self._told.append(request_id)
+        entry = self.entries.get(request_id)
+        if entry is not None and entry.place is Place.TELLING:
+            self.leave(request_id)
+
+    def remember_mirror(self, folder: str, outbox: str) -> None:
+        """An outbox folder was chosen for a sub-folder."""
+        with self.spool.transaction():
+            self.spool.remember_mirror(folder, outbox)
+
+    def remember_folder(self, role: str, folder: Remembered) -> None:
+        """The inbox or the outbox was adopted, or is mounted otherwise."""
+        if folder != self.spool.folder(role):
+            with self.spool.transaction():
+                self.spool.remember_folder(role, folder)
+
+    def prune(self, before: float) -> None:
+        """Forget what was settled before this Unix time."""
+        with self.spool.transaction():
+            self.spool.prune(before)
 
     def record_told(self) -> None:
         """Record which final answers are in the outbox."""
         if self._told:
-            with self._spool.transaction():
-                self._spool.tell(self._told)
+            with self.spool.transaction():
+                self.spool.tell(self._told)
             self._told.clear()
 
-    def remember_mirror(self, folder: str, outbox: str) -> None:
-        """An outbox folder was chosen for a sub-folder."""
-        with self._spool.transaction():
-            self._spool.remember_mirror(folder, outbox)
+    # Numbers ------------------------------------------------------------------------------------------------------
+
+    @property
+    def undelivered_bytes(self) -> int:
+        """Of finished pictures that wait for the outbox."""
+        return sum(entry.bytes for entry in self.entries.at(Place.DELIVERING))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is left to be done for a request that is not only missing."""
+        return bool(self._told) or len(self.entries) > self.entries.count(Place.MISSING)
 
     def name_of(self, request_id: str) -> str:
         """The name of a request, for people."""
-        record = self._spool.get(request_id)
+        entry = self.entries.get(request_id)
+        if entry is not None:
+            return entry.name
+        record = self.spool.get(request_id)
         return record.name if record is not None else request_id
+
+
+def _entry(record: Record) -> Entry:
+    plan = record.answer.plan
+    return Entry(
+        id=record.id,
+        path=record.path,
+        name=record.name,
+        folder=names.first_folder(record.path),
+        model=plan.model if plan is not None else "",
+        priority=record.priority,
+        order=record.number,
+        owner=record.owner,
+        bytes=record.work_bytes,
+        told=record.answer.waiting_for,
+    )

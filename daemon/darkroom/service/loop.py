@@ -1,24 +1,37 @@
-"""The long life: recover, then wake, accept, order, render, deliver, until told to stop. One thread owns it all."""
+"""The long life: mend, then notice, accept, order, render, deliver, until told to stop. One thread owns it all."""
 
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 import structlog
 
 from darkroom import __version__
-from darkroom.actor import Broken
+from darkroom.actor import Broken, ThreadEnded
 from darkroom.clock import Clock
 from darkroom.disk.folders import FolderState
-from darkroom.errors import DarkroomError, FolderUnusable
+from darkroom.errors import FolderUnusable
+from darkroom.executor import port
+from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Listing, Taking
-from darkroom.outbox.results import Delivered, Mirrored, Spoilt, Told
-from darkroom.report.heartbeat import Snapshot
-from darkroom.service.dispatch import Pace, Room
-from darkroom.service.parts import Outside, Parts
-from darkroom.service.telling import describe, life_of, status_line
+from darkroom.inbox.thread import InboxThread
+from darkroom.names import file_of, is_request
+from darkroom.outbox.events import Delivered, Mirrored, Spoilt, Told
+from darkroom.outbox.thread import OutboxThread
+from darkroom.report.snapshot import Snapshot
+from darkroom.service.acceptance import Acceptance
+from darkroom.service.cancelling import Cancelling
+from darkroom.service.delivery import Deliveries
+from darkroom.service.entries import Place
+from darkroom.service.gate import Outside
+from darkroom.service.ledger import Ledger
+from darkroom.service.orders import Orders
+from darkroom.service.rendering import Rendering
+from darkroom.service.restart import Restart
+from darkroom.service.taking import Takes
+from darkroom.service.telling import describe, status_line
 from darkroom.systemd.notify import Notifier
 
 TICK_S = 1.0
@@ -46,31 +59,46 @@ class Limits:
     history_days: float
 
 
+#: All that may come to the service's thread.
+Event = Listing | Taking | FolderState | Delivered | Spoilt | Told | Mirrored | port.Event | Broken | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the loop hands each event to, in the order in which a request meets them."""
+
+    inbox: InboxThread
+    ledger: Ledger
+    acceptance: Acceptance
+    cancelling: Cancelling
+    takes: Takes
+    orders: Orders
+    rendering: Rendering
+    deliveries: Deliveries
+    outbox: OutboxThread
+    restart: Restart
+
+
 class Service:
     """Takes events one after another; after each, `advance` does what has become possible."""
 
     def __init__(
         self,
-        parts: Parts,
+        rooms: Rooms,
+        outside: Outside,
         *,
-        room: Room,
+        guard: Guard,
         limits: Limits,
         notifier: Notifier,
         clock: Clock,
-        host: str,
-        end_renderer: Callable[[float], None],
     ) -> None:
-        self.events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.snapshot: Snapshot | None = None  #: for the heartbeat; replaced whole at each tick
-        self._spool, self._crew = parts.spool, parts.crew
-        self._register, self._desk, self._takes = parts.register, parts.desk, parts.takes
-        self._attempts, self._device = parts.attempts, parts.device
-        self._parts = parts
-        self._outside = Outside()
-        self._pace = Pace(parts, self._outside, room)
-        self._life = life_of(parts, host=host, alive_since=clock.stamp())
+        self._rooms = rooms
+        self._ledger, self._rendering, self._orders = rooms.ledger, rooms.rendering, rooms.orders
+        self._outside = outside
+        self._guard = guard
         self._limits, self._notifier, self._clock = limits, notifier, clock
-        self._end_renderer = end_renderer
         self._next_tick_s = 0.0
         self._next_prune_s = 0.0
         self._stop_by_s: float | None = None
@@ -93,20 +121,9 @@ class Service:
         self._end()
         return 0
 
-    def _end_if_finished(self) -> None:
-        """With `--once` a folder that is away is not waited for for ever."""
-        now_s = self._clock.monotonic_s()
-        away = next((state.away for state in self._outside.folders.values() if state.away), "")
-        if not away or self._device.is_busy:
-            self._once_by_s = now_s + ONCE_PATIENCE_S
-        if now_s >= self._once_by_s:
-            raise FolderUnusable(away)
-        if not away and self.is_finished:
-            self.handle(Stop("once"))
-
     def begin(self) -> None:
         """Mend what the last life left, before anything new is looked at."""
-        self._register.recover(self._takes.expect)
+        self._rooms.restart.begin()
         self.tick()
 
     def _wait_and_handle(self) -> None:
@@ -116,83 +133,112 @@ class Service:
         except queue.Empty:
             return
 
-    def handle(self, event: object) -> None:
+    def handle(self, event: Event) -> None:
         """Act on one event."""
         match event:
             case Listing():
                 self._look_at(event)
             case Taking():
-                self._takes.taken(event)
+                with self._guard.alone(Kind.REQUEST, event.id):
+                    self._rooms.takes.taken(event)
             case Delivered():
-                self._register.delivered(event.answer)
+                with self._guard.alone(Kind.REQUEST, event.answer.id):
+                    self._rooms.deliveries.delivered(event.answer)
             case Spoilt():
-                self._register.spoilt(event.id)
+                with self._guard.alone(Kind.REQUEST, event.id):
+                    self._rooms.deliveries.spoilt(event.id)
             case Told():
-                self._register.told(event.id)
+                with self._guard.alone(Kind.REQUEST, event.id):
+                    self._ledger.is_told(event.id)
             case Mirrored():
-                self._register.remember_mirror(event.folder, event.outbox)
+                self._ledger.remember_mirror(event.folder, event.outbox)
             case FolderState():
                 self._note_folder(event)
             case Stop():
                 self._begin_to_stop(event)
             case Broken():
-                raise DarkroomError(f"The {event.thread} thread ended: {event.error!r}") from event.error
+                raise ThreadEnded(f"the {event.thread} thread ended: {event.error!r}") from event.error
+            case port.FromExecutor():
+                self._rendering.handle(event)
             case _:
-                self._device.handle(event)  # type: ignore[arg-type]  # the renderer's own, all of which it knows
+                assert_never(event)
 
     def advance(self) -> None:
         """Do what has become possible: render the next one, take the one after it."""
-        self._device.tick()
+        self._rendering.tick()
         if self._stop_by_s is None:
-            self._pace.advance()
+            self._orders.advance()
 
     def tick(self) -> None:
         """What is due once a second."""
         now_s = self._clock.monotonic_s()
         self._next_tick_s = now_s + TICK_S
         self._notifier.alive()
-        self._takes.retry_troubled(RETRY_TAKE_S)
-        self._register.record_told()
-        self._pace.expect()
-        self._pace.explain()
+        self._rooms.takes.retry_blocked(RETRY_TAKE_S)
+        self._begin_anew()
+        self._ledger.record_told()
+        self._orders.tick()
         if now_s >= self._next_prune_s:
             self._next_prune_s = now_s + PRUNE_EVERY_S
-            self._spool.prune(self._clock.wall_s() - self._limits.history_days * DAY_S)
+            self._ledger.prune(self._clock.wall_s() - self._limits.history_days * DAY_S)
         running = "paused" if self._outside.is_paused else "running"
         self._tell(running if self._stop_by_s is None else "stopping")
         self._tell_systemd()
+
+    def _begin_anew(self) -> None:
+        """Tell of what has met an error that nobody foresaw, and let it go on from what is recorded of it."""
+        for kind, name, why in self._guard.news():
+            if kind is Kind.REQUEST:
+                self._ledger.explain([name], why)
+        for kind, name in self._guard.due():
+            with self._guard.alone(kind, name):
+                if kind is Kind.REQUEST and self._rendering.abandon(name):
+                    continue  # its turn comes when it has left
+                self._go_on(kind, name)
+                self._guard.tried(kind, name)
+
+    def _go_on(self, kind: Kind, name: str) -> None:
+        if kind is Kind.REQUEST:
+            self._rooms.restart.begin_anew(name)
+            return
+        for request_id in self._ledger.spool.accepted_at(name):
+            self._rooms.restart.begin_anew(request_id)
+        if is_request(file_of(name)):  # of a `.cancel` every listing tells
+            self._rooms.inbox.again(name)
 
     # Inbox and outbox ---------------------------------------------------------------------------------------------
 
     def _look_at(self, listing: Listing) -> None:
         if listing.away:
             return  # told by its FolderState; an inbox that is away is not an empty one
-        self._outside.listing = listing
+        rooms = self._rooms
+        was_paused, self._outside.listing = self._outside.is_paused, listing
         for path in listing.vanished:  # first: a file that has come again since is among the drops
-            self._desk.vanish(path)
+            rooms.cancelling.vanish(path)
         for found in listing.hidden:
-            self._takes.hidden(found)
+            with self._guard.alone(Kind.REQUEST, found.id):
+                rooms.takes.hidden(found)
         if listing.drops:
-            self._desk.accept(listing.drops)
-        self._desk.stick(listing.stuck)
+            rooms.acceptance.accept(listing.drops)
+        rooms.acceptance.stick(listing.stuck)
         if listing.drops or listing.stuck:
-            self._crew.seen()
+            rooms.inbox.seen()
         for file in listing.cancels:
-            request_id = self._desk.cancel(file)
-            if request_id is not None:
-                self._device.cancel(request_id)
+            rooms.cancelling.cancel(file)
+        if was_paused != self._outside.is_paused:
+            self._orders.look_outside()
 
     def _note_folder(self, state: FolderState) -> None:
         before = self._outside.folders.get(state.role)
         self._outside.folders[state.role] = state
+        self._orders.look_outside()
         if state.occupied:
             raise FolderUnusable(
                 f"{state.away[0].upper()}{state.away[1:]}: {state.path}.",
                 hint="Stop it, or give this one an inbox of its own.",
             )
-        if state.remembered is not None and state.remembered != self._spool.folder(state.role):
-            with self._spool.transaction():
-                self._spool.remember_folder(state.role, state.remembered)
+        if state.remembered is not None:
+            self._ledger.remember_folder(state.role, state.remembered)
         if state.news:
             _log.info("folder_adopted", folder=state.role, path=state.path, why=state.news)
         if before is None or before.away != state.away:
@@ -210,51 +256,66 @@ class Service:
     def is_finished(self) -> bool:
         """Whether nothing is queued, arriving, rendering or to be written (`run --once`)."""
         listing = self._outside.listing
-        if listing is None or listing.arriving or listing.hidden or listing.more:
+        if listing is None or listing.arriving or listing.hidden or listing.more or self._guard.open:
             return False
-        return (
-            not self._parts.is_busy and self.events.empty() and self._crew.inbox_is_idle and self._crew.outbox_is_idle
-        )
+        is_busy = self._ledger.is_busy or self._rendering.is_busy
+        return not is_busy and self.events.empty() and self._rooms.inbox.is_idle and self._rooms.outbox.is_idle
+
+    def _end_if_finished(self) -> None:
+        """With `--once` a folder that is away is not waited for for ever."""
+        now_s = self._clock.monotonic_s()
+        away = next((state.away for state in self._outside.folders.values() if state.away), "")
+        if not away or self._rendering.is_busy:
+            self._once_by_s = now_s + ONCE_PATIENCE_S
+        if now_s >= self._once_by_s:
+            raise FolderUnusable(away)
+        if not away and self.is_finished:
+            self.handle(Stop("once"))
 
     def _begin_to_stop(self, stop: Stop) -> None:
         if self._stop_by_s is not None:
             return
-        eta_s = self._device.eta_s()
-        patience_s = self._limits.stop_within_s
-        if eta_s is not None and eta_s > patience_s:
-            patience_s = 0.0  # it would not be finished in time: let it go at once
+        is_busy = self._rendering.is_busy
+        patience_s = self._rendering.patience_s(self._limits.stop_within_s) if is_busy else 0.0
         self._stop_by_s = self._clock.monotonic_s() + patience_s
-        self._notifier.stopping("finishing the picture in hand" if self._device.is_busy else "stopping")
-        _log.info("stopping", because=stop.signal, waits_s=patience_s if self._device.is_busy else 0)
+        self._notifier.stopping("finishing the picture in hand" if is_busy else "stopping")
+        _log.info("stopping", because=stop.signal, waits_s=patience_s)
+        self._rendering.stop(patience_s)
 
     def _is_over(self) -> bool:
         if self._stop_by_s is None:
             return False
-        return not self._device.is_busy or self._clock.monotonic_s() >= self._stop_by_s
+        return not self._rendering.is_busy or self._clock.monotonic_s() >= self._stop_by_s
 
     def _end(self) -> None:
-        self._device.drop_all()
-        self._end_renderer(0.0 if self._device.is_busy else 2.0)
+        self._rendering.drop_all()
         flush_by_s = self._clock.monotonic_s() + FLUSH_S
         while self._clock.monotonic_s() < flush_by_s and not self._is_written():
             self._next_tick_s = self._clock.monotonic_s() + 0.05
             self._wait_and_handle()
-        self._register.record_told()
+        self._ledger.record_told()
         self._tell("stopped")
-        _log.info("stopped", queued=len(self._register.queue), undelivered=len(self._register.undelivered))
+        _log.info("stopped", queued=len(self._ledger.line), undelivered=self._ledger.entries.count(Place.DELIVERING))
 
     def _is_written(self) -> bool:
-        return self._outside.is_away("outbox") or (self._crew.outbox_is_idle and self.events.empty())
+        return self._outside.is_away("outbox") or (self._rooms.outbox.is_idle and self.events.empty())
 
     # Telling ------------------------------------------------------------------------------------------------------
 
     def _tell(self, state: str) -> None:
-        now_s = self._clock.monotonic_s()
-        described = describe(self._parts, self._outside, state=state, waiting_for=self._pace.waiting_for, now_s=now_s)
-        self.snapshot = self._life | described
+        self.snapshot = describe(
+            self._ledger,
+            self._rendering,
+            self._outside,
+            self._guard,
+            state=state,
+            next_in_line=self._orders.expected,
+            waiting_for=self._orders.waiting_for,
+            now_s=self._clock.monotonic_s(),
+        )
 
     def _tell_systemd(self) -> None:
-        status = status_line(self._parts, self._outside)
+        status = status_line(self._ledger, self._rendering, self._outside)
         if status != self._status:
             self._status = status
             self._notifier.status(status)

@@ -1,86 +1,99 @@
-"""What the daemon says of itself: the content of the heartbeat, and systemd's one line."""
+"""What the service says of itself: it fills the report that the heartbeat writes, and systemd's one line."""
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
-from darkroom import __version__
 from darkroom.disk.folders import FolderState
-from darkroom.report.heartbeat import Snapshot
-from darkroom.service.blame import DEVICE
-from darkroom.service.parts import Outside, Parts
+from darkroom.guard import Guard, Kind
+from darkroom.report.snapshot import FolderReport, HoldReport, NotTaken, RenderingReport, SeatReport, Snapshot
+from darkroom.service.entries import Entry, Place
+from darkroom.service.gate import Outside
+from darkroom.service.holds import ModelHold, SeatHold
+from darkroom.service.ledger import Ledger
+from darkroom.service.rendering import Rendering
+from darkroom.service.seats import Doing, Seat
 
 SHOWN_NEXT = 20
+SHOWN_TROUBLES = 20
 
 
-def life_of(parts: Parts, *, host: str, alive_since: str) -> Snapshot:
-    """What does not change as long as we live."""
-    return {
-        "darkroom": 1,
-        "version": __version__,
-        "instance": parts.spool.instance,
-        "host": host,
-        "pid": os.getpid(),
-        "alive_since": alive_since,
-    }
-
-
-def describe(parts: Parts, outside: Outside, *, state: str, waiting_for: str | None, now_s: float) -> Snapshot:
-    """What changes; `now_s` is monotonic."""
-    spool, register, listing = parts.spool, parts.register, outside.listing
-    described = {
-        "state": state,
-        "folders": {role: _describe_folder(folder) for role, folder in outside.folders.items()}
-        | {"state": {"path": str(spool.folder_path), "free_bytes": spool.free_bytes()}},
-        "renderer": parts.device.describe(),
-        "queued": len(register.queue),
-        "next": [register.name_of(waiting.id) for waiting in register.queue.first(SHOWN_NEXT)],
-        "undelivered": len(register.undelivered),
-        "undelivered_bytes": sum(register.undelivered.values()),
-        "held": [
-            {"model": model, "why": hold.why, "hint": hold.hint, "next_try_s": max(0, round(hold.until_s - now_s))}
-            for model, hold in parts.device.holds.all().items()
-            if model != DEVICE
-        ],
-        "waiting_for": waiting_for,
-        "not_taken": [{"name": name, "why": why} for name, why in listing.not_taken] if listing else [],
-        "not_taken_more": listing.not_taken_more if listing else 0,
-        "settled": dict(register.settled),
-        "rendering": _describe_rendering(parts),
-    }
-    return _present(described)
-
-
-def status_line(parts: Parts, outside: Outside) -> str:
-    """For `systemctl status`."""
-    current = parts.device.current
-    doing = f"rendering {parts.register.name_of(current.id)}" if current else parts.device.describe()["state"]
-    away = [folder.away for folder in outside.folders.values() if folder.away]
-    return f"{doing}, {len(parts.register.queue)} queued" + "".join(f"; {why}" for why in away)
-
-
-def _describe_rendering(parts: Parts) -> dict[str, Any] | None:
-    current = parts.device.current
-    answer = parts.attempts.answer(current.id) if current is not None else None
-    if answer is None:
-        return None
-    return _present({"name": answer.name, "id": answer.id, "progress": answer.progress, "eta_s": answer.eta_s})
-
-
-def _describe_folder(folder: FolderState) -> dict[str, Any]:
-    return _present(
-        {
-            "path": folder.path,
-            "kind": folder.kind,
-            "network": folder.network,
-            "state": "away" if folder.away else "present",
-            "events": folder.events if folder.role == "inbox" else None,
-            "why": folder.away or None,
-        }
+def describe(
+    ledger: Ledger,
+    rendering: Rendering,
+    outside: Outside,
+    guard: Guard,
+    *,
+    state: str,
+    next_in_line: list[Entry],
+    waiting_for: str | None,
+    now_s: float,
+) -> Snapshot:
+    """What goes on; `now_s` is monotonic."""
+    listing = outside.listing
+    not_taken = [NotTaken(name, why) for (kind, name), why in guard.open.items() if kind is Kind.FILE][:SHOWN_TROUBLES]
+    not_taken += [NotTaken(name, why) for name, why in listing.not_taken] if listing else []
+    spool = ledger.spool
+    folders = {role: _folder(folder) for role, folder in outside.folders.items()}
+    return Snapshot(
+        state=state,
+        folders=folders | {"state": FolderReport(path=str(spool.folder_path), free_bytes=spool.free_bytes())},
+        seats=tuple(_seat(seat, rendering, now_s) for seat in rendering.seats),
+        queued=len(ledger.line),
+        next=tuple(entry.name for entry in next_in_line[:SHOWN_NEXT]),
+        undelivered=ledger.entries.count(Place.DELIVERING),
+        undelivered_bytes=ledger.undelivered_bytes,
+        held=tuple(
+            HoldReport(key.alias, hold.why, hold.hint, max(0, round(hold.until_s - now_s)), seat=key.seat)
+            for key, hold in rendering.holds.all().items()
+            if isinstance(key, ModelHold)
+        ),
+        waiting_for=waiting_for,
+        not_taken=tuple(not_taken),
+        not_taken_more=listing.not_taken_more if listing else 0,
+        troubled=tuple(
+            NotTaken(ledger.name_of(name), why) for (kind, name), why in guard.open.items() if kind is Kind.REQUEST
+        )[:SHOWN_TROUBLES],
+        settled={state.value: count for state, count in ledger.settled.items()},
     )
 
 
-def _present(described: dict[str, Any]) -> dict[str, Any]:
-    """Without what has no value."""
-    return {key: value for key, value in described.items() if value is not None}
+def status_line(ledger: Ledger, rendering: Rendering, outside: Outside) -> str:
+    """For `systemctl status`."""
+    running = [seat.running.name for seat in rendering.seats if seat.running is not None]
+    doing = f"rendering {', '.join(running)}" if running else ", ".join(_doing(s, rendering) for s in rendering.seats)
+    away = [folder.away for folder in outside.folders.values() if folder.away]
+    return f"{doing}, {len(ledger.line)} queued" + "".join(f"; {why}" for why in away)
+
+
+def _seat(seat: Seat, rendering: Rendering, now_s: float) -> SeatReport:
+    hold = rendering.holds.get(SeatHold(seat.name))
+    return SeatReport(
+        name=seat.name,
+        state=_doing(seat, rendering),
+        device=seat.ready.device if seat.ready is not None else None,
+        device_name=seat.ready.title if seat.ready is not None else None,
+        model=seat.model,
+        why=hold.why if hold is not None else None,
+        rendering=tuple(
+            RenderingReport(running.name, running.id, running.progress, running.eta_s(now_s))
+            for running in seat.all_running
+        ),
+    )
+
+
+def _doing(seat: Seat, rendering: Rendering) -> str:
+    if seat.doing is Doing.DOWN and rendering.holds.get(SeatHold(seat.name)) is not None:
+        return "held"
+    if seat.doing is Doing.IDLE and seat.model is None:
+        return "unloaded"
+    return seat.doing.value
+
+
+def _folder(folder: FolderState) -> FolderReport:
+    return FolderReport(
+        path=folder.path,
+        kind=folder.kind,
+        network=folder.network,
+        state="away" if folder.away else "present",
+        events=folder.events if folder.role == "inbox" else None,
+        why=folder.away or None,
+    )

@@ -48,9 +48,18 @@ def withdrawn(answer: Answer, now: str) -> Answer:
     return answer.moved_to(state, in_inbox=None, waiting_for=None, finished_at=now)
 
 
-def taken(answer: Answer) -> Answer:
-    """Its bytes are in our keeping."""
-    return replace(answer, in_inbox=False if answer.state is State.QUEUED else None, waiting_for=None)
+def taken(answer: Answer, now: str) -> Answer:
+    """Its bytes are in our keeping. What was refused or cancelled before is finished with that."""
+    is_queued = answer.state is State.QUEUED
+    return replace(
+        answer, in_inbox=False if is_queued else None, waiting_for=None, finished_at=None if is_queued else now
+    )
+
+
+def blocked(answer: Answer, why: str) -> Answer:
+    """How it is told that its end is decided and its file cannot be taken: a final answer is final, so not as such."""
+    waiting_for = f"its file, which cannot be taken out of the inbox: {why} It is {answer.state} when that works."
+    return replace(answer, state=State.QUEUED, in_inbox=True, waiting_for=waiting_for)
 
 
 def begun(answer: Answer, *, attempt: int, now: str, by: RenderedBy) -> Answer:
@@ -84,10 +93,10 @@ def rendered(answer: Answer, *, timing: Timing, warnings: Iterable[str]) -> Answ
 
 def undone(answer: Answer) -> Answer:
     """Its pictures are gone before anybody has seen them or been told of them."""
-    return replace(answer, state=State.RENDERING, images=(), timing=None, rendered_by=None)
+    return replace(answer, state=State.RENDERING, finished_at=None, images=(), timing=None, rendered_by=None)
 
 
-def closed(answer: Answer, state: State, error: Error | None, images: tuple[Artefact, ...]) -> Answer:
+def closed(answer: Answer, state: State, error: Error | None, *, images: tuple[Artefact, ...], now: str) -> Answer:
     """The outcome is decided; `images` are those that are finished.
 
     What went wrong in an attempt is of no interest when it is done after all.
@@ -102,6 +111,7 @@ def closed(answer: Answer, state: State, error: Error | None, images: tuple[Arte
         waiting_for=None,
         error=error,
         images=images,
+        finished_at=now,
     )
 
 

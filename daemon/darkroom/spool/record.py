@@ -1,64 +1,66 @@
-"""One request, as the state folder knows it."""
+"""One request, as the state folder knows it, and how far it has come."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from types import MappingProxyType
 
-from darkroom.spool.answer import Answer
-from darkroom.spool.recovery import Stage
+from darkroom.facts import Artefact
+from darkroom.request.inputs import Bundle
+from darkroom.spool.answer import Answer, State
 
 
-@dataclass(frozen=True, slots=True)
+class Stage(StrEnum):
+    """How far a request has come, as its record says. Each move is one commit."""
+
+    ACCEPTED = "accepted"  #: its file is in the inbox
+    TAKEN = "taken"  #: its bytes are in the state folder; it never returns to the inbox
+    RENDERING = "rendering"  #: an attempt has begun, and is counted
+    CLOSING = "closing"  #: the outcome is decided; all that its folder needs is in the state folder
+    SETTLED = "settled"  #: delivered and answered
+
+
+FINAL = frozenset(state for state in State if state.is_final)
+
+#: Which answer may stand in which stage. A request that is refused, or cancelled before it was taken, has its end
+#: decided while its file is still in the inbox.
+LEGAL: Mapping[Stage, frozenset[State]] = MappingProxyType(
+    {
+        Stage.ACCEPTED: frozenset({State.QUEUED, State.REFUSED, State.CANCELLED}),
+        Stage.TAKEN: frozenset({State.QUEUED}),
+        Stage.RENDERING: frozenset({State.RENDERING}),
+        Stage.CLOSING: FINAL,
+        Stage.SETTLED: FINAL,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One request, as the state folder knows it."""
+    """One request, as the state folder knows it. Raises ValueError for an answer that may not stand in its stage."""
 
-    number: int  #: the order of acceptance; 0 before it is stored
+    number: int = 0  #: the order of acceptance; 0 before it is stored
     id: str
     path: str  #: below the inbox
-    name: str
+    name: str  #: below the outbox
     stage: Stage
-    priority: int
-    sha256: str  #: of the dropped bytes
+    bundle: Bundle
     mtime_ns: int  #: of the dropped file
     answer: Answer
-    attempt: int = 0
-    work_bytes: int = 0
-    settled_at: float | None = None
+    priority: int = 0
+    owner: int | None = None  #: uid of the dropped file's owner
+    attempt: int = 0  #: attempts begun, and not given back
+    done: tuple[Artefact, ...] = ()  #: pictures that are finished, in the order of `Plan.images`
+    settled_at: float | None = None  #: Unix time
     cancelling: bool = False  #: it renders, and is to be cancelled
 
-    def changing_columns(self) -> tuple[object, ...]:
-        """What may change after the request is stored, in the order of the columns."""
-        return (
-            self.stage.value,
-            self.priority,
-            self.sha256,
-            self.mtime_ns,
-            self.attempt,
-            self.work_bytes,
-            self.settled_at,
-            int(self.cancelling),
-            json.dumps(self.answer.as_json()),
-        )
+    def __post_init__(self) -> None:
+        if self.answer.state not in LEGAL[self.stage]:
+            raise ValueError(f"{self.name} ({self.id}): {self.answer.state} in stage {self.stage}")
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Record:
-        """The record that a row of the table `requests` holds."""
-        return cls(
-            number=row["number"],
-            id=row["id"],
-            path=os.fsdecode(row["path"]),
-            name=row["name"],
-            stage=Stage(row["stage"]),
-            priority=row["priority"],
-            sha256=row["sha256"],
-            mtime_ns=row["mtime_ns"],
-            answer=Answer.from_json(json.loads(row["answer"])),
-            attempt=row["attempt"],
-            work_bytes=row["work_bytes"],
-            settled_at=row["settled_at"],
-            cancelling=bool(row["cancelling"]),
-        )
+    @property
+    def work_bytes(self) -> int:
+        """Of its finished pictures."""
+        return sum(artefact.bytes for artefact in self.done)

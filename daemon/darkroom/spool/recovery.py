@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-
-class Stage(StrEnum):
-    """How far a request has come, as the record in the state folder says. Each move is one commit."""
-
-    ACCEPTED = "accepted"  #: its file is in the inbox
-    TAKEN = "taken"  #: its bytes are in the state folder; it never returns to the inbox
-    RENDERING = "rendering"  #: an attempt has begun, and is counted
-    CLOSING = "closing"  #: the outcome is decided; all that its folder needs is in the state folder
-    SETTLED = "settled"  #: delivered and answered
+from darkroom.spool.record import Stage
 
 
 class Step(StrEnum):

@@ -1,0 +1,460 @@
+"""Attempts on seats: each counted before it begins, each picture recorded when it is finished, each brought to an end.
+
+Whatever renders, it is restarted, waited for, held and blamed here, once for all kinds of executors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import assert_never
+
+import structlog
+
+from darkroom.actor import Broken, start_thread
+from darkroom.clock import Clock
+from darkroom.errors import ErrorCode
+from darkroom.executor import port
+from darkroom.executor.port import Attempt, AttemptKey, Event, OfAttempt
+from darkroom.facts import Fault, RenderedBy
+from darkroom.guard import Guard, Kind
+from darkroom.service.blame import Blame, Charge, End
+from darkroom.service.delivery import Deliveries
+from darkroom.service.dispatch import SeatView
+from darkroom.service.entries import Entry, Place
+from darkroom.service.holds import Holds, ModelHold, SeatHold
+from darkroom.service.ledger import Ledger
+from darkroom.service.seats import WATCHED, Doing, Running, Seat, Stop
+from darkroom.spool import moves
+from darkroom.spool.answer import Error, State, Timing
+from darkroom.spool.record import Record, Stage
+
+PROGRESS_EVERY_S = 1.0  #: progress is told no more often
+ENDS = (port.Finished, port.Failed, port.Cancelled)  #: events after which an attempt is over
+
+_log = structlog.get_logger("darkroom.renderer")
+
+
+class Rendering:
+    """Every seat, and what goes on on it. Owned by the service's thread."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        deliveries: Deliveries,
+        seats: Sequence[Seat],
+        *,
+        clock: Clock,
+        guard: Guard,
+        host: str,
+        stall_s: float,
+        max_attempts: int,
+        preload: str | None,
+        tell: Callable[[Broken], None],
+    ) -> None:
+        self.seats = tuple(seats)
+        self.holds = Holds()
+        self._ledger = ledger
+        self._deliveries = deliveries
+        self._clock = clock
+        self._guard = guard
+        self._host = host
+        self._stall_s = stall_s
+        self._max_attempts = max_attempts
+        self._blame = Blame(max_attempts=max_attempts)
+        self._preload = preload
+        self._tell = tell
+        self._serial = 0  # of the attempts of this life of the service
+
+    # What dispatch sees -------------------------------------------------------------------------------------------
+
+    def views(self) -> tuple[SeatView, ...]:
+        """The seats, as far as it matters who gets one."""
+        return tuple(
+            SeatView(seat.name, seat.doing is Doing.IDLE, seat.model, seat.run_requests, seat.run_since_s)
+            for seat in self.seats
+        )
+
+    @property
+    def suspects(self) -> frozenset[str]:
+        """Requests that should let others of their model go first."""
+        return self._blame.suspects
+
+    @property
+    def loading_for(self) -> dict[str, str]:
+        """Id of a request → what is said while its model is being loaded."""
+        return {seat.loading_for: _loading(seat) for seat in self.seats if seat.loading_for is not None}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any request is on a seat, or being encoded."""
+        return any(seat.all_running for seat in self.seats)
+
+    # What the service asks ----------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Start what is down, and kill what gives no sign of life."""
+        now_s = self._clock.monotonic_s()
+        for seat in self.seats:
+            if seat.doing is Doing.DOWN:
+                if not seat.is_ending and now_s >= seat.start_at_s and not self._is_held(seat):
+                    seat.start(now_s)
+            elif seat.doing in WATCHED and not seat.stalled and now_s - seat.sign_s > self._stall_s:
+                seat.stalled = True
+                _log.error(
+                    "renderer_stalled", seat=seat.name, silent_s=round(now_s - seat.sign_s), doing=seat.doing.value
+                )
+                seat.executor.kill()
+
+    def load(self, model: str, seat: Seat, request_id: str | None = None) -> None:
+        """Put a model on a seat, for the sake of this request."""
+        seat.load(model, request_id, self._clock.monotonic_s())
+
+    def start(self, entry: Entry, seat: Seat, *, others_wait: bool) -> None:
+        """Count an attempt, durably, before the seat sees the request; then send it."""
+        record = self._ledger.record(entry.id)
+        work, done = self._ledger.spool.kept.prepare_work(record.id, record.done)  # first: a disk that cannot even
+        attempt = record.attempt + 1  # do this costs no attempt
+        answer = moves.begun(record.answer, attempt=attempt, now=self._clock.stamp(), by=self._by(seat, entry.model))
+        record = self._ledger.save(replace(record, stage=Stage.RENDERING, attempt=attempt, done=done, answer=answer))
+        self._ledger.move(entry, Place.RUNNING)
+        if record.answer.plan is None:
+            raise AssertionError(f"{record.name} has no plan")
+        self._serial += 1
+        inputs, stem = self._ledger.spool.kept.folder(record.id), record.name.rpartition("/")[2]
+        running = Running(
+            Attempt(AttemptKey(record.id, self._serial), record.answer.plan, stem, inputs, work, done), record.name
+        )
+        seat.render(running, self._clock.monotonic_s(), others_wait=others_wait)
+        self._ledger.publish(record)
+        _log.info("rendering", request=record.name, id=record.id, attempt=record.attempt, seat=seat.name)
+
+    def unload(self, seat: Seat) -> None:
+        """Free its device."""
+        seat.unload()
+
+    def cancel(self, entry: Entry) -> None:
+        """Record that it is to be cancelled, since its attempt may end in another way; let it leave its device."""
+        self._ledger.note(replace(self._ledger.record(entry.id), cancelling=True))
+        found = self._find(entry.id)
+        if found is not None:
+            found[0].cancel(found[1])
+
+    def abandon(self, request_id: str) -> bool:
+        """Let a request leave its seat; returns whether it is still there."""
+        found = self._find(request_id)
+        if found is not None:
+            found[0].cancel(found[1])
+        return found is not None
+
+    def drop_all(self) -> None:
+        """An orderly stop: requests in hand wait for the next start, and this was no attempt."""
+        for seat in self.seats:
+            self._bring_back(seat.let_go())
+
+    def _bring_back(self, all_running: Iterable[Running]) -> None:
+        for running in all_running:
+            with self._guard.alone(Kind.REQUEST, running.id):
+                if running.cancelled:
+                    self._deliveries.close(self._ledger.record(running.id), State.CANCELLED)
+                else:
+                    self._come_back(running, count=False)
+
+    def stop(self, within_s: float) -> None:
+        """Let every seat finish the picture in hand and end; events tell of both. They are not started again."""
+        for seat in self.seats:
+            seat.is_ending = True
+            if seat.turns_to(Stop()):
+                start_thread(f"stop {seat.name}", partial(seat.executor.stop, within_s), self._tell)
+
+    def patience_s(self, within_s: float) -> float:
+        """How long a stop waits for the pictures in hand; one that would not be finished in time is let go at once."""
+        now_s = self._clock.monotonic_s()
+        etas = [seat.running.picture_eta_s(now_s) for seat in self.seats if seat.running is not None]
+        return 0.0 if any(eta_s is not None and eta_s > within_s for eta_s in etas) else within_s
+
+    # What executors tell ------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> None:
+        """Act on what an executor did."""
+        seat = next((each for each in self.seats if each.name == event.executor), None)
+        if seat is None or not seat.is_of_this_life(event):
+            _log.debug("renderer_late", event_kind=type(event).__name__, seat=event.executor, life=event.life)
+            return
+        if not isinstance(event, OfAttempt):
+            self._heard(seat, event)
+            return
+        if self._is_let_go(event.key.id):
+            seat.turns_to(event)
+        else:
+            with self._guard.alone(Kind.REQUEST, event.key.id):
+                self._heard(seat, event)
+                return
+        if isinstance(event, (*ENDS, port.Rendered)):  # it has left the device, whatever we could make of that
+            self._leave_seat(seat, event.key)
+
+    def _is_let_go(self, request_id: str) -> bool:
+        """Whether an error that nobody foresaw has left the request behind: it begins anew when it has left."""
+        entry = self._ledger.entries.get(request_id)
+        return entry is None or entry.place is not Place.RUNNING
+
+    def _heard(self, seat: Seat, event: Event) -> None:
+        was = seat.doing
+        if not seat.turns_to(event):
+            _log.warning("renderer_out_of_turn", seat=seat.name, said=type(event).__name__, doing=was.value)
+            return
+        seat.sign_s = self._clock.monotonic_s()
+        match event:
+            case port.Ready():
+                self._ready(seat, event)
+            case port.Loaded():
+                self._loaded(seat, event)
+            case port.LoadFailed():
+                self._load_failed(seat, event)
+            case port.Unloaded():
+                pass
+            case port.Alive():
+                seat.alive = event
+            case port.Started():
+                self._started(event)
+            case port.Stepped():
+                self._stepped(seat, event)
+            case port.Rendered():
+                self._rendered(seat, event)
+            case port.Painted():
+                self._painted(seat, event)
+            case port.Finished():
+                self._finished(seat, event)
+            case port.Failed():
+                self._failed(seat, event)
+            case port.Cancelled():
+                self._cancelled(seat, event)
+            case port.Died():
+                self._died(seat, event, was)
+            case _:
+                assert_never(event)
+
+    # Lives and models ---------------------------------------------------------------------------------------------
+
+    def _ready(self, seat: Seat, ready: port.Ready) -> None:
+        seat.ready = ready
+        _log.info("renderer_ready", seat=seat.name, device=ready.title, pid=ready.pid)
+        if self._preload is not None and not self.holds.keeps(self._preload, seat.name, self._clock.monotonic_s()):
+            self.load(self._preload, seat)
+
+    def _loaded(self, seat: Seat, loaded: port.Loaded) -> None:
+        seat.model, seat.revision, seat.loading_for = loaded.model, loaded.revision, None
+        for key in (ModelHold(loaded.model), ModelHold(loaded.model, seat.name)):
+            hold = self.holds.get(key)
+            if hold is not None and hold.in_loading:
+                self.holds.clear(key)
+        _log.info("model_loaded", seat=seat.name, model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
+
+    def _load_failed(self, seat: Seat, failed: port.LoadFailed) -> None:
+        seat.model, seat.loading_for = None, None
+        self._hold(Charge(ModelHold(failed.model), failed.message, failed.hint, in_loading=True))
+
+    # One attempt --------------------------------------------------------------------------------------------------
+
+    def _started(self, started: port.Started) -> None:
+        record = self._ledger.record(started.key.id)
+        answer = moves.started(record.answer, tokens=started.tokens, warnings=started.warnings)
+        self._ledger.publish(self._ledger.save(replace(record, answer=answer)))
+
+    def _stepped(self, seat: Seat, stepped: port.Stepped) -> None:
+        running = seat.find(stepped.key)
+        if running is None:
+            return
+        now_s = self._clock.monotonic_s()
+        if not running.stepped:
+            self._blame.first_step(running)
+            self.holds.clear(ModelHold(running.model))
+            self.holds.clear(ModelHold(running.model, seat.name))
+            running.told_s = now_s
+        running.step(stepped.progress, now_s)
+        if now_s - running.told_s >= PROGRESS_EVERY_S:
+            running.told_s = now_s
+            self._ledger.tell_progress(self._ledger.record(running.id), stepped.progress, running.eta_s(now_s))
+
+    def _rendered(self, seat: Seat, rendered: port.Rendered) -> None:
+        running = seat.running
+        if running is not None:
+            running.rendered, running.render_s = True, rendered.render_s
+            seat.encoding[running.id], seat.running = running, None
+
+    def _painted(self, seat: Seat, painted: port.Painted) -> None:
+        """A picture is finished, and stays so: whatever comes, it is not rendered again."""
+        record = self._ledger.record(painted.key.id)
+        if painted.index != len(record.done):
+            _log.warning("picture_out_of_turn", seat=seat.name, request=record.name, index=painted.index)
+            return
+        self._ledger.note(replace(record, done=(*record.done, painted.artefact)))
+
+    def _finished(self, seat: Seat, finished: port.Finished) -> None:
+        running = self._leave_seat(seat, finished.key)
+        seat.deaths = 0
+        self._blame.ended(finished.key.id)
+        self._blame.all_is_well(seat.name)
+        self.holds.clear(SeatHold(seat.name))
+        if running is None:
+            return
+        record = self._ledger.record(running.id)
+        if len(record.done) < running.attempt.plan.num_images:
+            few = f"The renderer says that all is done, with {len(record.done)} of {running.attempt.plan.num_images}."
+            self._come_back(running, count=True, fault=Fault(ErrorCode.RENDER_ERROR, few))
+            return
+        timing = Timing(
+            queued_s=self._clock.between(record.answer.accepted_at, record.answer.started_at),
+            render_s=round(running.render_s, 3),
+            encode_s=round(finished.encode_s, 3),
+        )
+        answer = moves.rendered(record.answer, timing=timing, warnings=finished.warnings)
+        self._deliveries.close(replace(record, answer=answer), State.DONE)
+
+    def _failed(self, seat: Seat, failed: port.Failed) -> None:
+        running = self._leave_seat(seat, failed.key)
+        if running is None:
+            return
+        fault = failed.fault
+        if fault.code is ErrorCode.OUT_OF_MEMORY:
+            verdict = self._blame.out_of_memory(running, seat.name)
+            self._hold_all(verdict.charges)
+            self._come_back(running, count=verdict.ends[running.id] is not End.FREE, fault=fault)
+            self._give_attempts_back(verdict.forgiven)
+        elif not failed.stepped and fault.code is not ErrorCode.UNSUPPORTED:
+            self._erred_before_first_step(seat, running, fault)
+        elif fault.can_retry:
+            self._come_back(running, count=True, fault=fault)
+        else:
+            self._fail(running, fault)
+
+    def _cancelled(self, seat: Seat, cancelled: port.Cancelled) -> None:
+        running = self._leave_seat(seat, cancelled.key)
+        self._blame.ended(cancelled.key.id)
+        if running is not None:
+            self._deliveries.close(self._ledger.record(running.id), State.CANCELLED)
+
+    def _leave_seat(self, seat: Seat, key: AttemptKey) -> Running | None:
+        """It is over, on the device and behind it."""
+        running = seat.find(key)
+        seat.encoding.pop(key.id, None)
+        if seat.running is running:
+            seat.running = None
+        return running
+
+    def _fail(self, running: Running, fault: Fault) -> None:
+        """There is no use in trying again."""
+        self._blame.ended(running.id)
+        self._deliveries.close(self._ledger.record(running.id), State.FAILED, Error.of(fault))
+
+    def _come_back(self, running: Running, *, count: bool, fault: Fault | None = None) -> None:
+        """It left its seat unfinished. `count`: the attempt counts, and may have been the last one, by this fault."""
+        record = self._ledger.record(running.id)
+        if fault is not None:
+            record = replace(record, answer=replace(record.answer, error=Error.of(fault)))
+        if count and record.attempt >= self._max_attempts:
+            self._blame.ended(running.id)
+            self._deliveries.give_up(record)
+            return
+        self._deliveries.queue_again(record if count else _given_back(record), "back_in_line")
+
+    def _give_attempts_back(self, request_ids: Iterable[str]) -> None:
+        """What was taken for theirs was the seat's."""
+        for request_id in request_ids:
+            record = self._ledger.spool.get(request_id)
+            if record is not None and record.stage is Stage.TAKEN:
+                self._ledger.note(_given_back(record))
+
+    # Whose fault it is --------------------------------------------------------------------------------------------
+
+    def _erred_before_first_step(self, seat: Seat, running: Running, fault: Fault) -> None:
+        end = self._blame.error_before_first_step(running, is_loaded=seat.loaded == running.model, kind=fault.kind)
+        if end is End.FAILED:
+            self._fail(running, fault)
+            return
+        key = ModelHold(running.model)
+        if not self.holds.is_held(key, self._clock.monotonic_s()):
+            self._hold(Charge(key, fault.message, fault.hint))
+        self._come_back(running, count=False)
+
+    def _died(self, seat: Seat, died: port.Died, was: Doing) -> None:
+        """Its life has ended."""
+        stalled, loaded, model = seat.stalled, seat.loaded if was is not Doing.LOADING else None, seat.model
+        all_running = seat.let_go()
+        if (died.asked and not stalled) or was is Doing.ENDING:
+            self._bring_back(all_running)
+            return
+        why = f"gave no sign of life for {self._stall_s:g} s and was killed" if stalled else died.why
+        _log.error("renderer_died", seat=seat.name, why=why, doing=was.value, tail="\n".join(died.tail[-5:]))
+        verdict = self._blame.death(
+            why,
+            all_running,
+            seat=seat.name,
+            loaded=loaded,
+            loading=model if was is Doing.LOADING else None,
+            starting=was is Doing.STARTING,
+        )
+        self._hold_all(verdict.charges)
+        for running in all_running:
+            with self._guard.alone(Kind.REQUEST, running.id):
+                self._end(running, verdict.ends[running.id], why, stalled=stalled)
+        self._give_attempts_back(verdict.forgiven)
+        seat.has_died(self._clock.monotonic_s())
+
+    def _end(self, running: Running, end: End, why: str, *, stalled: bool) -> None:
+        """A request has lost its seat."""
+        if end is End.LEFT:
+            self._blame.ended(running.id)
+            self._deliveries.close(self._ledger.record(running.id), State.CANCELLED)
+            return
+        code = ErrorCode.STALLED if stalled else ErrorCode.RENDERER_DIED
+        hint = "A smaller size or fewer images may help. The service's log tells more."
+        if end is End.FAILED:
+            message = f"The renderer {why} before the first step of this request, again and again; others went on."
+            self._fail(running, Fault(code, message, hint))
+            return
+        message = f"The renderer {why} while it rendered this request."
+        fault = Fault(code, message, hint) if end is End.AT_FAULT else None
+        self._come_back(running, count=end is not End.FREE, fault=fault)
+
+    def _hold_all(self, charges: Iterable[Charge]) -> None:
+        for charge in charges:
+            if not self.holds.is_held(charge.what, self._clock.monotonic_s()):  # else this has been told just now
+                self._hold(charge)
+
+    def _hold(self, charge: Charge) -> None:
+        now_s = self._clock.monotonic_s()
+        hold = self.holds.add(charge.what, charge.why, charge.hint, now_s, in_loading=charge.in_loading)
+        again_in_s = round(hold.until_s - now_s)
+        match charge.what:
+            case ModelHold(alias=alias):
+                _log.error("model_held", model=alias, why=charge.why, hint=charge.hint, again_in_s=again_in_s)
+            case SeatHold(name=name):
+                _log.error("device_held", seat=name, why=charge.why, hint=charge.hint, again_in_s=again_in_s)
+
+    # Inside -------------------------------------------------------------------------------------------------------
+
+    def _is_held(self, seat: Seat) -> bool:
+        return self.holds.is_held(SeatHold(seat.name), self._clock.monotonic_s())
+
+    def _find(self, request_id: str) -> tuple[Seat, Running] | None:
+        found = ((seat, each) for seat in self.seats for each in seat.all_running if each.id == request_id)
+        return next(found, None)
+
+    def _by(self, seat: Seat, model: str) -> RenderedBy:
+        if seat.ready is None:
+            raise AssertionError(f"{seat.name} is not ready")
+        return RenderedBy(self._host, seat.ready.title, model, seat.revision, seat.ready.software)
+
+
+def _given_back(record: Record) -> Record:
+    return replace(record, attempt=max(0, record.attempt - 1))
+
+
+def _loading(seat: Seat) -> str:
+    alive = seat.alive
+    if alive is None or alive.bytes_done is None:
+        return f"its model {seat.model} is being loaded"
+    of = f" of {alive.bytes_total >> 20}" if alive.bytes_total else ""
+    return f"its model {seat.model} is being downloaded: {alive.bytes_done >> 20}{of} MiB"

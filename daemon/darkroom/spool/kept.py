@@ -1,0 +1,91 @@
+"""What requests are made of, and what has come of them so far: files in the private, local state folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from darkroom.disk.files import Disk
+from darkroom.facts import Artefact
+
+REQUEST = "request.json"  #: the dropped bytes
+OLD_SUFFIX = ".json"  #: up to version 2 of the state folder a request was one file, `ID.json`
+
+
+class Kept:
+    """`requests/ID/` holds what was taken, `work/ID/` the pictures. `keep` may be called from any thread."""
+
+    def __init__(self, folder: Path, *, disk: Disk) -> None:
+        self._disk = disk
+        self._requests = folder / "requests"
+        self._work = folder / "work"
+        for place in (folder, self._requests, self._work):
+            disk.make_folder(place)
+
+    # What was taken -----------------------------------------------------------------------------------------------
+
+    def folder(self, request_id: str) -> Path:
+        """Where what was taken of a request lies, whatever is in it."""
+        return self._requests / request_id
+
+    def keep(self, request_id: str, raw: bytes) -> None:
+        """Make the dropped bytes durable."""
+        self._disk.make_folder(self.folder(request_id))
+        self._disk.write(self.folder(request_id) / REQUEST, raw, mode=0o600)
+
+    def has(self, request_id: str) -> bool:
+        """Whether the dropped bytes are here."""
+        return (self.folder(request_id) / REQUEST).exists()
+
+    # Pictures -----------------------------------------------------------------------------------------------------
+
+    def work(self, request_id: str) -> Path:
+        """Where a request's pictures are made."""
+        return self._work / request_id
+
+    def prepare_work(self, request_id: str, done: Collection[Artefact]) -> tuple[Path, tuple[Artefact, ...]]:
+        """A folder to make pictures in: it holds those of `done` that are whole, in order, and nothing else."""
+        folder = self.work(request_id)
+        self._disk.make_folder(folder)
+        whole: list[Artefact] = []
+        for artefact in done:
+            if not is_whole(folder, artefact):
+                break
+            whole.append(artefact)
+        for name in set(os.listdir(folder)) - {artefact.file for artefact in whole}:
+            self._disk.remove_tree(folder / name)
+        return folder, tuple(whole)
+
+    # Sweeping -----------------------------------------------------------------------------------------------------
+
+    def sweep(self, request_id: str) -> None:
+        """Remove what is left of a settled request."""
+        self._disk.remove_tree(self.work(request_id))
+        self._disk.remove_tree(self.folder(request_id))
+
+    def leftovers(self) -> list[str]:
+        """Ids of requests that have files here."""
+        return sorted({*_names(self._requests), *_names(self._work)})
+
+    def migrate(self) -> None:
+        """From version 2: `requests/ID.json` becomes `requests/ID/request.json`. May be cut short, and begun again."""
+        for name in os.listdir(self._requests):
+            if name.startswith("."):
+                self._disk.remove(self._requests / name)  # half-written by a process that died
+            elif name.endswith(OLD_SUFFIX):
+                folder = self.folder(name.removesuffix(OLD_SUFFIX))
+                self._disk.make_folder(folder)
+                self._disk.rename(self._requests / name, folder / REQUEST)
+
+
+def is_whole(folder: Path, artefact: Artefact) -> bool:
+    """Whether a picture is there, with all its bytes. Raises OSError when the disk cannot say."""
+    try:
+        return (folder / artefact.file).stat().st_size == artefact.bytes
+    except FileNotFoundError:
+        return False
+
+
+def _names(folder: Path) -> Iterator[str]:
+    return (name for name in os.listdir(folder) if not name.startswith("."))
