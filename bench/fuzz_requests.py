@@ -20,9 +20,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
 from darkroom.errors import RequestRefused
+from darkroom.models.card import ModelCard
 from darkroom.request.decide import Rules, decide
 from darkroom.request.json_text import EndsTooEarly, Malformed, TextProblem, load
-from darkroom.request.plan import ModelCard
 from darkroom.request.styles import StyleBook
 
 BOOK = Path(__file__).parents[1] / "config" / "styles.toml"

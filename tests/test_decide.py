@@ -7,8 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
+from darkroom.models.card import ModelCard
+from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.decide import DRAWN_SEEDS, Decision, Rules, decide
-from darkroom.request.plan import SCHEDULERS, ModelCard, Plan
+from darkroom.request.plan import Plan
 from darkroom.request.schema import schema
 from darkroom.request.shape import KEYS, Incomplete
 from darkroom.request.styles import Style, StyleBook

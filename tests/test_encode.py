@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from darkroom.models.schedulers import SCHEDULERS
 from darkroom.render.encode import Provenance, a1111_parameters, encode
 from darkroom.render.engine import Pixels
-from darkroom.request.plan import SCHEDULERS, Plan
+from darkroom.request.plan import Plan
 
 FROM = Provenance("451f4fe16113bff5a5d2269ed5ad43b0592e9a14", "NVIDIA GeForce RTX 3060", {"torch": "2.13.0"})
 

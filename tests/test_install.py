@@ -7,7 +7,7 @@ import pytest
 from darkroom.cli import main
 from darkroom.errors import DarkroomError
 from darkroom.names import HEALTH
-from darkroom.spool.recovery import Stage
+from darkroom.spool.record import Stage
 from darkroom.systemd import host
 from darkroom.systemd.install import (
     FULL_NAME,

@@ -14,7 +14,8 @@ from darkroom.disk.files import Disk, SourceUnreadable
 from darkroom.disk.folders import Folder, FolderState
 from darkroom.inbox.thread import OutboxThread
 from darkroom.outbox.backlog import Delivery
-from darkroom.outbox.results import LAST_BACKOFF_S, Delivered, Event, Mirrored, Outbox, Spoilt, Told
+from darkroom.outbox.events import Delivered, Mirrored, Spoilt, Told
+from darkroom.outbox.results import LAST_BACKOFF_S, Event, Outbox
 from darkroom.spool.answer import Answer, State
 from darkroom.testing.faults import CountingDisk
 

@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 
 from darkroom.errors import ErrorCode, ModelUnavailable
 from darkroom.executor.local import Died, RendererProcess
-from darkroom.executor.settings import ModelSource, RendererSettings
+from darkroom.executor.settings import RendererSettings
 from darkroom.executor.wire import (
+    EXIT_POISONED,
     Cancelled,
     Failed,
     Finished,
@@ -36,13 +37,14 @@ from darkroom.executor.wire import (
     Step,
     decode,
 )
+from darkroom.models.schedulers import SCHEDULERS
+from darkroom.models.source import ModelSource
 from darkroom.render.adapter import DiffusionModel, TorchDevice
 from darkroom.render.agenda import Agenda
 from darkroom.render.alive import SignsOfLife
-from darkroom.render.engine import EXIT_POISONED
 from darkroom.render.token_limit import first_unread
 from darkroom.render.worker import Channel, Worker
-from darkroom.request.plan import SCHEDULERS, Plan
+from darkroom.request.plan import Plan
 from darkroom.testing import tiny_hub, tiny_pipeline
 from darkroom.testing.tiny_hub import TinyHub
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.spool.recovery import HiddenStep, Stage, Step, step_at_start, step_for_hidden
+from darkroom.spool.record import Stage
+from darkroom.spool.recovery import HiddenStep, Step, step_at_start, step_for_hidden
 from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk
 from darkroom.testing.world import World
 

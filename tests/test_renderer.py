@@ -22,7 +22,7 @@ from PIL import Image
 import darkroom
 from darkroom.errors import ErrorCode
 from darkroom.executor.local import Died, Event, RendererProcess
-from darkroom.executor.settings import ModelSource, RendererSettings
+from darkroom.executor.settings import RendererSettings
 from darkroom.executor.wire import (
     Alive,
     Cancel,
@@ -41,6 +41,7 @@ from darkroom.executor.wire import (
     Unload,
     Unloaded,
 )
+from darkroom.models.source import ModelSource
 from darkroom.render.alive import SignsOfLife, WorkDone
 from darkroom.request.plan import Plan
 
@@ -380,7 +381,8 @@ SERVICE = """
     from darkroom.request.plan import Plan
     from darkroom.executor.wire import Render, Step
     from darkroom.executor.local import RendererProcess
-    from darkroom.executor.settings import ModelSource, RendererSettings
+    from darkroom.models.source import ModelSource
+    from darkroom.executor.settings import RendererSettings
 
     def emit(event):
         if isinstance(event, Step):

@@ -18,9 +18,8 @@ from darkroom.disk.folders import Remembered
 from darkroom.errors import FolderUnusable
 from darkroom.names import MAX_STEM_BYTES, folded
 from darkroom.spool.answer import Answer, State
+from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import VERSION, Spool
-from darkroom.spool.record import Record
-from darkroom.spool.recovery import Stage
 from darkroom.testing.faults import CountingDisk
 
 

@@ -17,7 +17,7 @@ from darkroom.config.load import Config
 from darkroom.disk.files import Disk
 from darkroom.disk.mounts import Mount, expected_mount, kind_of
 from darkroom.executor.devices import likely_device
-from darkroom.executor.settings import ModelSource
+from darkroom.models.source import ModelSource
 from darkroom.names import MARKER, OWN_FOLDER
 from darkroom.starter import MODEL_DIR
 

@@ -31,7 +31,7 @@ def styles(args: argparse.Namespace) -> int:
 
 def models(args: argparse.Namespace) -> int:
     """List the models, or show one whole; of the starter model also what it can draw."""
-    from darkroom.executor.settings import STARTER
+    from darkroom.models.source import STARTER
 
     config = configuration(args)
     if args.alias is None:

@@ -20,9 +20,11 @@ from pydantic_settings.exceptions import SettingsError
 from darkroom.config.layers import Layer, Values, merge, origin, without
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
-from darkroom.executor.settings import STARTER, TESTCARD, ModelSource, RendererSettings
+from darkroom.executor.settings import RendererSettings
+from darkroom.models.card import ModelCard
+from darkroom.models.schedulers import SCHEDULERS
+from darkroom.models.source import STARTER, TESTCARD, ModelSource
 from darkroom.request.decide import Rules
-from darkroom.request.plan import SCHEDULERS, ModelCard
 from darkroom.request.styles import StyleBook
 from darkroom.spelling import nearest, suggestion
 

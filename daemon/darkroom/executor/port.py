@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darkroom.facts import Artefact, Fault, Progress, Tokens
+from darkroom.models.schedulers import Impossible
 from darkroom.request.plan import Plan
 
 
@@ -113,6 +114,16 @@ class LoadFailed(FromExecutor):
     model: str
     message: str
     hint: str = ""
+    for_good: bool = False  #: it can't be loaded as it is, however often it is tried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried(FromExecutor):
+    """What can't be asked of a model, by its scheduler alone; told some time after it was loaded."""
+
+    model: str
+    scheduler: str  #: digest of the configuration that this was tried with: `schedulers.digest`
+    impossible: Impossible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +201,7 @@ class Died(FromExecutor):
 
 
 Event = (
-    Ready | Loaded | LoadFailed | Unloaded | Started | Stepped | Rendered | Painted | Finished | Failed | Cancelled
+    Ready | Loaded | LoadFailed | Tried | Unloaded | Started | Stepped | Rendered | Painted | Finished | Failed | Cancelled
     | Alive | Died
 )  # fmt: skip
 Emit = Callable[[Event], None]

@@ -29,10 +29,12 @@ from darkroom.executor.port import (
     Rendered,
     Started,
     Stepped,
+    Tried,
     Unload,
     Unloaded,
 )
 from darkroom.facts import Artefact, Fault, Progress, Tokens
+from darkroom.models.schedulers import impossible_of
 from darkroom.request import plan_json
 
 #: The end of a life in order has no command of its own: the one who says it is the adapter, not the service.
@@ -45,7 +47,8 @@ _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         Load, Render, Cancel, Unload,
-        Ready, Loaded, LoadFailed, Unloaded, Started, Stepped, Rendered, Painted, Finished, Failed, Cancelled, Alive, Died,
+        Ready, Loaded, LoadFailed, Tried, Unloaded, Started, Stepped, Rendered, Painted, Finished, Failed, Cancelled,
+        Alive, Died,
     )
 }  # fmt: skip
 
@@ -110,4 +113,5 @@ _READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "progress": lambda data: Progress(**data),
     "artefact": lambda data: Artefact(**data),
     "fault": _fault,
+    "impossible": impossible_of,
 }

@@ -24,11 +24,13 @@ from safetensors import SafetensorError
 
 from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
 from darkroom.executor.devices import cpu
-from darkroom.executor.settings import ModelSource, RendererSettings
+from darkroom.executor.settings import RendererSettings
+from darkroom.models.schedulers import SCHEDULERS
+from darkroom.models.source import ModelSource
 from darkroom.render import model_files
 from darkroom.render.engine import DevicePoisoned, LeaveDevice, Model, OnStep, Pixels, Reading
 from darkroom.render.token_limit import unread_warning
-from darkroom.request.plan import SCHEDULERS, Plan
+from darkroom.request.plan import Plan
 
 T = TypeVar("T")
 

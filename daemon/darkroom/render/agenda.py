@@ -5,26 +5,26 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from darkroom.executor.wire import Load, Render, Unload
+from darkroom.executor.port import AttemptKey, Load, Render, Unload
 
 Task = Load | Render | Unload
 
 
 class Agenda:
-    """A queue in order of arrival, from which a request can be withdrawn. A request is *live* until it is settled."""
+    """A queue in order of arrival, from which an attempt can be withdrawn. An attempt is *live* until it is settled."""
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
         self._tasks: deque[Task] = deque()
-        self._live: set[str] = set()
-        self._cancelled: set[str] = set()
+        self._live: set[AttemptKey] = set()
+        self._cancelled: set[AttemptKey] = set()
         self._stopped = False
 
     def add(self, task: Task) -> None:
         """Put a task at the end."""
         with self._lock:
             if isinstance(task, Render):
-                self._live.add(task.id)
+                self._live.add(task.attempt.key)
             self._tasks.append(task)
             self._lock.notify()
 
@@ -35,7 +35,7 @@ class Agenda:
             return None if self._stopped else self._tasks.popleft()
 
     def stop(self) -> None:
-        """Forget what has not begun; what is on the device leaves it at its next step."""
+        """Forget what has not begun; what is on the device leaves it behind the picture in hand."""
         with self._lock:
             self._stopped = True
             self._tasks.clear()
@@ -46,27 +46,27 @@ class Agenda:
         """Whether `stop` was called."""
         return self._stopped
 
-    def cancel(self, request_id: str) -> bool:
-        """Withdraw a request that has not begun: True. One that has leaves at its next step; others are ignored."""
+    def cancel(self, key: AttemptKey) -> bool:
+        """Withdraw an attempt that has not begun: True. One that has leaves at its next step; others are ignored."""
         with self._lock:
-            if request_id not in self._live:
+            if key not in self._live:
                 return False
             for task in self._tasks:
-                if isinstance(task, Render) and task.id == request_id:
+                if isinstance(task, Render) and task.attempt.key == key:
                     self._tasks.remove(task)
-                    self._live.discard(request_id)
+                    self._live.discard(key)
                     return True
-            self._cancelled.add(request_id)
+            self._cancelled.add(key)
             return False
 
-    def must_leave(self, request_id: str) -> bool:
-        """Whether this request is to leave the device."""
-        return self._stopped or request_id in self._cancelled
+    def must_leave(self, key: AttemptKey) -> bool:
+        """Whether this attempt is to leave the device at once."""
+        return key in self._cancelled
 
-    def settle(self, request_id: str) -> bool:
-        """The request is over: forget it. True when it was cancelled before this moment."""
+    def settle(self, key: AttemptKey) -> bool:
+        """The attempt is over: forget it. True when it was cancelled before this moment."""
         with self._lock:
-            self._live.discard(request_id)
-            cancelled = request_id in self._cancelled
-            self._cancelled.discard(request_id)
+            self._live.discard(key)
+            cancelled = key in self._cancelled
+            self._cancelled.discard(key)
             return cancelled

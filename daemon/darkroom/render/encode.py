@@ -20,8 +20,10 @@ from typing import Any
 from PIL import ExifTags, Image, PngImagePlugin
 
 from darkroom import __version__
+from darkroom.models.schedulers import SCHEDULERS
 from darkroom.render.engine import Pixels
-from darkroom.request.plan import SCHEDULERS, Plan
+from darkroom.request import plan_json
+from darkroom.request.plan import ImagePlan, Plan
 
 #: Run lengths alone take two thirds of the time of level 1, half of the default's, for files of the same size, on
 #: photographs and on flat drawings alike: after PNG's filters there is little else to find.
@@ -43,11 +45,11 @@ class Provenance:
     software: dict[str, str]  #: versions of the libraries
 
 
-def encode(pixels: Pixels, plan: Plan, seed: int, provenance: Provenance) -> bytes:
-    """The bytes of the picture file; `seed` is that picture's own."""
+def encode(pixels: Pixels, plan: Plan, image: ImagePlan, provenance: Provenance) -> bytes:
+    """The bytes of the picture file; `image` is what is its own."""
     picture = Image.frombuffer("RGB", (pixels.width, pixels.height), pixels.rgb, "raw", "RGB", 0, 1)
-    parameters = a1111_parameters(plan, seed, pixels)
-    record = json.dumps(as_record(plan, seed, provenance))
+    parameters = a1111_parameters(plan, image, pixels)
+    record = json.dumps(as_record(plan, image, provenance))
     buffer = io.BytesIO()
     if plan.format == "png":
         picture.save(buffer, "PNG", **PNG_COMPRESSION, pnginfo=_png_texts(parameters, record))
@@ -59,12 +61,12 @@ def encode(pixels: Pixels, plan: Plan, seed: int, provenance: Provenance) -> byt
     return buffer.getvalue()
 
 
-def as_record(plan: Plan, seed: int, provenance: Provenance) -> dict[str, Any]:
+def as_record(plan: Plan, image: ImagePlan, provenance: Provenance) -> dict[str, Any]:
     """All that is needed to make this one picture again, lossless."""
     return {
         "darkroom": __version__,
-        "seed": seed,
-        "plan": plan.as_json(),
+        "seed": image.seed,
+        "plan": plan_json.dump(plan),
         "model_revision": provenance.model_revision,
         "device": provenance.device,
         "software": provenance.software,
@@ -74,7 +76,7 @@ def as_record(plan: Plan, seed: int, provenance: Provenance) -> dict[str, Any]:
 # The A1111 form ---------------------------------------------------------------------------------------------------
 
 
-def a1111_parameters(plan: Plan, seed: int, pixels: Pixels) -> str:
+def a1111_parameters(plan: Plan, image: ImagePlan, pixels: Pixels) -> str:
     """The prompt, `Negative prompt: …` if there is one, and a last line of `key: value` pairs.
 
     Readers split at line ends and take a line that begins with "Negative prompt:" for what it says; nothing can be
@@ -86,14 +88,14 @@ def a1111_parameters(plan: Plan, seed: int, pixels: Pixels) -> str:
         "Sampler": scheduler.sampler,
         "Schedule type": scheduler.schedule_type,
         "CFG scale": f"{plan.guidance_scale:g}",
-        "Seed": seed,
+        "Seed": image.seed,
         "Size": f"{pixels.width}x{pixels.height}",
         "Model": plan.model,
         "RNG": "CPU",
         "Version": f"Darkroom {__version__}",
     }
-    prompt = _one_line(plan.prompt).replace("Negative prompt:", "Negative  prompt:")
-    negative = _one_line(plan.negative_prompt)
+    prompt = _one_line(image.prompt).replace("Negative prompt:", "Negative  prompt:")
+    negative = _one_line(image.negative_prompt)
     lines = [prompt, f"Negative prompt: {negative}" if negative else "", _pairs_line(pairs)]
     return "\n".join(line for line in lines if line)
 

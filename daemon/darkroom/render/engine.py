@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from darkroom.executor.settings import ModelSource
+from darkroom.facts import Tokens
+from darkroom.models.schedulers import Impossible
+from darkroom.models.source import ModelSource
 from darkroom.request.plan import Plan
-
-#: Exit status of a renderer whose device answers every further call with the same error.
-EXIT_POISONED = 70
 
 
 class LeaveDevice(Exception):
@@ -34,7 +33,7 @@ class Pixels:
 class Reading:
     """The text of a plan as the model reads it."""
 
-    tokens: dict[str, int]  #: {"prompt": used, "negative_prompt": used, "limit": usable tokens of the model}
+    tokens: Tokens
     warnings: tuple[str, ...] = ()
     embeddings: object = None  #: the model's own business; shared by all pictures of the request
 
@@ -50,11 +49,18 @@ class Model(Protocol):
     def revision(self) -> str:
         """Commit of its hub repository, or "local"."""
 
+    @property
+    def scheduler(self) -> str:
+        """Digest of the configuration of its saved scheduler; "" where there is none."""
+
+    def try_schedulers(self) -> Impossible:
+        """What can't be asked of it, by its scheduler alone. Takes a second or two; any thread may call it."""
+
     def read(self, plan: Plan) -> Reading:
         """Tokenize and encode the prompts. Raises RenderFailed or DevicePoisoned."""
 
-    def paint(self, plan: Plan, reading: Reading, image: int, on_step: OnStep) -> Pixels:
-        """Render picture `image` (from 0) of the plan. Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
+    def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:
+        """Render `plan.images[index]`. Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
 
     def close(self) -> None:
         """Free the device."""
@@ -74,6 +80,9 @@ class Device(Protocol):
     @property
     def software(self) -> dict[str, str]:
         """Versions of the libraries that make the pictures."""
+
+    def look(self, source: ModelSource) -> None:
+        """See whether a model is there at all, before another one makes room. Raises ModelUnavailable."""
 
     def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:
         """Put a model on the device; `moving` is called when all is read. Raises ModelUnavailable or DevicePoisoned."""

@@ -1,4 +1,4 @@
-"""Pictures become files in a thread of their own, so that the device renders the next request meanwhile."""
+"""Pictures become files in a thread of their own, so that the device renders the next one meanwhile."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode
-from darkroom.executor.wire import Cancelled, Failed, Finished, FromRenderer, Picture, Render
+from darkroom.executor.port import Attempt, Cancelled, Event, Failed, Finished, Painted
+from darkroom.facts import Artefact, Fault
 from darkroom.render.agenda import Agenda
 from darkroom.render.encode import Provenance, encode
 from darkroom.render.engine import Pixels
@@ -25,19 +25,22 @@ EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 @dataclass(slots=True)
 class Job:
-    """One request on its way from pixels to files."""
+    """One attempt on its way from pixels to files."""
 
-    render: Render
+    attempt: Attempt
     provenance: Provenance
-    pictures: list[Picture] = field(default_factory=list)
+    painted: int = 0  #: pictures of it that are durable, those of earlier attempts too
     encode_s: float = 0.0
     failure: Failed | None = None
+
+    def __post_init__(self) -> None:
+        self.painted = len(self.attempt.done)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
     job: Job
-    image: int  #: from 0
+    index: int  #: in `Plan.images`, from 0
     pixels: Pixels
 
 
@@ -48,9 +51,9 @@ class _End:
 
 
 class Finisher:
-    """Encodes, writes and hashes in order. It alone says how a request ended, and only when nobody writes any more."""
+    """Encodes, writes and hashes in order. It alone says how an attempt ended, and only when nobody writes any more."""
 
-    def __init__(self, send: Callable[[FromRenderer], None], agenda: Agenda, disk: Disk) -> None:
+    def __init__(self, send: Callable[[Event], None], agenda: Agenda, disk: Disk) -> None:
         self._send = send
         self._agenda = agenda
         self._disk = disk
@@ -58,9 +61,9 @@ class Finisher:
         self._thread = threading.Thread(target=self._run, name="finisher", daemon=True)
         self._thread.start()
 
-    def add(self, job: Job, image: int, pixels: Pixels) -> None:
-        """Take over picture `image` (from 0) of a job; waits when too many wait already."""
-        self._queue.put(_Shot(job, image, pixels))
+    def add(self, job: Job, index: int, pixels: Pixels) -> None:
+        """Take over picture `index` (from 0) of a job; waits when too many wait already."""
+        self._queue.put(_Shot(job, index, pixels))
 
     def end(self, job: Job, failure: Failed | None = None) -> None:
         """No more pictures come: `Finished` is sent when all are durable, or `failure`, or `Cancelled`."""
@@ -84,49 +87,42 @@ class Finisher:
             return
         began_s = time.monotonic()
         try:
-            job.pictures.append(self._save(shot))
-        except Exception as error:  # noqa: BLE001 - whatever it is, this request failed and the next one goes on
-            job.failure = _not_saved(job.render.id, error)
+            artefact = self._save(shot)
+        except Exception as error:  # noqa: BLE001 - whatever it is, this attempt failed and the next one goes on
+            job.failure = _not_saved(job, error)
+        else:
+            job.painted += 1
+            self._send(Painted(key=job.attempt.key, index=shot.index, artefact=artefact))
         job.encode_s += time.monotonic() - began_s
 
-    def _save(self, shot: _Shot) -> Picture:
-        plan, pixels = shot.job.render.plan, shot.pixels
-        seed = plan.seed + shot.image
-        data = encode(pixels, plan, seed, shot.job.provenance)
-        file = f"{shot.job.render.stem}-{shot.image + 1}.{EXTENSIONS[plan.format]}"
-        self._disk.create(Path(shot.job.render.folder, file), data)
-        return Picture(file, seed, pixels.width, pixels.height, len(data), hashlib.sha256(data).hexdigest())
+    def _save(self, shot: _Shot) -> Artefact:
+        """Durable, by its name too, before it is told: whatever ends us, it is not rendered again."""
+        attempt, pixels = shot.job.attempt, shot.pixels
+        image = attempt.plan.images[shot.index]
+        data = encode(pixels, attempt.plan, image, shot.job.provenance)
+        file = f"{attempt.stem}-{shot.index + 1}.{EXTENSIONS[attempt.plan.format]}"
+        self._disk.create(attempt.work / file, data)
+        self._disk.sync_folder(attempt.work)
+        return Artefact(file, image.seed, pixels.width, pixels.height, len(data), hashlib.sha256(data).hexdigest())
 
     def _tell(self, end: _End) -> None:
         job = end.job
         failure = end.failure or job.failure
-        if failure is None and len(job.pictures) == job.render.plan.num_images:
-            failure = self._sync(job)
-        cancelled = self._agenda.settle(job.render.id)
+        cancelled = self._agenda.settle(job.attempt.key)
         if cancelled:
-            self._send(Cancelled(job.render.id))
+            self._send(Cancelled(key=job.attempt.key))
         elif failure is not None:
             self._send(failure)
-        elif len(job.pictures) == job.render.plan.num_images:
-            self._send(Finished(job.render.id, tuple(job.pictures), round(job.encode_s, 4)))
+        elif job.painted == job.attempt.plan.num_images:
+            self._send(Finished(key=job.attempt.key, encode_s=round(job.encode_s, 4)))
         # else: it left the device because the process is to end, and nobody waits for an answer
 
-    def _sync(self, job: Job) -> Failed | None:
-        began_s = time.monotonic()
-        try:
-            self._disk.sync_folder(Path(job.render.folder))
-        except OSError as error:
-            return _not_saved(job.render.id, error)
-        job.encode_s += time.monotonic() - began_s
-        return None
 
-
-def _not_saved(request_id: str, error: Exception) -> Failed:
-    return Failed(
-        request_id,
+def _not_saved(job: Job, error: Exception) -> Failed:
+    fault = Fault(
         ErrorCode.RENDER_ERROR,
         f"A finished picture could not be saved: {error}",
         "Look at the free space and the rights of the state folder.",
         can_retry=True,
-        before_first_step=False,
     )
+    return Failed(key=job.attempt.key, fault=fault, stepped=True)

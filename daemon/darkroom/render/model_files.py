@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 )
 
 from darkroom.errors import ModelUnavailable
-from darkroom.executor.settings import ModelSource
+from darkroom.models.source import ModelSource
 from darkroom.starter import MODEL_DIR
 
 INDEX = "model_index.json"

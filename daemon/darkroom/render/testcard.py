@@ -35,9 +35,11 @@ import PIL
 from PIL import Image, ImageDraw, ImageFont
 
 from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
-from darkroom.executor.settings import ModelSource
+from darkroom.facts import Tokens
+from darkroom.models.schedulers import Impossible
+from darkroom.models.source import ModelSource
 from darkroom.render.engine import OnStep, Pixels, Reading
-from darkroom.request.plan import Plan
+from darkroom.request.plan import ImagePlan, Plan
 
 NUMBERS = ("step_s", "load_s")
 WORDS = ("die_on", "hang_on", "oom_on", "nan_on")
@@ -82,6 +84,9 @@ class Easel:
     title: str = "test card"
     software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__})
 
+    def look(self, source: ModelSource) -> None:
+        """It always is there."""
+
     def load(self, source: ModelSource, moving: Callable[[], None]) -> Card:  # noqa: ARG002 - part of the protocol
         """Pretend to load. Raises ModelUnavailable for unknown options, or when told to."""
         try:
@@ -104,6 +109,11 @@ class Card:
 
     options: Options
     revision: str = "local"
+    scheduler: str = ""
+
+    def try_schedulers(self) -> Impossible:
+        """It has none: whatever is asked, it paints."""
+        return {}
 
     def read(self, plan: Plan) -> Reading:
         """Count words: a test card reads them all."""

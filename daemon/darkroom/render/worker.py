@@ -21,13 +21,12 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from darkroom.disk.files import Disk
-from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
-from darkroom.executor.settings import ModelSource, RendererSettings
-from darkroom.executor.wire import (
+from darkroom.errors import ErrorCode, ModelUnavailable, ModelUnsupported, RenderFailed
+from darkroom.executor.port import (
     Cancel,
     Cancelled,
+    Event,
     Failed,
-    FromRenderer,
     Load,
     Loaded,
     LoadFailed,
@@ -35,23 +34,25 @@ from darkroom.executor.wire import (
     Render,
     Rendered,
     Started,
-    Step,
-    Stop,
+    Stepped,
+    Tried,
     Unload,
     Unloaded,
-    decode,
-    encode,
 )
+from darkroom.executor.settings import RendererSettings
+from darkroom.executor.wire import EXIT_POISONED, Stop, decode, encode
+from darkroom.facts import Fault, Progress
+from darkroom.models.source import ModelSource
 from darkroom.render import testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
 from darkroom.render.encode import Provenance
-from darkroom.render.engine import EXIT_POISONED, Device, DevicePoisoned, LeaveDevice, Model
+from darkroom.render.engine import Device, DevicePoisoned, LeaveDevice, Model
 from darkroom.render.finish import Finisher, Job
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-#: At most this many `Step` messages a second; the last step of a picture is always told.
+#: At most this many `Stepped` messages a second; the last step of a picture is always told.
 STEPS_PER_S = 20
 
 
@@ -62,7 +63,7 @@ class Channel:
         self._socket = end
         self._lock = threading.Lock()
 
-    def send(self, message: FromRenderer) -> None:
+    def send(self, message: Event) -> None:
         """Tell the service. When it is gone there is nothing left to do: the process ends."""
         try:
             with self._lock:
@@ -71,30 +72,38 @@ class Channel:
             os._exit(0)
 
 
-class Progress:
-    """The steps of one request, told often enough to watch and seldom enough to cost nothing."""
+class Steps:
+    """The steps of one attempt, told often enough to watch and seldom enough to cost nothing."""
 
-    def __init__(self, request: Render, channel: Channel, agenda: Agenda) -> None:
-        self._request = request
+    def __init__(self, render: Render, channel: Channel, agenda: Agenda) -> None:
+        self._key = render.attempt.key
+        self._images = render.attempt.plan.num_images
         self._channel = channel
         self._agenda = agenda
         self._next_at_s = 0.0
-        self.image = 0  #: from 0
-        self.began = False  #: whether any step of the request has run
+        self.index = 0  #: of the picture in hand, from 0
+        self.began = False  #: whether any step of the attempt has run
 
     def __call__(self, step: int, steps: int) -> None:
-        """After each step. Raises LeaveDevice when the request has to leave."""
+        """After each step. Raises LeaveDevice when the attempt has to leave."""
         self.began = True
         now_s = time.monotonic()
         if step == steps or now_s >= self._next_at_s:
             self._next_at_s = now_s + 1 / STEPS_PER_S
-            images = self._request.plan.num_images
-            self._channel.send(Step(self._request.id, self.image + 1, images, step, steps))
+            progress = Progress(self.index + 1, self._images, step, steps)
+            self._channel.send(Stepped(key=self._key, progress=progress))
         self.leave_if_told()
 
     def leave_if_told(self) -> None:
-        """Raise LeaveDevice when the request has to leave."""
-        if self._agenda.must_leave(self._request.id):
+        """Raise LeaveDevice when the attempt has to leave at once."""
+        if self._agenda.must_leave(self._key):
+            raise LeaveDevice
+
+    def begin(self, index: int) -> None:
+        """The next picture. Raises LeaveDevice when none is to be begun any more."""
+        self.index = index
+        self.leave_if_told()
+        if self._agenda.stopped:
             raise LeaveDevice
 
 
@@ -122,13 +131,15 @@ class Worker:
         self._alive = alive
         self._finisher = Finisher(channel.send, agenda, Disk())
         self._loaded: OnDevice | None = None
+        self._trouble: ModelUnavailable | None = None  # why the last model could not be loaded
         with alive.during("starting"):
             self._device = open_device(settings)
 
     def run(self) -> int:
         """Work until stopped; returns the exit status."""
         device = self._device
-        self._channel.send(Ready(os.getpid(), device.name, device.title, device.software))
+        ready = Ready(device=device.name, title=device.title, pid=os.getpid(), software=device.software)
+        self._channel.send(ready)
         status = 0
         try:
             while (task := self._agenda.next()) is not None:
@@ -154,22 +165,29 @@ class Worker:
     def _load(self, alias: str) -> OnDevice | None:
         """The model behind this alias, loaded if it is not there yet; None when it cannot be, which has been told."""
         if self._loaded is not None and self._loaded.alias == alias:
-            self._channel.send(Loaded(alias, self._loaded.model.revision, 0.0))
+            self._channel.send(Loaded(model=alias, revision=self._loaded.model.revision, load_s=0.0))
             return self._loaded
-        self._unload()
         began_s = time.monotonic()
         try:
             with self._alive.during(f"loading {alias}"):
                 self._loaded = self._put_on_device(alias)
         except ModelUnavailable as error:
-            self._channel.send(LoadFailed(alias, error.message, error.hint))
+            self._trouble = error
+            for_good = isinstance(error, ModelUnsupported)
+            failed = LoadFailed(model=alias, message=error.message, hint=error.hint, for_good=for_good)
+            self._channel.send(failed)
             return None
         except DevicePoisoned as error:
-            self._channel.send(LoadFailed(alias, str(error), POISONED_HINT))
+            self._channel.send(LoadFailed(model=alias, message=str(error), hint=POISONED_HINT))
             raise
         load_s = round(time.monotonic() - began_s, 3)
-        self._channel.send(Loaded(alias, self._loaded.model.revision, load_s))
+        self._channel.send(Loaded(model=alias, revision=self._loaded.model.revision, load_s=load_s))
+        threading.Thread(target=self._try, args=(alias, self._loaded.model), name="trial", daemon=True).start()
         return self._loaded
+
+    def _try(self, alias: str, model: Model) -> None:
+        """Beside the first picture: a second or two that nobody has to wait for."""
+        self._channel.send(Tried(model=alias, scheduler=model.scheduler, impossible=model.try_schedulers()))
 
     def _put_on_device(self, alias: str) -> OnDevice:
         source = self._settings.models.get(alias)
@@ -177,6 +195,8 @@ class Worker:
             known = ", ".join(sorted(self._settings.models)) or "none"
             raise ModelUnavailable(f"No model is called {alias!r}.", hint=f"The configuration has: {known}.")
         device = testcard.Easel() if source.is_testcard else self._device
+        device.look(source)  # what is loaded makes room only for what can take its place
+        self._unload()
         return OnDevice(alias, device.load(source, self._alive.fall_silent), device)
 
     def _unload(self) -> None:
@@ -186,41 +206,43 @@ class Worker:
 
     # Requests -----------------------------------------------------------------------------------------------------
 
-    def _render(self, request: Render) -> None:
-        """Render one request; how it ended is told by the finisher, when nobody writes its files any more."""
-        alias = request.plan.model
+    def _render(self, render: Render) -> None:
+        """Render one attempt; how it ended is told by the finisher, when nobody writes its files any more."""
+        alias = render.attempt.plan.model
         loaded = self._loaded if self._loaded is not None and self._loaded.alias == alias else self._load(alias)
         if loaded is None:
-            self._finisher.end(Job(request, NO_PROVENANCE), _never_began(request))
+            self._finisher.end(Job(render.attempt, NO_PROVENANCE), _never_began(render, self._trouble))
             return
-        job = Job(request, loaded.provenance)
-        progress = Progress(request, self._channel, self._agenda)
+        job = Job(render.attempt, loaded.provenance)
+        steps = Steps(render, self._channel, self._agenda)
         try:
-            self._paint_all(job, loaded, progress)
+            self._paint_all(job, loaded, steps)
         except LeaveDevice:
             self._finisher.end(job)
         except DevicePoisoned:
             self._finisher.end(job)  # not its own fault for sure: the service judges by this process's death
             raise
         except RenderFailed as error:
-            self._finisher.end(job, _failed(job, progress, error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, this request failed and the next one goes on
+            self._finisher.end(job, _failed(job, steps, error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, this attempt failed and the next one goes on
             traceback.print_exc()
-            self._finisher.end(job, _failed(job, progress, RenderFailed(CODE, describe(error), hint=REPORT_HINT)))
+            failure = RenderFailed(CODE, describe(error), hint=REPORT_HINT, kind=type(error).__name__)
+            self._finisher.end(job, _failed(job, steps, failure))
         else:
             self._finisher.end(job)
 
-    def _paint_all(self, job: Job, loaded: OnDevice, progress: Progress) -> None:
-        plan, model = job.render.plan, loaded.model
+    def _paint_all(self, job: Job, loaded: OnDevice, steps: Steps) -> None:
+        """Every picture that is not finished yet, in order."""
+        attempt, model = job.attempt, loaded.model
         began_s = time.monotonic()
-        with self._alive.during(f"rendering {job.render.id}") if loaded.device.name == "cpu" else nullcontext():
-            progress.leave_if_told()
-            reading = model.read(plan)
-            self._channel.send(Started(job.render.id, reading.tokens, reading.warnings))
-            for progress.image in range(plan.num_images):
-                pixels = model.paint(plan, reading, progress.image, progress)
-                self._finisher.add(job, progress.image, pixels)
-        self._channel.send(Rendered(job.render.id, round(time.monotonic() - began_s, 4)))
+        with self._alive.during(f"rendering {attempt.key.id}") if loaded.device.name == "cpu" else nullcontext():
+            steps.leave_if_told()
+            reading = model.read(attempt.plan)
+            self._channel.send(Started(key=attempt.key, tokens=reading.tokens, warnings=reading.warnings))
+            for index in range(len(attempt.done), attempt.plan.num_images):
+                steps.begin(index)
+                self._finisher.add(job, index, model.paint(attempt.plan, reading, index, steps))
+        self._channel.send(Rendered(key=attempt.key, render_s=round(time.monotonic() - began_s, 4)))
 
 
 CODE = ErrorCode.RENDER_ERROR
@@ -229,13 +251,17 @@ REPORT_HINT = "The renderer's log tells more."
 NO_PROVENANCE = Provenance("", "", {})
 
 
-def _failed(job: Job, progress: Progress, error: RenderFailed) -> Failed:
-    return Failed(job.render.id, error.code, error.message, error.hint, error.can_retry, not progress.began)
+def _failed(job: Job, steps: Steps, error: RenderFailed) -> Failed:
+    fault = Fault(ErrorCode(error.code), error.message, error.hint, error.can_retry, error.kind)
+    return Failed(key=job.attempt.key, fault=fault, stepped=steps.began)
 
 
-def _never_began(request: Render) -> Failed:
-    message = f"The model {request.plan.model!r} could not be loaded."
-    return Failed(request.id, CODE, message, "", can_retry=True, before_first_step=True)
+def _never_began(render: Render, trouble: ModelUnavailable | None) -> Failed:
+    if isinstance(trouble, ModelUnsupported):
+        fault = Fault(ErrorCode.UNSUPPORTED, trouble.message, trouble.hint)
+    else:
+        fault = Fault(CODE, f"The model {render.attempt.plan.model!r} could not be loaded.", can_retry=True)
+    return Failed(key=render.attempt.key, fault=fault, stepped=False)
 
 
 def describe(error: BaseException) -> str:
@@ -256,6 +282,9 @@ class NoLibraries:
     title: str = "no device"
     software: dict[str, str] = field(default_factory=dict)
 
+    def look(self, source: ModelSource) -> None:
+        """Nothing to see."""
+
     def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:  # noqa: ARG002 - part of the protocol
         """Raises ModelUnavailable."""
         raise ModelUnavailable(
@@ -269,20 +298,20 @@ def open_device(settings: RendererSettings) -> Device:
     if not settings.needs_libraries:
         return testcard.Easel()
     try:
-        from darkroom.render import adapter as pipelines  # noqa: PLC0415 - seconds and 400 MB that test cards do not need
+        from darkroom.render import adapter  # noqa: PLC0415 - seconds and 400 MB that test cards do not need
     except ImportError as error:
         traceback.print_exc()
         return NoLibraries(str(error))
-    return pipelines.TorchDevice(settings)
+    return adapter.TorchDevice(settings)
 
 
 def listen(reader: BinaryIO, channel: Channel, agenda: Agenda) -> None:
     """Take messages from the service until it is gone; then the process ends at once, whatever the device does."""
     for line in reader:
         match decode(line):
-            case Cancel(id=request_id):
-                if agenda.cancel(request_id):
-                    channel.send(Cancelled(request_id))
+            case Cancel(key=key):
+                if agenda.cancel(key):
+                    channel.send(Cancelled(key=key))
             case Stop():
                 agenda.stop()
             case Load() | Render() | Unload() as task:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
-from darkroom.request.plan import SCHEDULERS, ModelCard, Plan, images_of
+from darkroom.models.card import ModelCard
+from darkroom.models.schedulers import SCHEDULERS
+from darkroom.request.plan import Plan, images_of
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
 from darkroom.request.styles import NO_STYLE, Style, StyleBook
 from darkroom.spelling import suggestion

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
-from darkroom.request.plan import SCHEDULERS
+from darkroom.models.schedulers import SCHEDULERS
 from darkroom.spelling import nearest, suggestion
 
 #: The style that changes nothing; no book can hold one of this name.

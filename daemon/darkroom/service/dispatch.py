@@ -90,12 +90,10 @@ def dispatch(view: View) -> Dispatch:
     loads: list[tuple[Entry, str]] = []
     takes: list[Entry] = []
     for entry, seat in calls.fill_seats():
-        if seat.model != entry.model:
-            loads.append((entry, seat.name))
-        elif entry.place is Place.IN_STATE:
-            starts.append((entry, seat.name))
         if entry.place is Place.IN_INBOX:
             takes.append(entry)
+        elif entry.place is Place.IN_STATE:
+            (starts if seat.model == entry.model else loads).append((entry, seat.name))
     takes += calls.take_ahead()
     return Dispatch(tuple(starts), tuple(loads), tuple(takes))
 

@@ -51,6 +51,7 @@ class Rendering:
         stall_s: float,
         max_attempts: int,
         preload: str | None,
+        note_tried: Callable[[port.Tried], None],
         tell: Callable[[Broken], None],
     ) -> None:
         self.seats = tuple(seats)
@@ -64,6 +65,7 @@ class Rendering:
         self._max_attempts = max_attempts
         self._blame = Blame(max_attempts=max_attempts)
         self._preload = preload
+        self._note_tried = note_tried
         self._tell = tell
         self._serial = 0  # of the attempts of this life of the service
 
@@ -212,6 +214,8 @@ class Rendering:
                 self._loaded(seat, event)
             case port.LoadFailed():
                 self._load_failed(seat, event)
+            case port.Tried():
+                self._note_tried(event)
             case port.Unloaded():
                 pass
             case port.Alive():
@@ -252,8 +256,26 @@ class Rendering:
         _log.info("model_loaded", seat=seat.name, model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
 
     def _load_failed(self, seat: Seat, failed: port.LoadFailed) -> None:
+        request_id = seat.loading_for
         seat.model, seat.loading_for = None, None
-        self._hold(Charge(ModelHold(failed.model), failed.message, failed.hint, in_loading=True))
+        if not failed.for_good:
+            self._hold(Charge(ModelHold(failed.model), failed.message, failed.hint, in_loading=True))
+            return
+        self.holds.clear(ModelHold(failed.model))  # its requests fail, each at its turn: there is nothing to wait for
+        _log.error("model_unsupported", model=failed.model, why=failed.message, hint=failed.hint)
+        entry = self._ledger.entries.get(request_id or "")
+        if entry is not None and entry.place is Place.IN_STATE:
+            with self._guard.alone(Kind.REQUEST, entry.id):
+                fault = Fault(ErrorCode.UNSUPPORTED, failed.message, failed.hint)
+                self._deliveries.close(self._ledger.record(entry.id), State.FAILED, Error.of(fault))
+
+    def look_again(self, model: str) -> None:
+        """The files of a model have changed: what kept it from being loaded may be mended."""
+        for seat in self.seats:
+            for key in (ModelHold(model), ModelHold(model, seat.name)):
+                hold = self.holds.get(key)
+                if hold is not None and hold.in_loading:
+                    self.holds.clear(key)
 
     # One attempt --------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from darkroom.executor.port import (
     Rendered,
     Started,
     Stepped,
+    Tried,
     Unload,
     Unloaded,
 )
@@ -198,8 +199,8 @@ class Seat:
 
     def turns_to(self, what: Command | Event | Start | Stop) -> bool:
         """Do what comes next. Returns False, and stays, when that is out of turn."""
-        if isinstance(what, Finished) or (isinstance(what, OfAttempt) and what.key.id in self.encoding):
-            return True
+        if isinstance(what, Finished | Tried) or (isinstance(what, OfAttempt) and what.key.id in self.encoding):
+            return True  # the pictures of an attempt, and what was tried beside it, are ready whenever they are
         following = DOING.get((self.doing, type(what)))
         if following is None:
             return False

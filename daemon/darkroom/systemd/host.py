@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from darkroom.disk.files import Disk
 from darkroom.disk.mounts import expected_mount, kind_of
 from darkroom.errors import DarkroomError
-from darkroom.spool.recovery import Stage
+from darkroom.spool.record import Stage
 from darkroom.systemd.install import SERVICE, UNIT_FILE, Account, Facts, Group, Place, Step, Wish, own_folder
 
 DATABASE = "darkroom.sqlite3"
