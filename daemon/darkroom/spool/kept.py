@@ -21,7 +21,7 @@ class Kept:
         self._requests = folder / "requests"
         self._work = folder / "work"
         for place in (folder, self._requests, self._work):
-            disk.make_folder(place)
+            disk.make_folder(place, private=True)
 
     # What was taken -----------------------------------------------------------------------------------------------
 
@@ -29,14 +29,18 @@ class Kept:
         """Where what was taken of a request lies, whatever is in it."""
         return self._requests / request_id
 
+    def request(self, request_id: str) -> Path:
+        """Where the dropped bytes are."""
+        return self.folder(request_id) / REQUEST
+
     def keep(self, request_id: str, raw: bytes) -> None:
         """Make the dropped bytes durable."""
-        self._disk.make_folder(self.folder(request_id))
-        self._disk.write(self.folder(request_id) / REQUEST, raw, mode=0o600)
+        self._disk.make_folder(self.folder(request_id), private=True)
+        self._disk.write(self.request(request_id), raw, mode=0o600)
 
     def has(self, request_id: str) -> bool:
         """Whether the dropped bytes are here."""
-        return (self.folder(request_id) / REQUEST).exists()
+        return self.request(request_id).exists()
 
     # Pictures -----------------------------------------------------------------------------------------------------
 
@@ -47,7 +51,7 @@ class Kept:
     def prepare_work(self, request_id: str, done: Collection[Artefact]) -> tuple[Path, tuple[Artefact, ...]]:
         """A folder to make pictures in: it holds those of `done` that are whole, in order, and nothing else."""
         folder = self.work(request_id)
-        self._disk.make_folder(folder)
+        self._disk.make_folder(folder, private=True)
         whole: list[Artefact] = []
         for artefact in done:
             if not is_whole(folder, artefact):
@@ -75,7 +79,7 @@ class Kept:
                 self._disk.remove(self._requests / name)  # half-written by a process that died
             elif name.endswith(OLD_SUFFIX):
                 folder = self.folder(name.removesuffix(OLD_SUFFIX))
-                self._disk.make_folder(folder)
+                self._disk.make_folder(folder, private=True)
                 self._disk.rename(self._requests / name, folder / REQUEST)
 
 
