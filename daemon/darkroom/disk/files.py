@@ -12,14 +12,39 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count, islice
 from pathlib import Path
 
+MOST_TREE_STEPS = 100_000  #: of a folder that is being removed; each looks at up to a thousand names
 RENAME_NOREPLACE = 1  # linux/fs.h
 AT_FDCWD = -100
 
 
 class SourceUnreadable(OSError):
     """What is to be copied cannot be read; nothing is wrong with the place that it is copied to."""
+
+
+class LeadsOut(OSError):
+    """A name would lead out of the folder that it is looked for in."""
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """The parts of a name that we did not make, "/" between them; () for "". Raises LeadsOut: names lead down."""
+    parts = tuple(name.split("/")) if name else ()
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise LeadsOut(errno.EXDEV, "this name leads out of its folder", name)
+    return parts
+
+
+def within(root: Path, name: str) -> Path:
+    """The path of a name that we did not make, below `root`. Raises LeadsOut, also for "" and for an absolute one.
+
+    A link may still lead out: where people may write, `Disk.anchored` is what follows none.
+    """
+    parts = parts_of(name)
+    if not parts:
+        raise LeadsOut(errno.EXDEV, "this name is empty", os.fspath(root))
+    return root.joinpath(*parts)
 
 
 class Disk:
@@ -36,11 +61,13 @@ class Disk:
     def anchored(self, root: Path, folder: str) -> Iterator[Path]:
         """A path that stays the sub-folder `folder` ("a/b", or "") of `root`, whatever is renamed or linked meanwhile.
 
-        No part below `root` may be a link. Raises OSError: ENOENT, ENOTDIR or ELOOP when there is no such folder.
+        No part below `root` may be a link. Raises OSError: ENOENT, ENOTDIR or ELOOP when there is no such folder,
+        LeadsOut when the name leads elsewhere.
         """
+        parts = parts_of(folder)
         handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for part in folder.split("/") if folder else ():
+            for part in parts:
                 below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
                 os.close(handle)
                 handle = below
@@ -142,7 +169,8 @@ class Disk:
     def remove_tree(self, path: Path) -> None:
         """Remove a folder of ours and what is in it, never following a link; a missing one is fine.
 
-        A link or a file in its place is removed alone.
+        A link or a file in its place is removed alone. Others may have put anything into it, nested deeper than any
+        path can say: no step needs more than two open folders. Raises OSError, EBUSY when more comes than is removed.
         """
         if not os.path.lexists(path):
             return
@@ -159,12 +187,43 @@ class Disk:
             path.rmdir()
 
     def _empty(self, folder: Path) -> None:
-        for entry in list(os.scandir(folder)):
-            if entry.is_dir(follow_symlinks=False):
-                self.remove_tree(folder / entry.name)
-            else:
-                with self.effect("remove", folder / entry.name):
-                    (folder / entry.name).unlink(missing_ok=True)
+        """What is nested is brought up into `folder` first, one level at a time, and is then as flat as the rest."""
+        numbers = count()
+        for _ in range(MOST_TREE_STEPS):
+            with os.scandir(folder) as entries:
+                found = [(each.name, each.is_dir(follow_symlinks=False)) for each in islice(entries, 1000)]
+            if not found:
+                return
+            for name, is_folder in found:
+                if is_folder:
+                    self._flatten(folder, name, numbers)
+                else:
+                    with self.effect("remove", folder / name):
+                        (folder / name).unlink(missing_ok=True)
+        raise OSError(errno.EBUSY, "somebody fills it as fast as it is emptied", os.fspath(folder))
+
+    def _flatten(self, folder: Path, name: str, numbers: Iterator[int]) -> None:
+        """Remove the sub-folder `name`; the folders in it come to lie beside it."""
+        with self.anchored(folder, name) as inside, os.scandir(inside) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    self._bring_up(inside / entry.name, folder, numbers)
+                else:
+                    with self.effect("remove", inside / entry.name):
+                        (inside / entry.name).unlink(missing_ok=True)
+        try:
+            with self.effect("rmdir", folder / name):
+                (folder / name).rmdir()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # some shares skip names while others are being removed: look again
+                raise
+
+    def _bring_up(self, source: Path, folder: Path, numbers: Iterator[int]) -> None:
+        for number in islice(numbers, MOST_TREE_STEPS):
+            with suppress(FileExistsError), self.effect("rename", folder / str(number)):
+                _rename_noreplace(source, folder / str(number))
+                return
+        raise OSError(errno.EBUSY, "its names are all in use", os.fspath(folder))
 
     def copy_new(self, source: Path, target: Path) -> None:
         """Copy a file of ours into a folder that nobody reads yet, and fsync it.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from darkroom.disk.files import Disk
+from darkroom.disk.files import Disk, within
 from darkroom.disk.folders import Folder
 from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, judge
 from darkroom.inbox.drops import BATCH_FILES, Drop, Found, Listing, Outcome, Phase, Seen, Signature, Stuck, Taking
@@ -177,7 +177,7 @@ class Inbox:
             return  # its turn comes, in the order of arrival
         try:
             with self._disk.anchored(self.folder.path, folder_of(path)) as place:
-                self._read(path, place / name, found)
+                self._read(path, within(place, name), found)
         except FileNotFoundError:
             self._tree.lose_sight_of(path)
         except OSError as error:
@@ -185,8 +185,11 @@ class Inbox:
             self._tree.remember(path, Seen(phase, None, self._clock(), why=why))
 
     def _examine_cancel(self, path: str, found: Found) -> None:
-        if not os.path.lexists(self.folder.path / path):
-            return
+        try:
+            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
+                os.lstat(within(place, file_of(path)))
+        except OSError:
+            return  # the listing tells, if there is anything to tell
         since_s = self._tree.view(folder_of(path)).cancels.setdefault(file_of(path), self._clock())
         found.add_cancel(path, self._clock() - since_s)
 

@@ -16,9 +16,9 @@ from darkroom.clock import Clock
 from darkroom.outbox.backlog import Delivery
 from darkroom.spool import moves
 from darkroom.spool.answer import Answer, State
-from darkroom.spool.database import Spool
 from darkroom.spool.queue import Queue, Waiting
 from darkroom.spool.record import Record
+from darkroom.spool.records import Spool
 from darkroom.spool.recovery import Stage, Step, step_at_start
 
 BYTES, PICTURES = "The request's bytes", "The pictures"  # what the state folder can lose
@@ -167,7 +167,7 @@ class Register:
         """Decide the outcome, durably; then let its folder appear. What was to be cancelled does not fail."""
         if record.cancelling and state is State.FAILED:
             state, error = State.CANCELLED, None
-        answer = moves.closed(record.answer, state, error)
+        answer = moves.closed(record.answer, state, error, now=self._clock.stamp())
         with self._spool.transaction():
             record = self._spool.save(replace(record, stage=Stage.CLOSING, answer=answer))
         self.deliver(record, again=False)

@@ -12,9 +12,9 @@ from darkroom.inbox.drops import Hidden, Outcome, Taking
 from darkroom.service.ledger import Register, Shares
 from darkroom.spool import moves
 from darkroom.spool.answer import State
-from darkroom.spool.database import Spool
 from darkroom.spool.queue import Waiting
 from darkroom.spool.record import Record
+from darkroom.spool.records import Spool
 from darkroom.spool.recovery import HiddenStep, Stage, step_for_hidden
 
 _log = structlog.get_logger("darkroom")
@@ -118,7 +118,7 @@ class Takes:
         """The bytes are in our keeping. What was refused or cancelled before goes straight to its end."""
         is_queued = record.answer.state is State.QUEUED
         stage = Stage.TAKEN if is_queued else Stage.CLOSING
-        answer = moves.taken(record.answer)
+        answer = moves.taken(record.answer, self._clock.stamp())
         with self._spool.transaction():
             record = self._spool.save(replace(record, stage=stage, mtime_ns=taking.mtime_ns, answer=answer))
         self._shares.remove_hidden(record.path, record.id)

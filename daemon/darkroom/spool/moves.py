@@ -48,9 +48,12 @@ def withdrawn(answer: Answer, now: str) -> Answer:
     return answer.moved_to(state, in_inbox=None, waiting_for=None, finished_at=now)
 
 
-def taken(answer: Answer) -> Answer:
-    """Its bytes are in our keeping."""
-    return replace(answer, in_inbox=False if answer.state is State.QUEUED else None, waiting_for=None)
+def taken(answer: Answer, now: str) -> Answer:
+    """Its bytes are in our keeping. What was refused or cancelled before is finished with that."""
+    is_queued = answer.state is State.QUEUED
+    return replace(
+        answer, in_inbox=False if is_queued else None, waiting_for=None, finished_at=None if is_queued else now
+    )
 
 
 def begun(answer: Answer, *, attempt: int, now: str) -> Answer:
@@ -86,14 +89,16 @@ def rendered(
 
 def undone(answer: Answer) -> Answer:
     """Its pictures are gone before anybody has seen them or been told of them."""
-    return replace(answer, state=State.RENDERING, images=None, timing=None, rendered_by=None)
+    return replace(answer, state=State.RENDERING, finished_at=None, images=None, timing=None, rendered_by=None)
 
 
-def closed(answer: Answer, state: State, error: dict[str, Any] | None) -> Answer:
+def closed(answer: Answer, state: State, error: dict[str, Any] | None, *, now: str) -> Answer:
     """The outcome is decided. What went wrong in an attempt is of no interest when it is done after all."""
     if error is None and state is not State.DONE:
         error = answer.error
-    return answer.moved_to(state, in_inbox=None, progress=None, eta_s=None, waiting_for=None, error=error)
+    return answer.moved_to(
+        state, in_inbox=None, progress=None, eta_s=None, waiting_for=None, finished_at=now, error=error
+    )
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------

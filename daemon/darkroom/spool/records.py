@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from darkroom.disk.files import Disk
+from darkroom.disk.files import Disk, within
 from darkroom.disk.folders import Remembered
 from darkroom.errors import FolderUnusable
 from darkroom.names import distinct, folded, safe_name
@@ -249,11 +249,11 @@ class Spool:
 
     def bytes_path(self, request_id: str) -> Path:
         """Where the taken bytes of a request are."""
-        return self._requests / f"{request_id}.json"
+        return within(self._requests, f"{request_id}.json")
 
     def work_folder(self, request_id: str) -> Path:
         """Where a request's pictures are made."""
-        return self._work / request_id
+        return within(self._work, request_id)
 
     def keep_bytes(self, request_id: str, raw: bytes) -> None:
         """Make the dropped bytes durable."""
