@@ -1,21 +1,43 @@
-"""A thread that may hang on a share, and the box of work that others leave for it."""
+"""Threads of ours, none of which dies unheard; and one that may hang on a share, with the box of work left for it."""
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from darkroom.guard import Guard, Kind
+
 Work = Callable[[], object]
+About = tuple[Kind, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A thread met an error that nobody foresaw: a bug. The service ends, and is started again."""
+    """A thread met an error that nobody foresaw: a bug. This life ends, and another one begins."""
 
     thread: str
     error: BaseException
+
+
+class ThreadEnded(Exception):
+    """A thread of ours has ended by an error."""
+
+
+def start_thread(name: str, run: Callable[[], None], tell: Callable[[Broken], None]) -> threading.Thread:
+    """Run in a daemon thread, since one that hangs on a dead share cannot be ended; `tell` hears of its death."""
+
+    def live() -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001 - told to the service, whose life ends
+            tell(Broken(name, error))
+
+    thread = threading.Thread(target=live, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 class Actor:
@@ -24,26 +46,33 @@ class Actor:
     `idle` is called when there is no work, and returns how many seconds to wait for some (0: call me again at once).
     """
 
-    def __init__(self, name: str, emit: Callable[[object], None], idle: Callable[[], float]) -> None:
+    def __init__(self, name: str, emit: Callable[[object], None], idle: Callable[[], float], guard: Guard) -> None:
         self.name = name
         self._emit = emit
         self._idle = idle
-        self._box: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._guard = guard
+        self._box: queue.SimpleQueue[tuple[About | None, Work | None]] = queue.SimpleQueue()
+        self._late: dict[About, deque[Work]] = {}  # what has erred, and what has come after it for the same thing
         self._stopped = False
         self.working = False  #: something is being done; read by others as a hint
 
-    def post(self, work: Work) -> None:
-        """Leave work; never blocks."""
-        self._box.put(work)
+    def post(self, work: Work, about: About | None = None) -> None:
+        """Leave work; never blocks. What errs is tried again later, if it is said what it is `about`."""
+        self._box.put((about, work))
 
     def wake(self) -> None:
         """Let `idle` be called soon."""
-        self._box.put(None)
+        self._box.put((None, None))
 
     @property
     def is_empty(self) -> bool:
         """Whether no work waits (a hint: there may be some the next moment)."""
         return self._box.empty() and not self.working
+
+    @property
+    def is_late(self) -> bool:
+        """Whether some work waits to be tried again."""
+        return bool(self._late)
 
     def stop(self) -> None:
         """End after the work in hand."""
@@ -51,28 +80,44 @@ class Actor:
         self.wake()
 
     def start(self) -> threading.Thread:
-        """Run in a thread; a daemon thread, since one that hangs on a dead share cannot be ended."""
-        thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        thread.start()
-        return thread
+        """Run in a thread."""
+        return start_thread(self.name, self._run, self._emit)
 
     def step(self, timeout_s: float) -> None:
         """Do what has been left, or wait for it so long."""
         try:
-            work = self._box.get(timeout=timeout_s) if timeout_s > 0 else self._box.get_nowait()
+            about, work = self._box.get(timeout=timeout_s) if timeout_s > 0 else self._box.get_nowait()
         except queue.Empty:
             return
         self.working = True
         try:
-            result = work() if work is not None else None
-            if result is not None:
-                self._emit(result)
+            if work is not None and about is None:
+                self._do(work)
+            elif work is not None and about is not None:
+                self._do_or_be_late(about, work)
         finally:
             self.working = False
 
+    def catch_up(self) -> None:
+        """Try again what has erred, in its order."""
+        for about in [each for each in self._late if not self._guard.waits(*each)]:
+            works = self._late.pop(about)
+            self._guard.tried(*about)
+            while works:
+                self._do_or_be_late(about, works.popleft())
+
+    def _do(self, work: Work) -> None:
+        result = work()
+        if result is not None:
+            self._emit(result)
+
+    def _do_or_be_late(self, about: About, work: Work) -> None:
+        if about not in self._late:
+            with self._guard.alone(*about):
+                self._do(work)
+                return
+        self._late.setdefault(about, deque()).append(work)
+
     def _run(self) -> None:
-        try:
-            while not self._stopped:
-                self.step(self._idle() if self._box.empty() else 0.0)
-        except Exception as error:  # noqa: BLE001 - told to the service, which ends
-            self._emit(Broken(self.name, error))
+        while not self._stopped:
+            self.step(self._idle() if self._box.empty() else 0.0)

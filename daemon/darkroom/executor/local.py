@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
 import structlog
 
 import darkroom
+from darkroom.actor import Broken, start_thread
 from darkroom.executor.settings import RendererSettings
 from darkroom.executor.wire import FromRenderer, Stop, ToRenderer, decode, encode
 from darkroom.render.engine import EXIT_POISONED
@@ -45,7 +47,7 @@ class Died:
     asked: bool  #: whether `stop` or `kill` asked for it
 
 
-Event = FromRenderer | Died
+Event = FromRenderer | Died | Broken
 
 
 class Renderer(Protocol):
@@ -128,7 +130,7 @@ class _Child:
 
     def start(self) -> None:
         """Returns when the process exists, or could not be made, which is told by `Died` like any death."""
-        _run_thread(self._live)
+        self._run_thread(self._live)
         self._begun.wait()
 
     def send(self, message: ToRenderer) -> None:
@@ -149,13 +151,23 @@ class _Child:
     def _live(self) -> None:
         """Fork, listen, reap. All in one thread: the kernel kills the child when the thread that forked it ends."""
         try:
+            self._emit(self._live_and_die())
+        finally:  # also after an error that nobody foresaw, which ends the service's life: nobody waits for ever
+            self._gone.set()
+            self._begun.set()
+            self._told.set()
+
+    def _live_and_die(self) -> Died:
+        try:
             died = self._listen_until_death()
         except OSError as error:
             died = Died(-1, None, f"could not be started: {error}", (), self._asked)
+        finally:
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
         self._gone.set()
-        self._begun.set()
-        self._emit(died)
-        self._told.set()
+        return died
 
     def _listen_until_death(self) -> Died:
         ours, theirs = socket.socketpair()
@@ -163,20 +175,24 @@ class _Child:
             with theirs:
                 process = self._process = _spawn(self._settings, theirs)
             self._begun.set()
-            printer = _run_thread(self._keep_tail, process.stdout)
-            _run_thread(self._write, ours)
+            printer = self._run_thread(partial(self._keep_tail, process.stdout))
+            self._run_thread(partial(self._write, ours))
             self._read(ours)
         self._outgoing.put(None)
         returncode = _reap(process)
         printer.join(LINGER_S)  # not for ever: a grandchild may hold the pipe open
         return _died(returncode, tuple(self._tail), asked=self._asked)
 
+    def _run_thread(self, run: Callable[[], None]) -> threading.Thread:
+        what = run.func if isinstance(run, partial) else run
+        return start_thread(f"renderer {what.__name__}", run, self._emit)
+
     def _read(self, ours: socket.socket) -> None:
         with ours.makefile("rb") as reader, suppress(ConnectionResetError):  # it died before it read our last message
             for line in reader:
                 try:
                     message = decode(line)
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     _log.warning("renderer_message_unreadable", line=line[:200])
                     continue
                 self._emit(message)  # type: ignore[arg-type]
@@ -194,12 +210,6 @@ class _Child:
                 if text := line.rstrip():
                     self._tail.append(text)
                     _log.debug("renderer_output", pid=self.pid, line=text)
-
-
-def _run_thread(run: Callable[..., None], *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=run, args=arguments, name=f"renderer {run.__name__}", daemon=True)
-    thread.start()
-    return thread
 
 
 def _spawn(settings: RendererSettings, theirs: socket.socket) -> subprocess.Popen[bytes]:

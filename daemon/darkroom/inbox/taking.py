@@ -13,6 +13,7 @@ import structlog
 
 from darkroom.disk.files import Disk, within
 from darkroom.disk.folders import Folder
+from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Outcome, Taking
 from darkroom.names import MAX_NAME_BYTES, file_of, folder_of, joined, stem_of, taken_name
 from darkroom.request.shape import MAX_BYTES
@@ -27,8 +28,9 @@ class _NotKept(Exception):
 class Debts:
     """What the folder has not let us do yet; tried again at each look, while it is there, until it is done."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, guard: Guard) -> None:
         self._folder = folder
+        self._guard = guard
         self._owed: dict[tuple[str, str], Callable[[str, str], None]] = {}
 
     def __len__(self) -> int:
@@ -39,19 +41,27 @@ class Debts:
         if not self._folder.check():
             self._owed[path, request_id] = work
             return
+        with self._guard.alone(Kind.FILE, path):
+            if self._is_done(work, path, request_id):
+                self._owed.pop((path, request_id), None)
+                return
+        self._owed[path, request_id] = work
+
+    def _is_done(self, work: Callable[[str, str], None], path: str, request_id: str) -> bool:
         try:
             work(path, request_id)
         except OSError as error:
             if (path, request_id) not in self._owed:
                 _log.warning("inbox_not_cleaned", path=path, why=error.strerror)
-            self._owed[path, request_id] = work
-        else:
-            self._owed.pop((path, request_id), None)
+            return False
+        self._guard.tried(Kind.FILE, path)
+        return True
 
     def pay(self) -> None:
         """Try everything that is owed."""
         for (path, request_id), work in list(self._owed.items()):
-            self.do(work, path, request_id)
+            if not self._guard.waits(Kind.FILE, path):
+                self.do(work, path, request_id)
 
 
 class Taker:

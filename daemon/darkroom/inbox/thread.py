@@ -9,6 +9,7 @@ from functools import partial
 
 from darkroom.actor import Actor
 from darkroom.disk.folders import FolderState
+from darkroom.guard import Kind
 from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.drops import Listing, Taking
 from darkroom.inbox.owner import Owner
@@ -31,7 +32,7 @@ class InboxThread:
         scan_interval_s: float,
         clock: Callable[[], float],
     ) -> None:
-        self.actor = Actor("inbox", emit, self.idle)
+        self.actor = Actor("inbox", emit, self.idle, inbox.guard)
         self._inbox, self._owner, self._watch = inbox, owner, watch
         self._emit = emit
         self._scan_interval_s = scan_interval_s
@@ -77,6 +78,7 @@ class InboxThread:
         """Take and look if it is time to; returns how long to wait."""
         if self._has_left:
             return self._scan_interval_s
+        self.actor.catch_up()
         self._take_due()
         if self._unseen or self._look_if_due():
             wait_s = self._scan_interval_s
@@ -156,7 +158,7 @@ class OutboxThread:
 
     def __init__(self, outbox: Outbox, *, check_every_s: float, clock: Callable[[], float]) -> None:
         self.outbox = outbox
-        self.actor = Actor("outbox", lambda _: None, self.idle)
+        self.actor = Actor("outbox", outbox.emit, self.idle, outbox.guard)
         self._check_every_s = check_every_s
         self._clock = clock
         self._next_check_s = 0.0
@@ -168,6 +170,7 @@ class OutboxThread:
 
     def idle(self) -> float:
         """Write one thing if there is any; returns how long to wait."""
+        self.actor.catch_up()
         if self._clock() >= self._next_check_s:
             self._next_check_s = self._clock() + self._check_every_s
             was_away = self.outbox.folder.away
@@ -190,31 +193,38 @@ class Threads:
 
     def know(self, path: str, sha256: str) -> None:
         """This file is known from before."""
-        self.inbox_thread.actor.post(partial(self._inbox.know, path, sha256))
+        self._for_file(path, partial(self._inbox.know, path, sha256))
 
     def doubt(self, path: str) -> None:
         """Tell this drop again when its mtime can be believed."""
-        self.inbox_thread.actor.post(partial(self.inbox_thread.doubt, path))
+        self._for_file(path, partial(self.inbox_thread.doubt, path))
+
+    def again(self, path: str) -> None:
+        """Tell this drop again, whatever it is now."""
+        self._for_file(path, partial(self._inbox.again, path))
 
     def take(self, path: str, request_id: str, sha256: str) -> None:
         """Take a request."""
-        self.inbox_thread.actor.post(partial(self.inbox_thread.take, path, request_id, sha256))
+        self._for_file(path, partial(self.inbox_thread.take, path, request_id, sha256))
 
     def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
         """Take a file out of the inbox without keeping it, unless it has changed or been touched."""
-        self.inbox_thread.actor.post(partial(self._inbox.discard, path, request_id, sha256, mtime_ns))
+        self._for_file(path, partial(self._inbox.discard, path, request_id, sha256, mtime_ns))
 
     def remove_hidden(self, path: str, request_id: str) -> None:
         """Remove the hidden name of a taken request."""
-        self.inbox_thread.actor.post(partial(self._inbox.remove_hidden, path, request_id))
+        self._for_file(path, partial(self._inbox.remove_hidden, path, request_id))
 
     def put_back(self, path: str, request_id: str) -> None:
         """Give a hidden file its name back."""
-        self.inbox_thread.actor.post(partial(self._inbox.put_back, path, request_id))
+        self._for_file(path, partial(self._inbox.put_back, path, request_id))
 
     def remove_cancel(self, path: str) -> None:
         """Remove a `.cancel` file."""
-        self.inbox_thread.actor.post(partial(self._inbox.remove_cancel, path))
+        self._for_file(path, partial(self._inbox.remove_cancel, path))
+
+    def _for_file(self, path: str, work: Callable[[], object]) -> None:
+        self.inbox_thread.actor.post(work, (Kind.FILE, path))
 
     def expect(self, paths: tuple[str, ...]) -> None:
         """These are next in line."""
@@ -226,19 +236,26 @@ class Threads:
 
     def publish(self, answer: Answer) -> None:
         """Write an answer."""
-        self.outbox_thread.actor.post(partial(self.outbox_thread.outbox.publish, answer))
+        self.outbox_thread.actor.post(partial(self.outbox_thread.outbox.publish, answer), (Kind.ANSWER, answer.name))
 
     def deliver(self, delivery: Delivery) -> None:
         """Let a folder appear."""
-        self.outbox_thread.actor.post(partial(self.outbox_thread.outbox.deliver, delivery))
+        about = (Kind.RESULT, delivery.answer.name)
+        self.outbox_thread.actor.post(partial(self.outbox_thread.outbox.deliver, delivery), about)
+
+    @property
+    def late(self) -> dict[tuple[Kind, str], str]:
+        """What has met an error in the outbox that nobody foresaw, and why it waits."""
+        return self.outbox_thread.outbox.guard.open
 
     @property
     def outbox_is_idle(self) -> bool:
         """Whether everything has been written."""
         thread = self.outbox_thread
-        return thread.actor.is_empty and thread.outbox.is_idle
+        return thread.actor.is_empty and not thread.actor.is_late and thread.outbox.is_idle
 
     @property
     def inbox_is_idle(self) -> bool:
         """Whether nothing is left to do in the inbox."""
-        return self.inbox_thread.actor.is_empty and not self._inbox.owes
+        actor = self.inbox_thread.actor
+        return actor.is_empty and not actor.is_late and not self._inbox.owes

@@ -19,6 +19,7 @@ import structlog
 
 from darkroom.disk.files import Disk, LeadsOut, SourceUnreadable, within
 from darkroom.disk.folders import Folder, FolderState
+from darkroom.guard import Guard, Kind
 from darkroom.names import folded, folder_of, is_result_name, joined, result_names
 from darkroom.outbox.backlog import Backlog, Delivery, Item
 from darkroom.spool.answer import FOLDER_ENDINGS, Answer
@@ -114,14 +115,16 @@ class Outbox:
         *,
         disk: Disk,
         mirrors: dict[str, str],
-        emit: Callable[[Event], None],
+        emit: Callable[[object], None],
         clock: Callable[[], float],
+        guard: Guard | None = None,
     ) -> None:
         self.folder = folder
+        self.guard = guard or Guard(clock)
         self.abandoned = False  #: another life has begun, which builds under the same hidden names
         self._disk = disk
         self._mirrors = dict(mirrors)
-        self._emit = emit
+        self.emit = emit
         self._clock = clock
         self._backlog = Backlog()
         self._foreign: set[str] = set()  # names whose answer would overwrite a file that is not ours
@@ -166,6 +169,13 @@ class Outbox:
         if not self.check():
             return self._back_off(self.folder.away)
         item, failures = self._backlog.next()
+        kind, name = (Kind.RESULT, item.answer.name) if isinstance(item, Delivery) else (Kind.ANSWER, item.name)
+        with self.guard.alone(kind, name):
+            return self._write_or_wait(item, failures)
+        self._set_aside(item, failures, self.guard.why(kind, name))
+        return True
+
+    def _write_or_wait(self, item: Item, failures: int) -> bool:
         try:
             self._write(item)
         except OSError as error:
@@ -204,17 +214,19 @@ class Outbox:
         state = self.folder.state("outbox", free_bytes=free_bytes)
         if state.news or self._told is None or _differs(state, self._told):
             self._told = state
-            self._emit(state)
+            self.emit(state)
         return present
 
     def _write(self, item: Item) -> None:
         if isinstance(item, Delivery):
             final = self._deliver(item)
-            self._emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
+            self.emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
+            self.guard.tried(Kind.RESULT, item.answer.name)
         elif not self._backlog.is_overtaken(item):
             self._write_answer(item)
+            self.guard.tried(Kind.ANSWER, item.name)
             if item.state.is_final:
-                self._emit(Told(item.id))
+                self.emit(Told(item.id))
 
     def _set_aside(self, item: Item, failures: int, why: str) -> None:
         """Try it again later and go on with the others."""
@@ -369,7 +381,7 @@ class Outbox:
             )
             self._disk.make_folder(parent / chosen)
             self._mirrors[folder] = chosen
-            self._emit(Mirrored(folder, chosen))
+            self.emit(Mirrored(folder, chosen))
         if within(parent, chosen).is_symlink():
             raise OSError(errno.ELOOP, f"{chosen} is a link; results are never written through one")
         self._disk.make_folder(within(parent, chosen))

@@ -10,8 +10,10 @@ from typing import Any
 
 import structlog
 
+from darkroom.actor import Broken, start_thread
 from darkroom.clock import Clock
 from darkroom.disk.files import Disk
+from darkroom.guard import Guard, Kind
 from darkroom.names import HEALTH
 
 _log = structlog.get_logger("darkroom.heartbeat")
@@ -51,10 +53,11 @@ class Heartbeat:
         self._counter = 0
         self._stop = threading.Event()
         self._told = ""
+        self._guard = Guard(clock.monotonic_s)
 
-    def start(self) -> None:
-        """Beat in a thread."""
-        threading.Thread(target=self._run, name=f"heartbeat {self._root.name}", daemon=True).start()
+    def start(self, tell: Callable[[Broken], None]) -> None:
+        """Beat in a thread; `tell` hears of its death."""
+        start_thread(f"heartbeat {self._root.name}", self._run, tell)
 
     def stop(self) -> None:
         """Beat no more."""
@@ -62,6 +65,11 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Write once."""
+        if not self._guard.waits(Kind.HEARTBEAT, self._root.name):
+            with self._guard.alone(Kind.HEARTBEAT, self._root.name):
+                self._beat()
+
+    def _beat(self) -> None:
         snapshot = self._snapshot()
         if snapshot is None:
             return

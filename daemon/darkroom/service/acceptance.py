@@ -11,6 +11,7 @@ import structlog
 from darkroom import names
 from darkroom.clock import Clock
 from darkroom.errors import RequestRefused
+from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import CancelFile, Drop, Stuck
 from darkroom.request.decide import Decision, Rules, decide
 from darkroom.service.attempts import Attempts
@@ -49,12 +50,14 @@ class Desk:
         rules: Rules,
         clock: Clock,
         draw: Draw,
+        guard: Guard,
     ) -> None:
         self._spool, self._shares = spool, shares
         self._register, self._takes, self._attempts = register, takes, attempts
         self._rules = rules
         self._clock = clock
         self._draw = draw
+        self._guard = guard
 
     # Accepting ----------------------------------------------------------------------------------------------------
 
@@ -64,26 +67,34 @@ class Desk:
         resent: list[tuple[Record, Drop]] = []
         with self._spool.transaction():
             for drop in drops:
-                same = self._spool.same_file(drop.path, drop.sha256, drop.mtime_ns)
-                sent = self._spool.last_sent(drop.path, drop.sha256) if same is None else None
-                if sent is not None and drop.still and _was_taken_too_soon(sent, drop.mtime_ns):
-                    same = replace(sent, mtime_ns=drop.mtime_ns)
-                if same is None and sent is not None and not drop.still:
-                    self._shares.doubt(drop.path)
-                elif same is None or _was_withdrawn(same):
-                    accepted.append(self._accept(drop, accepted))
-                elif same.stage is Stage.ACCEPTED:
-                    accepted.append(same)
-                else:
-                    resent.append((self._note_resent(same), drop))
+                if not self._guard.waits(Kind.FILE, drop.path):  # else it is told again
+                    with self._guard.alone(Kind.FILE, drop.path), self._spool.part():
+                        self._note(drop, accepted, resent)
         for record in accepted:
-            self._takes.admit(record)
-            event = "accepted" if record.answer.state is State.QUEUED else record.answer.state.value
-            _log.info(event, request=record.name, id=record.id, **record.answer.in_short())
+            with self._guard.alone(Kind.REQUEST, record.id):
+                self._takes.admit(record)
+                event = "accepted" if record.answer.state is State.QUEUED else record.answer.state.value
+                _log.info(event, request=record.name, id=record.id, **record.answer.in_short())
         for record, drop in resent:
-            self._register.publish(record)
-            self._shares.discard(drop.path, self._new_id(), drop.sha256, drop.mtime_ns)
-            _log.info("resent", request=record.name, id=record.id, times=record.answer.resent)
+            with self._guard.alone(Kind.FILE, drop.path):
+                self._register.publish(record)
+                self._shares.discard(drop.path, self._new_id(), drop.sha256, drop.mtime_ns)
+                _log.info("resent", request=record.name, id=record.id, times=record.answer.resent)
+
+    def _note(self, drop: Drop, accepted: list[Record], resent: list[tuple[Record, Drop]]) -> None:
+        """Store what a drop is: a new request, one that we have, or one that we had."""
+        same = self._spool.same_file(drop.path, drop.sha256, drop.mtime_ns)
+        sent = self._spool.last_sent(drop.path, drop.sha256) if same is None else None
+        if sent is not None and drop.still and _was_taken_too_soon(sent, drop.mtime_ns):
+            same = replace(sent, mtime_ns=drop.mtime_ns)
+        if same is None and sent is not None and not drop.still:
+            self._shares.doubt(drop.path)
+        elif same is None or _was_withdrawn(same):
+            accepted.append(self._accept(drop, accepted))
+        elif same.stage is Stage.ACCEPTED:
+            accepted.append(same)
+        else:
+            resent.append((self._note_resent(same), drop))
 
     def _accept(self, drop: Drop, with_it: list[Record]) -> Record:
         self._takes.drop(drop.path)
@@ -125,18 +136,24 @@ class Desk:
     def stick(self, stuck: Iterable[Stuck]) -> None:
         """Answer files that are incomplete for too long, and leave them where they are."""
         for each in stuck:
-            if self._spool.same_file(each.path, each.sha256, each.mtime_ns) is not None:
-                continue  # answered before this start
-            refusal = self._why_refused(each.raw)
-            with self._spool.transaction():
-                self._takes.drop(each.path)
-                record = self._new_record(each.path, each.sha256, each.mtime_ns)
-                answer = replace(moves.refused(record.answer, refusal), in_inbox=True, finished_at=self._clock.stamp())
-                record = self._spool.add(
-                    replace(record, stage=Stage.SETTLED, settled_at=self._clock.wall_s(), answer=answer)
-                )
+            if not self._guard.waits(Kind.FILE, each.path):
+                with self._guard.alone(Kind.FILE, each.path):
+                    self._stick(each)
+
+    def _stick(self, stuck: Stuck) -> None:
+        if self._spool.same_file(stuck.path, stuck.sha256, stuck.mtime_ns) is not None:
+            return  # answered before this start
+        refusal = self._why_refused(stuck.raw)
+        with self._spool.transaction():
+            self._takes.drop(stuck.path)
+            record = self._new_record(stuck.path, stuck.sha256, stuck.mtime_ns)
+            answer = replace(moves.refused(record.answer, refusal), in_inbox=True, finished_at=self._clock.stamp())
+            record = self._spool.add(
+                replace(record, stage=Stage.SETTLED, settled_at=self._clock.wall_s(), answer=answer)
+            )
+        with self._guard.alone(Kind.REQUEST, record.id):
             self._register.publish(record)
-            _log.info("left_in_inbox", request=record.name, why=refusal.message)
+        _log.info("left_in_inbox", request=record.name, why=refusal.message)
 
     def _why_refused(self, raw: bytes) -> RequestRefused:
         try:
@@ -153,7 +170,12 @@ class Desk:
     def vanish(self, path: str) -> None:
         """The file of an accepted request is gone: its person cancelled it."""
         request_id = self._register.in_inbox.get(path)
-        record = self._spool.get(request_id) if request_id is not None else None
+        if request_id is not None and not self._guard.waits(Kind.REQUEST, request_id):  # else it is told again
+            with self._guard.alone(Kind.REQUEST, request_id):
+                self._withdraw(request_id)
+
+    def _withdraw(self, request_id: str) -> None:
+        record = self._spool.get(request_id)
         if record is None or self._takes.is_under_way(record.id):
             return
         self._register.step_out(record.id)
@@ -162,12 +184,23 @@ class Desk:
 
     def cancel(self, file: CancelFile) -> str | None:
         """Obey a `.cancel` file. Returns the id of a request that has to leave the device."""
-        record = self._meant_by(file)
-        if record is None:
-            if file.expired:
-                self._shares.remove_cancel(file.path)
-                _log.warning("cancel_without_request", file=file.path)
+        if self._guard.waits(Kind.FILE, file.path):
             return None
+        with self._guard.alone(Kind.FILE, file.path):
+            record = self._meant_by(file)
+            if record is None:
+                self._remove_expired(file)
+            elif not self._guard.waits(Kind.REQUEST, record.id):
+                with self._guard.alone(Kind.REQUEST, record.id):
+                    return self._cancel(file, record)
+        return None
+
+    def _remove_expired(self, file: CancelFile) -> None:
+        if file.expired:
+            self._shares.remove_cancel(file.path)
+            _log.warning("cancel_without_request", file=file.path)
+
+    def _cancel(self, file: CancelFile, record: Record) -> str | None:
         if record.stage is Stage.RENDERING:
             self._attempts.cancel(record)
             self._shares.remove_cancel(file.path)

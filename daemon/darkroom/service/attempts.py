@@ -86,6 +86,10 @@ class Attempts:
             return
         self._register.queue_again(record if count else replace(record, attempt=record.attempt - 1), "back_in_line")
 
+    def let_go(self, request_id: str) -> None:
+        """Whatever becomes of this attempt, it is of no interest any more."""
+        self._records.pop(request_id, None)
+
     def fail(self, request_id: str, code: str, message: str, hint: str) -> None:
         """The machine could not do it."""
         record = self._records.pop(request_id, None)

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from darkroom.actor import Broken, ThreadEnded, start_thread
 from darkroom.clock import Clock
 from darkroom.disk import mounts
 from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
-from darkroom.errors import FolderUnusable
+from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.executor.local import Renderer, RendererProcess
 from darkroom.executor.settings import RendererSettings
+from darkroom.guard import Guard, Kind, describe
 from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.owner import Owner
 from darkroom.inbox.thread import InboxThread, OutboxThread, Threads
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 30.0
 FIRST_LOOK_S = 2.0
+STATE_TROUBLE = (OSError, sqlite3.OperationalError)  #: of the service's thread, which touches no other disk
 INTERRUPTED = 130  #: exit status of a shell after Ctrl-C
 
 Emit = Callable[[object], None]
@@ -66,24 +69,35 @@ def main(config: Config, *, once: bool = False) -> int:
     notifier, stops, clock = Notifier(), Stops(), Clock()
     backoff_s = FIRST_BACKOFF_S
     with stops.listening():
-        daemon: Daemon | None = _first(config, notifier)
+        daemon: Daemon | None = None
+        is_first = True
         while True:
             began_s = clock.monotonic_s()
             try:
-                daemon = daemon or Daemon(config, notifier=notifier)
+                daemon = _first(config, notifier) if is_first else Daemon(config, notifier=notifier)
+                is_first = False
                 stops.listen(daemon.service.events.put)
                 return daemon.run(once=once)
-            except (sqlite3.OperationalError, OSError) as error:
+            except DarkroomError:
+                raise
+            except Exception as error:  # noqa: BLE001 - told, and met by a new life
                 # Every step is one commit, so this is no worse than a crash: begin again from what is recorded.
                 if clock.monotonic_s() - began_s > LAST_BACKOFF_S:
                     backoff_s = FIRST_BACKOFF_S  # it has worked since the last time
-                _log.error("state_folder_trouble", why=str(error), again_in_s=backoff_s)
+                _tell_end(error, backoff_s)
                 if daemon is not None:
                     daemon.abandon()
                 daemon = None  # and the state folder may be in trouble still when the next one begins
             if stops.wait(backoff_s, notifier):
                 return 1
             backoff_s = min(LAST_BACKOFF_S, backoff_s * 2)
+
+
+def _tell_end(error: Exception, backoff_s: float) -> None:
+    if isinstance(error, STATE_TROUBLE):
+        _log.error("state_folder_trouble", why=str(error), again_in_s=backoff_s)
+    else:
+        _log.error("life_ended", why=describe(error), again_in_s=backoff_s, exc_info=error)
 
 
 def _first(config: Config, notifier: Notifier) -> Daemon:
@@ -124,6 +138,8 @@ class Daemon:
         except BaseException:
             self.spool.close()
             raise
+        inbox_guard, outbox_guard = Guard(clock.monotonic_s), Guard(clock.monotonic_s)
+        guard = Guard(clock.monotonic_s, passes=STATE_TROUBLE)
         inbox = Inbox(
             inbox_folder,
             disk=disk,
@@ -131,6 +147,7 @@ class Daemon:
             network_settle_s=config.network_settle_s,
             keep=self.spool.keep_bytes,
             clock=clock.monotonic_s,
+            guard=inbox_guard,
         )
         self.inbox_thread = InboxThread(
             inbox,
@@ -146,12 +163,15 @@ class Daemon:
             mirrors=mirrors,
             emit=self._emit,
             clock=clock.monotonic_s,
+            guard=outbox_guard,
         )
         self.outbox_thread = OutboxThread(outbox, check_every_s=config.scan_interval_s, clock=clock.monotonic_s)
         self.threads = Threads(inbox, self.inbox_thread, self.outbox_thread)
-        register = Register(self.spool, self.threads, max_attempts=config.max_attempts, clock=clock)
-        takes = Takes(self.spool, self.threads, register, clock=clock)
+        register = Register(self.spool, self.threads, max_attempts=config.max_attempts, clock=clock, guard=guard)
+        takes = Takes(self.spool, self.threads, register, clock=clock, guard=guard)
         attempts = Attempts(self.spool, register, max_attempts=config.max_attempts, clock=clock)
+        guard.let_go = {Kind.REQUEST: (register.let_go, takes.let_go, attempts.let_go)}
+        guard.name_of = register.name_of
         desk = Desk(
             self.spool,
             self.threads,
@@ -161,6 +181,7 @@ class Daemon:
             rules=config.rules(),
             clock=clock,
             draw=Draw(seed=lambda: secrets.randbelow(DRAWN_SEEDS), bits=lambda: secrets.randbits(80)),
+            guard=guard,
         )
         self._renderer = make_renderer(config.renderer_settings(), self._emit)
         device = Device(
@@ -173,7 +194,7 @@ class Daemon:
             preload=config.default_model if config.preload else None,
         )
         self.service = Service(
-            Parts(self.spool, self.threads, register, desk, takes, attempts, device),
+            Parts(self.spool, self.threads, register, desk, takes, attempts, device, guard),
             room=Room(min_free_bytes=config.min_free_bytes, max_undelivered_bytes=config.max_undelivered_bytes),
             limits=Limits(stop_within_s=config.stop_within_s, history_days=config.history_days),
             notifier=notifier,
@@ -193,7 +214,7 @@ class Daemon:
         self.inbox_thread.actor.start()
         self.outbox_thread.actor.start()
         for heartbeat in self._heartbeats:
-            heartbeat.start()
+            heartbeat.start(self._emit)
         status = self.service.run(once=once)
         self._leave()
         return status
@@ -215,9 +236,7 @@ class Daemon:
         left.wait(2.0)
         for heartbeat in self._heartbeats:
             heartbeat.stop()
-            last = threading.Thread(target=heartbeat.beat, daemon=True)
-            last.start()
-            last.join(2.0)  # a share may hang
+            start_thread("last heartbeat", heartbeat.beat, _tell_death).join(2.0)  # a share may hang
         self.abandon()
 
     def _emit(self, event: object) -> None:
@@ -276,9 +295,14 @@ class Stops:
         self._tell(Stop(self._signal))
 
 
+def _tell_death(broken: Broken) -> None:
+    """Of a thread that nobody waits for any more."""
+    _log.error("thread_ended", thread=broken.thread, why=describe(broken.error), exc_info=broken.error)
+
+
 def _is_missing(path: Path) -> bool:
     """Whether there is no such folder, nor a mount to wait for. A share that does not answer is there, and hangs."""
-    said: queue.SimpleQueue[bool | OSError] = queue.SimpleQueue()
+    said: queue.SimpleQueue[bool | OSError | Broken] = queue.SimpleQueue()
 
     def look() -> None:
         try:
@@ -286,11 +310,13 @@ def _is_missing(path: Path) -> bool:
         except OSError as error:
             said.put(error)
 
-    threading.Thread(target=look, name=f"first look at {path}", daemon=True).start()
+    start_thread(f"first look at {path}", look, said.put)
     try:
         is_missing = said.get(timeout=FIRST_LOOK_S)
     except queue.Empty:
         return False
+    if isinstance(is_missing, Broken):
+        raise ThreadEnded(f"the {is_missing.thread} ended: {is_missing.error!r}") from is_missing.error
     if isinstance(is_missing, OSError):
         why = f"{path} cannot be looked at: {is_missing.strerror}."
         raise FolderUnusable(why, hint="Let the daemon's user pass through the folders above it, and write there.")

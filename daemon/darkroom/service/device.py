@@ -134,6 +134,16 @@ class Device:
             job.cancelled = True
             self._renderer.send(Cancel(request_id))
 
+    def has(self, request_id: str) -> bool:
+        """Whether it is on the device, or its pictures are being encoded."""
+        return request_id in self._facts.jobs
+
+    def forget(self, request_id: str) -> None:
+        """The renderer does not have it, or has it no more, whatever we know."""
+        self._facts.jobs.pop(request_id, None)
+        if self.current is None and self.condition in (Condition.RENDERING, Condition.LOADING):
+            self.condition = Condition.READY
+
     def unload(self) -> None:
         """Free the device."""
         if self._facts.model is not None and self.condition is Condition.READY:

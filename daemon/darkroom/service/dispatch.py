@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from darkroom.guard import Kind
 from darkroom.service.blame import DEVICE
 from darkroom.service.parts import Outside, Parts
 from darkroom.spool.queue import Waiting
@@ -58,10 +59,15 @@ class Pace:
         if waiting is None:
             return
         request_id = self._bring_to_state(waiting)
-        if request_id is None:
-            return
-        record, folder = parts.attempts.begin(request_id)
-        parts.device.render(record.answer, os.fspath(folder), record.name.rpartition("/")[2])
+        if request_id is not None:
+            with parts.guard.alone(Kind.REQUEST, request_id):
+                self._begin(request_id)
+                return
+            parts.device.forget(request_id)
+
+    def _begin(self, request_id: str) -> None:
+        record, folder = self._parts.attempts.begin(request_id)
+        self._parts.device.render(record.answer, os.fspath(folder), record.name.rpartition("/")[2])
         _log.info("rendering", request=record.name, id=record.id, attempt=record.attempt)
 
     def _next(self) -> Waiting | None:
@@ -73,7 +79,7 @@ class Pace:
         if waiting.id in self._parts.register.in_state:
             return waiting.id
         if not self._outside.is_away("inbox"):
-            self._parts.takes.take_waiting(waiting)
+            self._take(waiting)
             if self._parts.takes.oldest_s() < TAKE_PATIENCE_S:
                 return None
         return self._next_in_state()
@@ -90,6 +96,10 @@ class Pace:
             return
         waiting = self._next()
         if waiting is not None:
+            self._take(waiting)
+
+    def _take(self, waiting: Waiting) -> None:
+        with self._parts.guard.alone(Kind.REQUEST, waiting.id):
             self._parts.takes.take_waiting(waiting)
 
     # Waiting ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import structlog
 
 from darkroom import names
 from darkroom.clock import Clock
+from darkroom.guard import Guard, Kind
 from darkroom.outbox.backlog import Delivery
 from darkroom.spool import moves
 from darkroom.spool.answer import Answer, State
@@ -34,6 +35,9 @@ class Shares(Protocol):
 
     def doubt(self, path: str) -> None:
         """Tell this drop again when its mtime can be believed."""
+
+    def again(self, path: str) -> None:
+        """Tell this drop again, whatever it is now."""
 
     def take(self, path: str, request_id: str, sha256: str) -> None:
         """Take a request; answered by a Taking."""
@@ -60,7 +64,7 @@ class Shares(Protocol):
 class Register:
     """What the desk, the takes and the attempts share: who waits, which file is whose, and how a request ends."""
 
-    def __init__(self, spool: Spool, shares: Shares, *, max_attempts: int, clock: Clock) -> None:
+    def __init__(self, spool: Spool, shares: Shares, *, max_attempts: int, clock: Clock, guard: Guard) -> None:
         self.queue = Queue()
         self.in_inbox: dict[str, str] = {}  #: path → id of the accepted request whose file it is
         self.in_state: set[str] = set()  #: ids in the queue whose bytes are in state
@@ -72,6 +76,7 @@ class Register:
         self._shares = shares
         self._max_attempts = max_attempts
         self._clock = clock
+        self._guard = guard
 
     @property
     def is_busy(self) -> bool:
@@ -86,23 +91,64 @@ class Register:
         `expect` gets those whose file should be in the inbox.
         """
         self._spool.sweep_temporaries()
-        for record in self._spool.unsettled():
-            step = step_at_start(
-                record.stage,
-                attempt=record.attempt,
-                max_attempts=self._max_attempts,
-                has_bytes=self._spool.has_bytes(record.id),
-            )
-            self._mend(record, step, expect)
-        for record in self._spool.untold():
-            if self._spool.is_current(record):
-                self._shares.publish(record.answer)
-            else:
-                self.told(record.id)
+        for request_id in self._spool.unsettled_ids():
+            with self._guard.alone(Kind.REQUEST, request_id):
+                self._begin(self._known(request_id), expect)
+        for request_id in self._spool.untold_ids():
+            with self._guard.alone(Kind.REQUEST, request_id):
+                self._tell_end(self._known(request_id))
         for request_id in self._spool.leftovers():
-            kept = self._spool.get(request_id)
-            if kept is None or kept.stage in (Stage.SETTLED, Stage.ACCEPTED):
-                self._spool.sweep(request_id)
+            with self._guard.alone(Kind.REQUEST, request_id):
+                self._sweep_leftover(request_id)
+
+    def begin_anew(self, request_id: str, expect: Callable[[Record], None]) -> None:
+        """Do for one request what is done at a start: an error that nobody foresaw has left it anywhere."""
+        record = self._spool.get(request_id)
+        if record is None:
+            return
+        self.let_go(request_id)
+        if record.stage is Stage.SETTLED:
+            self._tell_end(record)
+            self._leave(record)
+            return
+        if record.stage is Stage.ACCEPTED:
+            self._shares.put_back(record.path, record.id)
+        else:
+            self._shares.remove_hidden(record.path, record.id)
+        if record.stage is Stage.RENDERING:  # that it ended is our own fault
+            record = replace(record, attempt=record.attempt - 1)
+        self._begin(record, expect)
+
+    def let_go(self, request_id: str) -> None:
+        """It waits no more, nor is it waited for: what is remembered of it is what is recorded."""
+        self.step_out(request_id)
+        self.undelivered.pop(request_id, None)
+
+    def _known(self, request_id: str) -> Record:
+        record = self._spool.get(request_id)
+        if record is None:
+            raise AssertionError(f"{request_id} is not in the register")
+        return record
+
+    def _begin(self, record: Record, expect: Callable[[Record], None]) -> None:
+        step = step_at_start(
+            record.stage,
+            attempt=record.attempt,
+            max_attempts=self._max_attempts,
+            has_bytes=self._spool.has_bytes(record.id),
+        )
+        self._mend(record, step, expect)
+
+    def _tell_end(self, record: Record) -> None:
+        if self._spool.is_current(record):
+            self._shares.publish(record.answer)
+        else:
+            self.told(record.id)
+
+    def _sweep_leftover(self, request_id: str) -> None:
+        kept = self._spool.get(request_id)
+        if kept is None or kept.stage in (Stage.SETTLED, Stage.ACCEPTED):
+            self._spool.sweep(request_id)
 
     def _mend(self, record: Record, step: Step, expect: Callable[[Record], None]) -> None:
         if record.stage is not Stage.ACCEPTED:
@@ -148,14 +194,24 @@ class Register:
 
     def explain(self, request_ids: Iterable[str], why: str | None) -> None:
         """Say in the answers of waiting requests why they do not start; only where that changes."""
-        records = [record for each in request_ids if (record := self._spool.get(each)) is not None]
-        stale = [each for each in records if each.answer.waiting_for != why and not each.answer.state.is_final]
+        stale = [request_id for request_id in request_ids if self._is_stale(request_id, why)]
         if not stale:
             return
+        changed: list[Record] = []
         with self._spool.transaction():
-            changed = [self._spool.save(replace(each, answer=replace(each.answer, waiting_for=why))) for each in stale]
+            for request_id in stale:
+                with self._guard.alone(Kind.REQUEST, request_id), self._spool.part():
+                    record = self._known(request_id)
+                    changed.append(self._spool.save(replace(record, answer=replace(record.answer, waiting_for=why))))
         for record in changed:
-            self.publish(record)
+            with self._guard.alone(Kind.REQUEST, record.id):
+                self.publish(record)
+
+    def _is_stale(self, request_id: str, why: str | None) -> bool:
+        with self._guard.alone(Kind.REQUEST, request_id):
+            record = self._spool.get(request_id)
+            return record is not None and record.answer.waiting_for != why and not record.answer.state.is_final
+        return False
 
     # Ending -------------------------------------------------------------------------------------------------------
 
@@ -208,13 +264,17 @@ class Register:
             settled = replace(record, stage=Stage.SETTLED, settled_at=self._clock.wall_s(), answer=answer)
             is_out = answer.result is not None and answer.rev == record.answer.rev
             stored = self._spool.settle(settled) if is_out else self._spool.save(settled)
+        self.settled[answer.state.value] = self.settled.get(answer.state.value, 0) + 1
         self.publish(stored)
+        self._leave(stored)
+
+    def _leave(self, record: Record) -> None:
+        """Nothing is left of it but its record."""
         if self.in_inbox.get(record.path) == record.id:  # else a newer request of this name lies there
             del self.in_inbox[record.path]
         stem = names.stem_of(record.path)
         if self.live.get(stem) == record.id:
             del self.live[stem]
-        self.settled[answer.state.value] = self.settled.get(answer.state.value, 0) + 1
         self._spool.sweep(record.id)
 
     # Telling ------------------------------------------------------------------------------------------------------

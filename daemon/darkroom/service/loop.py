@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import structlog
 
 from darkroom import __version__
-from darkroom.actor import Broken
+from darkroom.actor import Broken, ThreadEnded
 from darkroom.clock import Clock
 from darkroom.disk.folders import FolderState
-from darkroom.errors import DarkroomError, FolderUnusable
+from darkroom.errors import FolderUnusable
+from darkroom.executor.wire import Cancelled, Failed, Finished, Rendered
+from darkroom.guard import Kind
 from darkroom.inbox.drops import Listing, Taking
+from darkroom.names import file_of, is_request
 from darkroom.outbox.results import Delivered, Mirrored, Spoilt, Told
 from darkroom.report.heartbeat import Snapshot
 from darkroom.service.dispatch import Pace, Room
@@ -65,6 +68,7 @@ class Service:
         self._spool, self._crew = parts.spool, parts.crew
         self._register, self._desk, self._takes = parts.register, parts.desk, parts.takes
         self._attempts, self._device = parts.attempts, parts.device
+        self._guard = parts.guard
         self._parts = parts
         self._outside = Outside()
         self._pace = Pace(parts, self._outside, room)
@@ -122,13 +126,17 @@ class Service:
             case Listing():
                 self._look_at(event)
             case Taking():
-                self._takes.taken(event)
+                with self._guard.alone(Kind.REQUEST, event.id):
+                    self._takes.taken(event)
             case Delivered():
-                self._register.delivered(event.answer)
+                with self._guard.alone(Kind.REQUEST, event.answer.id):
+                    self._register.delivered(event.answer)
             case Spoilt():
-                self._register.spoilt(event.id)
+                with self._guard.alone(Kind.REQUEST, event.id):
+                    self._register.spoilt(event.id)
             case Told():
-                self._register.told(event.id)
+                with self._guard.alone(Kind.REQUEST, event.id):
+                    self._register.told(event.id)
             case Mirrored():
                 self._register.remember_mirror(event.folder, event.outbox)
             case FolderState():
@@ -136,9 +144,20 @@ class Service:
             case Stop():
                 self._begin_to_stop(event)
             case Broken():
-                raise DarkroomError(f"The {event.thread} thread ended: {event.error!r}") from event.error
+                raise ThreadEnded(f"the {event.thread} thread ended: {event.error!r}") from event.error
             case _:
-                self._device.handle(event)  # type: ignore[arg-type]  # the renderer's own, all of which it knows
+                self._handle_renderer(event)
+
+    def _handle_renderer(self, event: object) -> None:
+        request_id = getattr(event, "id", None)
+        if request_id is None:
+            self._device.handle(event)  # type: ignore[arg-type]  # the renderer's own, all of which it knows
+            return
+        with self._guard.alone(Kind.REQUEST, request_id):
+            self._device.handle(event)  # type: ignore[arg-type]
+            return
+        if isinstance(event, Rendered | Finished | Failed | Cancelled):
+            self._device.forget(request_id)
 
     def advance(self) -> None:
         """Do what has become possible: render the next one, take the one after it."""
@@ -152,6 +171,7 @@ class Service:
         self._next_tick_s = now_s + TICK_S
         self._notifier.alive()
         self._takes.retry_troubled(RETRY_TAKE_S)
+        self._begin_anew()
         self._register.record_told()
         self._pace.expect()
         self._pace.explain()
@@ -162,6 +182,28 @@ class Service:
         self._tell(running if self._stop_by_s is None else "stopping")
         self._tell_systemd()
 
+    def _begin_anew(self) -> None:
+        """Tell of what has met an error that nobody foresaw, and let it go on from what is recorded of it."""
+        for kind, name, why in self._guard.news():
+            if kind is Kind.REQUEST:
+                self._register.explain([name], why)
+        for kind, name in self._guard.due():
+            with self._guard.alone(kind, name):
+                if kind is Kind.REQUEST and self._device.has(name):
+                    self._device.cancel(name)  # its turn comes when it has left
+                    continue
+                self._go_on(kind, name)
+                self._guard.tried(kind, name)
+
+    def _go_on(self, kind: Kind, name: str) -> None:
+        if kind is Kind.REQUEST:
+            self._register.begin_anew(name, self._takes.expect)
+            return
+        for request_id in self._spool.accepted_at(name):
+            self._register.begin_anew(request_id, self._takes.expect)
+        if is_request(file_of(name)):  # of a `.cancel` every listing tells
+            self._crew.again(name)
+
     # Inbox and outbox ---------------------------------------------------------------------------------------------
 
     def _look_at(self, listing: Listing) -> None:
@@ -171,7 +213,8 @@ class Service:
         for path in listing.vanished:  # first: a file that has come again since is among the drops
             self._desk.vanish(path)
         for found in listing.hidden:
-            self._takes.hidden(found)
+            with self._guard.alone(Kind.REQUEST, found.id):
+                self._takes.hidden(found)
         if listing.drops:
             self._desk.accept(listing.drops)
         self._desk.stick(listing.stuck)
@@ -180,7 +223,8 @@ class Service:
         for file in listing.cancels:
             request_id = self._desk.cancel(file)
             if request_id is not None:
-                self._device.cancel(request_id)
+                with self._guard.alone(Kind.REQUEST, request_id):
+                    self._device.cancel(request_id)
 
     def _note_folder(self, state: FolderState) -> None:
         before = self._outside.folders.get(state.role)

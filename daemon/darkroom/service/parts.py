@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from darkroom.disk.folders import FolderState
+from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Listing
 from darkroom.service.acceptance import Desk
 from darkroom.service.attempts import Attempts
@@ -23,6 +24,10 @@ class Crew(Shares, Protocol):
 
     def seen(self) -> None:
         """The service has seen the last drops."""
+
+    @property
+    def late(self) -> dict[tuple[Kind, str], str]:
+        """What has met an error in the outbox that nobody foresaw, and why it waits."""
 
     @property
     def outbox_is_idle(self) -> bool:
@@ -44,13 +49,19 @@ class Parts:
     takes: Takes
     attempts: Attempts
     device: Device
+    guard: Guard  #: of the service's thread
 
     @property
     def is_busy(self) -> bool:
         """Whether a request waits, or is being taken, rendered or delivered."""
         register = self.register
         return bool(
-            len(register.queue) or register.is_busy or self.takes.is_busy or len(self.attempts) or self.device.is_busy
+            len(register.queue)
+            or register.is_busy
+            or self.takes.is_busy
+            or len(self.attempts)
+            or self.device.is_busy
+            or self.guard.open
         )
 
 

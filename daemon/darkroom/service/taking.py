@@ -8,6 +8,7 @@ import structlog
 
 from darkroom import names
 from darkroom.clock import Clock
+from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Hidden, Outcome, Taking
 from darkroom.service.ledger import Register, Shares
 from darkroom.spool import moves
@@ -23,11 +24,12 @@ _log = structlog.get_logger("darkroom")
 class Takes:
     """Owned by the service's thread; the inbox's thread takes, and answers with a Taking."""
 
-    def __init__(self, spool: Spool, shares: Shares, register: Register, *, clock: Clock) -> None:
+    def __init__(self, spool: Spool, shares: Shares, register: Register, *, clock: Clock, guard: Guard) -> None:
         self._spool = spool
         self._shares = shares
         self._register = register
         self._clock = clock
+        self._guard = guard
         self._since_s: dict[str, float] = {}  # id → when it was asked for
         self._troubled: dict[str, float] = {}  # id → since when the inbox has not let us take it
 
@@ -82,9 +84,15 @@ class Takes:
         now_s = self._clock.monotonic_s()
         for request_id in [each for each, since_s in self._troubled.items() if now_s - since_s >= after_s]:
             del self._troubled[request_id]
-            record = self._spool.get(request_id)
-            if record is not None and record.stage is Stage.ACCEPTED:
-                self._line_up_or_take(record)
+            with self._guard.alone(Kind.REQUEST, request_id):
+                record = self._spool.get(request_id)
+                if record is not None and record.stage is Stage.ACCEPTED:
+                    self._line_up_or_take(record)
+
+    def let_go(self, request_id: str) -> None:
+        """It is waited for no more: if it comes all the same, it goes back."""
+        self._since_s.pop(request_id, None)
+        self._troubled.pop(request_id, None)
 
     def drop(self, path: str) -> None:
         """A queued request whose file has other bytes now makes room for them."""
@@ -98,9 +106,9 @@ class Takes:
 
     def taken(self, taking: Taking) -> None:
         """What came of a take. The commit here is the moment from which the request is in our keeping."""
-        self._since_s.pop(taking.id, None)
+        was_asked = self._since_s.pop(taking.id, None) is not None
         record = self._spool.get(taking.id)
-        if record is None:  # discarded, or replaced while it was being taken
+        if record is None or (record.stage is Stage.ACCEPTED and not was_asked):  # replaced while it was being taken
             if taking.outcome is Outcome.TAKEN:
                 self._shares.put_back(taking.path, taking.id)
             return

@@ -118,6 +118,19 @@ class Spool:
                 self._db.execute("ROLLBACK")
             raise
 
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Part of a transaction: what is stored inside is stored, or nothing of it if there is an error."""
+        self._db.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK TO part")
+                self._db.execute("RELEASE part")
+            raise
+        self._db.execute("RELEASE part")
+
     def add(self, record: Record) -> Record:
         """Store a new request as the newest of its name; returns it with its number and its answer's next `rev`."""
         record = self._with_next_rev(record)
@@ -181,18 +194,23 @@ class Spool:
 
     def unsettled(self) -> Iterator[Record]:
         """Every request that is not settled, in the order of acceptance."""
-        rows = self._db.execute("SELECT number FROM requests WHERE stage != 'settled' ORDER BY number").fetchall()
-        for row in rows:
-            record = self._one("SELECT * FROM requests WHERE number = ?", (row["number"],))
-            if record is not None:
-                yield record
+        return (record for each in self.unsettled_ids() if (record := self.get(each)) is not None)
 
     def untold(self) -> list[Record]:
         """Settled requests whose final answer may not be in the outbox yet."""
-        rows = self._db.execute(
-            "SELECT * FROM requests WHERE stage = 'settled' AND told = 0 ORDER BY number"
-        ).fetchall()
-        return [Record.from_row(row) for row in rows]
+        return [record for each in self.untold_ids() if (record := self.get(each)) is not None]
+
+    def unsettled_ids(self) -> list[str]:
+        """Of all requests that are not settled, in the order of acceptance."""
+        return self._ids("SELECT id FROM requests WHERE stage != 'settled' ORDER BY number")
+
+    def untold_ids(self) -> list[str]:
+        """Of settled requests whose final answer may not be in the outbox yet."""
+        return self._ids("SELECT id FROM requests WHERE stage = 'settled' AND told = 0 ORDER BY number")
+
+    def accepted_at(self, path: str) -> list[str]:
+        """The ids of requests that were accepted and not taken, and whose file this is."""
+        return self._ids("SELECT id FROM requests WHERE path = ? AND stage = 'accepted'", (os.fsencode(path),))
 
     def tell(self, request_ids: Iterable[str]) -> None:
         """The final answers of these are in the outbox, or have been overtaken by a newer request of their name."""
@@ -321,6 +339,9 @@ class Spool:
     def _one(self, query: str, values: tuple[object, ...]) -> Record | None:
         row = self._db.execute(query, values).fetchone()
         return Record.from_row(row) if row is not None else None
+
+    def _ids(self, query: str, values: tuple[object, ...] = ()) -> list[str]:
+        return [row["id"] for row in self._db.execute(query, values).fetchall()]
 
     def _meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
