@@ -19,7 +19,7 @@ def changed(before: Answer, after: Answer) -> dict[str, Any]:
 
 
 def rendering(**more: Any) -> Answer:
-    return replace(moves.begun(moves.taken(NEW), attempt=1, now=NOW), **more)
+    return replace(moves.begun(moves.taken(NEW, NOW), attempt=1, now=NOW), **more)
 
 
 def test_a_refusal_says_what_is_wrong() -> None:
@@ -53,14 +53,17 @@ def test_deleting_a_file_cancels_what_waits_and_leaves_a_refusal(state: State, e
 
 
 def test_what_is_taken_can_no_longer_be_cancelled_by_deletion() -> None:
-    assert changed(replace(NEW, waiting_for="the share"), moves.taken(NEW)) == {"in_inbox": False, "waiting_for": None}
-    assert moves.taken(replace(NEW, state=State.REFUSED, in_inbox=True)).in_inbox is None
+    assert changed(replace(NEW, waiting_for="the share"), moves.taken(NEW, NOW)) == {
+        "in_inbox": False,
+        "waiting_for": None,
+    }
+    assert moves.taken(replace(NEW, state=State.REFUSED, in_inbox=True), NOW).in_inbox is None
 
 
 def test_an_attempt_that_comes_to_nothing_leaves_its_count_and_no_trace_of_progress() -> None:
     before = rendering(progress={"step": 3}, eta_s=2.0)
     after = moves.back_in_line(before, attempt=1)
-    assert changed(moves.taken(NEW), after) == {"attempt": 1}
+    assert changed(moves.taken(NEW, NOW), after) == {"attempt": 1}
     assert moves.back_in_line(before, attempt=0).attempt is None
 
 
@@ -94,8 +97,9 @@ def test_a_finished_request_tells_its_pictures_and_keeps_its_warnings() -> None:
 def test_a_closed_answer_keeps_the_error_of_an_attempt_only_if_it_is_not_done(
     state: State, error: dict[str, Any] | None, expected: dict[str, Any] | None
 ) -> None:
-    after = moves.closed(rendering(error=DEATH, progress={"step": 3}, eta_s=1.0), state, error)
+    after = moves.closed(rendering(error=DEATH, progress={"step": 3}, eta_s=1.0), state, error, now=NOW)
     assert (after.state, after.error, after.progress, after.eta_s) == (state, expected, None, None)
+    assert after.finished_at == NOW
 
 
 def test_the_last_attempt_tells_why_it_ended_if_anybody_knows() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom.disk.files import Disk
+from darkroom.disk.files import Disk, LeadsOut, within
 from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.names import ADOPT, HEALTH, MAX_DEPTH, OWN_FOLDER, PAUSE, cut, is_request, retried, safe_name, why_ignored
 from darkroom.spelling import nearest
@@ -64,7 +64,7 @@ class Client:
         self._refuse_unfinished(answer)
         if answer.get("state") not in FINAL_STATES or "result" not in answer:
             raise DarkroomError(f"{name} is {answer.get('state')}: there is nothing to ask again yet.")
-        kept = _inside(self.outbox / _parent(name), answer["result"]) / "request.json"
+        kept = _inside(self.outbox / _parent(safe_name(name)), answer["result"]) / "request.json"
         try:
             raw, _ = self.disk.read(kept, limit=_REQUEST_LIMIT_BYTES)
         except OSError as error:
@@ -84,7 +84,7 @@ class Client:
         if answer is None and not self._waits(dropped_as):
             raise self.unknown(name)
         stem = dropped_as[: -len(".json")]
-        path = self.inbox / f"{stem if '%' not in stem else name}.cancel"
+        path = inside(self.inbox, f"{stem if '%' not in stem else name}.cancel")
         self._write(path, b"")
         return path
 
@@ -97,7 +97,7 @@ class Client:
 
     def _answer_told_apart(self, name: str) -> Json | None:
         """Of names that differ by case only, all but the first one bear `~` and 8 hex digits."""
-        folder, stem = self.outbox / _parent(name), safe_name(name).rpartition("/")[2]
+        folder, stem = self.outbox / _parent(safe_name(name)), safe_name(name).rpartition("/")[2]
         told_apart = re.compile(re.escape(stem) + r"~[0-9a-f]{8}\.json")
         try:
             near = sorted(entry for entry in os.listdir(folder) if told_apart.fullmatch(entry))
@@ -114,7 +114,7 @@ class Client:
 
     def _drop(self, name: str, raw: bytes) -> Ticket:
         self._require_inbox()
-        path = self.inbox / f"{name}.json"
+        path = inside(self.inbox, f"{name}.json")
         older = self.answer(name)
         try:
             self.disk.make_folder(path.parent, shared=True)
@@ -253,17 +253,23 @@ def read_json(path: Path, disk: Disk) -> Json | None:
     try:
         raw, _ = disk.read(path, limit=_ANSWER_LIMIT_BYTES)
         data = json.loads(raw)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
 
 
 def _inside(folder: Path, name: object) -> Path:
-    """What an answer names in a folder. Anybody may write to the outbox: it never leads out of it."""
-    last = os.path.basename(str(name))
-    if last in ("", ".", ".."):
-        raise DarkroomError(f"The answer names {str(name)!r}, which is no result.", hint="Somebody has changed it.")
-    return folder / last
+    """The folder or the file that an answer names, which lies right there."""
+    return inside(folder, os.path.basename(str(name)))
+
+
+def inside(folder: Path, name: object) -> Path:
+    """What an answer names in a folder. Anybody may write to the outbox: it never leads out. Raises DarkroomError."""
+    try:
+        return within(folder, str(name))
+    except LeadsOut:
+        hint = "Somebody has changed it."
+        raise DarkroomError(f"The answer names {str(name)!r}, which is not in {folder}.", hint=hint) from None
 
 
 def _refuse_misleading(name: str) -> None:

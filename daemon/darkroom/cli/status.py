@@ -18,7 +18,18 @@ from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.follow import conclude, explanation, follow, state_line
-from darkroom.client import FINAL_STATES, SILENT_BEATS, START_HINT, Client, Json, Pulse, Ticket, is_gone, pictures
+from darkroom.client import (
+    FINAL_STATES,
+    SILENT_BEATS,
+    START_HINT,
+    Client,
+    Json,
+    Pulse,
+    Ticket,
+    inside,
+    is_gone,
+    pictures,
+)
 from darkroom.config.load import Config
 from darkroom.request.json_text import printable
 
@@ -47,7 +58,7 @@ def _one_request(args: argparse.Namespace, config: Config, client: Client) -> in
     answer = client.answer(args.name)
     if answer is None:
         raise client.unknown(args.name)
-    path = config.outbox / f"{answer.get('name', args.name)}.json"
+    path = inside(config.outbox, f"{answer.get('name', args.name)}.json")
     if args.json:
         print(json.dumps(answer, indent=1, ensure_ascii=True))
     elif answer.get("state") not in FINAL_STATES and args.watch:
@@ -68,7 +79,7 @@ def _request(answer: Json, config: Config, health: Json | None) -> RenderableTyp
     lines += [Text(printable(f"  warning: {warning}"), style="yellow") for warning in answer.get("warnings", ())]
     if answer.get("state") in FINAL_STATES - {"done"}:
         lines += [Text(printable(line), style="red") for line in explanation(answer)]
-    folder = config.outbox / f"{answer.get('name')}.json"
+    folder = inside(config.outbox, f"{answer.get('name')}.json")
     lines += [Text(printable(f"  {picture}")) for picture in pictures(answer, folder)]
     return Group(*lines)
 

@@ -13,19 +13,21 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import structlog
 
 import darkroom
+from darkroom.actor import Broken, start_thread
 from darkroom.errors import ErrorCode
 from darkroom.executor.port import (
     AttemptKey,
     Cancelled,
     Command,
     Died,
-    Emit,
+    Event,
     Failed,
     Finished,
     OfAttempt,
@@ -45,6 +47,8 @@ MAX_LINE_CHARACTERS = 2_000
 
 #: How long a renderer may take to end after it closed its channel.
 LINGER_S = 5.0
+
+Emit = Callable[[Event | Broken], None]
 
 _log = structlog.get_logger("darkroom.renderer")
 
@@ -117,7 +121,7 @@ class _Child:
 
     def start(self) -> None:
         """Returns when the process exists, or could not be made, which is told by `Died` like any death."""
-        _run_thread(self._live)
+        self._run_thread(self._live)
         self._begun.wait()
 
     def send(self, command: Command) -> None:
@@ -140,13 +144,23 @@ class _Child:
     def _live(self) -> None:
         """Fork, listen, reap. All in one thread: the kernel kills the child when the thread that forked it ends."""
         try:
+            self._emit(of_life(self._live_and_die(), self._name, self._life))
+        finally:  # also after an error that nobody foresaw, which ends the service's life: nobody waits for ever
+            self._gone.set()
+            self._begun.set()
+            self._told.set()
+
+    def _live_and_die(self) -> Died:
+        try:
             died = self._listen_until_death()
         except OSError as error:
             died = Died(why=f"could not be started: {error}", asked=self._asked)
+        finally:
+            if self._process is not None and self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
         self._gone.set()
-        self._begun.set()
-        self._emit(of_life(died, self._name, self._life))
-        self._told.set()
+        return died
 
     def _listen_until_death(self) -> Died:
         ours, theirs = socket.socketpair()
@@ -154,20 +168,24 @@ class _Child:
             with theirs:
                 process = self._process = _spawn(self._settings, theirs)
             self._begun.set()
-            printer = _run_thread(self._keep_tail, process.stdout)
-            _run_thread(self._write, ours)
+            printer = self._run_thread(partial(self._keep_tail, process.stdout))
+            self._run_thread(partial(self._write, ours))
             self._read(ours)
         self._outgoing.put(None)
         returncode = _reap(process)
         printer.join(LINGER_S)  # not for ever: a grandchild may hold the pipe open
         return _died(returncode, tuple(self._tail), asked=self._asked)
 
+    def _run_thread(self, run: Callable[[], None]) -> threading.Thread:
+        what = run.func if isinstance(run, partial) else run
+        return start_thread(f"renderer {what.__name__}", run, self._emit)
+
     def _read(self, ours: socket.socket) -> None:
         with ours.makefile("rb") as reader, suppress(ConnectionResetError):  # it died before it read our last message
             for line in reader:
                 try:
                     event = decode(line)
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     _log.warning("renderer_message_unreadable", line=line[:200])
                     continue
                 self._emit(of_life(self._checked(event), self._name, self._life))  # type: ignore[arg-type]
@@ -193,12 +211,6 @@ class _Child:
                 if text := line.rstrip():
                     self._tail.append(text)
                     _log.debug("renderer_output", pid=self.pid, line=text)
-
-
-def _run_thread(run: Callable[..., None], *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=run, args=arguments, name=f"renderer {run.__name__}", daemon=True)
-    thread.start()
-    return thread
 
 
 def _spawn(settings: RendererSettings, theirs: socket.socket) -> subprocess.Popen[bytes]:

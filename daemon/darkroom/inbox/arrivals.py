@@ -15,11 +15,12 @@ from pathlib import Path
 
 import structlog
 
-from darkroom.disk.files import Disk
+from darkroom.disk.files import Disk, within
 from darkroom.disk.folders import Folder
+from darkroom.guard import Guard, Kind
 from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, content_of, judge, refusal_of
 from darkroom.inbox.drops import BATCH_FILES, Drop, Found, Listing, Outcome, Phase, Seen, Signature, Stuck, Taking
-from darkroom.inbox.listing import Tree
+from darkroom.inbox.listing import SHOWN, Tree
 from darkroom.inbox.taking import Debts, Taker
 from darkroom.names import PAUSE, file_of, folder_of, is_cancel, is_request, is_watched, natural_key
 from darkroom.request.shape import MAX_BYTES
@@ -42,13 +43,15 @@ class Inbox:
         network_settle_s: float,
         keep: Callable[[str, bytes], None],
         clock: Callable[[], float],
+        guard: Guard | None = None,
     ) -> None:
         self.folder = folder
         self._disk = disk
+        self.guard = guard or Guard(clock)
         self._settle_s, self._network_settle_s = settle_s, network_settle_s
         self._clock = clock
-        self._tree = Tree(folder, disk=disk, clock=clock)
-        self._debts = Debts(folder)
+        self._tree = Tree(folder, disk=disk, clock=clock, guard=self.guard)
+        self._debts = Debts(folder, self.guard)
         self._taker = Taker(folder, self._debts, disk=disk, keep=keep)
         self._hints: dict[str, None] = {}  # an ordered set
         self._expected: tuple[str, ...] = ()
@@ -84,6 +87,11 @@ class Inbox:
         if seen is not None:
             seen.phase, seen.doubted, seen.since_s, seen.why = Phase.ARRIVING, True, self._clock(), SENT_BEFORE
             self._tree.unsettled.add(path)
+
+    def again(self, path: str) -> None:
+        """Tell this file again, whatever it is now: what was told last has come to nothing."""
+        self._tree.reconsider(path)
+        self._hints[path] = None
 
     def expect(self, paths: Iterable[str]) -> None:
         """These are next in line: look closer at them at each look."""
@@ -138,12 +146,16 @@ class Inbox:
             vanished=tuple(found.vanished),
             cancels=tuple(found.cancels),
             hidden=tuple(found.hidden),
-            not_taken=self._not_taken,
+            not_taken=(*self._unforeseen(), *self._not_taken),
             not_taken_more=self._not_taken_more,
-            arriving=self._tree.arriving() + len(self._hints) + len(self._debts),
+            arriving=self._tree.arriving() + len(self._hints) + len(self._debts) + len(self.guard.open),
             more=bool(self._tree.fresh or self._hints),
             paused=self._is_paused(),
         )
+
+    def _unforeseen(self) -> tuple[tuple[str, str], ...]:
+        """Files over which an error came that nobody foresaw."""
+        return tuple((path, why) for (kind, path), why in self.guard.open.items() if kind is Kind.FILE)[:SHOWN]
 
     def _is_paused(self) -> bool:
         """As before where the share cannot say: an error here may not swallow what the look has found."""
@@ -168,6 +180,16 @@ class Inbox:
 
     def _examine(self, path: str, found: Found) -> None:
         """Look closer at one file, and say what has come of it."""
+        if self.guard.waits(Kind.FILE, path):
+            self._tree.unsettled.add(path)
+            return
+        with self.guard.alone(Kind.FILE, path):
+            self._examine_alone(path, found)
+            self.guard.tried(Kind.FILE, path)
+            return
+        self._tree.unsettled.add(path)  # looked at again when it is due
+
+    def _examine_alone(self, path: str, found: Found) -> None:
         name = file_of(path)
         if not is_request(name):
             if is_cancel(name):
@@ -177,7 +199,7 @@ class Inbox:
             return  # its turn comes, in the order of arrival
         try:
             with self._disk.anchored(self.folder.path, folder_of(path)) as place:
-                self._read(path, place / name, found)
+                self._read(path, within(place, name), found)
         except FileNotFoundError:
             self._tree.lose_sight_of(path)
         except OSError as error:
@@ -185,8 +207,11 @@ class Inbox:
             self._tree.remember(path, Seen(phase, None, self._clock(), why=why))
 
     def _examine_cancel(self, path: str, found: Found) -> None:
-        if not os.path.lexists(self.folder.path / path):
-            return
+        try:
+            with self._disk.anchored(self.folder.path, folder_of(path)) as place:
+                os.lstat(within(place, file_of(path)))
+        except OSError:
+            return  # the listing tells, if there is anything to tell
         since_s = self._tree.view(folder_of(path)).cancels.setdefault(file_of(path), self._clock())
         found.add_cancel(path, self._clock() - since_s)
 
@@ -252,7 +277,10 @@ class Inbox:
 
     def take(self, path: str, request_id: str, sha256: str) -> Taking:
         """Bytes durable in state, hidden name, read again. `remove_hidden` removes the file once that is recorded."""
-        return self._note(self._taker.take(path, request_id, sha256))
+        with self.guard.alone(Kind.FILE, path):
+            return self._note(self._taker.take(path, request_id, sha256))
+        self._taker.put_back(path, request_id)  # it may have its hidden name already
+        return Taking(request_id, path, Outcome.TROUBLE, why=self.guard.why(Kind.FILE, path))
 
     def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
         """Take a file out of the inbox that is a request that we have, or had; touched meanwhile, it is a new one."""
@@ -268,8 +296,7 @@ class Inbox:
             case Outcome.TAKEN:
                 self._tree.forget(taking.path)
             case Outcome.CHANGED | Outcome.GONE:
-                self._tree.reconsider(taking.path)
-                self._hints[taking.path] = None
+                self.again(taking.path)
             case Outcome.TROUBLE:
                 pass  # the service asks again
         return taking

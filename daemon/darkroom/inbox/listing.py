@@ -16,8 +16,9 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk import mounts
-from darkroom.disk.files import Disk
+from darkroom.disk.files import Disk, within
 from darkroom.disk.folders import Folder
+from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Found, Hidden, Phase, Seen
 from darkroom.names import (
     MAX_DEPTH,
@@ -82,12 +83,13 @@ class Fresh:
 class Tree:
     """The inbox and its sub-folders; `clock` is monotonic."""
 
-    def __init__(self, folder: Folder, *, disk: Disk, clock: Callable[[], float]) -> None:
+    def __init__(self, folder: Folder, *, disk: Disk, clock: Callable[[], float], guard: Guard) -> None:
         self.fresh = Fresh()
         self.unsettled: set[str] = set()  #: paths that are looked at closer at each look
         self._folder = folder
         self._disk = disk
         self._clock = clock
+        self._guard = guard
         self._views: dict[str, View] = {}
         self._too_deep: set[str] = set()
         self._device = 0  # of the inbox itself
@@ -138,6 +140,8 @@ class Tree:
         view = self.view(folder_of(path))
         if file_of(path) in view.files:
             view.calm = False
+        else:
+            self.unsettled.discard(path)
 
     def arriving(self) -> int:
         """How many files may still become requests."""
@@ -169,8 +173,9 @@ class Tree:
         todo = [""]
         while todo:
             folder = todo.pop()
+            view = self._views.get(folder) or View()
             try:
-                view = self.list(folder, found)
+                view = self._list_alone(folder, view, found, unreadable)
             except OSError as error:
                 if folder == "":
                     raise
@@ -194,6 +199,18 @@ class Tree:
         for folder, why in unreadable.items() - self._unreadable.items():
             _log.warning("folder_unreadable", folder=folder, why=why)
         self._unreadable = unreadable
+
+    def _list_alone(self, folder: str, view: View, found: Found, unreadable: dict[str, str]) -> View:
+        """The inbox itself is everybody's, and so is what errs there; a sub-folder is as it was when that errs."""
+        if folder == "":
+            return self.list(folder, found)
+        if not self._guard.waits(Kind.FOLDER, folder):
+            with self._guard.alone(Kind.FOLDER, folder, passes=(OSError,)):
+                view = self.list(folder, found)
+                self._guard.tried(Kind.FOLDER, folder)
+                return view
+        unreadable[folder] = self._guard.why(Kind.FOLDER, folder)
+        return view
 
     def list(self, folder: str, found: Found) -> View:
         """One sub-folder, unless it is calm."""
@@ -238,19 +255,28 @@ class Tree:
             del view.cancels[gone]
         now = self._clock()
         for name in names.difference(view.files, view.ignored, view.cancels):
-            if joined(folder, name) in self.fresh:
-                continue  # first, for in a flood these are thousands at each listing
-            if is_request(name):
-                self._queue_fresh(joined(folder, name), place / name)
-            elif is_cancel(name):
-                view.cancels[name] = now
-            elif taken := parse_taken(name):
-                found.hidden.append(Hidden(joined(folder, taken[0]), taken[1]))
-            elif not name.startswith("."):
-                why = why_ignored(name)
-                view.ignored[name] = f"ignored: {why}" if why else "ignored: its name does not end in .json"
+            path = joined(folder, name)
+            if not self._guard.waits(Kind.FILE, path):
+                with self._guard.alone(Kind.FILE, path):
+                    self._sort(view, path, place, found)
+                    continue
+            view.calm = False
         for name, since_s in view.cancels.items():
             found.add_cancel(joined(folder, name), now - since_s)
+
+    def _sort(self, view: View, path: str, place: Path, found: Found) -> None:
+        if path in self.fresh:
+            return  # first, for in a flood these are thousands at each listing
+        folder, name = folder_of(path), file_of(path)
+        if is_request(name):
+            self._queue_fresh(path, within(place, name))
+        elif is_cancel(name):
+            view.cancels[name] = self._clock()
+        elif taken := parse_taken(name):
+            found.hidden.append(Hidden(joined(folder, taken[0]), taken[1]))
+        elif not name.startswith("."):
+            why = why_ignored(name)
+            view.ignored[name] = f"ignored: {why}" if why else "ignored: its name does not end in .json"
 
     def _queue_fresh(self, path: str, place: Path) -> None:
         try:
@@ -265,9 +291,10 @@ class Tree:
         view.missed = {name: view.missed.get(name, now) for name in view.files if name not in names}
         for name in [name for name, since_s in view.missed.items() if now - since_s >= GONE_S]:
             path = joined(folder, name)
-            del view.missed[name]
-            self.forget(path)
-            found.vanished.append(path)
+            with self._guard.alone(Kind.FILE, path):
+                self.forget(path)
+                found.vanished.append(path)
+                del view.missed[name]
         if view.missed:
             view.calm = False
 

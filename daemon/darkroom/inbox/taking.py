@@ -11,8 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from darkroom.disk.files import Disk
+from darkroom.disk.files import Disk, within
 from darkroom.disk.folders import Folder
+from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Outcome, Taking
 from darkroom.names import MAX_NAME_BYTES, file_of, folder_of, joined, stem_of, taken_name
 from darkroom.request.shape import MAX_BYTES
@@ -27,8 +28,9 @@ class _NotKept(Exception):
 class Debts:
     """What the folder has not let us do yet; tried again at each look, while it is there, until it is done."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, guard: Guard) -> None:
         self._folder = folder
+        self._guard = guard
         self._owed: dict[tuple[str, str], Callable[[str, str], None]] = {}
 
     def __len__(self) -> int:
@@ -39,19 +41,27 @@ class Debts:
         if not self._folder.check():
             self._owed[path, request_id] = work
             return
+        with self._guard.alone(Kind.FILE, path):
+            if self._is_done(work, path, request_id):
+                self._owed.pop((path, request_id), None)
+                return
+        self._owed[path, request_id] = work
+
+    def _is_done(self, work: Callable[[str, str], None], path: str, request_id: str) -> bool:
         try:
             work(path, request_id)
         except OSError as error:
             if (path, request_id) not in self._owed:
                 _log.warning("inbox_not_cleaned", path=path, why=error.strerror)
-            self._owed[path, request_id] = work
-        else:
-            self._owed.pop((path, request_id), None)
+            return False
+        self._guard.tried(Kind.FILE, path)
+        return True
 
     def pay(self) -> None:
         """Try everything that is owed."""
         for (path, request_id), work in list(self._owed.items()):
-            self.do(work, path, request_id)
+            if not self._guard.waits(Kind.FILE, path):
+                self.do(work, path, request_id)
 
 
 class Taker:
@@ -86,7 +96,7 @@ class Taker:
         """Remove a file that is no request."""
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:
-                self._disk.remove(place / file_of(path))
+                self._disk.remove(within(place, file_of(path)))
         except FileNotFoundError:
             return  # its folder is gone, and it with it
 
@@ -113,7 +123,8 @@ class Taker:
 
     def _hide_in(self, place: Path, name: str, request_id: str, sha256: str, known_ns: int | None) -> int | None:
         """The file's mtime in nanoseconds; None when it is another one than we know, which then has its name."""
-        raw, status = self._disk.read(place / name, limit=MAX_BYTES)
+        original = within(place, name)
+        raw, status = self._disk.read(original, limit=MAX_BYTES)
         if hashlib.sha256(raw).hexdigest() != sha256 or known_ns not in (None, status.st_mtime_ns):
             return None
         if known_ns is None:
@@ -121,10 +132,10 @@ class Taker:
                 self._keep(request_id, raw)
             except OSError as error:
                 raise _NotKept(str(error.strerror or error)) from error
-        hidden = place / taken_name(name, request_id)
-        self._rename(place / name, hidden)
+        hidden = within(place, taken_name(name, request_id))
+        self._rename(original, hidden)
         if not self._is_same(hidden, sha256, known_ns):
-            self._put_back_changed(hidden, place / name)
+            self._put_back_changed(hidden, original)
             return None
         return status.st_mtime_ns
 
@@ -160,7 +171,8 @@ class Taker:
     def _put_back(self, path: str, request_id: str) -> None:
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:
-                name = self._rename_to_free(place / taken_name(file_of(path), request_id), place, file_of(path))
+                hidden = within(place, taken_name(file_of(path), request_id))
+                name = self._rename_to_free(hidden, place, file_of(path))
         except FileNotFoundError:
             return  # put back already, or its folder is gone, and it with it
         _log.info("put_back", path=path, as_name=name)
@@ -168,7 +180,7 @@ class Taker:
     def _rename_to_free(self, hidden: Path, place: Path, name: str) -> str:
         for free in _free_names(name):
             try:
-                self._disk.rename_new(hidden, place / free)
+                self._disk.rename_new(hidden, within(place, free))
             except FileExistsError:
                 continue
             return free

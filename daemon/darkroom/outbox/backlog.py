@@ -34,7 +34,7 @@ def urgency_of(state: State) -> Urgency:
 class Delivery:
     """A finished folder that is to appear in the outbox."""
 
-    answer: Answer  #: final, but for `result`, `finished_at` and `timing.deliver_s`
+    answer: Answer  #: final, but for `result` and `timing.deliver_s`
     work: Path | None  #: where its pictures are; None when there are none
     request: Path | None  #: the dropped bytes; None when the state folder has lost them
     again: bool  #: it may be there already: we died around its delivery

@@ -6,18 +6,20 @@ Used by one thread, the one that may hang on the outbox.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import structlog
 
-from darkroom.disk.files import Disk, SourceUnreadable
+from darkroom.disk.files import Disk, LeadsOut, SourceUnreadable, within
 from darkroom.disk.folders import Folder, FolderState
+from darkroom.guard import Guard, Kind
 from darkroom.names import folded, folder_of, is_result_name, joined, result_names
 from darkroom.outbox.backlog import Backlog, Delivery, Item
 from darkroom.spool.answer import FOLDER_ENDINGS, Answer
@@ -25,7 +27,20 @@ from darkroom.spool.answer import FOLDER_ENDINGS, Answer
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
 PATIENCE_TRIES = 4  #: for what fails again and again by itself
+HIDDEN_NAMES = 9  #: so many are tried for the folder that a result is built in
 _ANSWER_LIMIT_BYTES = 4 << 20
+_REQUEST_LIMIT_BYTES = 1 << 20
+#: A folder with such a thing in the place of one of our files is somebody else's.
+_NOT_OURS_ERRNOS = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EINVAL,
+    errno.ENXIO,
+    errno.EACCES,
+    errno.EPERM,
+)
 #: Trouble with the whole share: all wait, and order is kept. Anything else is trouble with one folder or name, such as
 #: EBUSY for an answer that a Windows program holds open.
 _WHOLE_SHARE_ERRNOS = (
@@ -91,7 +106,7 @@ Event = Delivered | Spoilt | Told | Mirrored | FolderState
 class Outbox:
     """The outbox folder.
 
-    `now` gives the time of an answer (RFC 3339), `clock` is monotonic, `emit` tells the service what happened.
+    `clock` is monotonic, `emit` tells the service what happened.
     """
 
     def __init__(
@@ -100,16 +115,16 @@ class Outbox:
         *,
         disk: Disk,
         mirrors: dict[str, str],
-        emit: Callable[[Event], None],
-        now: Callable[[], str],
+        emit: Callable[[object], None],
         clock: Callable[[], float],
+        guard: Guard | None = None,
     ) -> None:
         self.folder = folder
+        self.guard = guard or Guard(clock)
         self.abandoned = False  #: another life has begun, which builds under the same hidden names
         self._disk = disk
         self._mirrors = dict(mirrors)
-        self._emit = emit
-        self._now = now
+        self.emit = emit
         self._clock = clock
         self._backlog = Backlog()
         self._foreign: set[str] = set()  # names whose answer would overwrite a file that is not ours
@@ -154,6 +169,13 @@ class Outbox:
         if not self.check():
             return self._back_off(self.folder.away)
         item, failures = self._backlog.next()
+        kind, name = (Kind.RESULT, item.answer.name) if isinstance(item, Delivery) else (Kind.ANSWER, item.name)
+        with self.guard.alone(kind, name):
+            return self._write_or_wait(item, failures)
+        self._set_aside(item, failures, self.guard.why(kind, name))
+        return True
+
+    def _write_or_wait(self, item: Item, failures: int) -> bool:
         try:
             self._write(item)
         except OSError as error:
@@ -192,17 +214,19 @@ class Outbox:
         state = self.folder.state("outbox", free_bytes=free_bytes)
         if state.news or self._told is None or _differs(state, self._told):
             self._told = state
-            self._emit(state)
+            self.emit(state)
         return present
 
     def _write(self, item: Item) -> None:
         if isinstance(item, Delivery):
             final = self._deliver(item)
-            self._emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
+            self.emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
+            self.guard.tried(Kind.RESULT, item.answer.name)
         elif not self._backlog.is_overtaken(item):
             self._write_answer(item)
+            self.guard.tried(Kind.ANSWER, item.name)
             if item.state.is_final:
-                self._emit(Told(item.id))
+                self.emit(Told(item.id))
 
     def _set_aside(self, item: Item, failures: int, why: str) -> None:
         """Try it again later and go on with the others."""
@@ -224,7 +248,7 @@ class Outbox:
 
     def _write_answer(self, answer: Answer) -> None:
         with self._disk.anchored(self.folder.path, self._folder_for(folder_of(answer.name))) as place:
-            target = place / f"{_stem(answer.name)}.json"
+            target = within(place, f"{_stem(answer.name)}.json")
             there, content = _content_of(target), answer.to_bytes()
             if there is not None and _json(there).get("darkroom") is None:
                 self._withhold(answer.name)
@@ -246,10 +270,9 @@ class Outbox:
         """Build the folder under a hidden name, make it durable, let it appear by one rename. None: it is spoilt."""
         answer = delivery.answer
         with self._disk.anchored(self.folder.path, self._folder_for(folder_of(answer.name))) as parent:
-            stem, ending = _stem(answer.name), FOLDER_ENDINGS[answer.state]
-            if delivery.again and (there := _find_delivered(parent, stem, ending, answer.id)) is not None:
+            if delivery.again and (there := self._find_delivered(delivery, parent)) is not None:
                 self._disk.sync_folder(parent)
-                return there
+                return replace(answer, result=there, timing=(answer.timing or {}) | {"deliver_s": 0.0})
             given_up = self._unreadable[answer.id] >= PATIENCE_TRIES
             try:
                 return self._build(delivery, parent, with_request=not given_up) if _is_whole(delivery) else None
@@ -260,30 +283,76 @@ class Outbox:
 
     def _build(self, delivery: Delivery, parent: Path, *, with_request: bool) -> Answer:
         started_s = self._clock()
-        answer = delivery.answer
-        hidden = parent / f".{answer.id}.part"
-        self._disk.remove_tree(hidden)
-        self._disk.make_folder(hidden)
+        hidden = self._make_hidden(parent, delivery.answer.id)
         with self._disk.anchored(parent, hidden.name) as inside:
             for source, _ in _pictures(delivery):
-                self._disk.copy_new(source, inside / source.name)
+                self._disk.copy_new(source, within(inside, source.name))
             if delivery.request is not None and with_request:
                 self._disk.copy_new(delivery.request, inside / "request.json")
-            for name in result_names(_stem(answer.name), FOLDER_ENDINGS[answer.state]):
-                if os.path.lexists(parent / name) or self._is_mirror(folder_of(answer.name), name):
-                    continue
-                timing = (answer.timing or {}) | {"deliver_s": round(self._clock() - started_s, 3)}
-                final = replace(answer, result=name, finished_at=self._now(), timing=timing)
-                self._disk.create(inside / "answer.json", final.to_bytes())
-                self._disk.sync_folder(inside)
-                if self.abandoned:
-                    raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
-                try:
-                    self._disk.rename_new(hidden, parent / name)
-                except FileExistsError:
-                    continue
-                return final
+            return self._let_appear(delivery.answer, hidden, inside, parent, started_s)
+
+    def _make_hidden(self, parent: Path, request_id: str) -> Path:
+        """An empty folder that nobody sees. Anybody may have put something under its name: then it has another one."""
+        for number in count(1):
+            hidden = within(parent, f".{request_id}.part" if number == 1 else f".{request_id}-{number}.part")
+            try:
+                self._disk.remove_tree(hidden)
+            except OSError as error:
+                if error.errno in _WHOLE_SHARE_ERRNOS or number >= HIDDEN_NAMES:
+                    raise
+                _log.warning("hidden_folder_in_the_way", folder=hidden.name, why=error.strerror)
+            else:
+                break
+        self._disk.make_folder(hidden)
+        return hidden
+
+    def _let_appear(self, answer: Answer, hidden: Path, inside: Path, parent: Path, started_s: float) -> Answer:
+        """By one rename, to the first free name; `inside` is the folder `hidden`, whatever becomes of its name."""
+        for name in result_names(_stem(answer.name), FOLDER_ENDINGS[answer.state]):
+            if os.path.lexists(within(parent, name)) or self._is_mirror(folder_of(answer.name), name):
+                continue
+            timing = (answer.timing or {}) | {"deliver_s": round(self._clock() - started_s, 3)}
+            final = replace(answer, result=name, timing=timing)
+            self._disk.create(inside / "answer.json", final.to_bytes())
+            self._disk.sync_folder(inside)
+            if self.abandoned:
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+            try:
+                self._disk.rename_new(hidden, within(parent, name))
+            except FileExistsError:
+                continue
+            return final
         raise AssertionError("result names never end")
+
+    def _find_delivered(self, delivery: Delivery, parent: Path) -> str | None:
+        """The folder that was delivered before we died and could not record it.
+
+        Anybody may write to the outbox, so what it holds is believed only as far as our own record bears it out: it is
+        ours if it says so and the pictures lie in it, byte for byte.
+        """
+        stem, ending = _stem(delivery.answer.name), FOLDER_ENDINGS[delivery.answer.state]
+        names = sorted(name for name in os.listdir(parent) if is_result_name(name, stem, ending))
+        return next((name for name in names if self._is_ours(delivery, parent, name)), None)
+
+    def _is_ours(self, delivery: Delivery, parent: Path, name: str) -> bool:
+        """Raises OSError when the share cannot say."""
+        try:
+            with self._disk.anchored(parent, name) as inside:
+                told = _json(self._disk.read(inside / "answer.json", limit=_ANSWER_LIMIT_BYTES)[0])
+                if told.get("id") != delivery.answer.id or told.get("result") != name:
+                    return False
+                return all(self._has(within(inside, file), size, sha256) for file, size, sha256 in _contents(delivery))
+        except OSError as error:
+            if isinstance(error, LeadsOut) or error.errno in _NOT_OURS_ERRNOS:
+                return False
+            raise
+
+    def _has(self, path: Path, size_bytes: int | None, sha256: str | None) -> bool:
+        """Whether a file has this size and content; None is not asked."""
+        content, status = self._disk.read(path, limit=_REQUEST_LIMIT_BYTES if size_bytes is None else size_bytes)
+        if size_bytes is not None and status.st_size != size_bytes:
+            return False
+        return sha256 is None or hashlib.sha256(content).hexdigest() == sha256
 
     # Folders ------------------------------------------------------------------------------------------------------
 
@@ -308,14 +377,14 @@ class Outbox:
         if chosen is None:
             others = {folded(name) for each, name in self._mirrors.items() if folder_of(each) == folder_of(folder)}
             chosen = next(
-                name for name in result_names(part) if folded(name) not in others and _may_mirror(parent / name)
+                name for name in result_names(part) if folded(name) not in others and _may_mirror(within(parent, name))
             )
             self._disk.make_folder(parent / chosen)
             self._mirrors[folder] = chosen
-            self._emit(Mirrored(folder, chosen))
-        if (parent / chosen).is_symlink():
+            self.emit(Mirrored(folder, chosen))
+        if within(parent, chosen).is_symlink():
             raise OSError(errno.ELOOP, f"{chosen} is a link; results are never written through one")
-        self._disk.make_folder(parent / chosen)
+        self._disk.make_folder(within(parent, chosen))
         return chosen
 
 
@@ -367,7 +436,17 @@ def _pictures(delivery: Delivery) -> list[tuple[Path, int]]:
     """Where its pictures are in the state folder, and how many bytes each has."""
     if delivery.work is None:
         return []
-    return [(delivery.work / image["file"], image["bytes"]) for image in delivery.answer.images or ()]
+    return [(within(delivery.work, image["file"]), image["bytes"]) for image in delivery.answer.images or ()]
+
+
+def _contents(delivery: Delivery) -> list[tuple[str, int | None, str | None]]:
+    """What its folder holds, as we have recorded it: file, bytes, SHA-256; None where we have not."""
+    contents: list[tuple[str, int | None, str | None]] = [
+        (image["file"], image["bytes"], image.get("sha256")) for image in delivery.answer.images or ()
+    ]
+    if not contents and delivery.request is not None:
+        contents.append(("request.json", None, delivery.answer.request_sha256))
+    return contents
 
 
 def _is_whole(delivery: Delivery) -> bool:
@@ -388,14 +467,3 @@ def _may_mirror(path: Path) -> bool:
         return False
     # A mirror may hold the answer of a request called `answer`; only in a result does it name the folder that it is in.
     return _answer_in(path).get("result") != path.name
-
-
-def _find_delivered(parent: Path, stem: str, ending: str, request_id: str) -> Answer | None:
-    """The answer in a folder that was delivered before we died and could not be recorded."""
-    for name in sorted(os.listdir(parent)):
-        if is_result_name(name, stem, ending):
-            data = _answer_in(parent / name)
-            if data.get("id") == request_id and data.get("result") == name:
-                with suppress(KeyError, TypeError, ValueError):  # somebody's, made to look like ours
-                    return Answer.from_json(data)
-    return None

@@ -51,10 +51,10 @@ STATE_TROUBLE = (OSError, sqlite3.OperationalError)  #: of the service's thread,
 LEAVE_S = 2.0  #: for giving the inbox back, and for a last heartbeat: a share may hang
 
 Emit = Callable[[Event], None]
-MakeExecutor = Callable[[RendererSettings, str, Callable[[port.Event], None]], Executor]
+MakeExecutor = Callable[[RendererSettings, str, Emit], Executor]
 
 
-def renderer_process(settings: RendererSettings, name: str, emit: Callable[[port.Event], None]) -> Executor:
+def renderer_process(settings: RendererSettings, name: str, emit: Emit) -> Executor:
     """The executor of a device of this machine."""
     return RendererProcess(settings, name=name, emit=emit)
 
