@@ -124,20 +124,28 @@ class Disk:
             path.unlink(missing_ok=True)
         self.sync_folder(path.parent)
 
-    def make_folder(self, path: Path, *, shared: bool = False) -> None:
+    def make_folder(self, path: Path, *, shared: bool = False, private: bool = False) -> None:
         """Make a folder and its parents; an existing one is fine.
 
         What the group may do in the folder above, it may do in a `shared` one, whatever the umask: a person's own would
-        close it to the daemon.
+        close it to the daemon. A `private` one is closed to all others, also if it was there; its parents are not.
         """
-        if path.is_dir():
-            return
-        self.make_folder(path.parent, shared=shared)
-        with self.effect("mkdir", path):
-            path.mkdir(exist_ok=True)
-            if shared:
-                _open_like_parent(path)
-        self.sync_folder(path.parent)
+        if not path.is_dir():
+            self.make_folder(path.parent, shared=shared)
+            with self.effect("mkdir", path):
+                path.mkdir(0o700 if private else 0o777, exist_ok=True)
+                if shared:
+                    _open_like_parent(path)
+            self.sync_folder(path.parent)
+        if private:
+            self.close_to_others(path)
+
+    def close_to_others(self, path: Path) -> None:
+        """Take every right from group and others, where it is ours to take."""
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            with suppress(PermissionError), self.effect("chmod", path):
+                path.chmod(mode & stat.S_IRWXU)
 
     def remove_tree(self, path: Path) -> None:
         """Remove a folder of ours and what is in it, never following a link; a missing one is fine.

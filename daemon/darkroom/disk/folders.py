@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import uuid
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from darkroom.disk.files import Disk
 from darkroom.names import ADOPT, MARKER, OWN_FOLDER
 
 _MARKER_LIMIT_BYTES = 4096
+_MARKER = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +218,14 @@ def _changed(path: Path) -> OSError:
 
 
 def _read_marker(path: Path) -> str | None:
-    """The id in a marker; None for a missing, torn or foreign one."""
+    """The id in a marker; None for a missing or torn one, and for one that is not of our own form."""
     try:
         marker = json.loads(_read_twice(path))["folder"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return marker if isinstance(marker, str) and marker else None
+    return marker if isinstance(marker, str) and _MARKER.fullmatch(marker) else None
 
 
 def _read_twice(path: Path) -> bytes:

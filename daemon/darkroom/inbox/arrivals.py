@@ -18,10 +18,22 @@ import structlog
 from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
 from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, judge
-from darkroom.inbox.drops import BATCH_FILES, Drop, Found, Listing, Outcome, Phase, Seen, Signature, Stuck, Taking
+from darkroom.inbox.drops import (
+    BATCH_FILES,
+    Drop,
+    Found,
+    Listing,
+    Outcome,
+    Phase,
+    Returned,
+    Seen,
+    Signature,
+    Stuck,
+    Taking,
+)
 from darkroom.inbox.listing import Tree
 from darkroom.inbox.taking import Debts, Taker
-from darkroom.names import PAUSE, file_of, folder_of, is_cancel, is_request, is_watched, natural_key
+from darkroom.names import PAUSE, file_of, folder_of, is_cancel, is_request, is_watched, natural_key, recovered_name
 from darkroom.request.shape import MAX_BYTES
 
 STILL_S = 0.1  #: rsync, sftp and others set a file's time by its name, a moment after its last byte
@@ -55,6 +67,7 @@ class Inbox:
         self._not_taken: tuple[tuple[str, str], ...] = ()
         self._not_taken_more = 0
         self._paused = False
+        self._returned: list[Returned] = []
 
     @property
     def patience(self) -> Patience:
@@ -138,6 +151,7 @@ class Inbox:
             vanished=tuple(found.vanished),
             cancels=tuple(found.cancels),
             hidden=tuple(found.hidden),
+            returned=self._tell_returned(),
             not_taken=self._not_taken,
             not_taken_more=self._not_taken_more,
             arriving=self._tree.arriving() + len(self._hints) + len(self._debts),
@@ -278,6 +292,18 @@ class Inbox:
     def put_back(self, path: str, request_id: str) -> None:
         """Give a hidden file its name back, or the next free one: nobody's request is lost."""
         self._taker.put_back(path, request_id)
+
+    def give_back(self, path: str, request_id: str, kept: Path) -> None:
+        """Put a copy of kept bytes under this name, or the next free one, once the inbox is there and ours."""
+        self._debts.owe(partial(self._give_back, kept=kept), path, request_id)
+
+    def _give_back(self, path: str, request_id: str, *, kept: Path) -> None:
+        given = self._taker.give_back(path or recovered_name(request_id), kept.read_bytes())
+        self._returned.append(Returned(request_id, given))
+
+    def _tell_returned(self) -> tuple[Returned, ...]:
+        returned, self._returned = self._returned, []
+        return tuple(returned)
 
     def remove_cancel(self, path: str) -> None:
         """Remove a `.cancel` file that has been obeyed, or that nobody answers to."""

@@ -19,6 +19,7 @@ from darkroom.names import OWN_FOLDER, OWNER
 TAKE_OVER_S = 30.0
 MOVE_S = 5.0
 _LIMIT_BYTES = 4096
+_LARGEST_COUNTER = 2**53  #: what every program that reads JSON can tell from its neighbour
 _FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -115,4 +116,5 @@ class Owner:
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) else -1
+    """A counter; -1 for what no daemon of ours has written."""
+    return value if isinstance(value, int) and 0 <= value < _LARGEST_COUNTER else -1

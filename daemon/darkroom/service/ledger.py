@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
@@ -16,9 +17,9 @@ from darkroom.clock import Clock
 from darkroom.outbox.backlog import Delivery
 from darkroom.spool import moves
 from darkroom.spool.answer import Answer, State
-from darkroom.spool.database import Spool
 from darkroom.spool.queue import Queue, Waiting
 from darkroom.spool.record import Record
+from darkroom.spool.records import Spool
 from darkroom.spool.recovery import Stage, Step, step_at_start
 
 BYTES, PICTURES = "The request's bytes", "The pictures"  # what the state folder can lose
@@ -46,6 +47,9 @@ class Shares(Protocol):
 
     def put_back(self, path: str, request_id: str) -> None:
         """Give a hidden file its name back."""
+
+    def give_back(self, path: str, request_id: str, kept: Path) -> None:
+        """Put a copy of a request's kept bytes into the inbox; answered by a Returned."""
 
     def remove_cancel(self, path: str) -> None:
         """Remove a `.cancel` file."""
@@ -101,8 +105,10 @@ class Register:
                 self.told(record.id)
         for request_id in self._spool.leftovers():
             kept = self._spool.get(request_id)
-            if kept is None or kept.stage in (Stage.SETTLED, Stage.ACCEPTED):
+            if kept is not None and kept.stage in (Stage.SETTLED, Stage.ACCEPTED):
                 self._spool.sweep(request_id)
+        for stray in self._spool.strays():
+            self._shares.give_back(stray.path, stray.id, stray.file)
 
     def _mend(self, record: Record, step: Step, expect: Callable[[Record], None]) -> None:
         if record.stage is not Stage.ACCEPTED:

@@ -170,6 +170,8 @@ class Service:
         self._outside.listing = listing
         for path in listing.vanished:  # first: a file that has come again since is among the drops
             self._desk.vanish(path)
+        for returned in listing.returned:
+            self._takes.returned(returned)
         for found in listing.hidden:
             self._takes.hidden(found)
         if listing.drops:

@@ -8,13 +8,13 @@ import structlog
 
 from darkroom import names
 from darkroom.clock import Clock
-from darkroom.inbox.drops import Hidden, Outcome, Taking
+from darkroom.inbox.drops import Hidden, Outcome, Returned, Taking
 from darkroom.service.ledger import Register, Shares
 from darkroom.spool import moves
 from darkroom.spool.answer import State
-from darkroom.spool.database import Spool
 from darkroom.spool.queue import Waiting
 from darkroom.spool.record import Record
+from darkroom.spool.records import Spool
 from darkroom.spool.recovery import HiddenStep, Stage, step_for_hidden
 
 _log = structlog.get_logger("darkroom")
@@ -139,6 +139,16 @@ class Takes:
         self._register.step_out(record.id)
         self._troubled[record.id] = self._clock.monotonic_s()
         self._register.explain([record.id], why)
+
+    def returned(self, returned: Returned) -> None:
+        """A request that had lost its record is in the inbox again: the state folder keeps it no longer."""
+        self._spool.end_stray(returned.id)
+        _log.warning(
+            "returned",
+            path=returned.path,
+            id=returned.id,
+            why="its record in the state folder was lost; its request is in the inbox again, as a new one",
+        )
 
     def hidden(self, found: Hidden) -> None:
         """A hidden name of ours in the inbox that nobody is taking now."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from darkroom.spool.answer import Answer
 from darkroom.spool.recovery import Stage
+from darkroom.spool.storable import number, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +47,35 @@ class Record:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Record:
-        """The record that a row of the table `requests` holds."""
-        return cls(
-            number=row["number"],
-            id=row["id"],
-            path=os.fsdecode(row["path"]),
-            name=row["name"],
-            stage=Stage(row["stage"]),
-            priority=row["priority"],
-            sha256=row["sha256"],
-            mtime_ns=row["mtime_ns"],
-            answer=Answer.from_json(json.loads(row["answer"])),
-            attempt=row["attempt"],
-            work_bytes=row["work_bytes"],
-            settled_at=row["settled_at"],
-            cancelling=bool(row["cancelling"]),
-        )
+        """The record that a row of the table `requests` holds. Raises ValueError for one that is damaged."""
+        try:
+            record = cls(
+                number=row["number"],
+                id=text(row["id"]),
+                path=os.fsdecode(row["path"]),
+                name=text(row["name"]),
+                stage=Stage(row["stage"]),
+                priority=number(row["priority"]),
+                sha256=text(row["sha256"]),
+                mtime_ns=number(row["mtime_ns"]),
+                answer=_answer(text(row["answer"])),
+                attempt=number(row["attempt"]),
+                work_bytes=number(row["work_bytes"]),
+                settled_at=None if row["settled_at"] is None else float(row["settled_at"]),
+                cancelling=bool(row["cancelling"]),
+            )
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"a record is damaged: {error!r}") from error
+        if (record.answer.id, record.answer.name) != (record.id, record.name):
+            raise ValueError("a record is damaged: its answer is another one's")
+        return record
+
+
+def _answer(content: str) -> Answer:
+    """Written by us, so it is ASCII, and an object."""
+    if not content.isascii():
+        raise ValueError("a record is damaged: its answer holds other bytes than we write")
+    data = json.loads(content)
+    if not isinstance(data, dict):
+        raise TypeError("its answer is not an object")
+    return Answer.from_json(data)
