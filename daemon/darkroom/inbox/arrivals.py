@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk.files import Disk
-from darkroom.disk.folders import Folder
+from darkroom.disk.folders import Folder, is_said
 from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, judge
 from darkroom.inbox.drops import (
     BATCH_FILES,
@@ -162,13 +162,9 @@ class Inbox:
     def _is_paused(self) -> bool:
         """As before where the share cannot say: an error here may not swallow what the look has found."""
         try:
-            os.lstat(self.folder.own / PAUSE)
-        except FileNotFoundError:
-            self._paused = False
+            self._paused = is_said(self.folder.own / PAUSE)
         except OSError as error:
             _log.warning("pause_unknown", why=error.strerror)
-        else:
-            self._paused = True
         return self._paused
 
     # Looking closer -----------------------------------------------------------------------------------------------

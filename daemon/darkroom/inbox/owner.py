@@ -93,7 +93,7 @@ class Owner:
         self._disk.make_folder(self._inbox / OWN_FOLDER)
         with self._disk.anchored(self._inbox, OWN_FOLDER) as own:
             if found is not None:
-                self._disk.write(own / OWNER, content, durable=False)
+                self._disk.write_own(own / OWNER, content, durable=False)
             else:
                 try:
                     self._disk.create_exclusive(own / OWNER, content)
@@ -112,6 +112,10 @@ class Owner:
             return None
         except (ValueError, RecursionError):
             return {}
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # a folder or the like
+                return {}
+            raise
         return data if isinstance(data, dict) else {}
 
 

@@ -70,7 +70,7 @@ class Heartbeat:
         try:
             with self._disk.anchored(self._root, self._folder) as place:
                 raw = json.dumps(content, indent=1).encode() + b"\n"
-                self._disk.write(place / HEALTH, raw, durable=False, mode=0o666 if self._folder else 0o600)
+                self._disk.write_own(place / HEALTH, raw, durable=False, mode=0o666 if self._folder else 0o600)
             self._told = ""
         except OSError as error:
             if self._told != (why := str(error.strerror)):
