@@ -39,8 +39,8 @@ CHANGES_ALLOWED = {
         "os.open",
         "os.ftruncate",
         "os.pwrite",
-        "sqlite3.connect",
-    },  # the lock names its process; SQLite's own files
+    },  # the lock names its process
+    "database": {"sqlite3.connect"},  # SQLite's own files
     "doctor": {"place.rmdir"},  # what its own probe had made
     "host": {"TemporaryDirectory", "shutil.copyfile", "sqlite3.connect"},  # asks a copy of the database
     "demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
@@ -224,7 +224,7 @@ def test_pydantic_stays_where_shapes_are_checked() -> None:
 
 
 def test_sqlite_is_the_spools() -> None:
-    assert importers_of("sqlite3") <= {"spool", "host", "launch", "testing.world"}
+    assert importers_of("sqlite3") <= {"database", "host", "launch", "testing.world"}
 
 
 @pytest.mark.parametrize("entry", ["launch", "cli", "client", "register", "service", "doctor"])

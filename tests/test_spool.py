@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -204,12 +205,11 @@ def test_nobody_can_make_two_names_one_by_guessing_how_they_are_marked(spool: Sp
 @settings(max_examples=30)
 @given(st.lists(st.text(alphabet="aAbB?_~", min_size=1, max_size=4), min_size=2, max_size=12, unique=True))
 def test_different_paths_never_share_a_name_even_where_case_does_not_count(stems: list[str]) -> None:
-    spool = Spool.__new__(Spool)
-    spool._db = sqlite3.connect(":memory:", isolation_level=None)
-    spool.disk = Disk()
-    spool._prepare(Path("unused"))
-    names = [spool.name_for(stem, ".json") for stem in stems]
-    spool._db.close()
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(Path(folder), disk=Disk())
+        with spool.transaction():
+            names = [spool.name_for(stem, ".json") for stem in stems]
+        spool.close()
     assert len({folded(name) for name in names}) == len(stems)
     assert all(len(name.encode()) <= MAX_STEM_BYTES for name in names)
 
@@ -288,11 +288,11 @@ def test_a_state_folder_of_a_newer_program_is_refused_and_left_alone(state: Path
 
 
 def test_a_state_folder_carries_its_version(spool: Spool) -> None:
-    assert spool._db.execute("PRAGMA user_version").fetchone()[0] == VERSION
+    assert [row[0] for row in spool._db.rows("PRAGMA user_version")] == [VERSION]
 
 
 def test_a_commit_waits_for_the_disk(spool: Spool) -> None:
-    assert [spool._db.execute(f"PRAGMA {key}").fetchone()[0] for key in ("journal_mode", "synchronous")] == ["wal", 2]
+    assert [spool._db.rows(f"PRAGMA {key}")[0][0] for key in ("journal_mode", "synchronous")] == ["wal", 2]
 
 
 def test_a_copy_of_a_state_folder_is_somebody_else(spool: Spool, state: Path, tmp_path: Path) -> None:
@@ -337,6 +337,7 @@ def test_a_state_folder_of_an_older_program_is_brought_up_to_date(spool: Spool, 
     spool.close()
     with closing(sqlite3.connect(state / "darkroom.sqlite3")) as db:
         db.execute("ALTER TABLE requests DROP COLUMN cancelling")
+        db.execute("DROP TABLE strays")
         db.execute("PRAGMA user_version = 1")
     again = Spool(state, disk=Disk())
     assert again.get("A") == record

@@ -168,6 +168,11 @@ def parse_taken(name: str) -> tuple[str, str] | None:
     return (original if original.lower().endswith(".json") else f"{original}.json"), match["id"]
 
 
+def recovered_name(request_id: str) -> str:
+    """The file name of a request whose own name is lost."""
+    return f"recovered-{request_id}.json"
+
+
 def retried(name: str) -> str | None:
     """The name that `cat.retry-1` asks again; None for a name that is no retry."""
     match = _RETRY.match(name)

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from importlib import metadata
 from pathlib import Path
 
+from darkroom import inotify
 from darkroom.client import START_HINT, Client, Json, is_gone
 from darkroom.config.load import Config
 from darkroom.disk.files import Disk
@@ -51,7 +52,7 @@ def examine(config: Config) -> Iterator[Finding]:
     """Check everything, what people ask for most first. Yields each finding as it is made: a share may be slow."""
     for name, path in (("inbox", config.inbox), ("outbox", config.outbox), ("state", config.state_dir)):
         yield from _folder(name, path, config)
-    yield from _inotify()
+    yield from _inotify(config.inbox)
     yield from _device(config)
     for alias, source in config.renderer_settings().models.items():
         yield _model(alias, source, config)
@@ -150,7 +151,13 @@ def _free_space(name: str, path: Path, config: Config) -> Finding:
 # Machine -------------------------------------------------------------------------------------------------------------
 
 
-def _inotify() -> Iterator[Finding]:
+def _inotify(inbox: Path) -> Iterator[Finding]:
+    """The limits are each user's, and shared with every other program: the kernel itself is asked."""
+    why = inotify.trouble(inbox) if inbox.is_dir() else ""
+    if why:
+        hint = "Until then new files are noticed by listing, every scan_interval_s."
+        yield Finding(Verdict.WARN, "file events", f"none for {inbox}: {why}.", hint)
+        return
     for key, enough in ENOUGH_INOTIFY.items():
         try:
             value = int((INOTIFY / key).read_text())
@@ -162,7 +169,7 @@ def _inotify() -> Iterator[Finding]:
             hint = f"sysctl fs.inotify.{key}={enough} (until then, listing finds what events miss)."
             yield Finding(Verdict.WARN, "file events", f"fs.inotify.{key} is {value}.", hint)
             return
-    yield Finding(Verdict.OK, "file events", "the kernel's limits are wide enough.")
+    yield Finding(Verdict.OK, "file events", "the kernel tells of them, and its limits are wide enough.")
 
 
 def _device(config: Config) -> Iterator[Finding]:

@@ -12,10 +12,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count, islice
+from functools import lru_cache
+from itertools import chain, count, islice
 from pathlib import Path
 
+import structlog
+
 MOST_TREE_STEPS = 100_000  #: of a folder that is being removed; each looks at up to a thousand names
+MOST_IN_THE_WAY = 100  #: so many temporary names are tried where folders have them
 RENAME_NOREPLACE = 1  # linux/fs.h
 AT_FDCWD = -100
 
@@ -109,6 +113,20 @@ class Disk:
         self._replace(path, data, mode, synced=True)
         if durable:
             self.sync_folder(path.parent)
+
+    def write_own(self, path: Path, data: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
+        """The same in a folder that is ours alone: a folder that has the file's name gets another one, and is told."""
+        try:
+            self.write(path, data, durable=durable, mode=mode)
+        except IsADirectoryError:
+            self._set_aside(path)
+            self.write(path, data, durable=durable, mode=mode)
+
+    def _set_aside(self, path: Path) -> None:
+        free = next(each for number in count(1) if not os.path.lexists(each := path.with_name(f"{path.name}-{number}")))
+        self.rename_new(path, free)
+        why = f"a folder had the name of a file that Darkroom writes there; it is called {free.name} now"
+        _log.warning("in_the_way", path=os.path.realpath(path), why=why, do="Look what it is, and remove it.")
 
     def refresh(self, path: Path, data: bytes) -> None:
         """Replace `path` whole, and fsync nothing: for what is written anew after every start.
@@ -292,8 +310,24 @@ def _open_like_parent(path: Path) -> None:
 
 
 def _temporary_for(path: Path) -> Path:
-    """Hidden, beside its target, and the same each time: what a crash leaves is overwritten by the next try."""
-    return path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:200])}.part")
+    """Hidden, beside its target, and the same each time: what a crash leaves is overwritten by the next try.
+
+    A folder of that name is somebody's: it is left alone and told, and the next name is taken.
+    """
+    start = os.fsdecode(os.fsencode(path.name)[:200])
+    names = chain((f".{start}.part",), (f".{start}.{number}.part" for number in range(2, MOST_IN_THE_WAY)))
+    for each in map(path.with_name, names):
+        if not each.is_dir() or each.is_symlink():
+            return each
+        _tell_in_the_way(os.path.realpath(each))
+    return path.with_name(f".{start}.part")
+
+
+@lru_cache(maxsize=1000)
+def _tell_in_the_way(path: str) -> None:
+    """Once for each folder."""
+    why = "a folder has the name of a file that Darkroom writes for a moment; another name is used"
+    _log.warning("in_the_way", path=path, why=why, do="Remove that folder.")
 
 
 def _open_new(path: Path, mode: int) -> int:
@@ -337,6 +371,7 @@ def _read_all(handle: int, limit: int) -> bytes:
     return b"".join(chunks)
 
 
+_log = structlog.get_logger("darkroom")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import uuid
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from darkroom.disk.files import Disk
 from darkroom.names import ADOPT, MARKER, OWN_FOLDER
 
 _MARKER_LIMIT_BYTES = 4096
+_MARKER = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +169,13 @@ class Folder:
                 raise _changed(self.path)
             self._disk.make_folder(place / OWN_FOLDER)
             with self._disk.anchored(place, OWN_FOLDER) as own:
-                self._disk.write(own / MARKER, json.dumps(text, indent=1).encode() + b"\n")
+                self._disk.write_own(own / MARKER, json.dumps(text, indent=1).encode() + b"\n")
 
 
 def _mend(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f" The daemon's user has to be able to write there, and in its {OWN_FOLDER}."
-    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+    if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EEXIST):
         return f" Its {OWN_FOLDER} has to be a folder of its own, no link."
     return ""
 
@@ -194,12 +196,20 @@ def look(path: Path, *, first_time: bool) -> Found | None:
         inode=before.st_ino,
         network=mount.network,
         expected_mount=mounts.expected_mount(path) if first_time else None,
-        adopt=(path / OWN_FOLDER / ADOPT).exists(),
+        adopt=is_said(path / OWN_FOLDER / ADOPT),
     )
     after = _stat(path)
     if after is None or (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
         raise _changed(path)  # the marker may have been read in another folder: unmounted just now
     return found
+
+
+def is_said(path: Path) -> bool:
+    """Whether a file is there by which a person says something. A folder says nothing: no command makes one."""
+    try:
+        return not stat.S_ISDIR(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _stat(path: Path) -> os.stat_result | None:
@@ -216,14 +226,16 @@ def _changed(path: Path) -> OSError:
 
 
 def _read_marker(path: Path) -> str | None:
-    """The id in a marker; None for a missing, torn or foreign one."""
+    """The id in a marker; None for a missing or torn one, and for one that is not of our own form."""
     try:
         marker = json.loads(_read_twice(path))["folder"]
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return marker if isinstance(marker, str) and marker else None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # a folder or the like
+            return None
+        raise
+    return marker if isinstance(marker, str) and _MARKER.fullmatch(marker) else None
 
 
 def _read_twice(path: Path) -> bytes:

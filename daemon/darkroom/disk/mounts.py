@@ -117,12 +117,13 @@ def _walk(path: str, rows: Sequence[_Row]) -> Mount:
     """Follow `path` down through the mounts, as the kernel does: a mount over a parent hides what lies below it."""
     ids = {row.id for row in rows}
     here = [row for row in rows if row.parent == row.id or row.parent not in ids]
-    found, above = UNKNOWN, None
-    while here := [row for row in here if _holds(row.mount.mount_point, path)]:
+    found, above, passed = UNKNOWN, None, set()
+    while here := [row for row in here if row.id not in passed and _holds(row.mount.mount_point, path)]:
         first = min(here, key=lambda row: len(row.mount.mount_point))
         found = found if first.is_seen_through(above) else first.mount
         above = first
-        here = [row for row in rows if row.parent == first.id != row.id]
+        passed.add(first.id)  # a table that goes round in a circle has an end, too
+        here = [row for row in rows if row.parent == first.id]
     return found
 
 
@@ -140,14 +141,20 @@ def _parse_table(text: str) -> tuple[_Row, ...]:
 
     Fields: id parent device root mount-point options [tags …] - kind source options (proc_pid_mountinfo(5)).
     """
-    rows = []
-    for line in text.split("\n"):
-        fields = [_unescape(word) for word in line.split(" ")]  # the source may be empty
-        if "-" in fields[6:-2]:
-            end = fields.index("-", 6)
-            mount = Mount(source=fields[end + 2], kind=fields[end + 1], root=fields[3], mount_point=fields[4])
-            rows.append(_Row(int(fields[0]), int(fields[1]), fields[2], mount))
-    return tuple(rows)
+    return tuple(row for line in text.split("\n") if (row := _row(line)) is not None)
+
+
+def _row(line: str) -> _Row | None:
+    """None for a line that is not one of the kernel's: it says nothing."""
+    fields = [_unescape(word) for word in line.split(" ")]  # the source may be empty
+    if "-" not in fields[6:-2] or not fields[4].startswith("/"):
+        return None
+    end = fields.index("-", 6)
+    mount = Mount(source=fields[end + 2], kind=fields[end + 1], root=fields[3], mount_point=fields[4])
+    try:
+        return _Row(int(fields[0]), int(fields[1]), fields[2], mount)
+    except ValueError:
+        return None
 
 
 def _named_places(fstab: Path, unit_folders: Iterable[Path]) -> Iterator[tuple[str, str]]:

@@ -16,13 +16,25 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk.files import Disk, within
-from darkroom.disk.folders import Folder
+from darkroom.disk.folders import Folder, is_said
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, content_of, judge, refusal_of
-from darkroom.inbox.drops import BATCH_FILES, Drop, Found, Listing, Outcome, Phase, Seen, Signature, Stuck, Taking
+from darkroom.inbox.drops import (
+    BATCH_FILES,
+    Drop,
+    Found,
+    Listing,
+    Outcome,
+    Phase,
+    Returned,
+    Seen,
+    Signature,
+    Stuck,
+    Taking,
+)
 from darkroom.inbox.listing import SHOWN, Tree
 from darkroom.inbox.taking import Debts, Taker
-from darkroom.names import PAUSE, file_of, folder_of, is_cancel, is_request, is_watched, natural_key
+from darkroom.names import PAUSE, file_of, folder_of, is_cancel, is_request, is_watched, natural_key, recovered_name
 from darkroom.request.shape import MAX_BYTES
 
 STILL_S = 0.1  #: rsync, sftp and others set a file's time by its name, a moment after its last byte
@@ -58,6 +70,7 @@ class Inbox:
         self._not_taken: tuple[tuple[str, str], ...] = ()
         self._not_taken_more = 0
         self._paused = False
+        self._returned: list[Returned] = []
 
     @property
     def patience(self) -> Patience:
@@ -146,6 +159,7 @@ class Inbox:
             vanished=tuple(found.vanished),
             cancels=tuple(found.cancels),
             hidden=tuple(found.hidden),
+            returned=self._tell_returned(),
             not_taken=(*self._unforeseen(), *self._not_taken),
             not_taken_more=self._not_taken_more,
             arriving=self._tree.arriving() + len(self._hints) + len(self._debts) + len(self.guard.open),
@@ -160,13 +174,9 @@ class Inbox:
     def _is_paused(self) -> bool:
         """As before where the share cannot say: an error here may not swallow what the look has found."""
         try:
-            os.lstat(self.folder.own / PAUSE)
-        except FileNotFoundError:
-            self._paused = False
+            self._paused = is_said(self.folder.own / PAUSE)
         except OSError as error:
             _log.warning("pause_unknown", why=error.strerror)
-        else:
-            self._paused = True
         return self._paused
 
     # Looking closer -----------------------------------------------------------------------------------------------
@@ -308,6 +318,18 @@ class Inbox:
     def put_back(self, path: str, request_id: str) -> None:
         """Give a hidden file its name back, or the next free one: nobody's request is lost."""
         self._taker.put_back(path, request_id)
+
+    def give_back(self, path: str, request_id: str, kept: Path) -> None:
+        """Put a copy of kept bytes under this name, or the next free one, once the inbox is there and ours."""
+        self._debts.owe(partial(self._give_back, kept=kept), path, request_id)
+
+    def _give_back(self, path: str, request_id: str, *, kept: Path) -> None:
+        given = self._taker.give_back(path or recovered_name(request_id), kept.read_bytes())
+        self._returned.append(Returned(request_id, given))
+
+    def _tell_returned(self) -> tuple[Returned, ...]:
+        returned, self._returned = self._returned, []
+        return tuple(returned)
 
     def remove_cancel(self, path: str) -> None:
         """Remove a `.cancel` file that has been obeyed, or that nobody answers to."""

@@ -77,6 +77,14 @@ class Hidden:
 
 
 @dataclass(frozen=True, slots=True)
+class Returned:
+    """A request that had lost its record is in the inbox again."""
+
+    id: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """What one look at the inbox found. Only news, but for the last five."""
 
@@ -85,6 +93,7 @@ class Listing:
     vanished: tuple[str, ...] = ()
     cancels: tuple[CancelFile, ...] = ()
     hidden: tuple[Hidden, ...] = ()
+    returned: tuple[Returned, ...] = ()
     not_taken: tuple[tuple[str, str], ...] = ()  #: name, why
     not_taken_more: int = 0
     arriving: int = 0  #: files that may still become requests

@@ -19,6 +19,7 @@ from darkroom.names import OWN_FOLDER, OWNER
 TAKE_OVER_S = 30.0
 MOVE_S = 5.0
 _LIMIT_BYTES = 4096
+_LARGEST_COUNTER = 2**53  #: what every program that reads JSON can tell from its neighbour
 _FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -92,7 +93,7 @@ class Owner:
         self._disk.make_folder(self._inbox / OWN_FOLDER)
         with self._disk.anchored(self._inbox, OWN_FOLDER) as own:
             if found is not None:
-                self._disk.write(own / OWNER, content, durable=False)
+                self._disk.write_own(own / OWNER, content, durable=False)
             else:
                 try:
                     self._disk.create_exclusive(own / OWNER, content)
@@ -111,8 +112,13 @@ class Owner:
             return None
         except (ValueError, RecursionError):
             return {}
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # a folder or the like
+                return {}
+            raise
         return data if isinstance(data, dict) else {}
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) else -1
+    """A counter; -1 for what no daemon of ours has written."""
+    return value if isinstance(value, int) and 0 <= value < _LARGEST_COUNTER else -1

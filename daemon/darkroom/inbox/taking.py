@@ -36,6 +36,10 @@ class Debts:
     def __len__(self) -> int:
         return len(self._owed)
 
+    def owe(self, work: Callable[[str, str], None], path: str, request_id: str) -> None:
+        """Do it at the next look."""
+        self._owed[path, request_id] = work
+
     def do(self, work: Callable[[str, str], None], path: str, request_id: str = "") -> None:
         """Do it now, or owe it."""
         if not self._folder.check():
@@ -91,6 +95,34 @@ class Taker:
     def put_back(self, path: str, request_id: str) -> None:
         """Give a hidden file its name back, or the next free one: nobody's request is lost."""
         self._debts.do(self._put_back, path, request_id)
+
+    def give_back(self, path: str, raw: bytes) -> str:
+        """Write a request under this name, or the next free one, unless it lies there. Returns its path.
+
+        Where its sub-folder is gone, it goes into the inbox itself.
+        """
+        try:
+            with self._disk.anchored(self._folder.path, folder_of(path)) as place:
+                return joined(folder_of(path), self._write_to_free(place, file_of(path), raw))
+        except (FileNotFoundError, NotADirectoryError):
+            with self._disk.anchored(self._folder.path, "") as place:
+                return self._write_to_free(place, file_of(path), raw)
+
+    def _write_to_free(self, place: Path, name: str, raw: bytes) -> str:
+        for free in _free_names(name):
+            try:
+                self._disk.create_exclusive(place / free, raw)
+            except FileExistsError:
+                if not self._holds(place / free, raw):
+                    continue
+            return free
+        raise AssertionError("free names never end")
+
+    def _holds(self, path: Path, raw: bytes) -> bool:
+        try:
+            return self._disk.read(path, limit=MAX_BYTES)[0] == raw
+        except OSError:
+            return False
 
     def remove(self, path: str) -> None:
         """Remove a file that is no request."""

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from darkroom.actor import Actor
 from darkroom.disk.folders import FolderState
@@ -85,6 +86,10 @@ class InboxThread:
     def put_back(self, path: str, request_id: str) -> None:
         """Give a hidden file its name back."""
         self._for_file(path, partial(self._inbox.put_back, path, request_id))
+
+    def give_back(self, path: str, request_id: str, kept: Path) -> None:
+        """Put a copy of a request's kept bytes into the inbox; a Listing tells when it is there."""
+        self._for_file(path, partial(self._inbox.give_back, path, request_id, kept))
 
     def remove_cancel(self, path: str) -> None:
         """Remove a `.cancel` file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+
+from darkroom import inotify
 
 RETRY_S = 30.0  #: between two tries to watch
 
@@ -40,16 +43,19 @@ _log = structlog.get_logger("darkroom.inbox")
 
 
 class _Handler(FileSystemEventHandler):
-    """Passes on which file it was, "" for a folder.
-
-    An exception here would end watchdog's thread; nothing here can raise one.
-    """
+    """Passes on which file it was, "" for a folder. An exception here would end watchdog's thread."""
 
     def __init__(self, root: Path, hint: Callable[[str], None]) -> None:
         self._prefix = os.fspath(root).rstrip("/") + "/"
         self._hint = hint
 
     def on_any_event(self, event: FileSystemEvent) -> None:
+        try:
+            self._pass_on(event)
+        except Exception as error:  # noqa: BLE001 - an event is a hint: the listing finds what it was about
+            _log.warning("event_lost", why=repr(error))
+
+    def _pass_on(self, event: FileSystemEvent) -> None:
         if event.is_directory:
             self._hint("")
             return
@@ -60,9 +66,19 @@ class _Handler(FileSystemEventHandler):
 
 
 class Watch:
-    """A watchdog observer on one folder, made anew when it has died or the folder is another one."""
+    """A watchdog observer on one folder, made anew when it has died or the folder is another one.
 
-    def __init__(self, root: Path, hint: Callable[[str], None], clock: Callable[[], float]) -> None:
+    `trouble` says why the kernel would tell of no more folders than it does ("" when it would).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        hint: Callable[[str], None],
+        clock: Callable[[], float],
+        *,
+        trouble: Callable[[Path], str] = inotify.trouble,
+    ) -> None:
         self._root = root
         self._hint = hint
         self._clock = clock
@@ -70,17 +86,23 @@ class Watch:
         self._inode = 0
         self._next_try_s = 0.0
         self._told = ""
+        self._trouble = trouble
+        self._next_check_s = 0.0
 
     @property
     def is_alive(self) -> bool:
         """Whether events arrive. `observer.is_alive()` is no proof: its emitter may have died alone."""
-        return self._observer is not None and all(emitter.is_alive() for emitter in self._observer.emitters)
+        observer = self._observer
+        return observer is not None and observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
 
     def keep(self) -> bool:
         """Watch, or watch again, where that is needed. Returns whether a new watch began: then list."""
         inode = _inode(self._root)
         if self.is_alive and inode == self._inode:
+            self._check()
             return False
+        if self._observer is not None and inode == self._inode:
+            self._tell("the thread that watches has ended")
         if self._clock() < self._next_try_s and inode == self._inode:
             return False
         self.stop()
@@ -90,26 +112,60 @@ class Watch:
 
     def stop(self) -> None:
         """Watch no more. Does not wait for watchdog's threads: they may hang on a dead share."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer = None
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            _end(observer)
 
     def _start(self) -> bool:
-        observer = Observer()
-        observer.daemon = True
+        """It is a helper that may fail in ways of its own: whatever it raises costs the events alone."""
+        observer: Any = None
         try:
+            observer = Observer()
+            observer.daemon = True
             observer.schedule(
                 _Handler(self._root, self._hint), os.fspath(self._root), recursive=True, event_filter=EVENTS
             )
             observer.start()
-        except OSError as error:
-            if self._told != (why := error.strerror or str(error)):
-                self._told = why
-                _log.warning("polling_only", why=f"{why} (see fs.inotify in sysctl); found by listing each interval")
+        except Exception as error:  # noqa: BLE001 - told, and tried again
+            if observer is not None:
+                _end(observer)
+            self._tell(_why(error))
             return False
         self._told = ""
         self._observer = observer
         return True
+
+    def _check(self) -> None:
+        """A folder that comes while all watches are in use is never watched, and watchdog says nothing of it."""
+        if self._clock() < self._next_check_s:
+            return
+        self._next_check_s = self._clock() + RETRY_S
+        why = self._trouble(self._root)
+        if not why:
+            self._told = ""
+        elif self._told != why:
+            self._told = why
+            _log.warning("events_incomplete", why=f"{why}; new sub-folders are found by listing each interval")
+
+    def _tell(self, why: str) -> None:
+        if self._told != why:
+            self._told = why
+            _log.warning("polling_only", why=f"{why}; found by listing each interval", again_in_s=RETRY_S)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return inotify.words_for(error.errno) if error.errno else str(error)
+    if isinstance(error, RecursionError):
+        return "the inbox is nested too deep to watch it"
+    return repr(error)
+
+
+def _end(observer: Any) -> None:
+    """One that has not begun, or has failed half-way, may not even stop."""
+    with suppress(Exception):
+        observer.unschedule_all()
+        observer.stop()
 
 
 def _inode(path: Path) -> int:

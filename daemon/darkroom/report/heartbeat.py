@@ -79,7 +79,8 @@ class Heartbeat:
         said = report.dump(self._life, snapshot) | {"counter": self._counter, "written_at": self._clock.stamp()}
         try:
             with self._disk.anchored(self._root, self._folder) as place:
-                self._disk.write(place / HEALTH, json.dumps(said, indent=1).encode() + b"\n", durable=False)
+                raw = json.dumps(said, indent=1).encode() + b"\n"
+                self._disk.write_own(place / HEALTH, raw, durable=False, mode=0o666 if self._folder else 0o600)
             self._told = ""
         except OSError as error:
             if self._told != (why := str(error.strerror)):

@@ -14,7 +14,6 @@ from darkroom import __version__
 from darkroom.clock import Clock
 from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
-from darkroom.executor import port
 from darkroom.executor.local import RendererProcess
 from darkroom.executor.port import Executor
 from darkroom.executor.settings import RendererSettings

@@ -218,6 +218,9 @@ class Service:
         for found in listing.hidden:
             with self._guard.alone(Kind.REQUEST, found.id):
                 rooms.takes.hidden(found)
+        for returned in listing.returned:
+            with self._guard.alone(Kind.REQUEST, returned.id):
+                rooms.takes.returned(returned)
         if listing.drops:
             rooms.acceptance.accept(listing.drops)
         rooms.acceptance.stick(listing.stuck)

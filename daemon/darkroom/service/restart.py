@@ -48,6 +48,9 @@ class Restart:
         for request_id in self._spool.kept.leftovers():
             with self._guard.alone(Kind.REQUEST, request_id):
                 self._sweep(request_id)
+        for stray in self._spool.strays():
+            with self._guard.alone(Kind.REQUEST, stray.id):
+                self._inbox.give_back(stray.path, stray.id, stray.file)
 
     def begin_anew(self, request_id: str) -> None:
         """Do for one request what is done at a start: an error that nobody foresaw has left it anywhere."""
@@ -89,5 +92,5 @@ class Restart:
 
     def _sweep(self, request_id: str) -> None:
         record = self._spool.get(request_id)
-        if record is None or record.stage in (Stage.SETTLED, Stage.ACCEPTED):
+        if record is not None and record.stage in (Stage.SETTLED, Stage.ACCEPTED):
             self._spool.kept.sweep(request_id)

@@ -9,7 +9,7 @@ import structlog
 from darkroom import names
 from darkroom.clock import Clock
 from darkroom.guard import Guard, Kind
-from darkroom.inbox.drops import Hidden, Outcome, Taking
+from darkroom.inbox.drops import Hidden, Outcome, Returned, Taking
 from darkroom.inbox.thread import InboxThread
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Entry, Place
@@ -121,6 +121,16 @@ class Takes:
             self._ledger.tell_blocked(record, why)
         entry.why = why
         self._ledger.move(entry, Place.BLOCKED)
+
+    def returned(self, returned: Returned) -> None:
+        """A request that had lost its record is in the inbox again: the state folder keeps it no longer."""
+        self._spool.end_stray(returned.id)
+        _log.warning(
+            "returned",
+            path=returned.path,
+            id=returned.id,
+            why="its record in the state folder was lost; its request is in the inbox again, as a new one",
+        )
 
     def hidden(self, found: Hidden) -> None:
         """A hidden name of ours in the inbox that nobody is taking now."""

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import structlog
 
-from darkroom.errors import FolderUnusable
 from darkroom.disk.files import Disk
+from darkroom.errors import FolderUnusable
 from darkroom.spool.storable import stored
 
 CHECKED_BYTES = 64 << 20  #: a file of at most this size is checked whole at each start, in less than a second

@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,7 +139,12 @@ class Spool:
     def add(self, record: Record) -> Record:
         """Store a new request as the newest of its name; returns it with its number and its answer's next `rev`."""
         record = self._with_next_rev(record)
-        columns = {"id": record.id, "path": os.fsencode(record.path), "name": record.name, **record_row.changing(record)}
+        columns = {
+            "id": record.id,
+            "path": os.fsencode(record.path),
+            "name": record.name,
+            **record_row.changing(record),
+        }
         marks = ", ".join("?" * len(columns))
         cursor = self._db.change(
             f"INSERT INTO requests ({', '.join(columns)}) VALUES ({marks})",  # noqa: S608 - our own words

@@ -43,7 +43,7 @@ class Notifier:
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         try:
             with socket.socket(socket.AF_UNIX, kind) as channel:
-                channel.sendto(message.encode(), self._address)
+                channel.sendto(message.encode("utf-8", "backslashreplace"), self._address)
         except OSError:
             return
 

@@ -1,0 +1,216 @@
+"""A state folder that was damaged: what can be read goes on, no request is lost, and a person is told what to do."""
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from darkroom.disk.files import Disk
+from darkroom.errors import FolderUnusable
+from darkroom.service import compose as launch
+from darkroom.spool.database import Damaged
+from darkroom.spool.records import Spool
+from darkroom.testing.world import World
+
+PAGE_BYTES = 4096
+
+
+def waiting_world(root: Path, names: list[str]) -> World:
+    """Requests that were taken: their only copy lies in the state folder. Then it dies."""
+    world = World(root)
+    world.start()
+    world.step()
+    (world.inbox / ".darkroom" / "pause").touch()
+    for name in names:
+        world.drop(f"{name}.json", {"prompt": f"a {name}"})
+    world.step()
+    for record in list(world.running.spool.unsettled()):
+        world.running.threads.take(record.path, record.id, record.sha256)
+    for _ in range(3):
+        world.step()
+    (world.inbox / ".darkroom" / "pause").unlink()
+    world.die()
+    assert [path.name for path in world.inbox.glob("*.json")] == []
+    return world
+
+
+def database(world: World) -> sqlite3.Connection:
+    return sqlite3.connect(world.state / "darkroom.sqlite3", isolation_level=None)
+
+
+def done(world: World) -> list[str]:
+    return sorted(path.parent.name for path in world.outbox.glob("*/answer.json"))
+
+
+def test_a_lost_database_gives_the_kept_requests_back_to_the_inbox(tmp_path: Path) -> None:
+    world = waiting_world(tmp_path, ["cat", "dog"])
+    for path in world.state.glob("darkroom.sqlite3*"):
+        path.unlink()
+    with capture_logs() as logs:
+        world.start()
+        world.step()
+        world.run()
+    assert [name[:10] for name in done(world)] == ["recovered-"] * 2
+    prompts = {json.loads(path.read_bytes())["prompt"] for path in world.outbox.glob("*/request.json")}
+    assert prompts == {"a cat", "a dog"}
+    assert sum(line["event"] == "returned" for line in logs) == 2
+    assert list((world.state / "requests").iterdir()) == []
+    world.die()
+    world.live()
+    assert len(done(world)) == 2, "given back once"
+
+
+def test_kept_requests_wait_in_the_state_folder_while_the_inbox_is_away(tmp_path: Path) -> None:
+    world = waiting_world(tmp_path, ["cat"])
+    for path in world.state.glob("darkroom.sqlite3*"):
+        path.unlink()
+    world.inbox.rename(world.inbox.with_name("away"))
+    for _ in range(2):
+        world.start()
+        world.step()
+        assert len(list((world.state / "requests").iterdir())) == 1
+        world.die()
+    world.inbox.with_name("away").rename(world.inbox)
+    world.live()
+    assert len(done(world)) == 1
+
+
+@pytest.mark.parametrize("answer", ["{", "", "[]", '{"id": "x"}', '"\\u0000"', "[" * 5000, None])
+def test_a_record_that_is_broken_costs_its_place_alone(tmp_path: Path, answer: str | None) -> None:
+    world = waiting_world(tmp_path, ["cat", "dog"])
+    with closing(database(world)) as db:
+        if answer is None:
+            db.execute("UPDATE requests SET answer = CAST(x'ff00fe' AS TEXT) WHERE name = 'cat'")
+        else:
+            db.execute("UPDATE requests SET answer = ? WHERE name = 'cat'", (answer,))
+    with capture_logs() as logs:
+        world.live()
+    assert done(world) == ["cat", "dog"], "it comes back under its own name"
+    (told,) = [line for line in logs if line["event"] == "record_damaged"]
+    assert "put back into the inbox" in told["do"]
+    assert len(list(world.state.glob("damaged-record-*.txt"))) == 1
+
+
+def test_a_broken_record_of_the_past_troubles_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    raw = world.drop("cat.json", {"prompt": "a cat"})
+    mtime_ns = (world.inbox / "cat.json").stat().st_mtime_ns
+    world.live()
+    with closing(database(world)) as db:
+        db.execute("UPDATE requests SET answer = '{', told = 0")
+    (world.inbox / "cat.json").write_bytes(raw)
+    os.utime(world.inbox / "cat.json", ns=(mtime_ns, mtime_ns))
+    world.live()
+    assert done(world) == ["cat", "cat-2"]
+
+
+def test_a_record_that_breaks_while_it_is_used_is_given_back_in_the_next_life(tmp_path: Path) -> None:
+    world = waiting_world(tmp_path, ["cat", "dog"])
+    world.start()
+    row = world.running.spool._db.row("SELECT id FROM requests WHERE name = 'cat'")
+    assert row is not None
+    world.running.spool._db.change("UPDATE requests SET answer = 'x' WHERE name = 'cat'")
+    with pytest.raises(Damaged, match="the record of request"):
+        world.running.spool.get(row["id"])
+    world.die()
+    world.live()
+    assert done(world) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("where", [0, 100, 2000, 4000])
+def test_a_damaged_page_costs_what_was_on_it_and_no_request(tmp_path: Path, where: int) -> None:
+    names = [f"cat-{number}" for number in range(12)]
+    world = waiting_world(tmp_path, names)
+    file = world.state / "darkroom.sqlite3"
+    pages = file.stat().st_size // PAGE_BYTES
+    for page in range(1, pages):
+        raw = bytearray(file.read_bytes())
+        raw[page * PAGE_BYTES + where : page * PAGE_BYTES + where + 40] = b"\xee" * 40
+        state = tmp_path / f"state-{page}"
+        (state / "requests").mkdir(parents=True)
+        for kept in (world.state / "requests").iterdir():
+            (state / "requests" / kept.name).write_bytes(kept.read_bytes())
+        (state / "darkroom.sqlite3").write_bytes(raw)
+        spool = Spool(state, disk=Disk())
+        try:
+            alive = {record.id for record in spool.unsettled()}
+        except Damaged:  # an index is damaged, which the next life mends
+            spool.close()
+            spool = Spool(state, disk=Disk())
+            alive = {record.id for record in spool.unsettled()}
+        strays = {stray.id for stray in spool.strays()}
+        assert len(alive | strays) == len(names)
+        assert not alive & strays
+        spool.close()
+        Spool(state, disk=Disk()).close()
+
+
+def test_a_damaged_page_is_told_with_what_to_do_and_the_damaged_file_is_kept(tmp_path: Path) -> None:
+    world = waiting_world(tmp_path, ["cat", "dog"])
+    file = world.state / "darkroom.sqlite3"
+    raw = bytearray(file.read_bytes())
+    with closing(database(world)) as db:
+        ((root,),) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'requests'").fetchall()
+    raw[(root - 1) * PAGE_BYTES : root * PAGE_BYTES] = b"\xee" * PAGE_BYTES
+    file.write_bytes(raw)
+    with capture_logs() as logs:
+        world.live()
+    (told,) = [line for line in logs if line["event"] == "database_mended"]
+    assert "darkroom.sqlite3.damaged-1" in told["do"]
+    assert (world.state / "darkroom.sqlite3.damaged-1").read_bytes() == bytes(raw)
+    assert len(done(world)) == 2
+
+
+def test_damage_that_shows_while_running_is_mended_by_the_next_life(tmp_path: Path) -> None:
+    world = waiting_world(tmp_path, ["cat"])
+    spool = Spool(world.state, disk=Disk())
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT  # as SQLite sets it
+    watched = spool._db._watched()
+    watched.__enter__()
+    with pytest.raises(Damaged, match="what can be read goes into a new one"):
+        watched.__exit__(type(error), error, None)
+    spool.close()
+    assert issubclass(Damaged, OSError), "the service begins again, as with every trouble of the state folder"
+    world.live()
+    assert (world.state / "darkroom.sqlite3.damaged-1").exists()
+    assert not (world.state / "darkroom.sqlite3.suspect").exists()
+    assert done(world) == ["cat"]
+
+
+def test_a_database_of_which_nothing_can_be_read_says_which_files_to_move(tmp_path: Path) -> None:
+    world = waiting_world(tmp_path, ["cat"])
+    (world.state / "darkroom.sqlite3").write_bytes(b"this is no database" * 300)
+    with pytest.raises(FolderUnusable, match="leave requests/ where it is"):
+        launch.main(world.config)
+    (world.state / "darkroom.sqlite3").unlink()
+    world.live()
+    assert len(done(world)) == 1
+
+
+def test_the_state_folder_is_closed_to_others_whoever_made_it(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        world = World(tmp_path)
+        world.state.mkdir(mode=0o755)
+        world.drop("cat.json", {"prompt": "a cat"})
+        world.holding = True
+        world.start()
+        for _ in range(3):
+            world.step()
+        for heartbeat in world.running._heartbeats:
+            heartbeat.beat()
+        (world.state / "darkroom.sqlite3").chmod(0o644)
+        world.die()
+        world.start()
+        world.step()
+        places = [world.state, *world.state.rglob("*")]
+        assert {path.name for path in places} >= {"darkroom.sqlite3", "requests", "work", "health.json"}
+        assert [path for path in places if path.stat().st_mode & 0o077] == []
+        world.die()
+    finally:
+        os.umask(before)
