@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from darkroom.guard import Guard, Kind
 
@@ -46,7 +47,7 @@ class Actor:
     `idle` is called when there is no work, and returns how many seconds to wait for some (0: call me again at once).
     """
 
-    def __init__(self, name: str, emit: Callable[[object], None], idle: Callable[[], float], guard: Guard) -> None:
+    def __init__(self, name: str, emit: Callable[[Any], None], idle: Callable[[], float], guard: Guard) -> None:
         self.name = name
         self._emit = emit
         self._idle = idle

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,6 +24,26 @@ class Kind(StrEnum):
     RESULT = "result"  #: a folder on its way to the outbox; its name is the request's
     FOLDER = "folder"
     HEARTBEAT = "heartbeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """Stands around what is done for the sake of one thing; see `Guard.alone`."""
+
+    guard: Guard
+    kind: Kind
+    name: str
+    passes: tuple[type[BaseException], ...]
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> bool:
+        """End; an error that is this thing's alone ends here."""
+        if not isinstance(error, Exception) or isinstance(error, self.passes):
+            return False
+        self.guard.note(self.kind, self.name, error)
+        return True
 
 
 @dataclass(slots=True)
@@ -53,20 +72,18 @@ class Guard:
         #: All that is in trouble, and why; replaced whole at each change, so that any thread may read it.
         self.open: dict[tuple[Kind, str], str] = {}
 
-    @contextmanager
-    def alone(self, kind: Kind, name: str, *, passes: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    def alone(self, kind: Kind, name: str, *, passes: tuple[type[BaseException], ...] = ()) -> Alone:
         """What errs inside is this thing's trouble alone, and the block ends there, but for what also `passes` here.
 
         What comes after the block in the same function should be for that case: let the block end with `return`.
         """
-        try:
-            yield
-        except Exception as error:
-            if isinstance(error, (*self._passes, *passes)):
-                raise
-            self._note(kind, name, error)
-            for let_go in self.let_go.get(kind, ()):
-                let_go(name)
+        return Alone(self, kind, name, (*self._passes, *passes))
+
+    def note(self, kind: Kind, name: str, error: Exception) -> None:
+        """Something was done for this thing, and has met an error."""
+        self._note(kind, name, error)
+        for let_go in self.let_go.get(kind, ()):
+            let_go(name)
 
     def waits(self, kind: Kind, name: str) -> bool:
         """Whether it is to be left alone for now."""

@@ -15,10 +15,10 @@ def run(args: argparse.Namespace) -> int:
     with importing():
         from darkroom.cli.configured import configuration
         from darkroom.log import setup as log
-        from darkroom.service import compose as launch
+        from darkroom.service import supervise
     config = configuration(args)
     log.set_up(level=config.log_level, form=config.log_format)
-    return launch.main(config, once=args.once)
+    return supervise.main(config, once=args.once)
 
 
 @contextmanager

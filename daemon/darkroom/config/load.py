@@ -138,6 +138,8 @@ class Config(BaseModel):
     scan_interval_s: Seconds = 1.0
     max_priority: Annotated[int, Field(ge=-10, le=10)] = 10
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    warm_requests: Annotated[int, Field(ge=0, le=1_000_000)] = 16
+    warm_s: Annotated[float, Field(ge=0, le=86_400 * 7)] = 300.0
     stall_s: Seconds = 300.0
     stop_within_s: Annotated[float, Field(ge=0, le=3600)] = 20.0
     max_undelivered_bytes: ByteSize = ByteSize(2 * 1024**3)
@@ -196,6 +198,11 @@ def _source(alias: str, model: ModelSettings) -> ModelSource:
         variant=model.variant or None,
         dtype=model.dtype,
         safety_checker=model.safety_checker,
+        width=model.width,
+        height=model.height,
+        num_inference_steps=model.num_inference_steps,
+        guidance_scale=model.guidance_scale,
+        scheduler=model.scheduler,
     )
 
 

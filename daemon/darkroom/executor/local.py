@@ -205,7 +205,9 @@ class _Child:
             while (message := self._outgoing.get()) is not None:
                 ours.sendall(message)
 
-    def _keep_tail(self, pipe: IO[bytes]) -> None:
+    def _keep_tail(self, pipe: IO[bytes] | None) -> None:
+        if pipe is None:
+            raise AssertionError("the renderer was started without a pipe")
         with io.TextIOWrapper(pipe, encoding="utf-8", errors="replace") as lines:  # a progress bar's "\r" ends a line
             while line := lines.readline(MAX_LINE_CHARACTERS):
                 if text := line.rstrip():

@@ -8,13 +8,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from darkroom.actor import Actor
+from darkroom.actor import Actor, Broken
 from darkroom.disk.folders import FolderState
 from darkroom.guard import Kind
 from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.drops import Listing, Taking
 from darkroom.inbox.owner import Owner
 from darkroom.inbox.watch import Watch
+
+#: What the inbox tells the service.
+Event = Listing | Taking | FolderState
 
 
 class InboxThread:
@@ -29,7 +32,7 @@ class InboxThread:
         owner: Owner,
         watch: Watch | None,
         *,
-        emit: Callable[[object], None],
+        emit: Callable[[Event | Broken], None],
         scan_interval_s: float,
         clock: Callable[[], float],
     ) -> None:

@@ -36,7 +36,7 @@ class Delivery:
 
     answer: Answer  #: final, but for `result` and `timing.deliver_s`
     work: Path | None  #: where its pictures are; None when there are none
-    request: Path | None  #: the dropped bytes; None when the state folder has lost them
+    kept: Path | None  #: the folder with what was taken; None when the state folder has lost it
     again: bool  #: it may be there already: we died around its delivery
 
 
@@ -73,11 +73,12 @@ class Backlog:
 
     # Coming -------------------------------------------------------------------------------------------------------
 
-    def publish(self, answer: Answer) -> None:
-        """An answer; it overtakes every older one of its name."""
-        for waiting in (*self._answers.values(), self._later):
-            waiting.pop(answer.name, None)
+    def publish(self, answer: Answer) -> list[Answer]:
+        """An answer; it overtakes every older one of its name. Returns those."""
+        shelves = (*self._answers.values(), self._later)
+        overtaken = [waiting.pop(answer.name) for waiting in shelves if answer.name in waiting]
         self._answers[urgency_of(answer.state)][answer.name] = answer
+        return overtaken
 
     def deliver(self, delivery: Delivery) -> None:
         """A folder; they keep their order."""

@@ -1,285 +1,58 @@
-"""Answers and results, delivered in order, kept and tried again while the share is away.
-
-Used by one thread, the one that may hang on the outbox.
-"""
+"""Results: a folder is built under a hidden name, made durable, and appears by one rename."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import structlog
 
 from darkroom.disk.files import Disk, LeadsOut, SourceUnreadable, within
-from darkroom.disk.folders import Folder, FolderState
-from darkroom.guard import Guard, Kind
-from darkroom.names import folded, folder_of, is_result_name, joined, result_names
-from darkroom.outbox.backlog import Backlog, Delivery, Item
-from darkroom.spool.answer import FOLDER_ENDINGS, Answer
+from darkroom.names import folder_of, is_result_name, result_names
+from darkroom.outbox.answers import ANSWER_LIMIT_BYTES, json_in, stem
+from darkroom.outbox.backlog import Delivery
+from darkroom.outbox.mirrors import Mirrors
+from darkroom.outbox.trouble import NOT_OURS_ERRNOS, WHOLE_SHARE_ERRNOS
+from darkroom.spool.answer import FOLDER_ENDINGS, Answer, Timing
+from darkroom.spool.answer_json import to_bytes
 
-FIRST_BACKOFF_S = 1.0
-LAST_BACKOFF_S = 60.0
-PATIENCE_TRIES = 4  #: for what fails again and again by itself
+PATIENCE_TRIES = 4  #: for a request's bytes that the state folder cannot give
 HIDDEN_NAMES = 9  #: so many are tried for the folder that a result is built in
-_ANSWER_LIMIT_BYTES = 4 << 20
 _REQUEST_LIMIT_BYTES = 1 << 20
-#: A folder with such a thing in the place of one of our files is somebody else's.
-_NOT_OURS_ERRNOS = (
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ELOOP,
-    errno.EINVAL,
-    errno.ENXIO,
-    errno.EACCES,
-    errno.EPERM,
-)
-#: Trouble with the whole share: all wait, and order is kept. Anything else is trouble with one folder or name, such as
-#: EBUSY for an answer that a Windows program holds open.
-_WHOLE_SHARE_ERRNOS = (
-    errno.EIO,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.ESTALE,
-    errno.ENODEV,
-    errno.ENXIO,
-    errno.EREMOTEIO,
-    errno.ENOTCONN,
-    errno.ECONNABORTED,
-    errno.ECONNREFUSED,
-    errno.ECONNRESET,
-    errno.EPIPE,
-    errno.ESHUTDOWN,
-    errno.ETIMEDOUT,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-    errno.ENETDOWN,
-    errno.ENETUNREACH,
-    errno.ENOMEM,
-    errno.ENFILE,
-    errno.EMFILE,
-)
 
 _log = structlog.get_logger("darkroom.outbox")
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A folder is in the outbox, complete and durable."""
+class Results:
+    """Lets them appear. `clock` is monotonic."""
 
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class Spoilt:
-    """A folder that cannot be delivered: the state folder does not have all of its pictures any more."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A final answer is in the outbox."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mirrored:
-    """An outbox folder was chosen for an inbox sub-folder."""
-
-    folder: str
-    outbox: str
-
-
-Event = Delivered | Spoilt | Told | Mirrored | FolderState
-
-
-class Outbox:
-    """The outbox folder.
-
-    `clock` is monotonic, `emit` tells the service what happened.
-    """
-
-    def __init__(
-        self,
-        folder: Folder,
-        *,
-        disk: Disk,
-        mirrors: dict[str, str],
-        emit: Callable[[object], None],
-        clock: Callable[[], float],
-        guard: Guard | None = None,
-    ) -> None:
-        self.folder = folder
-        self.guard = guard or Guard(clock)
+    def __init__(self, mirrors: Mirrors, *, disk: Disk, clock: Callable[[], float]) -> None:
         self.abandoned = False  #: another life has begun, which builds under the same hidden names
+        self.unreadable: Counter[str] = Counter()  #: id → how often the state folder could not give its files
+        self._mirrors = mirrors
         self._disk = disk
-        self._mirrors = dict(mirrors)
-        self.emit = emit
         self._clock = clock
-        self._backlog = Backlog()
-        self._foreign: set[str] = set()  # names whose answer would overwrite a file that is not ours
-        self._troubles: set[tuple[str, str]] = set()  # (folder, why) that the log has told
-        self._retry_at_s = 0.0
-        self._failures = 0
-        self._stuck: tuple[Item | None, int] = (None, 0)  # what has failed last, and how often in a row
-        self._unreadable: Counter[str] = Counter()  # id → how often the state folder could not give its files
-        self._told: FolderState | None = None
 
-    # What the service hands over ----------------------------------------------------------------------------------
-
-    def publish(self, answer: Answer) -> None:
-        """Write this answer soon; it overtakes every older one of its name."""
-        self._backlog.publish(answer)
-
-    def deliver(self, delivery: Delivery) -> None:
-        """Let this folder appear, in order."""
-        self._backlog.deliver(delivery)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits to be written."""
-        return not self._backlog
-
-    @property
-    def wait_s(self) -> float:
-        """How long to wait before `work` can do anything."""
-        return max(0.0, max(self._retry_at_s, self._backlog.ready_at_s) - self._clock())
-
-    def retry_now(self) -> None:
-        """Forget the backoff."""
-        self._retry_at_s = 0.0
-        self._backlog.retry_now()
-
-    # Working ------------------------------------------------------------------------------------------------------
-
-    def work(self) -> bool:
-        """Do the next thing. Returns False when there is nothing to do, or when it did not work and has to wait."""
-        if self.is_idle or self.wait_s > 0:
-            return False
-        if not self.check():
-            return self._back_off(self.folder.away)
-        item, failures = self._backlog.next()
-        kind, name = (Kind.RESULT, item.answer.name) if isinstance(item, Delivery) else (Kind.ANSWER, item.name)
-        with self.guard.alone(kind, name):
-            return self._write_or_wait(item, failures)
-        self._set_aside(item, failures, self.guard.why(kind, name))
-        return True
-
-    def _write_or_wait(self, item: Item, failures: int) -> bool:
-        try:
-            self._write(item)
-        except OSError as error:
-            why = str(error.strerror or error)
-            if self._is_its_own_trouble(item, error):
-                self._set_aside(item, failures, why)  # one folder without rights does not keep the others waiting
-                return True
-            self._backlog.doubt()  # the error may have come after the rename
-            return self._back_off(why)
-        self._backlog.drop(item)
-        if isinstance(item, Delivery):
-            self._unreadable.pop(item.answer.id, None)  # delivered, or made again: then its files are others
-        self._failures = 0
-        return True
-
-    def _is_its_own_trouble(self, item: Item, error: OSError) -> bool:
-        """Whether others may go on without it: also an answer that fails again and again, on a share that is there."""
-        if isinstance(error, SourceUnreadable) and isinstance(item, Delivery):
-            self._unreadable[item.answer.id] += 1
-            return True
-        self._stuck = (item, self._stuck[1] + 1 if item is self._stuck[0] else 1)
-        is_stuck = isinstance(item, Answer) and self._stuck[1] >= PATIENCE_TRIES
-        return is_stuck or error.errno not in _WHOLE_SHARE_ERRNOS
-
-    def check(self) -> bool:
-        """Look whether the outbox is there, and tell the service when that has changed."""
-        present = self.folder.check()
-        free_bytes = 0
-        if present:
-            try:
-                usage = os.statvfs(self.folder.path)
-                free_bytes = usage.f_bavail * usage.f_frsize
-            except OSError as error:
-                self.folder.away = f"{self.folder.path} cannot be used: {error.strerror}."
-                present = False
-        state = self.folder.state("outbox", free_bytes=free_bytes)
-        if state.news or self._told is None or _differs(state, self._told):
-            self._told = state
-            self.emit(state)
-        return present
-
-    def _write(self, item: Item) -> None:
-        if isinstance(item, Delivery):
-            final = self._deliver(item)
-            self.emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
-            self.guard.tried(Kind.RESULT, item.answer.name)
-        elif not self._backlog.is_overtaken(item):
-            self._write_answer(item)
-            self.guard.tried(Kind.ANSWER, item.name)
-            if item.state.is_final:
-                self.emit(Told(item.id))
-
-    def _set_aside(self, item: Item, failures: int, why: str) -> None:
-        """Try it again later and go on with the others."""
-        delay_s = _backoff_s(failures)
-        self._backlog.set_aside(item, until_s=self._clock() + delay_s, failures=failures + 1)
-        name = item.answer.name if isinstance(item, Delivery) else item.name
-        if (folder_of(name), why) not in self._troubles:
-            self._troubles.add((folder_of(name), why))
-            _log.warning("written_later", name=name, why=why, again_in_s=delay_s)
-
-    def _back_off(self, why: str) -> bool:
-        delay_s = _backoff_s(self._failures)
-        self._failures += 1
-        self._retry_at_s = self._clock() + delay_s
-        _log.warning("outbox_waits", why=why, again_in_s=delay_s, results=self._backlog.deliveries)
-        return False
-
-    # Answers ------------------------------------------------------------------------------------------------------
-
-    def _write_answer(self, answer: Answer) -> None:
-        with self._disk.anchored(self.folder.path, self._folder_for(folder_of(answer.name))) as place:
-            target = within(place, f"{_stem(answer.name)}.json")
-            there, content = _content_of(target), answer.to_bytes()
-            if there is not None and _json(there).get("darkroom") is None:
-                self._withhold(answer.name)
-            elif there != content:
-                # What is not final is published again after each start, so it need not outlive a power cut: ten
-                # thousand answers are written in seconds instead of minutes.
-                write = self._disk.write if answer.state.is_final else self._disk.refresh
-                write(target, content)
-
-    def _withhold(self, name: str) -> None:
-        """A file of somebody else has the answer's name: never overwritten, told once."""
-        if name not in self._foreign:
-            self._foreign.add(name)
-            _log.warning("answer_withheld", name=name, why=f"{name}.json in the outbox is a file of somebody else")
-
-    # Results ------------------------------------------------------------------------------------------------------
-
-    def _deliver(self, delivery: Delivery) -> Answer | None:
+    def deliver(self, delivery: Delivery, parent: Path) -> Answer | None:
         """Build the folder under a hidden name, make it durable, let it appear by one rename. None: it is spoilt."""
         answer = delivery.answer
-        with self._disk.anchored(self.folder.path, self._folder_for(folder_of(answer.name))) as parent:
-            if delivery.again and (there := self._find_delivered(delivery, parent)) is not None:
-                self._disk.sync_folder(parent)
-                return replace(answer, result=there, timing=(answer.timing or {}) | {"deliver_s": 0.0})
-            given_up = self._unreadable[answer.id] >= PATIENCE_TRIES
-            try:
-                return self._build(delivery, parent, with_request=not given_up) if _is_whole(delivery) else None
-            except SourceUnreadable:
-                if given_up:
-                    return None
-                raise
+        if delivery.again and (there := self._find_delivered(delivery, parent)) is not None:
+            self._disk.sync_folder(parent)
+            return _delivered(answer, there, 0.0)
+        given_up = self.unreadable[answer.id] >= PATIENCE_TRIES
+        try:
+            return self._build(delivery, parent, with_request=not given_up) if _is_whole(delivery) else None
+        except SourceUnreadable:
+            if given_up:
+                return None
+            raise
 
     def _build(self, delivery: Delivery, parent: Path, *, with_request: bool) -> Answer:
         started_s = self._clock()
@@ -287,9 +60,19 @@ class Outbox:
         with self._disk.anchored(parent, hidden.name) as inside:
             for source, _ in _pictures(delivery):
                 self._disk.copy_new(source, within(inside, source.name))
-            if delivery.request is not None and with_request:
-                self._disk.copy_new(delivery.request, inside / "request.json")
+            if delivery.kept is not None and with_request:
+                self._copy_kept(delivery.kept, inside)
             return self._let_appear(delivery.answer, hidden, inside, parent, started_s)
+
+    def _copy_kept(self, kept: Path, inside: Path) -> None:
+        """What was taken travels whole: the request, and whatever came with it."""
+        for source in sorted(_listed(kept)):
+            if _is_folder(source):
+                self._disk.make_folder(inside / source.name)
+                with self._disk.anchored(inside, source.name) as below:
+                    self._copy_kept(source, below)
+            elif not source.name.startswith("."):  # half-written by a process that died
+                self._disk.copy_new(source, within(inside, source.name))
 
     def _make_hidden(self, parent: Path, request_id: str) -> Path:
         """An empty folder that nobody sees. Anybody may have put something under its name: then it has another one."""
@@ -298,7 +81,7 @@ class Outbox:
             try:
                 self._disk.remove_tree(hidden)
             except OSError as error:
-                if error.errno in _WHOLE_SHARE_ERRNOS or number >= HIDDEN_NAMES:
+                if error.errno in WHOLE_SHARE_ERRNOS or number >= HIDDEN_NAMES:
                     raise
                 _log.warning("hidden_folder_in_the_way", folder=hidden.name, why=error.strerror)
             else:
@@ -308,12 +91,11 @@ class Outbox:
 
     def _let_appear(self, answer: Answer, hidden: Path, inside: Path, parent: Path, started_s: float) -> Answer:
         """By one rename, to the first free name; `inside` is the folder `hidden`, whatever becomes of its name."""
-        for name in result_names(_stem(answer.name), FOLDER_ENDINGS[answer.state]):
-            if os.path.lexists(within(parent, name)) or self._is_mirror(folder_of(answer.name), name):
+        for name in result_names(stem(answer.name), FOLDER_ENDINGS[answer.state]):
+            if os.path.lexists(within(parent, name)) or self._mirrors.is_one(folder_of(answer.name), name):
                 continue
-            timing = (answer.timing or {}) | {"deliver_s": round(self._clock() - started_s, 3)}
-            final = replace(answer, result=name, timing=timing)
-            self._disk.create(inside / "answer.json", final.to_bytes())
+            final = _delivered(answer, name, round(self._clock() - started_s, 3))
+            self._disk.create(inside / "answer.json", to_bytes(final))
             self._disk.sync_folder(inside)
             if self.abandoned:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
@@ -330,20 +112,20 @@ class Outbox:
         Anybody may write to the outbox, so what it holds is believed only as far as our own record bears it out: it is
         ours if it says so and the pictures lie in it, byte for byte.
         """
-        stem, ending = _stem(delivery.answer.name), FOLDER_ENDINGS[delivery.answer.state]
-        names = sorted(name for name in os.listdir(parent) if is_result_name(name, stem, ending))
+        its_stem, ending = stem(delivery.answer.name), FOLDER_ENDINGS[delivery.answer.state]
+        names = sorted(name for name in os.listdir(parent) if is_result_name(name, its_stem, ending))
         return next((name for name in names if self._is_ours(delivery, parent, name)), None)
 
     def _is_ours(self, delivery: Delivery, parent: Path, name: str) -> bool:
         """Raises OSError when the share cannot say."""
         try:
             with self._disk.anchored(parent, name) as inside:
-                told = _json(self._disk.read(inside / "answer.json", limit=_ANSWER_LIMIT_BYTES)[0])
+                told = json_in(self._disk.read(inside / "answer.json", limit=ANSWER_LIMIT_BYTES)[0])
                 if told.get("id") != delivery.answer.id or told.get("result") != name:
                     return False
                 return all(self._has(within(inside, file), size, sha256) for file, size, sha256 in _contents(delivery))
         except OSError as error:
-            if isinstance(error, LeadsOut) or error.errno in _NOT_OURS_ERRNOS:
+            if isinstance(error, LeadsOut) or error.errno in NOT_OURS_ERRNOS:
                 return False
             raise
 
@@ -354,97 +136,39 @@ class Outbox:
             return False
         return sha256 is None or hashlib.sha256(content).hexdigest() == sha256
 
-    # Folders ------------------------------------------------------------------------------------------------------
 
-    def _folder_for(self, folder: str) -> str:
-        """The outbox folder that mirrors an inbox sub-folder; chosen once, made where it is missing.
-
-        To be used anchored only: somebody may put a link in its place at any moment.
-        """
-        done = path = ""
-        for part in folder.split("/") if folder else ():
-            done = joined(done, part)
-            with self._disk.anchored(self.folder.path, path) as parent:
-                path = joined(path, self._mirror(done, part, parent))
-        return path
-
-    def _is_mirror(self, parent: str, name: str) -> bool:
-        """Whether answers go there, also when somebody has deleted the folder."""
-        return any(chosen == name and folder_of(folder) == parent for folder, chosen in self._mirrors.items())
-
-    def _mirror(self, folder: str, part: str, parent: Path) -> str:
-        chosen = self._mirrors.get(folder)
-        if chosen is None:
-            others = {folded(name) for each, name in self._mirrors.items() if folder_of(each) == folder_of(folder)}
-            chosen = next(
-                name for name in result_names(part) if folded(name) not in others and _may_mirror(within(parent, name))
-            )
-            self._disk.make_folder(parent / chosen)
-            self._mirrors[folder] = chosen
-            self.emit(Mirrored(folder, chosen))
-        if within(parent, chosen).is_symlink():
-            raise OSError(errno.ELOOP, f"{chosen} is a link; results are never written through one")
-        self._disk.make_folder(within(parent, chosen))
-        return chosen
+def _delivered(answer: Answer, result: str, deliver_s: float) -> Answer:
+    timing = replace(answer.timing or Timing(), deliver_s=deliver_s)
+    return replace(answer, result=result, timing=timing)
 
 
-def _backoff_s(failures: int) -> float:
-    return min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures, 10))
-
-
-def _differs(one: FolderState, other: FolderState) -> bool:
-    """Whether the service should know: the free space counts by eighths."""
-    if replace(one, free_bytes=0) != replace(other, free_bytes=0):
-        return True
-    return abs(one.free_bytes - other.free_bytes) > other.free_bytes / 8
-
-
-def _stem(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def _json(content: bytes) -> dict[str, object]:
+def _listed(folder: Path) -> list[Path]:
     try:
-        data = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _content_of(path: Path) -> bytes | None:
-    """What is at an answer's place: None for nothing that anybody would miss, b"" for a link, a folder or the like."""
-    try:
-        content, _ = Disk().read(path, limit=_ANSWER_LIMIT_BYTES)
-    except FileNotFoundError:
-        return None
+        return [folder / name for name in os.listdir(folder)]
     except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
-            raise
-        return b""
-    return content if content.strip(b"\0") else None  # emptied by a power cut
+        raise SourceUnreadable(error.errno, str(error)) from error
 
 
-def _answer_in(folder: Path) -> dict[str, object]:
+def _is_folder(path: Path) -> bool:
     try:
-        content, _ = Disk().read(folder / "answer.json", limit=_ANSWER_LIMIT_BYTES)
-    except OSError:
-        return {}
-    return _json(content)
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError as error:
+        raise SourceUnreadable(error.errno, str(error)) from error
 
 
 def _pictures(delivery: Delivery) -> list[tuple[Path, int]]:
     """Where its pictures are in the state folder, and how many bytes each has."""
     if delivery.work is None:
         return []
-    return [(within(delivery.work, image["file"]), image["bytes"]) for image in delivery.answer.images or ()]
+    return [(within(delivery.work, image.file), image.bytes) for image in delivery.answer.images]
 
 
 def _contents(delivery: Delivery) -> list[tuple[str, int | None, str | None]]:
     """What its folder holds, as we have recorded it: file, bytes, SHA-256; None where we have not."""
     contents: list[tuple[str, int | None, str | None]] = [
-        (image["file"], image["bytes"], image.get("sha256")) for image in delivery.answer.images or ()
+        (image.file, image.bytes, image.sha256) for image in delivery.answer.images
     ]
-    if not contents and delivery.request is not None:
+    if not contents and delivery.kept is not None:
         contents.append(("request.json", None, delivery.answer.request_sha256))
     return contents
 
@@ -457,13 +181,3 @@ def _is_whole(delivery: Delivery) -> bool:
         return False
     except OSError as error:
         raise SourceUnreadable(error.errno, str(error)) from error
-
-
-def _may_mirror(path: Path) -> bool:
-    """Whether a folder may mirror an inbox sub-folder: a free name, or a folder that is no result of ours."""
-    if not os.path.lexists(path):
-        return True
-    if path.is_symlink() or not path.is_dir():
-        return False
-    # A mirror may hold the answer of a request called `answer`; only in a result does it name the folder that it is in.
-    return _answer_in(path).get("result") != path.name

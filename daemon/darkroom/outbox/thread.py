@@ -1,15 +1,189 @@
-"""The outbox's thread: a share that hangs blocks only the thread that hangs on it."""
+"""The outbox's thread: answers and results, written in order, kept and tried again while the share is away.
+
+A share that hangs blocks only the thread that hangs on it.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-from darkroom.actor import Actor
-from darkroom.guard import Kind
-from darkroom.outbox.backlog import Delivery
-from darkroom.outbox.results import Outbox
+import structlog
+
+from darkroom import backoff
+from darkroom.actor import Actor, Broken
+from darkroom.disk.files import Disk, SourceUnreadable
+from darkroom.disk.folders import Folder, FolderState
+from darkroom.guard import Guard, Kind
+from darkroom.names import folder_of
+from darkroom.outbox.answers import Answers
+from darkroom.outbox.backlog import Backlog, Delivery, Item
+from darkroom.outbox.events import Delivered, Event, Spoilt, Told
+from darkroom.outbox.mirrors import Mirrors
+from darkroom.outbox.results import Results
+from darkroom.outbox.trouble import WHOLE_SHARE_ERRNOS
 from darkroom.spool.answer import Answer
+
+PATIENCE_TRIES = 4  #: for an answer that fails again and again by itself
+
+_log = structlog.get_logger("darkroom.outbox")
+
+
+class Outbox:
+    """The outbox folder. Used by one thread, the one that may hang on it.
+
+    `clock` is monotonic, `emit` tells the service what happened.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        disk: Disk,
+        mirrors: dict[str, str],
+        emit: Callable[[Event], None],
+        clock: Callable[[], float],
+        guard: Guard | None = None,
+    ) -> None:
+        self.folder = folder
+        self.guard = guard or Guard(clock)
+        self._disk = disk
+        self._emit = emit
+        self._clock = clock
+        self._mirrors = Mirrors(folder.path, mirrors, disk=disk, emit=emit)
+        self._answers = Answers(disk=disk)
+        self._results = Results(self._mirrors, disk=disk, clock=clock)
+        self._backlog = Backlog()
+        self._troubles: set[tuple[str, str]] = set()  # (folder, why) that the log has told
+        self._retry_at_s = 0.0
+        self._failures = 0
+        self._stuck: tuple[Item | None, int] = (None, 0)  # what has failed last, and how often in a row
+        self._told: FolderState | None = None
+
+    # What the service hands over ----------------------------------------------------------------------------------
+
+    def publish(self, answer: Answer) -> None:
+        """Write this answer soon; it overtakes every older one of its name."""
+        for older in self._backlog.publish(answer):
+            if older.state.is_final and older.id != answer.id:
+                self._emit(Told(older.id))
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Let this folder appear, in order."""
+        self._backlog.deliver(delivery)
+
+    def abandon(self) -> None:
+        """Let no folder appear any more: another life has begun, which builds under the same hidden names."""
+        self._results.abandoned = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._backlog
+
+    @property
+    def wait_s(self) -> float:
+        """How long to wait before `work` can do anything."""
+        return max(0.0, max(self._retry_at_s, self._backlog.ready_at_s) - self._clock())
+
+    def retry_now(self) -> None:
+        """Forget the backoff."""
+        self._retry_at_s = 0.0
+        self._backlog.retry_now()
+
+    # Working ------------------------------------------------------------------------------------------------------
+
+    def work(self) -> bool:
+        """Do the next thing. Returns False when there is nothing to do, or when it did not work and has to wait."""
+        if self.is_idle or self.wait_s > 0:
+            return False
+        if not self.check():
+            return self._back_off(self.folder.away)
+        item, failures = self._backlog.next()
+        kind, name = (Kind.RESULT, item.answer.name) if isinstance(item, Delivery) else (Kind.ANSWER, item.name)
+        with self.guard.alone(kind, name):
+            return self._write_or_wait(item, failures)
+        self._set_aside(item, failures, self.guard.why(kind, name))
+        return True
+
+    def _write_or_wait(self, item: Item, failures: int) -> bool:
+        try:
+            self._write(item)
+        except OSError as error:
+            why = str(error.strerror or error)
+            if self._is_its_own_trouble(item, error):
+                self._set_aside(item, failures, why)  # one folder without rights does not keep the others waiting
+                return True
+            self._backlog.doubt()  # the error may have come after the rename
+            return self._back_off(why)
+        self._backlog.drop(item)
+        if isinstance(item, Delivery):
+            self._results.unreadable.pop(item.answer.id, None)  # delivered, or made again: then its files are others
+        self._failures = 0
+        return True
+
+    def _is_its_own_trouble(self, item: Item, error: OSError) -> bool:
+        """Whether others may go on without it: also an answer that fails again and again, on a share that is there."""
+        if isinstance(error, SourceUnreadable) and isinstance(item, Delivery):
+            self._results.unreadable[item.answer.id] += 1
+            return True
+        self._stuck = (item, self._stuck[1] + 1 if item is self._stuck[0] else 1)
+        is_stuck = isinstance(item, Answer) and self._stuck[1] >= PATIENCE_TRIES
+        return is_stuck or error.errno not in WHOLE_SHARE_ERRNOS
+
+    def check(self) -> bool:
+        """Look whether the outbox is there, and tell the service when that has changed."""
+        present = self.folder.check()
+        free_bytes = 0
+        if present:
+            try:
+                usage = os.statvfs(self.folder.path)
+                free_bytes = usage.f_bavail * usage.f_frsize
+            except OSError as error:
+                self.folder.away = f"{self.folder.path} cannot be used: {error.strerror}."
+                present = False
+        state = self.folder.state("outbox", free_bytes=free_bytes)
+        if state.news or self._told is None or _differs(state, self._told):
+            self._told = state
+            self._emit(state)
+        return present
+
+    def _write(self, item: Item) -> None:
+        name = item.answer.name if isinstance(item, Delivery) else item.name
+        if isinstance(item, Answer) and self._backlog.is_overtaken(item):
+            return
+        with self._disk.anchored(self.folder.path, self._mirrors.folder_for(folder_of(name))) as place:
+            self._write_into(item, place)
+
+    def _write_into(self, item: Item, place: Path) -> None:
+        if isinstance(item, Delivery):
+            final = self._results.deliver(item, place)
+            self._emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
+            self.guard.tried(Kind.RESULT, item.answer.name)
+        else:
+            self._answers.write(item, place)
+            self.guard.tried(Kind.ANSWER, item.name)
+            if item.state.is_final:
+                self._emit(Told(item.id))
+
+    def _set_aside(self, item: Item, failures: int, why: str) -> None:
+        """Try it again later and go on with the others."""
+        delay_s = backoff.OUTBOX.delay_s(failures + 1)
+        self._backlog.set_aside(item, until_s=self._clock() + delay_s, failures=failures + 1)
+        name = item.answer.name if isinstance(item, Delivery) else item.name
+        if (folder_of(name), why) not in self._troubles:
+            self._troubles.add((folder_of(name), why))
+            _log.warning("written_later", name=name, why=why, again_in_s=delay_s)
+
+    def _back_off(self, why: str) -> bool:
+        self._failures += 1
+        delay_s = backoff.OUTBOX.delay_s(self._failures)
+        self._retry_at_s = self._clock() + delay_s
+        _log.warning("outbox_waits", why=why, again_in_s=delay_s, results=self._backlog.deliveries)
+        return False
 
 
 class OutboxThread:
@@ -18,9 +192,11 @@ class OutboxThread:
     `publish` and `deliver` may be called by any thread: they leave work and return at once.
     """
 
-    def __init__(self, outbox: Outbox, *, check_every_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, outbox: Outbox, *, emit: Callable[[Broken], None], check_every_s: float, clock: Callable[[], float]
+    ) -> None:
         self.outbox = outbox
-        self.actor = Actor("outbox", outbox.emit, self.idle, outbox.guard)
+        self.actor = Actor("outbox", emit, self.idle, outbox.guard)
         self._check_every_s = check_every_s
         self._clock = clock
         self._next_check_s = 0.0
@@ -45,7 +221,7 @@ class OutboxThread:
 
     def abandon(self) -> None:
         """End after the work in hand, and let no folder appear any more."""
-        self.outbox.abandoned = True
+        self.outbox.abandon()
         self.actor.stop()
 
     def idle(self) -> float:
@@ -61,3 +237,10 @@ class OutboxThread:
         if self.outbox.is_idle:
             return self._check_every_s
         return min(max(self.outbox.wait_s, 0.01), self._check_every_s)
+
+
+def _differs(one: FolderState, other: FolderState) -> bool:
+    """Whether the service should know: the free space counts by eighths."""
+    if replace(one, free_bytes=0) != replace(other, free_bytes=0):
+        return True
+    return abs(one.free_bytes - other.free_bytes) > other.free_bytes / 8

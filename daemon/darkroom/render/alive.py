@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.executor.wire import Alive
+from darkroom.executor.port import Alive
 
 INTERVAL_S = 2.0
 
@@ -68,5 +68,5 @@ class SignsOfLife:
             now = WorkDone.of_this_process()
             doing = self._doing
             if doing is not None and now.is_beyond(before):
-                self._send(Alive(doing))
+                self._send(Alive(doing=doing))
             before = now

@@ -116,18 +116,19 @@ class Card:
 
     def read(self, plan: Plan) -> Reading:
         """Count words: a test card reads them all."""
-        tokens = {"prompt": len(plan.prompt.split()), "negative_prompt": len(plan.negative_prompt.split())}
-        return Reading({**tokens, "limit": max(4_000, *tokens.values())})
+        image = plan.images[0]
+        prompt, negative_prompt = len(image.prompt.split()), len(image.negative_prompt.split())
+        return Reading(Tokens(prompt, negative_prompt, limit=max(4_000, prompt, negative_prompt)))
 
-    def paint(self, plan: Plan, reading: Reading, image: int, on_step: OnStep) -> Pixels:
+    def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:
         """Take the plan's number of steps, then paint; the same picture for the same prompts, seed and size."""
         del reading
         for step in range(1, plan.num_inference_steps + 1):
             if self.options.step_s:
                 time.sleep(self.options.step_s)
             on_step(step, plan.num_inference_steps)
-            self._fail_if_told(plan.prompt)
-        return _paint(plan, plan.seed + image)
+            self._fail_if_told(plan.images[index].prompt)
+        return _paint(plan, plan.images[index])
 
     def close(self) -> None:
         """Nothing to free."""
@@ -144,12 +145,12 @@ class Card:
             raise RenderFailed(ErrorCode.BROKEN_PICTURE, "The test card is broken.", hint="Remove `nan_on`.")
 
 
-def _paint(plan: Plan, seed: int) -> Pixels:
+def _paint(plan: Plan, image: ImagePlan) -> Pixels:
     size = (plan.width, plan.height)
-    dark, light = _colours(f"{seed}\n{plan.prompt}\n{plan.negative_prompt}")
+    dark, light = _colours(f"{image.seed}\n{image.prompt}\n{image.negative_prompt}")
     ramp = Image.linear_gradient("L").resize(size)
     picture = Image.composite(Image.new("RGB", size, dark), Image.new("RGB", size, light), ramp)
-    _write_text(picture, f"seed {seed}, {plan.width} x {plan.height} px\n\n{plan.prompt}")
+    _write_text(picture, f"seed {image.seed}, {plan.width} x {plan.height} px\n\n{image.prompt}")
     return Pixels(plan.width, plan.height, picture.tobytes())
 
 

@@ -98,7 +98,7 @@ class Snapshot:
 
 def dump(life: Life, snapshot: Snapshot) -> dict[str, Any]:
     """As the heartbeat says it; fields without a value are absent."""
-    return {"darkroom": FORMAT} | _plain(life) | _plain(snapshot)
+    return {"darkroom": FORMAT, **_plain(life), **_plain(snapshot)}
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ from darkroom.request.decide import Decision, Rules, decide
 from darkroom.request.inputs import Bundle
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Place
+from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
 from darkroom.service.taking import Takes
 from darkroom.spool import moves
@@ -48,6 +49,7 @@ class Acceptance:
         deliveries: Deliveries,
         *,
         rules: Rules,
+        models: Models,
         clock: Clock,
         draw: Draw,
         guard: Guard,
@@ -58,6 +60,7 @@ class Acceptance:
         self._takes = takes
         self._deliveries = deliveries
         self._rules = rules
+        self._models = models
         self._clock = clock
         self._draw = draw
         self._guard = guard
@@ -110,7 +113,8 @@ class Acceptance:
     def _decide(self, drop: Drop) -> Decision:
         if isinstance(drop.asked, RequestRefused):
             raise drop.asked
-        return decide(drop.asked, self._rules, drawn_seed=self._draw.seed())
+        seed = self._draw.seed()
+        return decide(drop.asked, self._rules, drawn_seed=seed, impossible=self._models.impossible)
 
     def _ahead_of(self, decision: Decision, with_it: list[Record]) -> int:
         """How many come first, those of the same listing too."""

@@ -10,21 +10,24 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from darkroom import __version__
+from darkroom.actor import Broken, start_thread
 from darkroom.clock import Clock
 from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
 from darkroom.executor.local import RendererProcess
 from darkroom.executor.port import Executor
 from darkroom.executor.settings import RendererSettings
-from darkroom.guard import Guard, Kind
+from darkroom.guard import Guard, Kind, describe
 from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.owner import Owner
 from darkroom.inbox.thread import InboxThread
 from darkroom.inbox.watch import Watch
+from darkroom.models.thread import ModelsThread
 from darkroom.names import OWN_FOLDER
-from darkroom.outbox.results import Outbox
-from darkroom.outbox.thread import OutboxThread
+from darkroom.outbox.thread import Outbox, OutboxThread
 from darkroom.report.heartbeat import Heartbeat
 from darkroom.report.snapshot import Life, Snapshot
 from darkroom.request.decide import DRAWN_SEEDS
@@ -33,6 +36,7 @@ from darkroom.service.cancelling import Cancelling
 from darkroom.service.delivery import Deliveries
 from darkroom.service.dispatch import WarmBound
 from darkroom.service.gate import Outside, Room
+from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
 from darkroom.service.loop import Event, Limits, Rooms, Service
 from darkroom.service.orders import Orders
@@ -45,6 +49,8 @@ from darkroom.systemd.notify import Notifier
 
 if TYPE_CHECKING:
     from darkroom.config.load import Config
+
+_log = structlog.get_logger("darkroom")
 
 STATE_TROUBLE = (OSError, sqlite3.OperationalError)  #: of the service's thread, which touches no other disk
 LEAVE_S = 2.0  #: for giving the inbox back, and for a last heartbeat: a share may hang
@@ -107,8 +113,18 @@ class Daemon:
             clock=clock.monotonic_s,
             guard=outbox_guard,
         )
-        self.outbox_thread = OutboxThread(outbox, check_every_s=config.scan_interval_s, clock=clock.monotonic_s)
-        self.executors = [make_executor(config.renderer_settings(), config.device, self._emit)]
+        self.outbox_thread = OutboxThread(
+            outbox, emit=self._emit, check_every_s=config.scan_interval_s, clock=clock.monotonic_s
+        )
+        settings = config.renderer_settings()
+        self.models_thread = ModelsThread(
+            settings.models,
+            config.model_cache / "hub",
+            offline=config.offline,
+            emit=self._emit,
+            clock=clock.monotonic_s,
+        )
+        self.executors = [make_executor(settings, config.device, self._emit)]
         self.service = self._service(config, clock=clock, guard=guard, notifier=notifier)
         life = Life(__version__, self.spool.instance, socket.gethostname(), os.getpid(), clock.stamp())
         pace: dict[str, Any] = {"every_s": config.heartbeat_s, "disk": disk, "clock": clock}
@@ -122,6 +138,7 @@ class Daemon:
         ledger = Ledger(self.spool, outbox, clock=clock, guard=guard)
         guard.let_go, guard.name_of = {Kind.REQUEST: (ledger.let_go,)}, ledger.name_of
         deliveries = Deliveries(ledger, outbox, max_attempts=attempts, clock=clock)
+        models = Models(self.spool)
         takes = Takes(ledger, inbox, deliveries, clock=clock, guard=guard)
         rendering = Rendering(
             ledger,
@@ -133,6 +150,7 @@ class Daemon:
             stall_s=config.stall_s,
             max_attempts=attempts,
             preload=config.default_model if config.preload else None,
+            note_tried=models.tried,
             tell=self._emit,
         )
         acceptance = Acceptance(
@@ -141,6 +159,7 @@ class Daemon:
             takes,
             deliveries,
             rules=config.rules(),
+            models=models,
             clock=clock,
             draw=Draw(seed=lambda: secrets.randbelow(DRAWN_SEEDS), bits=lambda: secrets.randbits(80)),
             guard=guard,
@@ -160,7 +179,7 @@ class Daemon:
         cancelling = Cancelling(ledger, inbox, takes, rendering, deliveries, clock=clock, guard=guard)
         restart = Restart(ledger, inbox, takes, deliveries, max_attempts=attempts, guard=guard)
         return Service(
-            Rooms(inbox, ledger, acceptance, cancelling, takes, orders, rendering, deliveries, outbox, restart),
+            Rooms(inbox, ledger, models, acceptance, cancelling, takes, orders, rendering, deliveries, outbox, restart),
             outside,
             guard=guard,
             limits=Limits(stop_within_s=config.stop_within_s, history_days=config.history_days),
@@ -173,6 +192,7 @@ class Daemon:
         self.service.begin()
         self.inbox_thread.actor.start()
         self.outbox_thread.actor.start()
+        self.models_thread.actor.start()
         for heartbeat in self._heartbeats:
             heartbeat.start(self._emit)
         status = self.service.run(once=once)
@@ -185,6 +205,7 @@ class Daemon:
             heartbeat.stop()
         self.inbox_thread.abandon()
         self.outbox_thread.abandon()
+        self.models_thread.actor.stop()
         for executor in self.executors:
             executor.kill()
         self.spool.close()
@@ -197,9 +218,7 @@ class Daemon:
         left.wait(LEAVE_S)
         for heartbeat in self._heartbeats:
             heartbeat.stop()
-            last = threading.Thread(target=heartbeat.beat, name="last heartbeat", daemon=True)
-            last.start()
-            last.join(LEAVE_S)
+            start_thread("last heartbeat", heartbeat.beat, _tell_death).join(LEAVE_S)
         self.abandon()
 
     def _emit(self, event: Event) -> None:
@@ -213,3 +232,8 @@ class Daemon:
 
     def _snapshot_for_outbox(self) -> Snapshot | None:
         return None if self.outbox_thread.outbox.folder.away else self.service.snapshot
+
+
+def _tell_death(broken: Broken) -> None:
+    """Of a thread that nobody waits for any more."""
+    _log.error("thread_ended", thread=broken.thread, why=describe(broken.error), exc_info=broken.error)

@@ -17,6 +17,7 @@ from darkroom.executor import port
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Listing, Taking
 from darkroom.inbox.thread import InboxThread
+from darkroom.models.thread import Looked
 from darkroom.names import file_of, is_request
 from darkroom.outbox.events import Delivered, Mirrored, Spoilt, Told
 from darkroom.outbox.thread import OutboxThread
@@ -26,6 +27,7 @@ from darkroom.service.cancelling import Cancelling
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Place
 from darkroom.service.gate import Outside
+from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
 from darkroom.service.orders import Orders
 from darkroom.service.rendering import Rendering
@@ -60,7 +62,7 @@ class Limits:
 
 
 #: All that may come to the service's thread.
-Event = Listing | Taking | FolderState | Delivered | Spoilt | Told | Mirrored | port.Event | Broken | Stop
+Event = Listing | Taking | FolderState | Delivered | Spoilt | Told | Mirrored | Looked | port.Event | Broken | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Rooms:
 
     inbox: InboxThread
     ledger: Ledger
+    models: Models
     acceptance: Acceptance
     cancelling: Cancelling
     takes: Takes
@@ -154,6 +157,9 @@ class Service:
                 self._ledger.remember_mirror(event.folder, event.outbox)
             case FolderState():
                 self._note_folder(event)
+            case Looked():
+                self._rooms.models.looked(event)
+                self._rendering.look_again(event.alias)
             case Stop():
                 self._begin_to_stop(event)
             case Broken():

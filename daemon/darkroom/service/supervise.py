@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from darkroom.actor import Broken, ThreadEnded, start_thread
 from darkroom.backoff import LIFE
 from darkroom.clock import Clock
 from darkroom.disk import mounts
@@ -126,11 +127,6 @@ class Stops:
         self._signal = signal.Signals(number).name
         self._asked.set()
         self._tell(Stop(self._signal))
-
-
-def _tell_death(broken: Broken) -> None:
-    """Of a thread that nobody waits for any more."""
-    _log.error("thread_ended", thread=broken.thread, why=describe(broken.error), exc_info=broken.error)
 
 
 def _is_missing(path: Path) -> bool:

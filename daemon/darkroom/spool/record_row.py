@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import sqlite3
 from dataclasses import asdict
 from typing import Any
 
@@ -33,7 +33,7 @@ def changing(record: Record) -> dict[str, object]:
     }
 
 
-def load(row: Mapping[str, Any]) -> Record:
+def load(row: sqlite3.Row) -> Record:
     """The record that a row holds. Raises ValueError for one that is damaged."""
     try:
         record = Record(

@@ -1,109 +1,142 @@
-"""A renderer without a process: paints at once, in the thread that asks, and tells it by the same messages."""
+"""An executor without a process: paints at once, in the thread that asks, and tells it by the same events."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode
-from darkroom.executor.local import Died
-from darkroom.executor.wire import (
+from darkroom.executor.port import (
+    Attempt,
+    AttemptKey,
     Cancel,
     Cancelled,
+    Command,
+    Died,
+    Event,
     Failed,
     Finished,
     Load,
     Loaded,
-    Picture,
+    LoadFailed,
+    Painted,
     Ready,
     Render,
     Rendered,
     Started,
-    Step,
-    ToRenderer,
+    Stepped,
     Unload,
     Unloaded,
 )
+from darkroom.facts import Artefact, Fault, Progress, Tokens
 
 
 class Painter:
-    """Satisfies `device.Renderer`. Pictures are a few bytes that depend on prompt and seed alone."""
+    """Satisfies `port.Executor`. Pictures are a few bytes that depend on prompt and seed alone."""
 
-    def __init__(self, emit: Callable[[object], None], *, disk: Disk) -> None:
+    def __init__(self, emit: Callable[[Event], None], *, disk: Disk, name: str = "cpu") -> None:
+        self.name = name
         self._emit = emit
         self._disk = disk
-        self.held: list[Render] = []  #: requests that have started, while `hold` is true
+        self._life = 0
+        self.held: list[Attempt] = []  #: attempts that have started, while `hold` is true
         self.hold = False  #: stay at the first step until `release`
+        self.hold_after = 0  #: hold an attempt when so many of its pictures are finished; 0: before the first one
         self.deaf = False  #: hear no Cancel: a step takes long
+        self.broken_models: dict[str, str] = {}  #: models that cannot be loaded, and why
+        self.unsupported_models: dict[str, str] = {}  #: models that never can be
 
-    def start(self) -> None:
+    def tell(self, event: Event) -> None:
+        """Say something, in the life that goes on."""
+        self._emit(replace(event, executor=self.name, life=self._life))
+
+    def start(self, life: int) -> None:
         """Ready at once."""
-        self._emit(Ready(0, "cpu", "painter", {}))
+        self._life = life
+        self.tell(Ready(device="cpu", title="painter"))
 
-    def send(self, message: ToRenderer) -> None:
+    def send(self, command: Command) -> None:
         """Do it at once."""
-        match message:
-            case Load():
-                self._emit(Loaded(message.model, "local", 0.0))
-            case Render():
-                self._begin(message)
-            case Cancel():
-                self._cancel(message.id)
+        match command:
+            case Load(model=model):
+                self._load(model)
+            case Render(attempt=attempt):
+                self._begin(attempt)
+            case Cancel(key=key):
+                self._cancel(key)
             case Unload():
-                self._emit(Unloaded())
+                self.tell(Unloaded())
 
     def kill(self) -> None:
         """Forget everything."""
         self.held.clear()
+        self.tell(Died(why="was ended by the service (SIGKILL)", asked=True))
 
-    def stop(self, within_s: float) -> None:  # noqa: ARG002 - part of the protocol
-        """Forget everything."""
-        self.held.clear()
+    def stop(self, within_s: float) -> None:
+        """Finish the picture in hand if there is time, and end."""
+        held, self.held = self.held, []
+        if within_s > 0:
+            for attempt in held:
+                self._paint(attempt, self.hold_after)
+        self.tell(Died(why="ended", asked=True))
 
     def die(self) -> None:
         """The process is killed with what it holds."""
         self.held.clear()
-        self._emit(Died(-9, "SIGKILL", "was killed by SIGKILL", (), asked=False))
+        self.tell(Died(why="was killed by SIGKILL"))
 
-    def fail(self) -> None:
-        """Err in what is held, in a way that no second try can mend."""
+    def fail(self, fault: Fault | None = None, *, stepped: bool = True) -> None:
+        """Err in what is held; in a way that no second try can mend, unless another fault is given."""
         held, self.held = self.held, []
-        for render in held:
-            failed = Failed(render.id, ErrorCode.RENDER_ERROR, "no paint", "", can_retry=False, before_first_step=False)
-            self._emit(failed)
+        for attempt in held:
+            fault = fault or Fault(ErrorCode.RENDER_ERROR, "no paint")
+            self.tell(Failed(key=attempt.key, fault=fault, stepped=stepped))
 
     def release(self) -> None:
         """Finish what is held."""
         held, self.held = self.held, []
-        for render in held:
-            self._finish(render)
+        for attempt in held:
+            self._finish(attempt, max(len(attempt.done), self.hold_after))
 
-    def _begin(self, render: Render) -> None:
-        plan = render.plan
-        self._emit(Loaded(plan.model, "local", 0.0))
-        self._emit(Started(render.id, {"prompt": 1, "negative_prompt": 1, "limit": 75}, ()))
-        self._emit(Step(render.id, 1, plan.num_images, 1, plan.num_inference_steps))
-        if self.hold:
-            self.held.append(render)
+    def _load(self, model: str) -> None:
+        if model in self.unsupported_models:
+            self.tell(LoadFailed(model=model, message=self.unsupported_models[model], for_good=True))
+        elif model in self.broken_models:
+            self.tell(LoadFailed(model=model, message=self.broken_models[model]))
         else:
-            self._finish(render)
+            self.tell(Loaded(model=model, revision="local", load_s=0.0))
 
-    def _finish(self, render: Render) -> None:
-        self._emit(Rendered(render.id, 0.0))
-        pictures = tuple(self._paint(render, index) for index in range(render.plan.num_images))
-        self._disk.sync_folder(Path(render.folder))
-        self._emit(Finished(render.id, pictures, 0.0))
+    def _begin(self, attempt: Attempt) -> None:
+        self.tell(Started(key=attempt.key, tokens=Tokens(1, 1, 75)))
+        plan, first = attempt.plan, len(attempt.done)
+        progress = Progress(min(first + 1, plan.num_images), plan.num_images, 1, plan.num_inference_steps)
+        self.tell(Stepped(key=attempt.key, progress=progress))
+        if not self.hold:
+            self._finish(attempt, first)
+            return
+        for index in range(first, min(self.hold_after, plan.num_images)):
+            self._paint(attempt, index)
+        self.held.append(attempt)
 
-    def _paint(self, render: Render, index: int) -> Picture:
-        plan, seed = render.plan, render.plan.seed + index
-        content = f"{plan.prompt}\n{plan.negative_prompt}\n{seed}\n".encode()
-        name = f"{render.stem}-{index + 1}.{plan.format}"
-        self._disk.create(Path(render.folder) / name, content)
-        return Picture(name, seed, plan.width, plan.height, len(content), hashlib.sha256(content).hexdigest())
+    def _finish(self, attempt: Attempt, first: int) -> None:
+        self.tell(Rendered(key=attempt.key, render_s=0.0))
+        for index in range(first, attempt.plan.num_images):
+            self._paint(attempt, index)
+        self.tell(Finished(key=attempt.key, encode_s=0.0))
 
-    def _cancel(self, request_id: str) -> None:
-        if not self.deaf and any(render.id == request_id for render in self.held):
-            self.held = [render for render in self.held if render.id != request_id]
-            self._emit(Cancelled(request_id))
+    def _paint(self, attempt: Attempt, index: int) -> None:
+        plan, image = attempt.plan, attempt.plan.images[index]
+        content = f"{image.prompt}\n{image.negative_prompt}\n{image.seed}\n".encode()
+        file = f"{attempt.stem}-{index + 1}.{plan.format}"
+        self._disk.create(attempt.work / file, content)
+        self._disk.sync_folder(attempt.work)
+        digest = hashlib.sha256(content).hexdigest()
+        artefact = Artefact(file, image.seed, plan.width, plan.height, len(content), digest)
+        self.tell(Painted(key=attempt.key, index=index, artefact=artefact))
+
+    def _cancel(self, key: AttemptKey) -> None:
+        if not self.deaf and any(attempt.key == key for attempt in self.held):
+            self.held = [attempt for attempt in self.held if attempt.key != key]
+            self.tell(Cancelled(key=key))

@@ -72,13 +72,13 @@ class World:
         """Begin a life of the daemon."""
         disk = disk or Disk()
 
-        def painter(_: object, emit: Any) -> Painter:
-            self.painter = Painter(emit, disk=disk)
+        def painter(_: object, name: str, emit: Any) -> Painter:
+            self.painter = Painter(emit, disk=disk, name=name)
             self.painter.hold = self.holding
             return self.painter
 
         self.daemon = Daemon(
-            self.config, notifier=Notifier({}), disk=disk, clock=self.clock, make_renderer=painter, watching=False
+            self.config, notifier=Notifier({}), disk=disk, clock=self.clock, make_executor=painter, watching=False
         )
         self.daemon.service.begin()
 
@@ -109,7 +109,7 @@ class World:
         raise AssertionError(f"not finished after {steps} steps: {self.running.service.snapshot}")
 
     def live(self, disk: Disk | None = None) -> None:
-        """A whole life: begin, run, end; trouble with the state folder begins the next one, as `launch.main` does."""
+        """A whole life: begin, run, end; trouble with the state folder begins the next one, as `supervise.main` does."""
         while True:
             try:
                 self.start(disk)

@@ -1,0 +1,52 @@
+"""The models' files, looked at now and then: they may lie on a share that hangs, so in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.actor import Actor, Broken
+from darkroom.guard import Guard
+from darkroom.models.judge import Judgement, judge, signature
+from darkroom.models.source import ModelSource
+
+LOOK_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The files of a model have changed, or are seen for the first time."""
+
+    alias: str
+    judgement: Judgement
+
+
+class ModelsThread:
+    """Looks at the models' files now and then: they may lie on a share that hangs, so in a thread of its own."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, ModelSource],
+        hub_cache: Path,
+        *,
+        offline: bool,
+        emit: Callable[[Looked | Broken], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._sources = {alias: source for alias, source in sources.items() if not source.is_testcard}
+        self._hub_cache = hub_cache
+        self._offline = offline
+        self._emit = emit
+        self._seen: dict[str, object] = {}
+        self.actor = Actor("models", emit, self.idle, Guard(clock))
+
+    def idle(self) -> float:
+        """Look at each; tell of those that have changed. Returns how many seconds to wait."""
+        for alias, source in self._sources.items():
+            judgement = judge(source, self._hub_cache, offline=self._offline)
+            seen = (judgement, signature(judgement.folder) if judgement.folder is not None else ())
+            if self._seen.get(alias) != seen:
+                self._seen[alias] = seen
+                self._emit(Looked(alias, judgement))
+        return LOOK_EVERY_S

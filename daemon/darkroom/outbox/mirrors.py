@@ -1,0 +1,64 @@
+"""Which outbox folder mirrors which sub-folder of the inbox: chosen once, remembered, made where it is missing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from darkroom.disk.files import Disk, within
+from darkroom.names import folded, folder_of, joined, result_names
+from darkroom.outbox.answers import answer_in
+from darkroom.outbox.events import Mirrored
+
+
+class Mirrors:
+    """`chosen` are those that the state folder remembers; `emit` tells of a new one."""
+
+    def __init__(self, root: Path, chosen: dict[str, str], *, disk: Disk, emit: Callable[[Mirrored], None]) -> None:
+        self._root = root
+        self._mirrors = dict(chosen)
+        self._disk = disk
+        self._emit = emit
+
+    def folder_for(self, folder: str) -> str:
+        """The outbox folder that mirrors an inbox sub-folder; chosen once, made where it is missing.
+
+        To be used anchored only: somebody may put a link in its place at any moment.
+        """
+        done = path = ""
+        for part in folder.split("/") if folder else ():
+            done = joined(done, part)
+            with self._disk.anchored(self._root, path) as parent:
+                path = joined(path, self._mirror(done, part, parent))
+        return path
+
+    def is_one(self, parent: str, name: str) -> bool:
+        """Whether answers go there, also when somebody has deleted the folder."""
+        return any(chosen == name and folder_of(folder) == parent for folder, chosen in self._mirrors.items())
+
+    def _mirror(self, folder: str, part: str, parent: Path) -> str:
+        chosen = self._mirrors.get(folder)
+        if chosen is None:
+            others = {folded(name) for each, name in self._mirrors.items() if folder_of(each) == folder_of(folder)}
+            chosen = next(
+                name for name in result_names(part) if folded(name) not in others and _may_mirror(within(parent, name))
+            )
+            self._disk.make_folder(parent / chosen)
+            self._mirrors[folder] = chosen
+            self._emit(Mirrored(folder, chosen))
+        if within(parent, chosen).is_symlink():
+            raise OSError(errno.ELOOP, f"{chosen} is a link; results are never written through one")
+        self._disk.make_folder(within(parent, chosen))
+        return chosen
+
+
+def _may_mirror(path: Path) -> bool:
+    """Whether a folder may mirror an inbox sub-folder: a free name, or a folder that is no result of ours."""
+    if not os.path.lexists(path):
+        return True
+    if path.is_symlink() or not path.is_dir():
+        return False
+    # A mirror may hold the answer of a request called `answer`; only in a result does it name the folder that it is in.
+    return answer_in(path).get("result") != path.name

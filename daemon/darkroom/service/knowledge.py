@@ -1,0 +1,57 @@
+"""What is known of each model without loading it: what its files say, and what it was found not to be able to do."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+
+import structlog
+
+from darkroom.executor.port import Tried
+from darkroom.models.judge import Fate
+from darkroom.models.schedulers import Impossible, digest, impossible_of
+from darkroom.models.thread import Looked
+from darkroom.spool.records import Spool
+
+_log = structlog.get_logger("darkroom")
+
+
+class Models:
+    """Owned by the service's thread."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._digests: dict[str, str] = {}  # of the scheduler that each model has now, by alias
+        self._diffusers = _version("diffusers")
+
+    def looked(self, looked: Looked) -> None:
+        """Note what the files of a model say now."""
+        judgement = looked.judgement
+        self._digests[looked.alias] = digest(judgement.scheduler, self._diffusers) if judgement.scheduler else ""
+        if judgement.fate in (Fate.HELD, Fate.NEVER):
+            _log.warning("model_unusable", model=looked.alias, why=judgement.message, hint=judgement.hint)
+
+    def tried(self, tried: Tried) -> None:
+        """Remember what can't be asked of a model, with the scheduler that it had then."""
+        with self._spool.transaction():
+            self._spool.remember(_key(tried.model), json.dumps([tried.scheduler, dict(tried.impossible)]))
+
+    def impossible(self, alias: str) -> Impossible:
+        """What can't be asked of a model as it is now, as far as it is known."""
+        kept = self._spool.recall(_key(alias))
+        if kept is None:
+            return {}
+        of, impossible = json.loads(kept)
+        return impossible_of(impossible) if of and of == self._digests.get(alias) else {}
+
+
+def _key(alias: str) -> str:
+    return f"impossible:{alias}"
+
+
+def _version(package: str) -> str:
+    """Of an installed package, without importing it; "" where there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
