@@ -20,7 +20,6 @@ import pytest
 import structlog
 
 import darkroom
-from darkroom.errors import DarkroomError
 from darkroom.guard import Guard
 from darkroom.testing.world import World
 

@@ -15,7 +15,9 @@ import structlog
 
 from darkroom.inbox.drops import Taking
 from darkroom.inbox.taking import Taker
-from darkroom.service.ledger import Register
+from darkroom.outbox.results import Results
+from darkroom.service.delivery import Deliveries
+from darkroom.service.rendering import Rendering
 from darkroom.spool.record import Record
 from darkroom.spool.recovery import HiddenStep
 from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk, FailingDisk
@@ -169,12 +171,12 @@ def test_a_disk_that_fails_at_any_effect_and_is_healed_loses_nothing(root: Path,
 
 
 def settle_before_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
-    def settle_at_once(register: Register, record: Record, *, again: bool) -> None:
-        deliver(register, record, again=again)
-        register.delivered(replace(record.answer, result=record.name))
+    def settle_at_once(deliveries: Deliveries, record: Record, *, again: bool) -> None:
+        deliver(deliveries, record, again=again)
+        deliveries.delivered(replace(record.answer, result=record.name))
 
-    deliver = Register.deliver
-    monkeypatch.setattr(Register, "deliver", settle_at_once)
+    deliver = Deliveries.deliver
+    monkeypatch.setattr(Deliveries, "deliver", settle_at_once)
 
 
 def remove_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,12 +196,22 @@ def believe_hidden_files_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def deliver_without_looking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroom.outbox.results._find_delivered", lambda *_: None)
+    monkeypatch.setattr(Results, "_find_delivered", lambda *_: None)
+
+
+def record_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rendering, "_painted", lambda *_: None)
 
 
 @pytest.mark.parametrize(
     "plant",
-    [settle_before_delivery, remove_before_the_record, believe_hidden_files_are_safe, deliver_without_looking],
+    [
+        settle_before_delivery,
+        remove_before_the_record,
+        believe_hidden_files_are_safe,
+        deliver_without_looking,
+        record_no_picture,
+    ],
 )
 def test_planted_bugs_are_caught(root: Path, monkeypatch: pytest.MonkeyPatch, plant: Any) -> None:
     effects = number_of_effects(root / "count")

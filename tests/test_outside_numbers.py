@@ -18,9 +18,8 @@ from darkroom.disk.folders import Folder, Remembered, look
 from darkroom.disk.mounts import kind_of
 from darkroom.inbox.owner import Owner
 from darkroom.spool.answer import Answer, State
-from darkroom.spool.record import Record
+from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import Spool
-from darkroom.spool.record import Stage
 from darkroom.spool.storable import number, stored, text
 from darkroom.testing.world import World
 from tests.inbox_box import Box

@@ -1,42 +1,59 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.request.plan import Plan
+from darkroom.request import plan_json
+from darkroom.request.plan import ImagePlan, Plan
+from darkroom.testing.plans import plan
 
-PLAN = Plan(
-    model="sd15",
-    prompt="ink drawing, a {cat}, 城",
-    negative_prompt="",
-    style="ink",
-    width=512,
-    height=768,
-    num_inference_steps=30,
-    guidance_scale=7.5,
-    scheduler="euler",
-    seed=2**63 - 1,
-    num_images=1,
-    format="png",
-    quality=None,
-)
+IMAGES = st.lists(st.builds(ImagePlan, st.integers(0, 2**63 - 1), st.text(), st.text()), min_size=1, max_size=4)
 
 
-@pytest.mark.parametrize("quality", [None, 90])
-def test_a_plan_survives_json(quality: int | None) -> None:
-    plan = Plan(**{name: getattr(PLAN, name) for name in Plan.__dataclass_fields__} | {"quality": quality})
-    assert Plan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
+@given(images=IMAGES, quality=st.none() | st.integers(1, 100))
+def test_a_plan_survives_json(images: list[ImagePlan], quality: int | None) -> None:
+    told = plan(images=tuple(images), quality=quality)
+    assert plan_json.load(json.loads(json.dumps(plan_json.dump(told)))) == told
+
+
+def test_pictures_that_differ_by_their_seed_alone_are_not_listed() -> None:
+    told = plan_json.dump(plan(seed=7, num_images=3))
+    assert "images" not in told
+    assert (told["seed"], told["num_images"]) == (7, 3)
+    assert [image.seed for image in plan_json.load(told).images] == [7, 8, 9]
+
+
+def test_pictures_whose_prompts_differ_are() -> None:
+    varied = plan(images=(ImagePlan(7, "a red cat", ""), ImagePlan(8, "a blue cat", "")))
+    told = plan_json.dump(varied)
+    assert [image["prompt"] for image in told["images"]] == ["a red cat", "a blue cat"]
+    assert told["prompt"] == "a red cat"
 
 
 def test_a_field_without_a_value_is_absent_but_an_empty_text_is_not() -> None:
-    assert "quality" not in PLAN.as_json()
-    assert PLAN.as_json()["negative_prompt"] == ""
+    told = plan_json.dump(plan())
+    assert "quality" not in told
+    assert told["negative_prompt"] == ""
 
 
 def test_keys_that_a_plan_does_not_have_are_ignored() -> None:
-    assert Plan.from_json(PLAN.as_json() | {"tokens": {"prompt": 9}}) == PLAN
+    assert plan_json.load(plan_json.dump(plan()) | {"tokens": {"prompt": 9}}) == plan()
+
+
+@pytest.mark.parametrize("missing", ["model", "prompt", "seed", "width"])
+def test_what_is_not_a_plan_is_not_taken_for_one(missing: str) -> None:
+    told = {key: value for key, value in plan_json.dump(plan()).items() if key != missing}
+    with pytest.raises(KeyError):
+        plan_json.load(told)
+
+
+def test_a_plan_says_how_many_pictures_it_has() -> None:
+    assert isinstance(plan(num_images=4), Plan)
+    assert plan(num_images=4).num_images == 4
 
 
 def test_no_two_schedulers_are_the_same() -> None:
-    choices = [(choice.diffusers_class, json.dumps(choice.config)) for choice in SCHEDULERS.values()]
+    choices = [(choice.diffusers_class, json.dumps(dict(choice.config))) for choice in SCHEDULERS.values()]
     assert len(set(choices)) == len(choices)

@@ -65,7 +65,7 @@ class Guard:
 
     def __init__(self, clock: Callable[[], float], *, passes: tuple[type[BaseException], ...] = ()) -> None:
         self._clock = clock
-        self._passes = (MemoryError, *passes)
+        self._passes: tuple[type[BaseException], ...] = (MemoryError, *passes)
         self._troubles: dict[tuple[Kind, str], Trouble] = {}
         self.let_go: dict[Kind, tuple[Callable[[str], None], ...]] = {}  #: what else is done at once; may not fail
         self.name_of: Callable[[str], str] = str  #: of a request, for the log

@@ -35,10 +35,11 @@ import PIL
 from PIL import Image, ImageDraw, ImageFont
 
 from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
+from darkroom.facts import Tokens
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
 from darkroom.render.engine import OnStep, Pixels, Reading
-from darkroom.request.plan import Plan
+from darkroom.request.plan import ImagePlan, Plan
 
 NUMBERS = ("step_s", "load_s")
 WORDS = ("die_on", "hang_on", "oom_on", "nan_on")

@@ -65,7 +65,8 @@ class Deliveries:
         known = record.answer  # it may have been sent again meanwhile
         self.settle(record, replace(answer, resent=known.resent, warnings=known.warnings))
         event = "refusal_kept" if answer.state is State.REFUSED else answer.state.value
-        told = answer.in_short() | (asdict(answer.timing) if answer.timing else {})
+        times_s = asdict(answer.timing) if answer.timing else {}
+        told = answer.in_short() | {name: time_s for name, time_s in times_s.items() if time_s is not None}
         _log.info(event, request=record.name, id=record.id, result=answer.result, **told)
 
     def spoilt(self, request_id: str) -> None:
