@@ -29,7 +29,7 @@ from rig import DAEMON, Arrivals, Daemon, children_of, cpu_s, environment, scrat
 sys.path.insert(0, str(DAEMON))
 
 from darkroom.config.load import ModelSettings, load
-from darkroom.request.plan import SCHEDULERS
+from darkroom.models.schedulers import SCHEDULERS
 
 GOAL = 0.95
 WARM_UP_REQUESTS = 2

@@ -106,14 +106,43 @@ def test_a_death_before_the_first_step_counts_as_such_an_error() -> None:
     assert (second.ends, second.charges) == ((("cat", End.FAILED),), ())
 
 
-def test_a_suspect_lets_one_other_request_go_first_and_waits_no_longer() -> None:
+def test_a_suspect_lets_one_other_of_its_model_go_first_and_waits_no_longer() -> None:
     blame = Blame(max_attempts=3)
     for _ in range(2):
         blame.error_before_first_step(FRESH, is_loaded=True)
         assert blame.suspects == {"cat"}
-        blame.first_step(Job("dog", "another model"))
+        blame.first_step(job("dog"))
         assert blame.suspects == frozenset()
-    assert blame.error_before_first_step(FRESH, is_loaded=True) is End.FREE  # none of its own model got further
+
+
+def test_another_model_that_goes_on_says_nothing_of_a_suspect() -> None:
+    blame = Blame(max_attempts=1)
+    blame.error_before_first_step(FRESH, is_loaded=True)
+    blame.first_step(Job("dog", "another model"))
+    assert blame.suspects == {"cat"}
+    assert blame.error_before_first_step(FRESH, is_loaded=True) is End.FREE
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_loaded", "end"),
+    [
+        ("ValueError", True, End.FAILED),
+        ("TypeError", True, End.FAILED),
+        ("IndexError", True, End.FAILED),
+        ("NotImplementedError", True, End.FAILED),
+        ("AssertionError", True, End.FAILED),
+        ("RuntimeError", True, End.FREE),
+        ("OSError", True, End.FREE),
+        ("", True, End.FREE),
+        ("ValueError", False, End.FREE),  # its model has not rendered anything yet
+    ],
+)
+def test_what_libraries_raise_about_what_was_asked_is_the_requests_own_fault(
+    kind: str, is_loaded: bool, end: End
+) -> None:
+    blame = Blame(max_attempts=9)
+    assert blame.error_before_first_step(FRESH, is_loaded=is_loaded, kind=kind) is end
+    assert blame.suspects == ({"cat"} if is_loaded and end is End.FREE else frozenset())
 
 
 def test_a_death_while_its_model_is_being_loaded_makes_nobody_a_suspect() -> None:

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from darkroom.request.plan import SCHEDULERS, Plan
+from darkroom.models.schedulers import SCHEDULERS
+from darkroom.request.plan import Plan
 
 PLAN = Plan(
     model="sd15",

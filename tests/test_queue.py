@@ -57,7 +57,14 @@ def test_a_held_model_lets_the_others_go_on() -> None:
     assert queue.next(held={"broken", "sd15"}) is None
 
 
-def test_a_suspect_goes_only_when_there_is_nobody_else() -> None:
+def test_a_suspect_lets_others_of_its_model_go_first_and_waits_for_no_other_model() -> None:
+    queue = queue_of(waiting(1), waiting(2), waiting(3, model="starter"))
+    assert queue.next(avoid={"id-1"}) == waiting(2)
+    assert queue.next(avoid={"id-1", "id-2"}) == waiting(1)
+    assert queue.next(avoid={"id-1", "id-2", "id-3"}) == waiting(1)
+
+
+def test_a_suspect_goes_only_when_there_is_nobody_else_of_its_model() -> None:
     queue = queue_of(waiting(1), waiting(2), waiting(3, priority=-5))
     assert [queue.next(avoid=avoid) for avoid in (set(), {"id-1"}, {"id-1", "id-2"})] == [
         waiting(1), waiting(2), waiting(3, priority=-5),
@@ -163,7 +170,9 @@ class Line(RuleBasedStateMachine):
     @rule(held=st.sets(st.sampled_from(["sd15", "starter"])), avoid=st.sets(st.integers(1, 12)))
     def look(self, held: set[str], avoid: set[int]) -> None:
         free = [each for each in self.there.values() if each.model not in held]
-        expected = self.best([each for each in free if each.order not in avoid]) or self.best(free)
+        others = [each for each in free if each.order not in avoid]
+        alone = [each for each in free if each.model not in {other.model for other in others}]
+        expected = self.best([*others, *alone])
         assert self.queue.next(held=held, avoid={f"id-{order}" for order in avoid}) == expected
 
     @invariant()

@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     STALLED = "stalled"  #: the renderer gave no sign of life for `stall_s` on every attempt
     BROKEN_PICTURE = "broken_picture"  #: the model returned NaN instead of a picture
     RENDER_ERROR = "render_error"  #: the pipeline raised an error while rendering
+    UNSUPPORTED = "unsupported"  #: a model that can never be rendered here, or not in the way that was asked
     STATE_LOST = "state_lost"  #: the request's bytes are gone from the state folder
 
 
@@ -86,14 +87,21 @@ class RequestRefused(DarkroomError):
 class RenderFailed(DarkroomError):
     """The request was right, the machine was not."""
 
-    def __init__(self, code: ErrorCode, message: str, *, hint: str = "", can_retry: bool = False) -> None:
+    def __init__(
+        self, code: ErrorCode, message: str, *, hint: str = "", can_retry: bool = False, kind: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.can_retry = can_retry
+        self.kind = kind  #: the name of what a library raised, if one did
 
 
 class ModelUnavailable(DarkroomError):
     """A model cannot be loaded now: not the request's fault; the model is held and tried again."""
+
+
+class ModelUnsupported(ModelUnavailable):
+    """A model can never be loaded as it is: trying again is of no use."""
 
 
 class FolderUnusable(DarkroomError):

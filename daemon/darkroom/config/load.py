@@ -21,8 +21,9 @@ from darkroom.config.layers import Layer, Values, merge, origin, without
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
 from darkroom.executor.settings import STARTER, TESTCARD, ModelSource, RendererSettings
+from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.decide import Rules
-from darkroom.request.plan import SCHEDULERS, ModelCard
+from darkroom.request.plan import ModelCard
 from darkroom.request.styles import StyleBook
 from darkroom.spelling import nearest, suggestion
 
@@ -194,6 +195,11 @@ def _source(alias: str, model: ModelSettings) -> ModelSource:
         variant=model.variant or None,
         dtype=model.dtype,
         safety_checker=model.safety_checker,
+        width=model.width,
+        height=model.height,
+        num_inference_steps=model.num_inference_steps,
+        guidance_scale=model.guidance_scale,
+        scheduler=model.scheduler,
     )
 
 

@@ -22,7 +22,7 @@ import structlog
 import darkroom
 from darkroom.executor.settings import RendererSettings
 from darkroom.executor.wire import FromRenderer, Stop, ToRenderer, decode, encode
-from darkroom.render.engine import EXIT_POISONED
+from darkroom.render.engine import EXIT_DRIVER_LATE, EXIT_POISONED
 
 #: Lines of the renderer's own output that are kept for `Died`.
 TAIL_LINES = 50
@@ -229,12 +229,24 @@ def _environment(settings: RendererSettings) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if settings.model_cache is not None:
-        environment["HF_HOME"] = settings.model_cache
+        environment |= _cache_variables(settings.model_cache)
     if settings.offline:
         environment["HF_HUB_OFFLINE"] = "1"
     if settings.threads is not None:
         environment["OMP_NUM_THREADS"] = str(settings.threads)
     return environment
+
+
+def _cache_variables(model_cache: str) -> dict[str, str]:
+    """Every variable by which the libraries find their cache: one that the service's environment has would win."""
+    hub = os.path.join(model_cache, "hub")
+    own = {f"HF_{name.upper()}_CACHE": os.path.join(model_cache, name) for name in ("xet", "assets", "modules")}
+    of_hub = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE")
+    return (
+        own
+        | {"HF_HOME": model_cache}
+        | dict.fromkeys((*of_hub, "PYTORCH_PRETRAINED_BERT_CACHE", "DIFFUSERS_CACHE"), hub)
+    )
 
 
 def _reap(process: subprocess.Popen[bytes]) -> int:
@@ -263,6 +275,8 @@ def _exit_message(returncode: int, tail: tuple[str, ...]) -> str:
         return "ended"
     if returncode == EXIT_POISONED:
         return "ended because its device answers every call with an error"
+    if returncode == EXIT_DRIVER_LATE:
+        return "found a CUDA device whose driver does not answer (look at nvidia-smi, or set device to cpu)"
     last = f": {tail[-1]}" if tail else ""
     return f"ended with exit status {returncode}{last}"
 

@@ -23,6 +23,12 @@ class ModelSource:
     variant: str | None = None  #: "fp16" for files called `….fp16.safetensors`
     dtype: str = "auto"  #: "auto" (float16 on CUDA, float32 on a CPU), "float16", "bfloat16" or "float32"
     safety_checker: bool = False  #: load the model's own safety checker and refuse the pictures that it flags
+    # Its defaults, with which it has to render before a request can be at fault.
+    width: int = 512  #: pixels
+    height: int = 512  #: pixels
+    num_inference_steps: int = 25
+    guidance_scale: float = 7.5
+    scheduler: str = "dpmsolver_multistep_karras"
 
     @property
     def is_testcard(self) -> bool:

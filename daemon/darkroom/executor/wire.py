@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from darkroom.models.schedulers import Impossible, impossible_of
 from darkroom.request.plan import Plan
 
 # Service → renderer
@@ -31,6 +32,13 @@ class Render:
 @dataclass(frozen=True, slots=True)
 class Cancel:
     """Stop rendering this request at the next step; answered by `Cancelled` unless it was `Finished` before."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Stop rendering this request after the picture in hand; answered by `Interrupted`, or by how it ends anyway."""
 
     id: str
 
@@ -75,12 +83,22 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """What can't be asked of a model, by its scheduler alone; told some time after it was loaded."""
+
+    model: str
+    scheduler: str  #: digest of the configuration that this was tried with: `schedulers.digest`
+    impossible: Impossible
+
+
+@dataclass(frozen=True, slots=True)
 class LoadFailed:
     """The model cannot be loaded now; not the fault of any request."""
 
     model: str
     message: str
     hint: str
+    for_good: bool = False  #: it can't be loaded as it is, however often it is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +160,8 @@ class Failed:
     message: str
     hint: str
     can_retry: bool  #: whether another attempt may help
-    before_first_step: bool  #: true: not the request's fault
+    before_first_step: bool  #: true: not the request's fault, unless `error` or `code` says so
+    error: str = ""  #: the name of what a library raised, if one did: "ValueError"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +172,42 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A request has left the device between two pictures; those that were finished are in its folder, durable."""
+
+    id: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Unloaded:
     """The device is free, no model is loaded."""
 
 
-ToRenderer = Load | Render | Cancel | Unload | Stop
+ToRenderer = Load | Render | Cancel | Interrupt | Unload | Stop
 FromRenderer = (
-    Ready | Alive | Loaded | LoadFailed | Started | Step | Rendered | Finished | Failed | Cancelled | Unloaded
+    Ready
+    | Alive
+    | Loaded
+    | Tried
+    | LoadFailed
+    | Started
+    | Step
+    | Rendered
+    | Finished
+    | Failed
+    | Cancelled
+    | Interrupted
+    | Unloaded
 )
 Message = ToRenderer | FromRenderer
 
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        Load, Render, Cancel, Unload, Stop,
-        Ready, Alive, Loaded, LoadFailed, Started, Step, Rendered, Finished, Failed, Cancelled, Unloaded,
+        Load, Render, Cancel, Interrupt, Unload, Stop,
+        Ready, Alive, Loaded, Tried, LoadFailed, Started, Step, Rendered, Finished, Failed, Cancelled, Interrupted,
+        Unloaded,
     )
 }  # fmt: skip
 
@@ -187,5 +227,7 @@ def decode(line: bytes) -> Message:
         data["pictures"] = tuple(Picture(**picture) for picture in data["pictures"])
     if "warnings" in data:
         data["warnings"] = tuple(data["warnings"])
+    if "impossible" in data:
+        data["impossible"] = impossible_of(data["impossible"])
     message: Message = kind(**data)
     return message

@@ -18,6 +18,7 @@ class Agenda:
         self._tasks: deque[Task] = deque()
         self._live: set[str] = set()
         self._cancelled: set[str] = set()
+        self._interrupted: set[str] = set()
         self._stopped = False
 
     def add(self, task: Task) -> None:
@@ -59,6 +60,16 @@ class Agenda:
             self._cancelled.add(request_id)
             return False
 
+    def interrupt(self, request_id: str) -> None:
+        """Let a request leave the device after the picture in hand."""
+        with self._lock:
+            if request_id in self._live:
+                self._interrupted.add(request_id)
+
+    def is_interrupted(self, request_id: str) -> bool:
+        """Whether this request is to leave the device before its next picture."""
+        return request_id in self._interrupted
+
     def must_leave(self, request_id: str) -> bool:
         """Whether this request is to leave the device."""
         return self._stopped or request_id in self._cancelled
@@ -69,4 +80,5 @@ class Agenda:
             self._live.discard(request_id)
             cancelled = request_id in self._cancelled
             self._cancelled.discard(request_id)
+            self._interrupted.discard(request_id)
             return cancelled

@@ -20,8 +20,9 @@ from typing import Any
 from PIL import ExifTags, Image, PngImagePlugin
 
 from darkroom import __version__
+from darkroom.models.schedulers import SCHEDULERS
 from darkroom.render.engine import Pixels
-from darkroom.request.plan import SCHEDULERS, Plan
+from darkroom.request.plan import Plan
 
 #: Run lengths alone take two thirds of the time of level 1, half of the default's, for files of the same size, on
 #: photographs and on flat drawings alike: after PNG's filters there is little else to find.
@@ -92,8 +93,9 @@ def a1111_parameters(plan: Plan, seed: int, pixels: Pixels) -> str:
         "RNG": "CPU",
         "Version": f"Darkroom {__version__}",
     }
-    prompt = _one_line(plan.prompt).replace("Negative prompt:", "Negative  prompt:")
-    negative = _one_line(plan.negative_prompt)
+    prompt, negative = (
+        _one_line(text).replace("Negative prompt:", "Negative  prompt:") for text in (plan.prompt, plan.negative_prompt)
+    )
     lines = [prompt, f"Negative prompt: {negative}" if negative else "", _pairs_line(pairs)]
     return "\n".join(line for line in lines if line)
 

@@ -7,10 +7,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from darkroom.executor.settings import ModelSource
+from darkroom.models.schedulers import Impossible
 from darkroom.request.plan import Plan
 
 #: Exit status of a renderer whose device answers every further call with the same error.
 EXIT_POISONED = 70
+
+
+#: Exit status of a renderer that came before its driver.
+EXIT_DRIVER_LATE = 71
+
+
+class DriverLate(Exception):
+    """This machine has a CUDA device, but its driver does not answer yet: the process must end, and come again."""
 
 
 class LeaveDevice(Exception):
@@ -50,6 +59,13 @@ class Model(Protocol):
     def revision(self) -> str:
         """Commit of its hub repository, or "local"."""
 
+    @property
+    def scheduler(self) -> str:
+        """Digest of the configuration of its saved scheduler; "" where there is none."""
+
+    def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:
+        """What can't be asked of it, by its scheduler alone. Takes a second or two, less when `stopped`; any thread."""
+
     def read(self, plan: Plan) -> Reading:
         """Tokenize and encode the prompts. Raises RenderFailed or DevicePoisoned."""
 
@@ -74,6 +90,9 @@ class Device(Protocol):
     @property
     def software(self) -> dict[str, str]:
         """Versions of the libraries that make the pictures."""
+
+    def look(self, source: ModelSource) -> None:
+        """See whether a model is there at all, before another one makes room. Raises ModelUnavailable."""
 
     def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:
         """Put a model on the device; `moving` is called when all is read. Raises ModelUnavailable or DevicePoisoned."""

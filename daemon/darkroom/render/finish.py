@@ -12,7 +12,7 @@ from pathlib import Path
 
 from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode
-from darkroom.executor.wire import Cancelled, Failed, Finished, FromRenderer, Picture, Render
+from darkroom.executor.wire import Cancelled, Failed, Finished, FromRenderer, Interrupted, Picture, Render
 from darkroom.render.agenda import Agenda
 from darkroom.render.encode import Provenance, encode
 from darkroom.render.engine import Pixels
@@ -63,7 +63,7 @@ class Finisher:
         self._queue.put(_Shot(job, image, pixels))
 
     def end(self, job: Job, failure: Failed | None = None) -> None:
-        """No more pictures come: `Finished` is sent when all are durable, or `failure`, or `Cancelled`."""
+        """No more come: `Finished` is sent when all are durable, or `failure`, `Cancelled`, or `Interrupted`."""
         self._queue.put(_End(job, failure))
 
     def close(self) -> None:
@@ -100,8 +100,9 @@ class Finisher:
     def _tell(self, end: _End) -> None:
         job = end.job
         failure = end.failure or job.failure
-        if failure is None and len(job.pictures) == job.render.plan.num_images:
+        if failure is None:
             failure = self._sync(job)
+        interrupted = self._agenda.is_interrupted(job.render.id)
         cancelled = self._agenda.settle(job.render.id)
         if cancelled:
             self._send(Cancelled(job.render.id))
@@ -109,6 +110,8 @@ class Finisher:
             self._send(failure)
         elif len(job.pictures) == job.render.plan.num_images:
             self._send(Finished(job.render.id, tuple(job.pictures), round(job.encode_s, 4)))
+        elif interrupted:
+            self._send(Interrupted(job.render.id, tuple(job.pictures)))
         # else: it left the device because the process is to end, and nobody waits for an answer
 
     def _sync(self, job: Job) -> Failed | None:

@@ -36,6 +36,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
 from darkroom.executor.settings import ModelSource
+from darkroom.models.schedulers import Impossible
 from darkroom.render.engine import OnStep, Pixels, Reading
 from darkroom.request.plan import Plan
 
@@ -82,6 +83,9 @@ class Easel:
     title: str = "test card"
     software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__})
 
+    def look(self, source: ModelSource) -> None:
+        """It always is there."""
+
     def load(self, source: ModelSource, moving: Callable[[], None]) -> Card:  # noqa: ARG002 - part of the protocol
         """Pretend to load. Raises ModelUnavailable for unknown options, or when told to."""
         try:
@@ -104,6 +108,11 @@ class Card:
 
     options: Options
     revision: str = "local"
+    scheduler: str = ""
+
+    def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:  # noqa: ARG002 - part of the protocol
+        """It has none: whatever is asked, it paints."""
+        return {}
 
     def read(self, plan: Plan) -> Reading:
         """Count words: a test card reads them all."""

@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from darkroom.disk.files import Disk
-from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
+from darkroom.errors import ErrorCode, ModelUnavailable, ModelUnsupported, RenderFailed
 from darkroom.executor.settings import ModelSource, RendererSettings
 from darkroom.executor.wire import (
     Cancel,
     Cancelled,
     Failed,
     FromRenderer,
+    Interrupt,
     Load,
     Loaded,
     LoadFailed,
@@ -37,6 +38,7 @@ from darkroom.executor.wire import (
     Started,
     Step,
     Stop,
+    Tried,
     Unload,
     Unloaded,
     decode,
@@ -46,7 +48,15 @@ from darkroom.render import testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
 from darkroom.render.encode import Provenance
-from darkroom.render.engine import EXIT_POISONED, Device, DevicePoisoned, LeaveDevice, Model
+from darkroom.render.engine import (
+    EXIT_DRIVER_LATE,
+    EXIT_POISONED,
+    Device,
+    DevicePoisoned,
+    DriverLate,
+    LeaveDevice,
+    Model,
+)
 from darkroom.render.finish import Finisher, Job
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -97,6 +107,12 @@ class Progress:
         if self._agenda.must_leave(self._request.id):
             raise LeaveDevice
 
+    def leave_between_pictures(self) -> None:
+        """Raise LeaveDevice when the request has to leave, or may not begin another picture."""
+        self.leave_if_told()
+        if self._agenda.is_interrupted(self._request.id):
+            raise LeaveDevice
+
 
 @dataclass(frozen=True, slots=True)
 class OnDevice:
@@ -122,6 +138,8 @@ class Worker:
         self._alive = alive
         self._finisher = Finisher(channel.send, agenda, Disk())
         self._loaded: OnDevice | None = None
+        self._trials: list[threading.Thread] = []
+        self._trouble: ModelUnavailable | None = None  # why the last model could not be loaded
         with alive.during("starting"):
             self._device = open_device(settings)
 
@@ -137,6 +155,9 @@ class Worker:
             sys.stderr.write(f"{error}\n")
             status = EXIT_POISONED
         self._finisher.close()
+        self._agenda.stop()
+        for trial in self._trials:
+            trial.join()
         return status
 
     def _do(self, task: Task) -> None:
@@ -156,20 +177,31 @@ class Worker:
         if self._loaded is not None and self._loaded.alias == alias:
             self._channel.send(Loaded(alias, self._loaded.model.revision, 0.0))
             return self._loaded
-        self._unload()
         began_s = time.monotonic()
         try:
             with self._alive.during(f"loading {alias}"):
                 self._loaded = self._put_on_device(alias)
         except ModelUnavailable as error:
-            self._channel.send(LoadFailed(alias, error.message, error.hint))
+            self._trouble = error
+            for_good = isinstance(error, ModelUnsupported)
+            self._channel.send(LoadFailed(alias, error.message, error.hint, for_good))
             return None
         except DevicePoisoned as error:
             self._channel.send(LoadFailed(alias, str(error), POISONED_HINT))
             raise
         load_s = round(time.monotonic() - began_s, 3)
         self._channel.send(Loaded(alias, self._loaded.model.revision, load_s))
+        if not self._loaded.model.scheduler:
+            return self._loaded
+        self._trials.append(threading.Thread(target=self._try, args=(alias, self._loaded.model), name="trial"))
+        self._trials[-1].start()
         return self._loaded
+
+    def _try(self, alias: str, model: Model) -> None:
+        """Beside the first picture: a second or two that nobody has to wait for."""
+        impossible = model.try_schedulers(lambda: self._agenda.stopped)
+        if not self._agenda.stopped:
+            self._channel.send(Tried(alias, model.scheduler, impossible))
 
     def _put_on_device(self, alias: str) -> OnDevice:
         source = self._settings.models.get(alias)
@@ -177,6 +209,8 @@ class Worker:
             known = ", ".join(sorted(self._settings.models)) or "none"
             raise ModelUnavailable(f"No model is called {alias!r}.", hint=f"The configuration has: {known}.")
         device = testcard.Easel() if source.is_testcard else self._device
+        device.look(source)  # what is loaded makes room only for what can take its place
+        self._unload()
         return OnDevice(alias, device.load(source, self._alive.fall_silent), device)
 
     def _unload(self) -> None:
@@ -191,7 +225,7 @@ class Worker:
         alias = request.plan.model
         loaded = self._loaded if self._loaded is not None and self._loaded.alias == alias else self._load(alias)
         if loaded is None:
-            self._finisher.end(Job(request, NO_PROVENANCE), _never_began(request))
+            self._finisher.end(Job(request, NO_PROVENANCE), _never_began(request, self._trouble))
             return
         job = Job(request, loaded.provenance)
         progress = Progress(request, self._channel, self._agenda)
@@ -206,7 +240,8 @@ class Worker:
             self._finisher.end(job, _failed(job, progress, error))
         except Exception as error:  # noqa: BLE001 - whatever it is, this request failed and the next one goes on
             traceback.print_exc()
-            self._finisher.end(job, _failed(job, progress, RenderFailed(CODE, describe(error), hint=REPORT_HINT)))
+            failure = RenderFailed(CODE, describe(error), hint=REPORT_HINT, kind=type(error).__name__)
+            self._finisher.end(job, _failed(job, progress, failure))
         else:
             self._finisher.end(job)
 
@@ -214,10 +249,11 @@ class Worker:
         plan, model = job.render.plan, loaded.model
         began_s = time.monotonic()
         with self._alive.during(f"rendering {job.render.id}") if loaded.device.name == "cpu" else nullcontext():
-            progress.leave_if_told()
+            progress.leave_between_pictures()
             reading = model.read(plan)
             self._channel.send(Started(job.render.id, reading.tokens, reading.warnings))
             for progress.image in range(plan.num_images):
+                progress.leave_between_pictures()
                 pixels = model.paint(plan, reading, progress.image, progress)
                 self._finisher.add(job, progress.image, pixels)
         self._channel.send(Rendered(job.render.id, round(time.monotonic() - began_s, 4)))
@@ -230,10 +266,13 @@ NO_PROVENANCE = Provenance("", "", {})
 
 
 def _failed(job: Job, progress: Progress, error: RenderFailed) -> Failed:
-    return Failed(job.render.id, error.code, error.message, error.hint, error.can_retry, not progress.began)
+    before = not progress.began
+    return Failed(job.render.id, error.code, error.message, error.hint, error.can_retry, before, error.kind)
 
 
-def _never_began(request: Render) -> Failed:
+def _never_began(request: Render, trouble: ModelUnavailable | None) -> Failed:
+    if isinstance(trouble, ModelUnsupported):
+        return Failed(request.id, ErrorCode.UNSUPPORTED, trouble.message, trouble.hint, False, True)
     message = f"The model {request.plan.model!r} could not be loaded."
     return Failed(request.id, CODE, message, "", can_retry=True, before_first_step=True)
 
@@ -255,6 +294,9 @@ class NoLibraries:
     name: str = "none"
     title: str = "no device"
     software: dict[str, str] = field(default_factory=dict)
+
+    def look(self, source: ModelSource) -> None:
+        """Nothing to see."""
 
     def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:  # noqa: ARG002 - part of the protocol
         """Raises ModelUnavailable."""
@@ -283,6 +325,8 @@ def listen(reader: BinaryIO, channel: Channel, agenda: Agenda) -> None:
             case Cancel(id=request_id):
                 if agenda.cancel(request_id):
                     channel.send(Cancelled(request_id))
+            case Interrupt(id=request_id):
+                agenda.interrupt(request_id)
             case Stop():
                 agenda.stop()
             case Load() | Render() | Unload() as task:
@@ -308,7 +352,10 @@ def main(channel_fd: int, parent_pid: int) -> None:
     settings = RendererSettings.from_line(reader.readline())
     channel, agenda = Channel(end), Agenda()
     threading.Thread(target=listen, args=(reader, channel, agenda), name="listener", daemon=True).start()
-    status = Worker(settings, channel, agenda, SignsOfLife(channel.send)).run()
+    try:
+        status = Worker(settings, channel, agenda, SignsOfLife(channel.send)).run()
+    except DriverLate:
+        status = EXIT_DRIVER_LATE
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # not `sys.exit`: tearing CUDA down takes long and may crash

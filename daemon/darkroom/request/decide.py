@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
-from darkroom.request.plan import SCHEDULERS, ModelCard, Plan
+from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
+from darkroom.request.plan import ModelCard, Plan
 from darkroom.request.shape import MAX_SEED, Request, read, shown
 from darkroom.request.styles import NO_STYLE, Style, StyleBook
 from darkroom.spelling import suggestion
@@ -73,7 +74,11 @@ class Decision:
     warnings: tuple[str, ...]
 
 
-def decide(raw: bytes, rules: Rules, *, drawn_seed: int) -> Decision:
+#: By alias: what a model was found not to be able to do.
+ImpossibleOf = Callable[[str], Impossible]
+
+
+def decide(raw: bytes, rules: Rules, *, drawn_seed: int, impossible: ImpossibleOf = lambda _: {}) -> Decision:
     """Decide every value of a request; `drawn_seed`, from 0 and below DRAWN_SEEDS, applies when it asks for none.
 
     Raises RequestRefused with every problem, or Incomplete when the bytes end too early.
@@ -83,7 +88,9 @@ def decide(raw: bytes, rules: Rules, *, drawn_seed: int) -> Decision:
     problems = reading.problems + _problems(asked, rules)
     if problems:
         raise RequestRefused(problems)
-    plan = _plan(asked, rules, drawn_seed)
+    plan = _plan(asked, rules, drawn_seed, impossible)
+    if is_impossible(impossible(plan.model), plan.scheduler, plan.num_inference_steps):
+        raise RequestRefused((_impossible_problem(asked, plan, impossible(plan.model)),))
     priority = min(asked.priority, rules.max_priority)
     return Decision(plan, priority, asked.metadata, _warnings(asked, plan, priority))
 
@@ -91,13 +98,16 @@ def decide(raw: bytes, rules: Rules, *, drawn_seed: int) -> Decision:
 # The plan ------------------------------------------------------------------------------------------------------------
 
 
-def _plan(asked: Request, rules: Rules, drawn_seed: int) -> Plan:
+def _plan(asked: Request, rules: Rules, drawn_seed: int, impossible: ImpossibleOf) -> Plan:
     card = rules.cards[_first(asked.model, rules.default_model)]
     style_name = _first(asked.style, card.default_style, rules.default_style)
     style = rules.book.styles.get(style_name, _NO_DEFAULTS)
     positive, negative = rules.book.prompts(
         style_name, asked.prompt, asked.negative_prompt, default_negative=asked.default_negative
     )
+    scheduler, steps = _way(asked, style, card)
+    if is_impossible(impossible(card.alias), scheduler, steps):  # a style's defaults apply where its model allows them
+        scheduler, steps = _way(asked, _NO_DEFAULTS, card)
     return Plan(
         model=card.alias,
         prompt=positive,
@@ -105,9 +115,9 @@ def _plan(asked: Request, rules: Rules, drawn_seed: int) -> Plan:
         style=style_name,
         width=_first(asked.width, card.width),
         height=_first(asked.height, card.height),
-        num_inference_steps=_first(asked.num_inference_steps, style.num_inference_steps, card.num_inference_steps),
+        num_inference_steps=steps,
         guidance_scale=float(_first(asked.guidance_scale, style.guidance_scale, card.guidance_scale)),
-        scheduler=_first(asked.scheduler, style.scheduler, card.scheduler),
+        scheduler=scheduler,
         seed=_first(asked.seed, drawn_seed),
         num_images=asked.num_images,
         format=asked.format,
@@ -116,6 +126,14 @@ def _plan(asked: Request, rules: Rules, drawn_seed: int) -> Plan:
 
 
 _NO_DEFAULTS = Style(NO_STYLE, "")
+
+
+def _way(asked: Request, style: Style, card: ModelCard) -> tuple[str, int]:
+    """The scheduler and the number of steps."""
+    return (
+        _first(asked.scheduler, style.scheduler, card.scheduler),
+        _first(asked.num_inference_steps, style.num_inference_steps, card.num_inference_steps),
+    )
 
 
 def _first(*values: T | None) -> T:
@@ -127,7 +145,7 @@ def _warnings(asked: Request, plan: Plan, priority: int) -> tuple[str, ...]:
     warnings = []
     if priority < asked.priority:
         warnings.append(f"The priority {asked.priority} is above what is allowed here; {priority} is used.")
-    if plan.negative_prompt and plan.guidance_scale <= 1:
+    if asked.negative_prompt.strip() and plan.guidance_scale <= 1:
         warnings.append(
             f"The negative prompt has no effect at a guidance_scale of {plan.guidance_scale:g}; it takes more than 1."
         )
@@ -184,6 +202,16 @@ def _down(side: int) -> int:
 
 def _up(side: int) -> int:
     return _down(side + SIDE_STEP_PX - 1)
+
+
+def _impossible_problem(asked: Request, plan: Plan, impossible: Impossible) -> Problem:
+    where = "/num_inference_steps" if asked.scheduler is None else "/scheduler"
+    message = f"The model {plan.model} can't be rendered with {plan.scheduler} in {plan.num_inference_steps} steps."
+
+    def works(scheduler: str, steps: int) -> bool:
+        return not is_impossible(impossible, scheduler, steps)
+
+    return Problem(where, message, way_out(works, plan.scheduler, plan.num_inference_steps))
 
 
 def _seed_problems(asked: Request) -> list[Problem]:

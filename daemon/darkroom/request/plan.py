@@ -7,32 +7,6 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class SchedulerChoice:
-    """What a scheduler name of a request means to diffusers and to readers of A1111 parameters."""
-
-    diffusers_class: str  #: class name in `diffusers`
-    config: dict[str, Any]  #: overrides given to `from_config`
-    sampler: str  #: A1111's name of the sampler
-    schedule_type: str  #: A1111's name of the noise schedule
-
-
-#: Every scheduler that a request may name.
-SCHEDULERS: dict[str, SchedulerChoice] = {
-    "ddim": SchedulerChoice("DDIMScheduler", {}, "DDIM", "Automatic"),
-    "dpmsolver_multistep": SchedulerChoice("DPMSolverMultistepScheduler", {}, "DPM++ 2M", "Automatic"),
-    "dpmsolver_multistep_karras": SchedulerChoice(
-        "DPMSolverMultistepScheduler", {"use_karras_sigmas": True}, "DPM++ 2M", "Karras"
-    ),
-    "euler": SchedulerChoice("EulerDiscreteScheduler", {}, "Euler", "Automatic"),
-    "euler_ancestral": SchedulerChoice("EulerAncestralDiscreteScheduler", {}, "Euler a", "Automatic"),
-    "heun": SchedulerChoice("HeunDiscreteScheduler", {}, "Heun", "Automatic"),
-    "lms": SchedulerChoice("LMSDiscreteScheduler", {}, "LMS", "Automatic"),
-    "pndm": SchedulerChoice("PNDMScheduler", {}, "PLMS", "Automatic"),
-    "unipc": SchedulerChoice("UniPCMultistepScheduler", {}, "UniPC", "Automatic"),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What planning must know of a model: its limits and its defaults, nothing of how it is loaded."""
 

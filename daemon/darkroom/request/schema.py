@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.decide import Rules
-from darkroom.request.plan import SCHEDULERS
 from darkroom.request.shape import Request
 
 

@@ -12,6 +12,7 @@ from darkroom import names
 from darkroom.clock import Clock
 from darkroom.errors import RequestRefused
 from darkroom.inbox.drops import CancelFile, Drop, Stuck
+from darkroom.models.known import Models
 from darkroom.request.decide import Decision, Rules, decide
 from darkroom.service.attempts import Attempts
 from darkroom.service.ledger import Register, Shares
@@ -47,12 +48,13 @@ class Desk:
         attempts: Attempts,
         *,
         rules: Rules,
+        models: Models,
         clock: Clock,
         draw: Draw,
     ) -> None:
         self._spool, self._shares = spool, shares
         self._register, self._takes, self._attempts = register, takes, attempts
-        self._rules = rules
+        self._rules, self._models = rules, models
         self._clock = clock
         self._draw = draw
 
@@ -89,7 +91,8 @@ class Desk:
         self._takes.drop(drop.path)
         record = self._new_record(drop.path, drop.sha256, drop.mtime_ns)
         try:
-            decision = decide(drop.raw, self._rules, drawn_seed=self._draw.seed())
+            seed = self._draw.seed()
+            decision = decide(drop.raw, self._rules, drawn_seed=seed, impossible=self._models.impossible)
         except RequestRefused as refusal:
             return self._spool.add(replace(record, answer=moves.refused(record.answer, refusal)))
         answer = moves.decided(record.answer, decision, ahead=self._ahead_of(decision, with_it))

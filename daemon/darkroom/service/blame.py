@@ -1,7 +1,7 @@
 """Whose fault a death or an error of the renderer is: facts in, verdict out; no clock, no process.
 
-Before the first step of a request it is its model's, unless others of that model get further; after it, the request's;
-three different requests in a row, the device's.
+Before the first step of a request it is its model's, unless others of that model get further, or the error is one that
+libraries raise about what was asked; after it, the request's; three different requests in a row, the device's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ DEVICE = ""  #: the key of the device itself among the holds; no model has this 
 KILLERS = 3  #: so many different requests in a row that kill the renderer hold the device
 
 LOG = "The log tells more."
+
+#: What libraries raise about what was asked of them, by name. The model has rendered with its own defaults before.
+ABOUT_THE_REQUEST = frozenset({"ValueError", "TypeError", "IndexError", "NotImplementedError", "AssertionError"})
 
 
 class End(Enum):
@@ -53,7 +56,7 @@ class _Suspect:
     model: str
     errors: int = 0
     others_stepped: bool = False  #: of its model, since its last error
-    waits: bool = True  #: nobody else has made a step since then: let others go first
+    waits: bool = True  #: none of its model has made a step since then: let the others go first
 
 
 class Blame:
@@ -66,23 +69,28 @@ class Blame:
 
     @property
     def suspects(self) -> frozenset[str]:
-        """Requests that should let others go first; each time one of them, so that they do not wait for ever."""
+        """Requests that should let others of their model go first; each time one of them, so that they have a turn."""
         return frozenset(request_id for request_id, suspect in self._suspects.items() if suspect.waits)
 
     def first_step(self, job: Job) -> None:
         """A request got past the point at which others of its model have erred."""
         for request_id, suspect in self._suspects.items():
-            if request_id != job.id:
-                suspect.waits = False
-                suspect.others_stepped |= suspect.model == job.model
+            if request_id != job.id and suspect.model == job.model:
+                suspect.waits, suspect.others_stepped = False, True
 
     def finished(self, request_id: str) -> None:
         """The renderer has finished a request: all is well with it."""
         self._killers.clear()
         self._suspects.pop(request_id, None)
 
-    def error_before_first_step(self, job: Job, *, is_loaded: bool) -> End:
-        """Its model's fault, as far as anybody can tell: FREE. Its own, when others do get further: FAILED."""
+    def error_before_first_step(self, job: Job, *, is_loaded: bool, kind: str = "") -> End:
+        """Its model's fault, as far as anybody can tell: FREE. Its own, when others do get further: FAILED.
+
+        `kind`: the name of what a library raised, if one did.
+        """
+        if is_loaded and kind in ABOUT_THE_REQUEST:
+            self._suspects.pop(job.id, None)
+            return End.FAILED
         if is_loaded:  # perhaps it is this request after all
             suspect = self._suspects.setdefault(job.id, _Suspect(job.model))
             suspect.errors += 1

@@ -27,6 +27,7 @@ from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.owner import Owner
 from darkroom.inbox.thread import InboxThread, OutboxThread, Threads
 from darkroom.inbox.watch import Watch
+from darkroom.models.known import Models, ModelsThread
 from darkroom.names import OWN_FOLDER
 from darkroom.outbox.results import Outbox
 from darkroom.report.heartbeat import Heartbeat, Snapshot
@@ -153,6 +154,7 @@ class Daemon:
         register = Register(self.spool, self.threads, max_attempts=config.max_attempts, clock=clock)
         takes = Takes(self.spool, self.threads, register, clock=clock)
         attempts = Attempts(self.spool, register, max_attempts=config.max_attempts, clock=clock)
+        models = Models(self.spool)
         desk = Desk(
             self.spool,
             self.threads,
@@ -160,10 +162,14 @@ class Daemon:
             takes,
             attempts,
             rules=config.rules(),
+            models=models,
             clock=clock,
             draw=Draw(seed=lambda: secrets.randbelow(DRAWN_SEEDS), bits=lambda: secrets.randbits(80)),
         )
-        self._renderer = make_renderer(config.renderer_settings(), self._emit)
+        settings = config.renderer_settings()
+        hub_cache = config.model_cache / "hub"
+        self.models_thread = ModelsThread(settings.models, hub_cache, offline=config.offline, emit=self._emit)
+        self._renderer = make_renderer(settings, self._emit)
         device = Device(
             self._renderer,
             attempts,
@@ -174,7 +180,7 @@ class Daemon:
             preload=config.default_model if config.preload else None,
         )
         self.service = Service(
-            Parts(self.spool, self.threads, register, desk, takes, attempts, device),
+            Parts(self.spool, self.threads, register, desk, takes, attempts, device, models),
             room=Room(min_free_bytes=config.min_free_bytes, max_undelivered_bytes=config.max_undelivered_bytes),
             limits=Limits(stop_within_s=config.stop_within_s, history_days=config.history_days),
             notifier=notifier,
@@ -193,6 +199,7 @@ class Daemon:
         self.service.begin()
         self.inbox_thread.actor.start()
         self.outbox_thread.actor.start()
+        self.models_thread.actor.start()
         for heartbeat in self._heartbeats:
             heartbeat.start()
         status = self.service.run(once=once)
@@ -205,6 +212,7 @@ class Daemon:
             heartbeat.stop()
         self.inbox_thread.abandon()
         self.outbox_thread.abandon()
+        self.models_thread.actor.stop()
         self._renderer.kill()
         self.spool.close()
 

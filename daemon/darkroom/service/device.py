@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -19,6 +19,8 @@ from darkroom.executor.wire import (
     Failed,
     Finished,
     FromRenderer,
+    Interrupt,
+    Interrupted,
     Load,
     Loaded,
     LoadFailed,
@@ -134,6 +136,11 @@ class Device:
             job.cancelled = True
             self._renderer.send(Cancel(request_id))
 
+    def interrupt(self) -> None:
+        """Let the request on the device leave it after the picture in hand."""
+        if self.current is not None:
+            self._renderer.send(Interrupt(self.current.id))
+
     def unload(self) -> None:
         """Free the device."""
         if self._facts.model is not None and self.condition is Condition.READY:
@@ -159,11 +166,10 @@ class Device:
                 self._attempts.come_back(job.id, count=False)
         self._facts.jobs.clear()
 
-    def eta_s(self) -> float | None:
-        """How long the request on the device will take still, once it has made two steps."""
+    def picture_eta_s(self) -> float | None:
+        """How long the picture on the device will take still, once its request has made two steps."""
         job = self.current
-        answer = self._attempts.answer(job.id) if job is not None else None
-        return answer.eta_s if answer is not None else None
+        return job.picture_eta_s(self._clock.monotonic_s()) if job is not None else None
 
     def describe(self) -> dict[str, Any]:
         """For the heartbeat."""
@@ -179,6 +185,12 @@ class Device:
             described["state"] = "unloaded"
         return {key: value for key, value in described.items() if value is not None}
 
+    def look_again(self, model: str) -> None:
+        """The files of a model have changed: what kept it from being loaded may be mended."""
+        hold = self.holds.get(model)
+        if hold is not None and hold.in_loading:
+            self.holds.clear(model)
+
     # What the renderer tells --------------------------------------------------------------------------------------
 
     def handle(self, event: FromRenderer | Died) -> None:
@@ -190,7 +202,7 @@ class Device:
             case Loaded():
                 self._loaded(event)
             case LoadFailed():
-                self._load_failed(event.model, event.message, event.hint)
+                self._load_failed(event)
             case Started():
                 self._started(event)
             case Step():
@@ -201,8 +213,8 @@ class Device:
                 self._finished(event)
             case Failed():
                 self._failed(event)
-            case Cancelled():
-                self._left(event.id, self._attempts.leave)
+            case Cancelled() | Interrupted():
+                self._left(event)
             case Died():
                 self._died(event)
             case Unloaded():
@@ -234,9 +246,14 @@ class Device:
             self.holds.clear(loaded.model)
         _log.info("model_loaded", model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
 
-    def _load_failed(self, model: str, message: str, hint: str) -> None:
-        self._hold(Charge(model, message, hint, in_loading=True))
-        self._facts.model, self._loading = None, None
+    def _load_failed(self, failed: LoadFailed) -> None:
+        if failed.for_good:
+            self.holds.clear(failed.model)  # its requests fail, each at its turn: there is nothing to wait for
+            _log.error("model_unsupported", model=failed.model, why=failed.message, hint=failed.hint)
+        else:
+            self._hold(Charge(failed.model, failed.message, failed.hint, in_loading=True))
+            self._facts.model = None
+        self._loading = None
         self.condition = Condition.READY if self.current is None else Condition.RENDERING
 
     def _started(self, started: Started) -> None:
@@ -253,6 +270,8 @@ class Device:
         if not job.stepped:
             self._blame.first_step(job)
             self.holds.clear(job.model)
+        job.done = (step.image - 1) * step.steps + step.step
+        job.picture_ends = step.image * step.steps
         if job.step(now_s):
             self._tell_progress(job, step, now_s)
 
@@ -260,8 +279,7 @@ class Device:
         answer = self._attempts.answer(job.id)
         if answer is not None:
             progress = {"image": step.image, "images": step.images, "step": step.step, "steps": step.steps}
-            done = (step.image - 1) * step.steps + step.step
-            eta_s = job.eta_s(now_s, done=done, of=step.steps * step.images)
+            eta_s = job.eta_s(now_s, done=job.done, of=step.steps * step.images)
             self._attempts.tell(replace(answer, progress=progress, eta_s=eta_s))
 
     def _rendered(self, rendered: Rendered) -> None:
@@ -294,7 +312,7 @@ class Device:
         self.condition = Condition.READY if self.current is None else self.condition
         if job is None:
             return
-        if failed.before_first_step and failed.code != ErrorCode.OUT_OF_MEMORY:
+        if failed.before_first_step and failed.code not in (ErrorCode.OUT_OF_MEMORY, ErrorCode.UNSUPPORTED):
             self._erred_before_first_step(job, failed)
         elif failed.can_retry:
             charges = self._blame.out_of_memory(job) if failed.code == ErrorCode.OUT_OF_MEMORY else ()
@@ -304,16 +322,20 @@ class Device:
         else:
             self._attempts.fail(failed.id, failed.code, failed.message, failed.hint)
 
-    def _left(self, request_id: str, end: Callable[[str], None]) -> None:
-        self._facts.jobs.pop(request_id, None)
+    def _left(self, event: Cancelled | Interrupted) -> None:
+        self._facts.jobs.pop(event.id, None)
         if self.current is None:
             self.condition = Condition.READY
-        end(request_id)
+        if isinstance(event, Cancelled):
+            self._attempts.leave(event.id)
+        else:
+            self._attempts.come_back(event.id, count=False)
 
     # Whose fault it is --------------------------------------------------------------------------------------------
 
     def _erred_before_first_step(self, job: Job, failed: Failed) -> None:
-        if self._blame.error_before_first_step(job, is_loaded=self._facts.model == job.model) is End.FAILED:
+        is_loaded = self._facts.model == job.model
+        if self._blame.error_before_first_step(job, is_loaded=is_loaded, kind=failed.error) is End.FAILED:
             self._attempts.fail(job.id, failed.code, failed.message, failed.hint)
             return
         if not self.holds.is_held(job.model, self._clock.monotonic_s()):

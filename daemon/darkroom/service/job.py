@@ -19,6 +19,8 @@ class Job:
     first_step_s: float | None = None  #: monotonic
     told_s: float = 0.0  #: when its progress was last told
     cancelled: bool = False
+    done: int = 0  #: steps, of all pictures together
+    picture_ends: int = 0  #: steps, of all pictures together, at the end of the picture in hand
 
     @property
     def stepped(self) -> bool:
@@ -33,6 +35,10 @@ class Job:
             return False
         self.told_s = now_s
         return True
+
+    def picture_eta_s(self, now_s: float) -> float | None:
+        """How long the picture in hand will take still; None while nobody can tell."""
+        return self.eta_s(now_s, done=self.done, of=self.picture_ends)
 
     def eta_s(self, now_s: float, *, done: int, of: int) -> float | None:
         """From the mean time of the `done` steps, of all pictures together; None before the second one."""

@@ -13,7 +13,9 @@ from darkroom.actor import Broken
 from darkroom.clock import Clock
 from darkroom.disk.folders import FolderState
 from darkroom.errors import DarkroomError, FolderUnusable
+from darkroom.executor.wire import Tried
 from darkroom.inbox.drops import Listing, Taking
+from darkroom.models.known import Looked
 from darkroom.outbox.results import Delivered, Mirrored, Spoilt, Told
 from darkroom.report.heartbeat import Snapshot
 from darkroom.service.dispatch import Pace, Room
@@ -64,7 +66,7 @@ class Service:
         self.snapshot: Snapshot | None = None  #: for the heartbeat; replaced whole at each tick
         self._spool, self._crew = parts.spool, parts.crew
         self._register, self._desk, self._takes = parts.register, parts.desk, parts.takes
-        self._attempts, self._device = parts.attempts, parts.device
+        self._attempts, self._device, self._models = parts.attempts, parts.device, parts.models
         self._parts = parts
         self._outside = Outside()
         self._pace = Pace(parts, self._outside, room)
@@ -135,6 +137,11 @@ class Service:
                 self._note_folder(event)
             case Stop():
                 self._begin_to_stop(event)
+            case Looked():
+                self._models.looked(event)
+                self._device.look_again(event.alias)
+            case Tried():
+                self._models.tried(event)
             case Broken():
                 raise DarkroomError(f"The {event.thread} thread ended: {event.error!r}") from event.error
             case _:
@@ -219,10 +226,12 @@ class Service:
     def _begin_to_stop(self, stop: Stop) -> None:
         if self._stop_by_s is not None:
             return
-        eta_s = self._device.eta_s()
+        eta_s = self._device.picture_eta_s()
         patience_s = self._limits.stop_within_s
         if eta_s is not None and eta_s > patience_s:
-            patience_s = 0.0  # it would not be finished in time: let it go at once
+            patience_s = 0.0  # the picture would not be finished in time: let it go at once
+        else:
+            self._device.interrupt()
         self._stop_by_s = self._clock.monotonic_s() + patience_s
         self._notifier.stopping("finishing the picture in hand" if self._device.is_busy else "stopping")
         _log.info("stopping", because=stop.signal, waits_s=patience_s if self._device.is_busy else 0)

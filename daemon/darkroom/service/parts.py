@@ -7,6 +7,7 @@ from typing import Protocol
 
 from darkroom.disk.folders import FolderState
 from darkroom.inbox.drops import Listing
+from darkroom.models.known import Models
 from darkroom.service.acceptance import Desk
 from darkroom.service.attempts import Attempts
 from darkroom.service.device import Device
@@ -44,6 +45,7 @@ class Parts:
     takes: Takes
     attempts: Attempts
     device: Device
+    models: Models
 
     @property
     def is_busy(self) -> bool:

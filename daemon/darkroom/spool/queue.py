@@ -64,9 +64,12 @@ class Queue:
         return waiting
 
     def next(self, *, held: Collection[str] = (), avoid: Collection[str] = ()) -> Waiting | None:
-        """Who is next among the models that are not held; requests in `avoid` only when there is nobody else."""
-        best = self._best(held, avoid)
-        return best if best is not None or not avoid else self._best(held, ())
+        """Who is next among the models that are not held; a request in `avoid` only when no other of its model is."""
+        candidates = self._candidates(held, avoid)
+        if avoid:
+            others = {waiting.model for waiting in candidates}
+            candidates += [each for each in self._candidates(held, ()) if each.model not in others]
+        return min(candidates, key=self._rank, default=None)
 
     def serve(self, request_id: str) -> Waiting | None:
         """Take the next one out of line; its folder goes to the end of the turns."""
@@ -96,13 +99,13 @@ class Queue:
             found.append(waiting)
         return found
 
-    def _best(self, held: Collection[str], avoid: Collection[str]) -> Waiting | None:
-        candidates = [
+    def _candidates(self, held: Collection[str], avoid: Collection[str]) -> list[Waiting]:
+        """The first of each line."""
+        return [
             waiting
             for key in list(self._lines)
             if key[2] not in held and (waiting := self._first_of(key, avoid)) is not None
         ]
-        return min(candidates, key=self._rank, default=None)
 
     def _rank(self, waiting: Waiting) -> tuple[int, int, int]:
         return -waiting.priority, self._turns.get(waiting.folder, 0), waiting.order

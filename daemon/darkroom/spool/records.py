@@ -322,6 +322,14 @@ class Spool:
         row = self._db.execute(query, values).fetchone()
         return Record.from_row(row) if row is not None else None
 
+    def recall(self, key: str) -> str | None:
+        """What `remember` kept."""
+        return self._meta(key)
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a text under a key of its own, which none of the state folder's has."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
     def _meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(row["value"]) if row else None

@@ -14,6 +14,8 @@ from darkroom.executor.wire import (
     Cancelled,
     Failed,
     Finished,
+    Interrupt,
+    Interrupted,
     Load,
     Loaded,
     Picture,
@@ -49,6 +51,8 @@ class Painter:
                 self._emit(Loaded(message.model, "local", 0.0))
             case Render():
                 self._begin(message)
+            case Interrupt():
+                self._interrupt(message.id)
             case Cancel():
                 self._cancel(message.id)
             case Unload():
@@ -102,6 +106,12 @@ class Painter:
         name = f"{render.stem}-{index + 1}.{plan.format}"
         self._disk.create(Path(render.folder) / name, content)
         return Picture(name, seed, plan.width, plan.height, len(content), hashlib.sha256(content).hexdigest())
+
+    def _interrupt(self, request_id: str) -> None:
+        """What is held stays at the first step of its first picture."""
+        if any(render.id == request_id for render in self.held):
+            self.held = [render for render in self.held if render.id != request_id]
+            self._emit(Interrupted(request_id, ()))
 
     def _cancel(self, request_id: str) -> None:
         if not self.deaf and any(render.id == request_id for render in self.held):

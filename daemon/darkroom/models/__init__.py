@@ -1,0 +1,1 @@
+"""What a model is and can do, known without torch."""
