@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
 from darkroom.models.card import ModelCard
-from darkroom.models.schedulers import SCHEDULERS
+from darkroom.models.schedulers import SCHEDULERS, Impossible
 from darkroom.request.decide import DRAWN_SEEDS, Decision, Rules, decide
 from darkroom.request.plan import Plan
 from darkroom.request.schema import schema
@@ -76,7 +76,7 @@ def test_what_is_asked_for_wins_over_everything() -> None:
         "quality": 1,
     }
     plan = decided(**asked, negative_prompt="dogs").plan
-    assert plan.as_json() == asked | {"prompt": "ink of a cat", "negative_prompt": "blurry, color, dogs"}
+    assert plan.as_json() == asked | {"prompt": "ink of a cat", "negative_prompt": "dogs, color, blurry"}
 
 
 def test_a_style_wins_over_the_model() -> None:
@@ -113,8 +113,45 @@ def test_a_priority_above_the_limit_is_capped_and_told() -> None:
 
 @pytest.mark.parametrize("guidance_scale", [0, 0.5, 1])
 def test_a_negative_prompt_without_effect_is_told(guidance_scale: float) -> None:
-    assert "no effect" in decided(guidance_scale=guidance_scale).warnings[0]
-    assert decided(guidance_scale=guidance_scale, default_negative=False).warnings == ()
+    (warning,) = decided(guidance_scale=guidance_scale, negative_prompt="dogs").warnings
+    assert "no effect" in warning
+    assert decided(guidance_scale=guidance_scale).warnings == ()  # who wrote none is not told of the default one
+
+
+IMPOSSIBLE = {"sd15": {"pndm": ((1, 3),), "euler": ((1, 150),)}}
+
+
+def impossible(alias: str) -> Impossible:
+    return IMPOSSIBLE.get(alias, {})
+
+
+@pytest.mark.parametrize(
+    ("asked", "where", "hint"),
+    [
+        ({"scheduler": "pndm", "num_inference_steps": 2}, "/scheduler", '"num_inference_steps": 4'),
+        ({"scheduler": "euler"}, "/scheduler", '"scheduler": "dpmsolver_multistep"'),
+    ],
+)
+def test_what_the_model_was_found_not_to_do_is_refused_with_a_way_out(
+    asked: dict[str, Any], where: str, hint: str
+) -> None:
+    raw = json.dumps({"prompt": "a cat", "model": "sd15", **asked}).encode()
+    with pytest.raises(RequestRefused) as caught:
+        decide(raw, RULES, drawn_seed=1, impossible=impossible)
+    (problem,) = caught.value.problems
+    assert problem.where == where
+    assert "can't be rendered with" in problem.message
+    assert hint in problem.hint
+
+
+def test_a_styles_defaults_apply_only_where_its_model_allows_them() -> None:
+    raw = json.dumps({"prompt": "a cat", "model": "sd15", "style": "ink"}).encode()
+    style = RULES.book.styles["ink"]
+    assert style.scheduler is not None
+    broken: Impossible = {style.scheduler: ((1, 150),)}
+    plan = decide(raw, RULES, drawn_seed=1, impossible=lambda _: broken).plan
+    card = RULES.cards["sd15"]
+    assert (plan.scheduler, plan.num_inference_steps) == (card.scheduler, card.num_inference_steps)
 
 
 def test_a_negative_prompt_with_effect_needs_no_word() -> None:

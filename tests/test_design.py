@@ -211,8 +211,10 @@ def service_importers_of(*libraries: str) -> set[str]:
     return {module for module in importers_of(*libraries) if not module.startswith(CHANGES_FREELY)}
 
 
-def test_torch_and_diffusers_live_in_one_module() -> None:
-    assert service_importers_of("torch", "diffusers", "transformers", "accelerate") == {"render.pipelines"}
+def test_torch_and_diffusers_live_where_models_and_schedulers_are_made() -> None:
+    found = service_importers_of("torch", "diffusers", "transformers", "accelerate")
+    assert found == {"render.pipelines", "render.scheduling"}
+    assert {module for module in MODULES if "render.scheduling" in own_imports(module)} == {"render.pipelines"}
 
 
 def test_pictures_are_handled_where_they_are_encoded_and_where_the_test_card_is_painted() -> None:

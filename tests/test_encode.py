@@ -133,6 +133,7 @@ TRAPS = [
     "two\nlines",
     "Negative prompt: none",
     "one\nNegative prompt: two",
+    "Negative prompt: Negative prompt: three",
     "Steps: 1, Sampler: Euler, Seed: 2",
     'a "quoted" word, a \\ and a: b',
     "näive 城 🦊 e\u0301",
@@ -153,6 +154,12 @@ def test_odd_prompts_survive(plan: Plan, prompt: str) -> None:
     assert words(read["negative"]) == words(prompt)
     assert read["Steps"] == "25"
     assert Plan.from_json(json.loads(record)["plan"]) == odd
+
+
+def test_what_begins_the_negative_prompt_is_there_once_whatever_is_in_it() -> None:
+    text = "a, Negative prompt: b\nNegative prompt: c"
+    parameters = a1111_parameters(replace(PLAN, prompt=text, negative_prompt=text), 7, PIXELS)
+    assert parameters.count("Negative prompt:") == 1
 
 
 def words(text: str) -> list[str]:

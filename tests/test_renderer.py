@@ -29,6 +29,8 @@ from darkroom.executor.wire import (
     Cancelled,
     Failed,
     Finished,
+    Interrupt,
+    Interrupted,
     Load,
     Loaded,
     LoadFailed,
@@ -327,6 +329,36 @@ def test_stop_finishes_what_is_rendered_and_drops_the_rest(renderer: Renderer) -
     assert (died.returncode, died.asked) == (0, True)
     assert "Finished" in renderer.kinds_of("large")
     assert set(renderer.kinds_of("endless")) <= {"Started", "Step"}
+
+
+def test_an_interrupted_request_leaves_after_the_picture_in_hand_which_is_durable(renderer: Renderer) -> None:
+    plan = replace(PLAN, model="slow", num_inference_steps=30, num_images=16)
+    renderer.render("many", plan)
+    renderer.wait_for(Step, id="many", image=2)
+    renderer.process.send(Interrupt("many"))
+    interrupted = renderer.wait_for(Interrupted, id="many")
+    renderer.render("next")
+    renderer.wait_for(Finished, id="next")
+
+    files = sorted((renderer.folder / "many").iterdir())
+    assert [file.name for file in files] == ["many-1.png", "many-2.png"]
+    told = {picture.file: picture.sha256 for picture in interrupted.pictures}
+    assert told == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_what_is_interrupted_before_its_first_picture_leaves_with_none(renderer: Renderer) -> None:
+    renderer.render("first", replace(PLAN, model="slow", num_inference_steps=50))
+    renderer.render("second")
+    renderer.process.send(Interrupt("second"))
+    assert renderer.wait_for(Interrupted, id="second").pictures == ()
+    assert "Finished" in renderer.kinds_of("first")
+
+
+def test_who_is_interrupted_in_the_last_picture_is_finished(renderer: Renderer) -> None:
+    renderer.render("one", replace(PLAN, model="slow", num_inference_steps=30))
+    renderer.wait_for(Step, id="one")
+    renderer.process.send(Interrupt("one"))
+    assert len(renderer.wait_for(Finished, id="one").pictures) == 1
 
 
 def test_stop_kills_a_renderer_that_does_not_listen(renderer: Renderer) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
-from darkroom.request.styles import NO_STYLE, Style, StyleBook, each_term_once
+from darkroom.request.styles import NO_STYLE, SEAM, Style, StyleBook, each_source_once, terms_of
 
 SHIPPED = Path(__file__).parents[1] / "config" / "styles.toml"
 
@@ -51,18 +51,40 @@ def test_braces_in_a_prompt_are_only_characters(style: str, whole: str, prompt: 
     assert positive(style, prompt) == whole.replace("%", prompt)
 
 
-def test_negative_terms_come_from_the_default_then_the_style_then_the_request() -> None:
-    assert negative("ink", "people") == "blurry, low quality, color, Gray, people"
+def test_negative_terms_come_from_the_request_then_the_style_then_the_default() -> None:
+    assert negative("ink", "people") == "people, color, Gray, blurry, low quality"
+
+
+@pytest.mark.parametrize("prompt", [", a cat,", " a cat ", "a cat,,\n", ",\n,a cat"])
+@pytest.mark.parametrize(
+    ("style", "whole"), [("ink", "ink drawing, a cat"), ("isometric", "isometric view of a cat, diorama")]
+)
+def test_the_seam_between_style_and_prompt_is_clean(style: str, whole: str, prompt: str) -> None:
+    assert positive(style, prompt) == whole
 
 
 def test_a_style_without_negative_prompt_and_no_style_leave_the_default() -> None:
     assert negative("isometric", "") == negative(NO_STYLE, "") == "blurry, low quality"
 
 
-def test_each_negative_term_is_kept_once_as_it_was_first_written() -> None:
-    assert negative("ink", "gray, Low\n QUALITY,, people, Straße, STRASSE ,people") == (
-        "blurry, low quality, color, Gray, people, Straße"
-    )
+@pytest.mark.parametrize(
+    ("sources", "joined"),
+    [
+        (("gray, Low\n QUALITY,, people, Straße", "GRAY, STRASSE, dogs"), "gray, Low\n QUALITY,, people, Straße, dogs"),
+        (("(bad hands, fingers:1.2), (ugly, fingers:1.2)", "ugly, (bad hands,  FINGERS:1.2)"),
+         "(bad hands, fingers:1.2), (ugly, fingers:1.2), ugly"),
+        (("a girl, in a coat, a dog, in a coat", "in a coat"), "a girl, in a coat, a dog, in a coat"),
+        (("", "red, red, blue", "blue, green"), "red, red, blue, green"),
+        (("No people. Not one, really.", "people"), "No people. Not one, really., people"),
+        (("a (b, c", "b, c"), "a (b, c, b, c"),
+        (("a) b, c", "c, d"), "a) b, c, d"),
+        ((r"a \(b, c", "c"), r"a \(b, c"),
+        (("[a, b], {c, d}, <e, f>", "a, d, f, {c, d}"), "[a, b], {c, d}, <e, f>, a, d, f"),
+        ((" , ", "", ",,"), ""),
+    ],
+)  # fmt: skip
+def test_only_a_term_that_another_source_has_said_is_left_out(sources: tuple[str, ...], joined: str) -> None:
+    assert each_source_once(*sources) == joined
 
 
 def test_without_the_default_only_the_requests_own_terms_apply() -> None:
@@ -70,13 +92,13 @@ def test_without_the_default_only_the_requests_own_terms_apply() -> None:
     assert negative("ink", "", default_negative=False) == ""
 
 
-@settings(max_examples=100)
-@given(st.lists(st.text(alphabet="aAbß ,\n", max_size=12), max_size=3))
-def test_no_negative_word_is_lost_and_none_comes_twice(texts: list[str]) -> None:
-    joined = each_term_once(*texts)
-    terms = [" ".join(term.split()).casefold() for text in texts for term in text.split(",")]
-    assert {term for term in terms if term} == {term.casefold() for term in joined.split(", ") if term}
-    assert each_term_once(joined) == joined
+@settings(max_examples=200)
+@given(st.lists(st.text(alphabet="aAbß ,\n()[\\", max_size=12), max_size=3))
+def test_no_negative_word_is_lost(texts: list[str]) -> None:
+    joined = each_source_once(*texts)
+    said = {" ".join(term.split()).casefold() for text in texts for term in terms_of(text)}
+    assert all(term in " ".join(joined.split()).casefold() for term in said)
+    assert joined.startswith(texts[0].strip(SEAM) if texts else "")
 
 
 def test_nearest_names_are_found_whatever_the_case() -> None:

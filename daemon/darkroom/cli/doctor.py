@@ -18,9 +18,9 @@ from darkroom.config.load import Config
 from darkroom.disk.files import Disk
 from darkroom.disk.mounts import Mount, expected_mount, kind_of
 from darkroom.executor.devices import likely_device
+from darkroom.models.judge import Fate, judge
 from darkroom.models.source import ModelSource
 from darkroom.names import MARKER, OWN_FOLDER
-from darkroom.starter import MODEL_DIR
 
 INOTIFY = Path("/proc/sys/fs/inotify")
 #: Below these, other programs of the same user easily use everything up.
@@ -231,37 +231,16 @@ def _uses(health: Json, device: str) -> Iterator[Finding]:
 
 
 def _model(alias: str, source: ModelSource, config: Config) -> Finding:
-    """Whether its files are there. Only the default model has to be."""
+    """Whether it can be rendered, as far as its files tell. Only the default model has to be."""
     what = f"model {alias}"
     bad = Verdict.FAIL if alias == config.default_model else Verdict.WARN
-    if source.is_testcard:
-        return Finding(Verdict.OK, what, "needs no files.")
-    if source.is_starter or source.source.startswith("/"):
-        return _model_folder(what, source, bad)
-    found = _cached(source, config.model_cache)
-    if found is not None:
-        return Finding(Verdict.OK, what, f"is in the cache ({found}).")
-    if config.offline:
-        return Finding(bad, what, f"{source.source} is not in {config.model_cache}.", "Set offline = false once.")
-    return Finding(Verdict.OK, what, f"{source.source} is downloaded to {config.model_cache} when it is first used.")
-
-
-def _model_folder(what: str, source: ModelSource, bad: Verdict) -> Finding:
-    folder = MODEL_DIR if source.is_starter else Path(source.source)
-    if (folder / "model_index.json").is_file():
-        return Finding(Verdict.OK, what, f"is in {folder}.")
-    hint = "Its source has to be the folder of a diffusers model, with model_index.json in it."
-    return Finding(bad, what, f"there is no model in {folder}.", hint)
-
-
-def _cached(source: ModelSource, model_cache: Path) -> Path | None:
-    """The snapshot in the hub's cache, laid out as huggingface_hub does."""
-    repository = model_cache / "hub" / f"models--{source.source.replace('/', '--')}"
-    revision = source.revision or "main"
-    named = repository / "refs" / revision
-    commit = named.read_text().strip() if named.is_file() else revision
-    snapshot = repository / "snapshots" / commit
-    return snapshot if (snapshot / "model_index.json").exists() else None
+    judgement = judge(source, config.model_cache / "hub", offline=config.offline)
+    if judgement.fate is Fate.USABLE:
+        return Finding(Verdict.OK, what, judgement.message or "needs no files.")
+    if judgement.fate is Fate.ABSENT:
+        says = f"{source.source} is downloaded to {config.model_cache} when it is first used."
+        return Finding(Verdict.OK, what, says)
+    return Finding(bad, what, judgement.message, judgement.hint)
 
 
 def _hub_cache(config: Config) -> Finding:

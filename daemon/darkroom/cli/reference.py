@@ -31,16 +31,25 @@ def styles(args: argparse.Namespace) -> int:
 
 def models(args: argparse.Namespace) -> int:
     """List the models, or show one whole; of the starter model also what it can draw."""
+    from darkroom.models.judge import Fate, judge
     from darkroom.models.source import STARTER
 
     config = configuration(args)
+    hub_cache = config.model_cache / "hub"
+    sources = config.renderer_settings().models
+    judgements = {alias: judge(source, hub_cache, offline=config.offline) for alias, source in sources.items()}
     if args.alias is None:
         rows = [(alias, f"{model.width}×{model.height}, {model.source}") for alias, model in config.models.items()]
-        return _print_list(rows, default=config.default_model)
+        status = _print_list(rows, default=config.default_model)
+        for alias, judgement in judgements.items():
+            if judgement.fate in (Fate.HELD, Fate.NEVER):
+                terminal.out().print(f"\n{alias} can't be rendered: {judgement.message} {judgement.hint}")
+        return status
     if args.alias not in config.models:
         raise DarkroomError(f"There is no model {args.alias}.", hint=suggestion(args.alias, config.models))
     model = config.models[args.alias]
-    status = _print_fields(model.model_dump())
+    judgement = judgements[args.alias]
+    status = _print_fields(model.model_dump() | {"its files": f"{judgement.message} {judgement.hint}".strip()})
     if model.source == STARTER:
         from darkroom.starter.vocabulary import concepts
 

@@ -35,7 +35,7 @@ from darkroom.executor.port import (
     Render,
 )
 from darkroom.executor.settings import RendererSettings
-from darkroom.executor.wire import EXIT_POISONED, STOP, decode, encode, of_life
+from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, STOP, decode, encode, of_life
 from darkroom.facts import Fault
 
 #: The one place that names it: nobody imports the renderer, it is a process.
@@ -242,12 +242,24 @@ def _environment(settings: RendererSettings) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if settings.model_cache is not None:
-        environment["HF_HOME"] = settings.model_cache
+        environment |= _cache_variables(settings.model_cache)
     if settings.offline:
         environment["HF_HUB_OFFLINE"] = "1"
     if settings.threads is not None:
         environment["OMP_NUM_THREADS"] = str(settings.threads)
     return environment
+
+
+def _cache_variables(model_cache: str) -> dict[str, str]:
+    """Every variable by which the libraries find their cache: one that the service's environment has would win."""
+    hub = os.path.join(model_cache, "hub")
+    own = {f"HF_{name.upper()}_CACHE": os.path.join(model_cache, name) for name in ("xet", "assets", "modules")}
+    of_hub = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE")
+    return (
+        own
+        | {"HF_HOME": model_cache}
+        | dict.fromkeys((*of_hub, "PYTORCH_PRETRAINED_BERT_CACHE", "DIFFUSERS_CACHE"), hub)
+    )
 
 
 def _reap(process: subprocess.Popen[bytes]) -> int:
@@ -287,6 +299,8 @@ def _exit_message(returncode: int, tail: tuple[str, ...]) -> str:
         return "ended"
     if returncode == EXIT_POISONED:
         return "ended because its device answers every call with an error"
+    if returncode == EXIT_DRIVER_LATE:
+        return "found a CUDA device whose driver does not answer (look at nvidia-smi, or set device to cpu)"
     last = f": {tail[-1]}" if tail else ""
     return f"ended with exit status {returncode}{last}"
 

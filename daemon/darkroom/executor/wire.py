@@ -43,6 +43,9 @@ STOP = b'{"kind": "Stop"}\n'
 #: Exit status of a renderer whose device answers every further call with the same error.
 EXIT_POISONED = 70
 
+#: Exit status of a renderer that came before its driver.
+EXIT_DRIVER_LATE = 71
+
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (

@@ -11,7 +11,7 @@ import gc
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,12 +25,14 @@ from safetensors import SafetensorError
 from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
 from darkroom.executor.devices import cpu
 from darkroom.executor.settings import RendererSettings
-from darkroom.models.schedulers import SCHEDULERS
+from darkroom.facts import Tokens
+from darkroom.models.judge import Fate, Judgement, judge_folder
+from darkroom.models.schedulers import SCHEDULERS, Impossible, digest, way_out
 from darkroom.models.source import ModelSource
-from darkroom.render import model_files
-from darkroom.render.engine import DevicePoisoned, LeaveDevice, Model, OnStep, Pixels, Reading
-from darkroom.render.token_limit import unread_warning
-from darkroom.request.plan import Plan
+from darkroom.render import model_files, scheduling
+from darkroom.render.engine import DevicePoisoned, DriverLate, LeaveDevice, Model, OnStep, Pixels, Reading
+from darkroom.render.token_limit import special_warning, unread_warning
+from darkroom.request.plan import ImagePlan, Plan
 
 T = TypeVar("T")
 
@@ -41,10 +43,14 @@ KEPT_EMBEDDINGS = 16
 WARM_UP_PX = 64
 
 
-#: What to do when loading fails in a way in which a request can fail, too.
-LOAD_HINTS = {
-    ErrorCode.OUT_OF_MEMORY: "End other programs that use the device, or choose a smaller model.",
-}
+#: Where drivers put the files of their devices.
+DEVICE_FILES = Path("/dev")
+
+#: Parts of a folder that no picture needs.
+OPTIONAL_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
+
+#: Whatever a model knows, it reads these differently.
+TWO_WORDS = ("cat", "dog")
 
 
 class Pipeline(StableDiffusionPipeline):
@@ -55,18 +61,35 @@ class Pipeline(StableDiffusionPipeline):
 
     fixed_device: torch.device
 
+    @classmethod
+    def load_config(cls, *arguments: Any, **options: Any) -> Any:
+        """As it is written, but for parts that are not read; one that is null is left out, as with two nulls."""
+        loaded = super().load_config(*arguments, **options)
+        written = loaded[0] if isinstance(loaded, tuple) else loaded
+        for part in OPTIONAL_PARTS:
+            if written.get(part, ...) is None:
+                written[part] = [None, None]
+        written["scheduler"] = ["diffusers", "DDIMScheduler"]  # the one that is handed in, whatever the saved one is
+        return loaded
+
     @property
     def _execution_device(self) -> torch.device:
         return self.fixed_device
 
 
 class TorchDevice:
-    """The device that the settings ask for. Where it is not there, every load says so."""
+    """The device that the settings ask for. Where it is not there, every load says so.
+
+    Raises DriverLate where "auto" would mean to render on the processor for a night: a process that has asked too
+    early may never see the device.
+    """
 
     def __init__(self, settings: RendererSettings) -> None:
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.disable_progress_bar()
-        self._offline = settings.offline
+        if settings.device == "auto" and _driver_is_late():
+            raise DriverLate
+        self._offline = model_files.is_offline(settings)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         self.software = {
@@ -80,6 +103,12 @@ class TorchDevice:
         self.name = str(self._device)
         self.title = _title(self._device, available=_missing(settings.device) is None)
 
+    def look(self, source: ModelSource) -> None:
+        """Judge a model by its files. Raises ModelUnavailable for one that can't be loaded."""
+        found = model_files.found(source, offline=self._offline)
+        if found.fate not in (Fate.USABLE, Fate.ABSENT):
+            raise model_files.unusable(source, found)
+
     def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:
         """Put a model on the device and render once. Raises ModelUnavailable or DevicePoisoned."""
         if problem := _missing(self._asked):
@@ -87,14 +116,16 @@ class TorchDevice:
         try:
             return _guarded(partial(self._load, source, moving))
         except RenderFailed as error:
-            hint = LOAD_HINTS.get(error.code, error.hint)
-            raise ModelUnavailable(f"{source.alias} cannot be loaded: {error.message}", hint=hint) from None
+            if error.code is ErrorCode.OUT_OF_MEMORY:
+                hint = "End other programs that use the device, or choose a smaller model."
+                raise ModelUnavailable(f"{source.alias} can't be loaded: {error.message}", hint=hint) from None
+            raise model_files.unloadable(source) from None
 
     def _load(self, source: ModelSource, moving: Callable[[], None]) -> DiffusionModel:
         # The starter's operations are too small to share: two threads take twice the CPU time of one and, on a busy
         # machine, where each waits for the other hundreds of times a step, many times as long.
         torch.set_num_threads(1 if source.is_starter else self._threads)
-        pipeline, revision = self._read(source)
+        pipeline, found = self._read(source)
         _check_tokenizer(source, pipeline)
         pipeline.set_progress_bar_config(disable=True)
         if self._device.type == "cuda":
@@ -104,29 +135,21 @@ class TorchDevice:
         if self._device.type == "cuda":
             pipeline.unet.to(memory_format=torch.channels_last)
             pipeline.vae.to(memory_format=torch.channels_last)
-        model = DiffusionModel(pipeline, revision, is_starter=source.is_starter)
-        model.warm_up()
+        model = DiffusionModel(pipeline, found, is_starter=source.is_starter)
+        model.warm_up(source)
         return model
 
-    def _read(self, source: ModelSource) -> tuple[Pipeline, str]:
-        """The pipeline in memory, and its revision."""
-        folder = model_files.local_folder(source)
-        if folder is not None:
-            return self._from_folder(source, folder), model_files.LOCAL
-        snapshot = model_files.cached_snapshot(source)
-        if snapshot is not None:
-            try:
-                return self._from_folder(source, snapshot), snapshot.name
-            except ModelUnavailable:
-                if self._offline:
-                    raise  # otherwise: an earlier download was cut short, and is taken up again
-        if self._offline:
-            raise model_files.not_cached(source)
-        snapshot = model_files.download(source, partial(_download, source))
-        return self._from_folder(source, snapshot), snapshot.name
+    def _read(self, source: ModelSource) -> tuple[Pipeline, Judgement]:
+        """The pipeline in memory, and what its files say of it."""
+        found = model_files.found(source, offline=self._offline)
+        if found.fate is Fate.ABSENT:  # or an earlier download was cut short, and is taken up again
+            snapshot = model_files.download(source, partial(_download, source))
+            found = replace(judge_folder(source, snapshot), revision=snapshot.name)
+        if found.fate is not Fate.USABLE or found.folder is None:
+            raise model_files.unusable(source, found)
+        return self._from_folder(source, found, found.folder), found
 
-    def _from_folder(self, source: ModelSource, folder: Path) -> Pipeline:
-        model_files.check_folder(source, folder)
+    def _from_folder(self, source: ModelSource, found: Judgement, folder: Path) -> Pipeline:
         if source.is_starter:
             import darkroom.starter.autoencoder  # noqa: F401, PLC0415 - its model_index.json names a class in there
         try:
@@ -134,11 +157,14 @@ class TorchDevice:
                 folder,
                 dtype=_dtype(source.dtype, self._device),
                 local_files_only=True,
-                **_what_to_fetch(source),
+                # Only the facts of the saved one are of use; its class may not even be made here.
+                scheduler=diffusers.DDIMScheduler(clip_sample=False, steps_offset=1),
+                image_encoder=None,
+                **_what_to_fetch(replace(source, variant=found.variant)),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
             traceback.print_exc()
-            raise model_files.unloadable(source, folder, error) from None
+            raise model_files.unloadable(source) from None
         return pipeline
 
 
@@ -153,6 +179,12 @@ def _title(device: torch.device, *, available: bool) -> str:
     if not available:
         return "not available"
     return cpu().title if device.type == "cpu" else str(torch.cuda.get_device_name(device))
+
+
+def _driver_is_late() -> bool:
+    """A CUDA build of torch, and device files that the driver's own module has made, but no device."""
+    has_files = any(DEVICE_FILES.glob("nvidia[0-9]*"))
+    return torch.version.cuda is not None and has_files and not torch.cuda.is_available()
 
 
 def _missing(asked: str) -> ModelUnavailable | None:
@@ -191,7 +223,7 @@ def _what_to_fetch(source: ModelSource) -> dict[str, Any]:
     if source.variant:
         arguments["variant"] = source.variant
     if not source.safety_checker:
-        arguments |= {"safety_checker": None, "requires_safety_checker": False}
+        arguments |= {"safety_checker": None, "requires_safety_checker": False, "feature_extractor": None}
     return arguments
 
 
@@ -204,49 +236,73 @@ def _check_tokenizer(source: ModelSource, pipeline: Pipeline) -> None:
     reads, positions = pipeline.tokenizer.model_max_length, pipeline.text_encoder.config.max_position_embeddings
     if reads > positions:
         raise ModelUnavailable(
-            f"{source.alias}: its tokenizer lets {reads} tokens through, its text encoder has room for {positions}.",
+            f"{source.alias}: its tokenizer lets too many tokens through, its text encoder has room for {positions}.",
             hint="`tokenizer/tokenizer_config.json` is missing or wrong: copy the model again.",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Embeddings:
-    """Both prompts as the U-Net takes them; no negative one where guidance is off."""
-
-    prompt: torch.Tensor
-    negative_prompt: torch.Tensor | None
+    first, second = (pipeline.tokenizer(word, add_special_tokens=False).input_ids for word in TWO_WORDS)
+    if first == second:
+        raise ModelUnavailable(
+            f"{source.alias}: its tokenizer reads {TWO_WORDS[0]!r} and {TWO_WORDS[1]!r} as the same word.",
+            hint="`tokenizer/vocab.json` or `tokenizer.json` is not the model's own: copy the model again.",
+        )
+    largest = max(pipeline.tokenizer.get_vocab().values())
+    rows = pipeline.text_encoder.get_input_embeddings().num_embeddings
+    if largest >= rows:
+        raise ModelUnavailable(
+            f"{source.alias}: its tokenizer numbers its tokens up to {largest}, its text encoder knows {rows}.",
+            hint="Tokenizer and text encoder are of two models: copy the model again.",
+        )
 
 
 class DiffusionModel:
     """A Stable Diffusion model on its device. Used by one thread."""
 
-    def __init__(self, pipeline: Pipeline, revision: str, *, is_starter: bool) -> None:
+    def __init__(self, pipeline: Pipeline, found: Judgement, *, is_starter: bool) -> None:
         self._pipeline = pipeline
-        self._scheduler_config = pipeline.scheduler.config
+        self._saved = dict(found.scheduler)
+        self._specials = tuple(pipeline.tokenizer.all_special_tokens)
+        self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))
         self._is_starter = is_starter
-        self.revision = revision
+        self.revision = found.revision
         self._embedding = lru_cache(maxsize=KEPT_EMBEDDINGS)(self._encode)
 
-    def warm_up(self) -> None:
-        """Render once, small: pages weights in, builds kernels, and fails now rather than under a request.
+    def warm_up(self, source: ModelSource) -> None:
+        """Render one step with the model's own defaults (on a CPU small): what fails from here on was asked for.
 
-        Whether the picture is any good is not asked: one step of nothing need not be.
+        It pages weights in and builds kernels. Whether the picture is any good is not asked: one step of nothing need
+        not be. Raises ModelUnavailable for defaults that it can't be rendered with.
         """
+        on_cpu = self._pipeline.fixed_device.type == "cpu"
         plan = Plan(
-            model="", prompt="", negative_prompt="", style="none", width=WARM_UP_PX, height=WARM_UP_PX,
-            num_inference_steps=1, guidance_scale=1.0, scheduler="euler", seed=0, num_images=1, format="png",
-            quality=None,
+            model=source.alias, images=(ImagePlan(0, "", ""),),
+            width=WARM_UP_PX if on_cpu else source.width, height=WARM_UP_PX if on_cpu else source.height,
+            num_inference_steps=source.num_inference_steps, guidance_scale=source.guidance_scale,
+            scheduler=source.scheduler,
         )  # fmt: skip
+        try:
+            self._read(plan)
+        except RenderFailed as error:
+            hint = "Set `scheduler` and `num_inference_steps` of this model to others."
+            raise ModelUnavailable(f"{source.alias}: its defaults don't work. {error.message}", hint=hint) from None
         with suppress(RenderFailed):
-            self._paint(plan, self._read(plan), 0, lambda _step, _steps: None)
+            self._paint(replace(plan, num_inference_steps=1), plan.images[0], lambda _step, _steps: None)
+
+    @property
+    def scheduler(self) -> str:
+        """Digest of the configuration of its saved scheduler."""
+        return digest(self._saved, diffusers.__version__)
+
+    def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:
+        """What can't be asked of it, by its scheduler alone."""
+        return scheduling.all_impossible(self._saved, stopped)
 
     def read(self, plan: Plan) -> Reading:
         """Tokenize and encode the prompts. Raises RenderFailed or DevicePoisoned."""
         return _guarded(partial(self._read, plan))
 
-    def paint(self, plan: Plan, reading: Reading, image: int, on_step: OnStep) -> Pixels:
-        """Render picture `image` (from 0). Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
-        pixels: Pixels = _guarded(partial(self._paint, plan, reading, image, on_step))
+    def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:  # noqa: ARG002 - protocol
+        """Render `plan.images[index]`. Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
+        pixels: Pixels = _guarded(partial(self._paint, plan, plan.images[index], on_step))
         return pixels
 
     def close(self) -> None:
@@ -258,17 +314,23 @@ class DiffusionModel:
     # Text ---------------------------------------------------------------------------------------------------------
 
     def _read(self, plan: Plan) -> Reading:
+        if self._is_impossible(plan.scheduler, plan.num_inference_steps):
+            raise self._cannot(plan)
         limit = self._pipeline.tokenizer.model_max_length - 2  # a start and an end token
-        texts = {"prompt": plan.prompt, "negative_prompt": plan.negative_prompt}
-        warnings = [unread_warning(what.replace("_", " "), text, self._count, limit) for what, text in texts.items()]
-        warnings += [_guidance_warning(plan), self._starter_warning(plan)]
+        prompts = tuple(dict.fromkeys(image.prompt for image in plan.images))
+        negatives = tuple(dict.fromkeys(image.negative_prompt for image in plan.images))
+        texts = [("prompt", text) for text in prompts] + [("negative prompt", text) for text in negatives]
+        warnings = [unread_warning(what, text, self._count, limit) for what, text in texts]
+        warnings += [self._zero_snr_warning(plan), *(self._starter_warning(prompt) for prompt in prompts)]
+        warnings += [special_warning(what, text, self._specials) for what, text in texts]
+        self._embeddings(plan, plan.images[0])  # what can fail does so before the first step
+        tokens = Tokens(max(map(self._count, prompts)), max(map(self._count, negatives)), limit)
+        return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))))
+
+    def _embeddings(self, plan: Plan, image: ImagePlan) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Of both prompts, each encoded once; none for a negative prompt that is not asked for."""
         guided = plan.guidance_scale > 1  # the pipeline's own rule
-        embeddings = Embeddings(
-            prompt=self._embedding(plan.prompt),
-            negative_prompt=self._embedding(plan.negative_prompt) if guided else None,
-        )
-        tokens = {what: self._count(text) for what, text in texts.items()}
-        return Reading({**tokens, "limit": limit}, tuple(filter(None, warnings)), embeddings)
+        return self._embedding(image.prompt), self._embedding(image.negative_prompt) if guided else None
 
     def _count(self, text: str) -> int:
         return len(self._pipeline.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
@@ -279,29 +341,33 @@ class DiffusionModel:
         embedding: torch.Tensor = self._pipeline.encode_prompt([text], self._pipeline.fixed_device, 1, False)[0]
         return embedding
 
-    def _starter_warning(self, plan: Plan) -> str | None:
+    def _zero_snr_warning(self, plan: Plan) -> str | None:
+        if SCHEDULERS[plan.scheduler].zero_snr or not self._saved.get("rescale_betas_zero_snr"):
+            return None
+        return f"This model begins in pure noise, which {plan.scheduler} does not: very dark or bright pictures fail."
+
+    def _starter_warning(self, prompt: str) -> str | None:
         if not self._is_starter:
             return None
         from darkroom.starter.vocabulary import unknown_prompt_hint  # noqa: PLC0415 - of no use to other models
 
-        return unknown_prompt_hint(plan.prompt)
+        return unknown_prompt_hint(prompt)
 
     # Pictures -----------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def _paint(self, plan: Plan, reading: Reading, image: int, on_step: OnStep) -> Pixels:
-        embeddings = reading.embeddings
-        assert isinstance(embeddings, Embeddings)  # noqa: S101 - `_read` made it
+    def _paint(self, plan: Plan, image: ImagePlan, on_step: OnStep) -> Pixels:
+        prompt, negative_prompt = self._embeddings(plan, image)
         pipeline = self._pipeline
-        pipeline.scheduler = self._fresh_scheduler(plan.scheduler)
+        pipeline.scheduler = scheduling.fresh(plan.scheduler, self._saved)
         output = pipeline(
-            prompt_embeds=embeddings.prompt,
-            negative_prompt_embeds=embeddings.negative_prompt,
+            prompt_embeds=prompt,
+            negative_prompt_embeds=negative_prompt,
             width=plan.width,
             height=plan.height,
             num_inference_steps=plan.num_inference_steps,
             guidance_scale=plan.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(plan.seed + image)],
+            generator=[torch.Generator("cpu").manual_seed(image.seed)],
             output_type="pt",
             callback_on_step_end=partial(_after_step, plan.num_inference_steps, on_step),
             callback_on_step_end_tensor_inputs=["latents"],
@@ -309,21 +375,22 @@ class DiffusionModel:
         if any(output.nsfw_content_detected or ()):
             raise RenderFailed(
                 ErrorCode.RENDER_ERROR,
-                f"The model's safety checker blanked picture {image + 1}.",
+                f"The model's safety checker blanked the picture of seed {image.seed}.",
                 hint="Ask for something else, or set `safety_checker = false` for this model.",
             )
         return _as_pixels(output.images[0])
 
-    def _fresh_scheduler(self, name: str) -> Any:
-        """A scheduler keeps state while it steps, and an interrupted one keeps it dirty."""
-        choice = SCHEDULERS[name]
-        return getattr(diffusers, choice.diffusers_class).from_config(self._scheduler_config, **choice.config)
+    def _cannot(self, plan: Plan) -> RenderFailed:
+        """What can be seen before the first step is told before it, and not after the last one."""
+        return RenderFailed(
+            ErrorCode.UNSUPPORTED,
+            f"This model can't be rendered with {plan.scheduler} in {plan.num_inference_steps} steps.",
+            hint=way_out(lambda *asked: not self._is_impossible(*asked), plan.scheduler, plan.num_inference_steps),
+        )
 
 
-def _guidance_warning(plan: Plan) -> str | None:
-    if plan.guidance_scale > 1 or not plan.negative_prompt:
-        return None
-    return f"With guidance_scale {plan.guidance_scale:g} the negative prompt has no effect; it has above 1."
+def _is_impossible(saved: dict[str, Any], scheduler: str, steps: int) -> bool:
+    return scheduling.is_impossible(scheduler, saved, steps)
 
 
 def _after_step(
@@ -384,7 +451,8 @@ def _translated(error: Exception) -> Exception:
         )
     if is_poisonous(error):
         return DevicePoisoned(f"The CUDA device reported an error that outlasts it ({text}).")
-    return RenderFailed(ErrorCode.RENDER_ERROR, text, hint="The renderer's log tells more.")
+    kind = type(error).__name__
+    return RenderFailed(ErrorCode.RENDER_ERROR, text, hint="The renderer's log tells more.", kind=kind)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -94,8 +94,10 @@ def a1111_parameters(plan: Plan, image: ImagePlan, pixels: Pixels) -> str:
         "RNG": "CPU",
         "Version": f"Darkroom {__version__}",
     }
-    prompt = _one_line(image.prompt).replace("Negative prompt:", "Negative  prompt:")
-    negative = _one_line(image.negative_prompt)
+    prompt, negative = (
+        _one_line(text).replace("Negative prompt:", "Negative  prompt:")
+        for text in (image.prompt, image.negative_prompt)
+    )
     lines = [prompt, f"Negative prompt: {negative}" if negative else "", _pairs_line(pairs)]
     return "\n".join(line for line in lines if line)
 

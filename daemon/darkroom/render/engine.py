@@ -20,6 +20,10 @@ class DevicePoisoned(Exception):
     """The CUDA context is broken for good (device-side assert, illegal access): the process must end."""
 
 
+class DriverLate(Exception):
+    """This machine has a CUDA device, but its driver does not answer yet: the process must end, and come again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pixels:
     """One picture, 8-bit RGB, row by row, no padding."""
@@ -35,7 +39,6 @@ class Reading:
 
     tokens: Tokens
     warnings: tuple[str, ...] = ()
-    embeddings: object = None  #: the model's own business; shared by all pictures of the request
 
 
 #: Called after each step with its number (from 1) and the number of steps; may raise LeaveDevice.
@@ -53,8 +56,8 @@ class Model(Protocol):
     def scheduler(self) -> str:
         """Digest of the configuration of its saved scheduler; "" where there is none."""
 
-    def try_schedulers(self) -> Impossible:
-        """What can't be asked of it, by its scheduler alone. Takes a second or two; any thread may call it."""
+    def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:
+        """What can't be asked of it, by its scheduler alone. Takes a second or two, less when `stopped`; any thread."""
 
     def read(self, plan: Plan) -> Reading:
         """Tokenize and encode the prompts. Raises RenderFailed or DevicePoisoned."""

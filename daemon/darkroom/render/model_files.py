@@ -1,4 +1,4 @@
-"""Where a model's files are: a folder, or a repository of the hub and its cache; and what to do when they are not.
+"""A model's files that are not there yet: how they are downloaded, and what to do when they can't be.
 
 Imported by the renderer only, after its environment (HF_HOME, …) is set.
 """
@@ -6,94 +6,45 @@ Imported by the renderer only, after its environment (HF_HOME, …) is set.
 from __future__ import annotations
 
 import errno
-import json
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
-    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 
-from darkroom.errors import ModelUnavailable
+from darkroom.errors import ModelUnavailable, ModelUnsupported
+from darkroom.executor.settings import RendererSettings
+from darkroom.models.judge import Fate, Judgement, judge
 from darkroom.models.source import ModelSource
-from darkroom.starter import MODEL_DIR
-
-INDEX = "model_index.json"
-
-#: The one kind of model that is rendered so far.
-PIPELINE_CLASS = "StableDiffusionPipeline"
-
-LOCAL = "local"
-
-
-def local_folder(source: ModelSource) -> Path | None:
-    """The folder of a source that is no hub repository."""
-    if source.is_starter:
-        return MODEL_DIR
-    return Path(source.source) if source.source.startswith("/") else None
-
-
-def check_folder(source: ModelSource, folder: Path) -> None:
-    """Raise ModelUnavailable unless `folder` looks like a model that can be rendered."""
-    if not folder.is_dir():
-        raise ModelUnavailable(
-            f"{source.alias}: there is no folder {folder}.",
-            hint="Mount it, or correct `source` of this model in the configuration.",
-        )
-    if not (folder / INDEX).is_file():
-        raise ModelUnavailable(
-            f"{source.alias}: {folder} has no {INDEX}.",
-            hint="`source` is the folder of a diffusers model (with unet, vae, text_encoder, … in it); "
-            "a single .safetensors or .ckpt file must be converted first.",
-        )
-    kind = _pipeline_class(folder / INDEX)
-    if kind != PIPELINE_CLASS:
-        raise ModelUnavailable(
-            f"{source.alias}: this is a {kind}, and only a {PIPELINE_CLASS} can be rendered.",
-            hint="Choose a model of the Stable Diffusion 1.x or 2.x family.",
-        )
-
-
-def _pipeline_class(index: Path) -> str:
-    try:
-        kind: Any = json.loads(index.read_bytes())["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"folder with an unreadable {INDEX}"
-    return str(kind)
-
-
-def cached_snapshot(source: ModelSource) -> Path | None:
-    """The folder in the hub's cache, without asking the network; None when the model was never downloaded."""
-    try:
-        index = try_to_load_from_cache(source.source, INDEX, revision=source.revision)
-    except HFValidationError as error:
-        raise ModelUnavailable(
-            f"{source.alias}: {source.source!r} is neither a hub id nor an absolute path ({error}).",
-            hint="A hub id looks like `owner/name`; write a folder with its full path.",
-        ) from None
-    return Path(index).parent if isinstance(index, str) else None
-
-
-def not_cached(source: ModelSource) -> ModelUnavailable:
-    """Nothing may be downloaded, and nothing is there."""
-    return ModelUnavailable(
-        f"{source.alias}: {described(source)} is not in the cache, and the renderer is offline.",
-        hint=f"Set `offline = false` for the first start, or copy the model into {constants.HF_HUB_CACHE}.",
-    )
 
 
 def described(source: ModelSource) -> str:
     """The source with its revision."""
     return f"{source.source} at {source.revision}" if source.revision else source.source
+
+
+def is_offline(settings: RendererSettings) -> bool:
+    """Whether nothing may be downloaded: by the configuration, or by the environment."""
+    return settings.offline or bool(constants.HF_HUB_OFFLINE)
+
+
+def found(source: ModelSource, *, offline: bool) -> Judgement:
+    """What is there of a model, in its folder or in the hub's cache."""
+    return judge(source, Path(constants.HF_HUB_CACHE), offline=offline)
+
+
+def unusable(source: ModelSource, judgement: Judgement) -> ModelUnavailable:
+    """What to say of a model that can't be loaded now, or never."""
+    kind = ModelUnsupported if judgement.fate is Fate.NEVER else ModelUnavailable
+    return kind(f"{source.alias}: {judgement.message}", hint=judgement.hint)
 
 
 def download(source: ModelSource, fetch: Callable[[], str]) -> Path:
@@ -121,7 +72,7 @@ HUB_REFUSALS: tuple[tuple[type[Exception], str, str], ...] = (
     (
         RevisionNotFoundError,
         "does not exist: the repository has no such revision.",
-        "Correct `revision` of this model.",
+        "Correct `revision` of this model: a commit has 40 digits.",
     ),
 )
 
@@ -144,7 +95,7 @@ def _download_trouble(error: Exception) -> tuple[str, str]:
             return message, hint
     if isinstance(error, OSError):
         return _disk_trouble(error)
-    return f"cannot be downloaded: {error}", "Correct `variant` and `revision` of this model."
+    return "has no such files to download.", "Correct `variant` and `revision` of this model."
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -175,24 +126,9 @@ def _disk_trouble(error: OSError) -> tuple[str, str]:
     return f"cannot be downloaded: {error}", "Look at the renderer's log."
 
 
-def unloadable(source: ModelSource, folder: Path, error: Exception) -> ModelUnavailable:
-    """`from_pretrained` did not like what is in `folder`."""
-    text = str(error).strip()
-    first = next(iter(text.splitlines()), type(error).__name__)
-    weights = list(folder.glob("unet/*.safetensors"))
-    variants = sorted({file.name.split(".")[1] for file in weights if file.name.count(".") > 1})
-    plain = any(file.name.count(".") == 1 for file in weights)
-    if source.variant and weights and source.variant not in variants:
-        hint = f"There is no variant {source.variant!r}: {_offer(variants)}."
-    elif not source.variant and variants and not plain:
-        hint = f"There are only variants: {_offer(variants)}."
-    elif not weights and list(folder.glob("unet/*.bin")):
-        hint = "Only .safetensors files are loaded (a .bin can run code): convert the model, or choose another."
-    else:
-        hint = "Some of its files are missing or broken: download or copy it again."
-    return ModelUnavailable(f"{source.alias}: {folder} cannot be loaded: {first}", hint=hint)
-
-
-def _offer(variants: list[str]) -> str:
-    settings = " or ".join(f'`variant = "{variant}"`' for variant in variants)
-    return f"set {settings}" if variants else "leave `variant` out"
+def unloadable(source: ModelSource) -> ModelUnavailable:
+    """The libraries did not like a model, though it looked whole; they have said why in the log."""
+    return ModelUnavailable(
+        f"{source.alias} can't be loaded, though its files look whole.",
+        hint="Download or copy it again; the renderer's log tells more.",
+    )

@@ -111,7 +111,7 @@ class Card:
     revision: str = "local"
     scheduler: str = ""
 
-    def try_schedulers(self) -> Impossible:
+    def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:  # noqa: ARG002 - part of the protocol
         """It has none: whatever is asked, it paints."""
         return {}
 

@@ -40,14 +40,14 @@ from darkroom.executor.port import (
     Unloaded,
 )
 from darkroom.executor.settings import RendererSettings
-from darkroom.executor.wire import EXIT_POISONED, Stop, decode, encode
+from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, Stop, decode, encode
 from darkroom.facts import Fault, Progress
 from darkroom.models.source import ModelSource
 from darkroom.render import testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
 from darkroom.render.encode import Provenance
-from darkroom.render.engine import Device, DevicePoisoned, LeaveDevice, Model
+from darkroom.render.engine import Device, DevicePoisoned, DriverLate, LeaveDevice, Model
 from darkroom.render.finish import Finisher, Job
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -131,6 +131,7 @@ class Worker:
         self._alive = alive
         self._finisher = Finisher(channel.send, agenda, Disk())
         self._loaded: OnDevice | None = None
+        self._trials: list[threading.Thread] = []
         self._trouble: ModelUnavailable | None = None  # why the last model could not be loaded
         with alive.during("starting"):
             self._device = open_device(settings)
@@ -148,6 +149,9 @@ class Worker:
             sys.stderr.write(f"{error}\n")
             status = EXIT_POISONED
         self._finisher.close()
+        self._agenda.stop()
+        for trial in self._trials:
+            trial.join()
         return status
 
     def _do(self, task: Task) -> None:
@@ -182,12 +186,16 @@ class Worker:
             raise
         load_s = round(time.monotonic() - began_s, 3)
         self._channel.send(Loaded(model=alias, revision=self._loaded.model.revision, load_s=load_s))
-        threading.Thread(target=self._try, args=(alias, self._loaded.model), name="trial", daemon=True).start()
+        if self._loaded.model.scheduler:
+            self._trials.append(threading.Thread(target=self._try, args=(alias, self._loaded.model), name="trial"))
+            self._trials[-1].start()
         return self._loaded
 
     def _try(self, alias: str, model: Model) -> None:
         """Beside the first picture: a second or two that nobody has to wait for."""
-        self._channel.send(Tried(model=alias, scheduler=model.scheduler, impossible=model.try_schedulers()))
+        impossible = model.try_schedulers(lambda: self._agenda.stopped)
+        if not self._agenda.stopped:
+            self._channel.send(Tried(model=alias, scheduler=model.scheduler, impossible=impossible))
 
     def _put_on_device(self, alias: str) -> OnDevice:
         source = self._settings.models.get(alias)
@@ -337,7 +345,10 @@ def main(channel_fd: int, parent_pid: int) -> None:
     settings = RendererSettings.from_line(reader.readline())
     channel, agenda = Channel(end), Agenda()
     threading.Thread(target=listen, args=(reader, channel, agenda), name="listener", daemon=True).start()
-    status = Worker(settings, channel, agenda, SignsOfLife(channel.send)).run()
+    try:
+        status = Worker(settings, channel, agenda, SignsOfLife(channel.send)).run()
+    except DriverLate:
+        status = EXIT_DRIVER_LATE
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)  # not `sys.exit`: tearing CUDA down takes long and may crash

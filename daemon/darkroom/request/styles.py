@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
@@ -35,9 +35,10 @@ class Style:
 
     def around(self, prompt: str) -> str:
         """Return the positive prompt. Replaced literally: prompts contain braces."""
+        asked = prompt.strip(SEAM)
         if PLACE in self.prompt:
-            return self.prompt.strip().replace(PLACE, prompt.strip())
-        return f"{self.prompt.strip(SEAM)}, {prompt.strip()}"
+            return self.prompt.strip().replace(PLACE, asked)
+        return f"{self.prompt.strip(SEAM)}, {asked}" if asked else self.prompt.strip(SEAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +78,54 @@ class StyleBook:
     def prompts(self, style: str, prompt: str, negative_prompt: str, *, default_negative: bool) -> tuple[str, str]:
         """Return the positive and the negative prompt. Raises KeyError for an unknown style.
 
-        Negative: the default's terms, then the style's, then the request's; without `default_negative` only the last.
+        Negative: the request's words, then the style's, then the default's; without `default_negative` only the first.
         """
         chosen = None if style == NO_STYLE else self.styles[style]
         positive = chosen.around(prompt) if chosen else prompt.strip()
         if not default_negative:
-            return positive, each_term_once(negative_prompt)
+            return positive, each_source_once(negative_prompt)
         of_style = chosen.negative_prompt if chosen else ""
-        return positive, each_term_once(self.default_negative_prompt, of_style, negative_prompt)
+        return positive, each_source_once(negative_prompt, of_style, self.default_negative_prompt)
 
 
-def each_term_once(*texts: str) -> str:
-    """Join the comma-separated terms of all texts; of terms that differ only in case or white space the first stays."""
-    terms: dict[str, str] = {}
-    for text in texts:
-        for raw in text.split(","):
-            term = " ".join(raw.split())
-            if term:
-                terms.setdefault(term.casefold(), term)
-    return ", ".join(terms.values())
+def each_source_once(*sources: str) -> str:
+    """Join what several sources say, the first one as it is; of the next ones a term that is said already is left out.
+
+    Terms are separated by commas, and a bracket with all that is in it is one; they are the same in whatever case and
+    white space. What one source says twice stays so: repetition is a way to give weight.
+    """
+    kept: list[str] = []
+    said: set[str] = set()
+    for text in sources:
+        terms = list(terms_of(text))
+        kept += [term for term in terms if _folded(term) not in said] if kept else [text.strip(SEAM)][: len(terms)]
+        said |= {_folded(term) for term in terms}
+    return ", ".join(kept)
+
+
+def terms_of(text: str) -> Iterator[str]:
+    """The terms of a text, as they are written, without white space around them; no empty one."""
+    depth, begin = 0, 0
+    for found in _SIGN.finditer(text):
+        if found[0] in _OPEN:
+            depth += 1
+        elif found[0] in _CLOSE:
+            depth = max(0, depth - 1)
+        elif found[0] == "," and depth == 0:
+            if term := text[begin : found.start()].strip():
+                yield term
+            begin = found.end()
+    if term := text[begin:].strip(SEAM):
+        yield term
+
+
+#: An escaped sign is skipped whole: `\(` is a letter like others.
+_SIGN = re.compile(r"\\.|[,()\[\]{}<>]", re.DOTALL)
+_OPEN, _CLOSE = "([{<", ")]}>"
+
+
+def _folded(term: str) -> str:
+    return " ".join(term.split()).casefold()
 
 
 # Checking a book -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,321 @@
+"""One judge of a model's files: what can be rendered, what never can, and what somebody has to mend first."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darkroom.models.judge import Fate, Judgement, judge, judge_folder, signature
+from darkroom.models.source import ModelSource
+
+COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"
+INDEX: dict[str, Any] = {
+    "_class_name": "StableDiffusionPipeline",
+    "_diffusers_version": "0.30.0",
+    "feature_extractor": ["transformers", "CLIPImageProcessor"],
+    "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+    "scheduler": ["diffusers", "PNDMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+UNET, VAE, TEXT = "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"
+
+
+def weights(size: int = 8) -> bytes:
+    """A whole file of safetensors with one tensor of so many bytes."""
+    header = json.dumps({"x": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(size)
+
+
+def write_json(file: Path, **values: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(values))
+
+
+def build(folder: Path) -> None:
+    """A whole model, without any numbers in it; no folder for what is not needed."""
+    folder.mkdir(parents=True)
+    write_json(folder / "model_index.json", **INDEX)
+    write_json(folder / "unet" / "config.json", in_channels=4, cross_attention_dim=768)
+    write_json(folder / "vae" / "config.json", latent_channels=4)
+    write_json(folder / "text_encoder" / "config.json", hidden_size=768)
+    write_json(folder / "scheduler" / "scheduler_config.json", _class_name="PNDMScheduler", steps_offset=0)
+    for name in (UNET, VAE, TEXT):
+        (folder / f"{name}.safetensors").write_bytes(weights())
+    write_json(folder / "tokenizer" / "vocab.json", cat=0)
+    (folder / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
+
+
+def index(**changes: Any) -> Callable[[Path], object]:
+    return lambda folder: write_json(folder / "model_index.json", **(INDEX | changes))
+
+
+def config(part: str, **values: Any) -> Callable[[Path], object]:
+    return lambda folder: write_json(folder / part / "config.json", **values)
+
+
+def without(*names: str) -> Callable[[Path], object]:
+    def remove(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return remove
+
+
+def write(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def rename_weights(ending: str, *names: str) -> Callable[[Path], object]:
+    def rename(folder: Path) -> None:
+        for name in names or (UNET, VAE, TEXT):
+            (folder / f"{name}.safetensors").rename(folder / f"{name}.{ending}")
+
+    return rename
+
+
+def both(*changes: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda folder: [change(folder) for change in changes]
+
+
+def shards(*there: int) -> Callable[[Path], object]:
+    def shard(folder: Path) -> None:
+        (folder / f"{UNET}.safetensors").unlink()
+        names = [f"diffusion_pytorch_model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+        write_json(folder / f"{UNET}.safetensors.index.json", weight_map=dict(zip("ab", names, strict=True)))
+        for number in there:
+            (folder / "unet" / names[number - 1]).write_bytes(weights())
+
+    return shard
+
+
+def dangle(name: str) -> Callable[[Path], object]:
+    return both(without(name), lambda folder: (folder / name).symlink_to("../../blobs/gone"))
+
+
+def nothing(_folder: Path) -> None:
+    pass
+
+
+USABLE, NEVER, HELD = Fate.USABLE, Fate.NEVER, Fate.HELD
+
+#: What is done to a whole folder, how the model is configured, what the judge says.
+FOLDERS: list[tuple[Callable[[Path], object], dict[str, Any], Fate, str, str]] = [
+    (nothing, {}, USABLE, "is in ", ""),
+    (index(_class_name="StableDiffusionImg2ImgPipeline"), {}, USABLE, "", ""),
+    (index(safety_checker=None), {}, USABLE, "", ""),
+    (index(safety_checker=[None, None], feature_extractor=[None, None]), {}, USABLE, "", ""),
+    (index(scheduler=["diffusers", "DEISMultistepScheduler"]), {}, USABLE, "", ""),
+    (index(scheduler=["diffusers", "DPMSolverSDEScheduler"]), {}, USABLE, "", ""),
+    (index(tokenizer=["transformers", "CLIPTokenizerFast"]), {}, USABLE, "", ""),
+    (shards(1, 2), {}, USABLE, "", ""),
+    (write("unet/README", b"hello"), {}, USABLE, "", ""),
+    # never
+    (index(_class_name="StableDiffusionXLPipeline"), {}, NEVER, "StableDiffusionXLPipeline", "Stable Diffusion 1.x"),
+    (index(_class_name=["my_pipeline", "Mine"]), {}, NEVER, "code of its own (my_pipeline.Mine)", "classes of"),
+    (index(unet=["my_unet", "UNet2DConditionModel"]), {}, NEVER, "its unet brings code of its own", "classes of"),
+    (index(unet=["diffusers", "UNet3DConditionModel"]), {}, NEVER, "UNet3DConditionModel", "family"),
+    (index(text_encoder=["transformers", "T5EncoderModel"]), {}, NEVER, "T5EncoderModel", "family"),
+    (index(scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"]), {}, NEVER, "FlowMatchEuler", "family"),
+    (index(unet=[None, None]), {}, NEVER, "has no unet", "whole"),
+    (index(tokenizer=None), {}, NEVER, "has no tokenizer", "whole"),
+    (write("model_index.json", b"[]"), {}, NEVER, "is not a JSON object", "diffusers model"),
+    (write("model_index.json", b"{}"), {}, NEVER, "names no class", "diffusers model"),
+    (config("unet", in_channels=9, cross_attention_dim=768), {}, NEVER, "takes 9 channels", "was made from"),
+    (config("unet", in_channels=4, addition_embed_type="text_time"), {}, NEVER, "SDXL", "family"),
+    (config("text_encoder", hidden_size=1024), {}, NEVER, "768 numbers a token", "two models"),
+    (
+        lambda folder: write_json(folder / "scheduler" / "scheduler_config.json", prediction_type="flow_prediction"),
+        {}, NEVER, "'flow_prediction'", "family",
+    ),
+    (rename_weights("bin"), {}, NEVER, "there is only diffusion_pytorch_model.bin", "a .bin can run code"),
+    (
+        both(without(f"{TEXT}.safetensors"), write("text_encoder/pytorch_model.bin", b"pickle")),
+        {}, NEVER, "of its text_encoder there is only pytorch_model.bin", "a .bin can run code",
+    ),
+    (index(safety_checker=None), {"safety_checker": True}, NEVER, "no safety checker", "`safety_checker = false`"),
+    # held
+    (shutil.rmtree, {}, HELD, "there is no folder", "Mount it"),
+    (without("model_index.json"), {}, HELD, "has no model_index.json", "single .safetensors"),
+    (write("model_index.json", b"{"), {}, HELD, "model_index.json is torn", "again"),
+    (write("model_index.json", b""), {}, HELD, "model_index.json is torn", "again"),
+    (write("unet/config.json", b"[" * 5_000), {}, HELD, "unet/config.json is torn", "again"),
+    (dangle("model_index.json"), {}, HELD, "model_index.json is a link to ../../blobs/gone", "cp -L"),
+    (dangle(f"{UNET}.safetensors"), {}, HELD, "is a link to ../../blobs/gone", "cp -L"),
+    (lambda folder: shutil.rmtree(folder / "vae"), {}, HELD, "the folder vae is missing", "again"),
+    (lambda folder: shutil.rmtree(folder / "tokenizer"), {}, HELD, "the folder tokenizer is missing", "again"),
+    (without("tokenizer/vocab.json"), {}, HELD, "its tokenizer knows no words", "again"),
+    (without("unet/config.json"), {}, HELD, "unet/config.json is missing", "again"),
+    (without("scheduler/scheduler_config.json"), {}, HELD, "scheduler_config.json is missing", "again"),
+    (without(f"{VAE}.safetensors"), {}, HELD, "the weights of its vae are missing", "again"),
+    (shards(1), {}, HELD, "1 of the 2 files with the weights of its unet are missing", "again"),
+    (write(f"{UNET}.safetensors", weights(100)[:-1]), {}, HELD, "is torn", "again"),
+    (write(f"{UNET}.safetensors", weights(100)[:20]), {}, HELD, "is torn", "again"),
+    (write(f"{UNET}.safetensors", b"cut short"), {}, HELD, "is torn", "again"),
+    (write(f"{UNET}.safetensors", b""), {}, HELD, "is torn", "again"),
+    (write(f"{VAE}.safetensors", b"version https://git-lfs.github.com/spec/v1\n"), {}, HELD, "Git LFS", "git lfs pull"),
+    (index(), {"safety_checker": True}, HELD, "the folder safety_checker is missing", "again"),
+    # variants
+    (rename_weights("fp16.safetensors"), {"variant": "fp16"}, USABLE, "", ""),
+    (rename_weights("fp16.safetensors"), {}, USABLE, "", ""),
+    (rename_weights("fp16.safetensors", UNET), {}, USABLE, "", ""),
+    (nothing, {"variant": "fp16"}, HELD, "there is no variant 'fp16'", "Leave `variant` out"),
+    (rename_weights("fp16.safetensors"), {"variant": "bf16"}, HELD, "no variant 'bf16'", '`variant = "fp16"`'),
+    (
+        both(rename_weights("fp16.safetensors", UNET), write(f"{UNET}.non_ema.safetensors", weights())),
+        {}, HELD, "come in variants only", '`variant = "fp16"` or `variant = "non_ema"`',
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "options", "fate", "message", "hint"), FOLDERS)
+def test_a_folder_is_judged_by_its_own_files(
+    tmp_path: Path,
+    change: Callable[[Path], object],
+    options: dict[str, Any],
+    fate: Fate,
+    message: str,
+    hint: str,
+) -> None:
+    folder = tmp_path / "model"
+    build(folder)
+    change(folder)
+    found = judge_folder(ModelSource("mine", str(folder), **options), folder)
+    assert (found.fate, message in found.message, hint in found.hint) == (fate, True, True), found
+    assert (found.hint == "") == (fate is USABLE)
+    assert "Error" not in found.message
+
+
+@pytest.mark.parametrize(
+    ("change", "wish", "variant"),
+    [
+        (nothing, None, None),
+        (rename_weights("fp16.safetensors"), None, "fp16"),
+        (rename_weights("fp16.safetensors", UNET), None, "fp16"),
+        (rename_weights("fp16.safetensors", UNET), "fp16", "fp16"),
+    ],
+)
+def test_the_only_variant_is_the_one_that_is_loaded(
+    tmp_path: Path, change: Callable[[Path], object], wish: str | None, variant: str | None
+) -> None:
+    folder = tmp_path / "model"
+    build(folder)
+    change(folder)
+    assert judge_folder(ModelSource("mine", str(folder), variant=wish), folder).variant == variant
+
+
+def test_a_single_file_has_to_be_converted(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(weights())
+    found = look(tmp_path, str(tmp_path / "model.safetensors"))
+    assert found.fate is NEVER
+    assert "Convert it" in found.hint
+
+
+def test_what_may_not_be_read_says_whose_right_is_missing(tmp_path: Path) -> None:
+    build(tmp_path / "model")
+    (tmp_path / "model" / "unet").rename(tmp_path / "unet")
+    (tmp_path / "model" / "unet").symlink_to("unet")  # a loop: it can't be looked at, whoever asks
+    found = look(tmp_path, str(tmp_path / "model"))
+    assert found.fate is HELD
+    assert found.message
+
+
+def test_a_change_of_any_file_is_seen_and_nothing_else(tmp_path: Path) -> None:
+    build(tmp_path / "model")
+    folder = tmp_path / "model"
+    before = signature(folder)
+    assert signature(folder) == before
+    os.utime(folder / f"{UNET}.safetensors", ns=(1, 1))
+    changed = signature(folder)
+    assert changed != before
+    (folder / "vae" / "new").symlink_to("nowhere")
+    assert signature(folder) != changed
+    assert signature(tmp_path / "gone") == ()
+
+
+# The hub's cache -----------------------------------------------------------------------------------------------------
+
+
+def look(cache: Path, source: str, *, offline: bool = True, **options: Any) -> Judgement:
+    return judge(ModelSource("mine", source, **options), cache, offline=offline)
+
+
+def cached(cache: Path, *commits: str, refs: bool = True) -> Path:
+    repository = cache / "models--owner--name"
+    for commit in commits:
+        build(repository / "snapshots" / commit)
+    if refs:
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(commits[0])
+    return repository
+
+
+@pytest.mark.parametrize(
+    ("refs", "revision"), [(True, None), (True, "main"), (True, COMMIT), (False, None), (False, COMMIT[:7])]
+)
+def test_a_model_is_found_in_the_cache_also_without_the_names_of_revisions(
+    tmp_path: Path, refs: bool, revision: str | None
+) -> None:
+    cached(tmp_path, COMMIT, refs=refs)
+    found = look(tmp_path, "owner/name", revision=revision)
+    assert (found.fate, found.revision) == (USABLE, COMMIT)
+
+
+def test_of_several_commits_without_a_name_the_person_chooses(tmp_path: Path) -> None:
+    cached(tmp_path, COMMIT, OTHER, refs=False)
+    found = look(tmp_path, "owner/name")
+    assert (found.fate, found.hint) == (HELD, f'Say which: revision = "{COMMIT}"')
+
+
+def test_what_is_not_in_the_cache_is_downloaded_unless_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert look(tmp_path, "owner/name", offline=False).fate is Fate.ABSENT
+    assert "offline = false" in look(tmp_path, "owner/name").hint
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "Take HF_HUB_OFFLINE out" in look(tmp_path, "owner/name").hint
+
+
+def test_a_download_that_was_cut_short_goes_on_unless_offline(tmp_path: Path) -> None:
+    repository = cached(tmp_path, COMMIT)
+    (repository / "snapshots" / COMMIT / f"{UNET}.safetensors").unlink()
+    assert look(tmp_path, "owner/name", offline=False).fate is Fate.ABSENT
+    assert look(tmp_path, "owner/name").fate is HELD
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("models/mine/v1", "full path"),
+        ("C:\\models", "full path"),
+        ("no spaces/please", "full path"),
+        ("https://huggingface.co/owner/name", 'source = "owner/name"'),
+        ("https://huggingface.co/owner/name/tree/main", 'source = "owner/name"'),
+        ("models--owner--name", 'source = "owner/name"'),
+        ("models--owner--name/snapshots", 'source = "owner/name"'),
+    ],
+)
+def test_a_source_that_is_neither_folder_nor_hub_id_says_so(tmp_path: Path, source: str, hint: str) -> None:
+    found = look(tmp_path, source, offline=False)
+    assert found.fate is NEVER
+    assert "neither a hub id nor an absolute path" in found.message
+    assert hint in found.hint
+
+
+@pytest.mark.parametrize("below", ["", "snapshots"])
+def test_a_folder_of_the_cache_itself_is_told_from_a_model(tmp_path: Path, below: str) -> None:
+    found = look(tmp_path, str(cached(tmp_path, COMMIT) / below))
+    assert found.fate is HELD
+    assert 'source = "owner/name"' in found.hint
+
+
+@pytest.mark.parametrize("source", ["testcard", "testcard:step_s=1", "starter"])
+def test_what_comes_along_is_usable(tmp_path: Path, source: str) -> None:
+    assert look(tmp_path, source).fate is USABLE
