@@ -11,6 +11,7 @@ import structlog
 
 FIRST_DELAY_S = 1.0
 LAST_DELAY_S = 60.0
+GRACE_S = 5.0  #: from a new try to the moment when it counts as well again
 FORGIVEN_S = 600.0  #: after so long without another error the next one counts as the first
 
 _log = structlog.get_logger("darkroom")
@@ -71,7 +72,7 @@ class Guard:
     def waits(self, kind: Kind, name: str) -> bool:
         """Whether it is to be left alone for now."""
         trouble = self._troubles.get((kind, name))
-        return trouble is not None and trouble.open and self._clock() < trouble.until_s
+        return trouble is not None and self._clock() < trouble.until_s
 
     def why(self, kind: Kind, name: str) -> str:
         """What it has met, for a person; "" if nothing."""
@@ -79,15 +80,21 @@ class Guard:
         return trouble.why if trouble is not None and trouble.open else ""
 
     def due(self) -> list[tuple[Kind, str]]:
-        """What is to be tried again now. Say `tried` when that has been done."""
+        """What is to be tried again now. Say `tries` when that is done."""
         now_s = self._clock()
+        self._show()
         return [key for key, trouble in self._troubles.items() if trouble.open and now_s >= trouble.until_s]
 
-    def tried(self, kind: Kind, name: str) -> None:
-        """It goes on; should it err once more, it waits for longer."""
+    def tries(self, kind: Kind, name: str) -> None:
+        """It goes on, and a moment will tell; should it err once more, it waits for longer."""
         trouble = self._troubles.get((kind, name))
-        if trouble is not None and trouble.open:
-            trouble.open = False
+        if trouble is not None:
+            trouble.open, trouble.until_s = False, self._clock()
+            self._show()
+
+    def works(self, kind: Kind, name: str) -> None:
+        """It is well, or gone."""
+        if self._troubles.pop((kind, name), None) is not None:
             self._show()
 
     def news(self) -> list[tuple[Kind, str, str]]:
@@ -111,7 +118,12 @@ class Guard:
         )
 
     def _show(self) -> None:
-        self.open = {key: trouble.why for key, trouble in self._troubles.items() if trouble.open}
+        now_s = self._clock()
+        self.open = {
+            key: trouble.why
+            for key, trouble in self._troubles.items()
+            if trouble.open or now_s - trouble.until_s < GRACE_S
+        }
 
     def _about(self, kind: Kind, name: str) -> dict[str, str]:
         if kind is not Kind.REQUEST:

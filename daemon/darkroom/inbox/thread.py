@@ -11,7 +11,7 @@ from darkroom.actor import Actor
 from darkroom.disk.folders import FolderState
 from darkroom.guard import Kind
 from darkroom.inbox.arrivals import Inbox
-from darkroom.inbox.drops import Listing, Taking
+from darkroom.inbox.drops import Listing, Outcome, Taking
 from darkroom.inbox.owner import Owner
 from darkroom.inbox.watch import Watch
 from darkroom.outbox.backlog import Delivery
@@ -205,7 +205,11 @@ class Threads:
 
     def take(self, path: str, request_id: str, sha256: str) -> None:
         """Take a request."""
-        self._for_file(path, partial(self.inbox_thread.take, path, request_id, sha256))
+        trouble = Taking(
+            request_id, path, Outcome.TROUBLE, why="an error that nobody foresaw; the service's log tells more"
+        )
+        take = partial(self.inbox_thread.take, path, request_id, sha256)
+        self.inbox_thread.actor.post(take, (Kind.FILE, path), instead=trouble)
 
     def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
         """Take a file out of the inbox without keeping it, unless it has changed or been touched."""

@@ -170,14 +170,13 @@ class Outbox:
             return self._back_off(self.folder.away)
         item, failures = self._backlog.next()
         kind, name = (Kind.RESULT, item.answer.name) if isinstance(item, Delivery) else (Kind.ANSWER, item.name)
-        with self.guard.alone(kind, name):
-            return self._write_or_wait(item, failures)
-        self._set_aside(item, failures, self.guard.why(kind, name))
-        return True
-
-    def _write_or_wait(self, item: Item, failures: int) -> bool:
         try:
-            self._write(item)
+            with self.guard.alone(kind, name, passes=(OSError,)):
+                self._write(item)
+                self.guard.works(kind, name)
+            if why := self.guard.why(kind, name):
+                self._set_aside(item, failures, why)
+                return True
         except OSError as error:
             why = str(error.strerror or error)
             if self._is_its_own_trouble(item, error):
@@ -221,10 +220,8 @@ class Outbox:
         if isinstance(item, Delivery):
             final = self._deliver(item)
             self.emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
-            self.guard.tried(Kind.RESULT, item.answer.name)
         elif not self._backlog.is_overtaken(item):
             self._write_answer(item)
-            self.guard.tried(Kind.ANSWER, item.name)
             if item.state.is_final:
                 self.emit(Told(item.id))
 

@@ -282,9 +282,10 @@ class Register:
     def publish(self, record: Record) -> None:
         """Say in the outbox what the record says, unless a newer request has its name.
 
-        The end of a request that has a folder is told when the folder is there.
+        An end is told when nothing about it will change: its folder is there, and its file is out of the inbox.
         """
-        if record.stage is not Stage.CLOSING and self._spool.is_current(record):
+        is_over = record.stage is Stage.SETTLED or not record.answer.state.is_final
+        if is_over and self._spool.is_current(record):
             self._shares.publish(record.answer)
 
     def told(self, request_id: str) -> None:

@@ -193,7 +193,7 @@ class Service:
                     self._device.cancel(name)  # its turn comes when it has left
                     continue
                 self._go_on(kind, name)
-                self._guard.tried(kind, name)
+                self._guard.tries(kind, name)
 
     def _go_on(self, kind: Kind, name: str) -> None:
         if kind is Kind.REQUEST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import structlog
@@ -18,6 +19,8 @@ from darkroom.spool.record import Record
 from darkroom.spool.records import Spool
 from darkroom.spool.recovery import HiddenStep, Stage, step_for_hidden
 
+LEAVE_AFTER_TRIES = 2
+
 _log = structlog.get_logger("darkroom")
 
 
@@ -31,6 +34,7 @@ class Takes:
         self._clock = clock
         self._guard = guard
         self._since_s: dict[str, float] = {}  # id → when it was asked for
+        self._tries: Counter[str] = Counter()  # id of one whose end is decided → how often it could not be taken
         self._troubled: dict[str, float] = {}  # id → since when the inbox has not let us take it
 
     @property
@@ -93,6 +97,7 @@ class Takes:
         """It is waited for no more: if it comes all the same, it goes back."""
         self._since_s.pop(request_id, None)
         self._troubled.pop(request_id, None)
+        self._tries.pop(request_id, None)
 
     def drop(self, path: str) -> None:
         """A queued request whose file has other bytes now makes room for them."""
@@ -120,7 +125,7 @@ class Takes:
             case Outcome.CHANGED | Outcome.GONE:
                 self._register.step_out(record.id)  # the next listings tell what has become of its file
             case Outcome.TROUBLE:
-                self._take_later(record, taking.why)
+                self._take_later(record, taking)
 
     def _take_over(self, record: Record, taking: Taking) -> None:
         """The bytes are in our keeping. What was refused or cancelled before goes straight to its end."""
@@ -138,15 +143,29 @@ class Takes:
         else:
             self._register.deliver(record, again=False)
 
-    def _take_later(self, record: Record, why: str) -> None:
+    def _take_later(self, record: Record, taking: Taking) -> None:
         """The folder does not let us: others may go first, and this one is tried again at its next turn."""
+        why = taking.why
+        if record.answer.state.is_final and taking.lasting and self._has_tried(record.id):
+            self._leave_in_inbox(record, why)
+            return
         if record.answer.waiting_for != why:  # else it has been said: the next try comes in a few seconds
             _log.warning("cannot_take", request=record.name, why=why)
-        if record.answer.state.is_final:
-            self._register.publish(record)  # a refusal is known, wherever the file is
         self._register.step_out(record.id)
         self._troubled[record.id] = self._clock.monotonic_s()
         self._register.explain([record.id], why)
+
+    def _has_tried(self, request_id: str) -> bool:
+        """Whether this is not the first time: what a program holds open for a moment it lets go."""
+        self._tries[request_id] += 1
+        return self._tries[request_id] >= LEAVE_AFTER_TRIES
+
+    def _leave_in_inbox(self, record: Record, why: str) -> None:
+        """An end is known, wherever the file is."""
+        del self._tries[record.id]
+        self._register.step_out(record.id)
+        self._register.settle(record, moves.left(record.answer, self._clock.stamp()))
+        _log.warning("left_in_inbox", request=record.name, id=record.id, why=why)
 
     def hidden(self, found: Hidden) -> None:
         """A hidden name of ours in the inbox that nobody is taking now."""

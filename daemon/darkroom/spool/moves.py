@@ -56,6 +56,11 @@ def taken(answer: Answer, now: str) -> Answer:
     )
 
 
+def left(answer: Answer, now: str) -> Answer:
+    """Its end is decided, and its file cannot be taken out of the inbox: there it stays."""
+    return replace(answer, in_inbox=True, waiting_for=None, finished_at=now)
+
+
 def begun(answer: Answer, *, attempt: int, now: str) -> Answer:
     """An attempt begins."""
     return answer.moved_to(State.RENDERING, in_inbox=None, waiting_for=None, started_at=now, attempt=attempt)
