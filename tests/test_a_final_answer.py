@@ -62,7 +62,7 @@ def wrong_and_stuck(world: World, disk: Watched) -> None:
         world.step(2.0)
 
 
-def half(world: World, _: Watched) -> None:
+def half(world: World, _disk: Watched) -> None:
     drop(world, b'{"prompt": ')
     for _ in range(8):
         world.step(2.0)
@@ -119,7 +119,7 @@ def cancelled_and_stuck(world: World, disk: Watched) -> None:
         world.step(2.0)
 
 
-def deleted(world: World, _: Watched) -> None:
+def deleted(world: World, _disk: Watched) -> None:
     behind(world, "first.json", "second.json")
     (world.inbox / "cat.json").unlink()
     for _ in range(4):

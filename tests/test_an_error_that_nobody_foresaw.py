@@ -9,7 +9,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from inspect import CO_GENERATOR
@@ -53,7 +53,7 @@ class Lines:
 
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    def note(self, _logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    def note(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
         self.events.append(dict(event))
         raise structlog.DropEvent
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(120)
 def log() -> Iterator[list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
 
-    def note(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    def note(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
         events.append(dict(event))
         raise structlog.DropEvent
 

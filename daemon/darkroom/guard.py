@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
 
 import structlog
 
@@ -39,6 +39,20 @@ class Trouble:
     open: bool = True  #: it has not been tried again yet
 
 
+class Alone:
+    """A block that is made for the sake of one thing."""
+
+    def __init__(self, take: Callable[[BaseException], bool]) -> None:
+        self._take = take
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: TracebackType | None) -> bool:
+        """Whether the error ends here."""
+        return error is not None and self._take(error)
+
+
 class Guard:
     """Stands around each call that is made for the sake of one thing. Used by one thread; `clock` is monotonic.
 
@@ -47,27 +61,28 @@ class Guard:
 
     def __init__(self, clock: Callable[[], float], *, passes: tuple[type[BaseException], ...] = ()) -> None:
         self._clock = clock
-        self._passes = (MemoryError, *passes)
+        self._passes: tuple[type[BaseException], ...] = (MemoryError, *passes)
         self._troubles: dict[tuple[Kind, str], Trouble] = {}
         self.let_go: dict[Kind, tuple[Callable[[str], None], ...]] = {}  #: what else is done at once; may not fail
         self.name_of: Callable[[str], str] = str  #: of a request, for the log
         #: All that is in trouble, and why; replaced whole at each change, so that any thread may read it.
         self.open: dict[tuple[Kind, str], str] = {}
 
-    @contextmanager
-    def alone(self, kind: Kind, name: str, *, passes: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    def alone(self, kind: Kind, name: str, *, passes: tuple[type[BaseException], ...] = ()) -> Alone:
         """What errs inside is this thing's trouble alone, and the block ends there, but for what also `passes` here.
 
         What comes after the block in the same function should be for that case: let the block end with `return`.
         """
-        try:
-            yield
-        except Exception as error:
-            if isinstance(error, (*self._passes, *passes)):
-                raise
-            self._note(kind, name, error)
-            for let_go in self.let_go.get(kind, ()):
-                let_go(name)
+        return Alone(lambda error: self._take(kind, name, error, passes))
+
+    def _take(self, kind: Kind, name: str, error: BaseException, passes: tuple[type[BaseException], ...]) -> bool:
+        """Whether an error ends here."""
+        if not isinstance(error, Exception) or isinstance(error, self._passes + passes):
+            return False
+        self._note(kind, name, error)
+        for let_go in self.let_go.get(kind, ()):
+            let_go(name)
+        return True
 
     def waits(self, kind: Kind, name: str) -> bool:
         """Whether it is to be left alone for now."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 import structlog
 
@@ -175,12 +175,14 @@ class _Child:
             with theirs:
                 process = self._process = _spawn(self._settings, theirs)
             self._begun.set()
-            printer = self._run_thread(partial(self._keep_tail, process.stdout))
+            printer = self._run_thread(partial(self._keep_tail, cast(IO[bytes], process.stdout)))
             self._run_thread(partial(self._write, ours))
             self._read(ours)
         self._outgoing.put(None)
         returncode = _reap(process)
         printer.join(LINGER_S)  # not for ever: a grandchild may hold the pipe open
+        if not printer.is_alive() and process.stdout is not None:
+            process.stdout.close()  # also when the printer has ended by an error
         return _died(returncode, tuple(self._tail), asked=self._asked)
 
     def _run_thread(self, run: Callable[[], None]) -> threading.Thread:
