@@ -27,7 +27,7 @@ def test_what_is_new_is_told_at_once_by_an_eager_heartbeat_only(
 
     beat = Heartbeat(tmp_path, "", now, every_s=3600.0, disk=Disk(), clock=Clock(), eager=eager)
     path = tmp_path / "health.json"
-    beat.start()
+    beat.start(lambda broken: None)
     first = wait_for(lambda: read_json(path), "it beats")
     snapshot["free"] = 2  # no news
     snapshot["queued"] = 7

@@ -14,8 +14,7 @@ from darkroom.disk.files import Disk, SourceUnreadable
 from darkroom.disk.folders import Folder, FolderState
 from darkroom.inbox.thread import OutboxThread
 from darkroom.outbox.backlog import Delivery
-from darkroom.outbox.events import Delivered, Mirrored, Spoilt, Told
-from darkroom.outbox.results import LAST_BACKOFF_S, Event, Outbox
+from darkroom.outbox.results import LAST_BACKOFF_S, Delivered, Mirrored, Outbox, Spoilt, Told
 from darkroom.spool.answer import Answer, State
 from darkroom.testing.faults import CountingDisk
 
@@ -44,7 +43,7 @@ class Box:
         self.state.mkdir(exist_ok=True)
         self.disk = disk or Disk()
         self.now_s = 0.0
-        self.events: list[Event] = []
+        self.events: list[object] = []
         self.folder = Folder(self.path, None, disk=self.disk)
         self.outbox = self.start({})
 

@@ -52,18 +52,21 @@ class Actor:
         self._emit = emit
         self._idle = idle
         self._guard = guard
-        self._box: queue.SimpleQueue[tuple[About | None, Work | None]] = queue.SimpleQueue()
+        self._box: queue.SimpleQueue[tuple[About | None, Work | None, object]] = queue.SimpleQueue()
         self._late: dict[About, deque[Work]] = {}  # what has erred, and what has come after it for the same thing
         self._stopped = False
         self.working = False  #: something is being done; read by others as a hint
 
-    def post(self, work: Work, about: About | None = None) -> None:
-        """Leave work; never blocks. What errs is tried again later, if it is said what it is `about`."""
-        self._box.put((about, work))
+    def post(self, work: Work, about: About | None = None, *, instead: object = None) -> None:
+        """Leave work; never blocks. What errs is tried again later, if it is said what it is `about`.
+
+        `instead` is emitted then, and nothing tried again: whoever hears that asks anew.
+        """
+        self._box.put((about, work, instead))
 
     def wake(self) -> None:
         """Let `idle` be called soon."""
-        self._box.put((None, None))
+        self._box.put((None, None, None))
 
     @property
     def is_empty(self) -> bool:
@@ -87,7 +90,7 @@ class Actor:
     def step(self, timeout_s: float) -> None:
         """Do what has been left, or wait for it so long."""
         try:
-            about, work = self._box.get(timeout=timeout_s) if timeout_s > 0 else self._box.get_nowait()
+            about, work, instead = self._box.get(timeout=timeout_s) if timeout_s > 0 else self._box.get_nowait()
         except queue.Empty:
             return
         self.working = True
@@ -95,7 +98,7 @@ class Actor:
             if work is not None and about is None:
                 self._do(work)
             elif work is not None and about is not None:
-                self._do_or_be_late(about, work)
+                self._do_or_be_late(about, work, instead)
         finally:
             self.working = False
 
@@ -103,7 +106,7 @@ class Actor:
         """Try again what has erred, in its order."""
         for about in [each for each in self._late if not self._guard.waits(*each)]:
             works = self._late.pop(about)
-            self._guard.tried(*about)
+            self._guard.tries(*about)
             while works:
                 self._do_or_be_late(about, works.popleft())
 
@@ -112,12 +115,15 @@ class Actor:
         if result is not None:
             self._emit(result)
 
-    def _do_or_be_late(self, about: About, work: Work) -> None:
+    def _do_or_be_late(self, about: About, work: Work, instead: object = None) -> None:
         if about not in self._late:
             with self._guard.alone(*about):
                 self._do(work)
                 return
-        self._late.setdefault(about, deque()).append(work)
+        if instead is not None:
+            self._emit(instead)
+        else:
+            self._late.setdefault(about, deque()).append(work)
 
     def _run(self) -> None:
         while not self._stopped:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from types import TracebackType
 
 import structlog
 
 FIRST_DELAY_S = 1.0
 LAST_DELAY_S = 60.0
+GRACE_S = 5.0  #: from a new try to the moment when it counts as well again
 FORGIVEN_S = 600.0  #: after so long without another error the next one counts as the first
 
 _log = structlog.get_logger("darkroom")
@@ -26,26 +28,6 @@ class Kind(StrEnum):
     HEARTBEAT = "heartbeat"
 
 
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """Stands around what is done for the sake of one thing; see `Guard.alone`."""
-
-    guard: Guard
-    kind: Kind
-    name: str
-    passes: tuple[type[BaseException], ...]
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> bool:
-        """End; an error that is this thing's alone ends here."""
-        if not isinstance(error, Exception) or isinstance(error, self.passes):
-            return False
-        self.guard.note(self.kind, self.name, error)
-        return True
-
-
 @dataclass(slots=True)
 class Trouble:
     """What one thing has met."""
@@ -55,6 +37,20 @@ class Trouble:
     until_s: float  #: when it may be tried again
     told: bool = False  #: to the person whose thing it is
     open: bool = True  #: it has not been tried again yet
+
+
+class Alone:
+    """A block that is made for the sake of one thing."""
+
+    def __init__(self, take: Callable[[BaseException], bool]) -> None:
+        self._take = take
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: TracebackType | None) -> bool:
+        """Whether the error ends here."""
+        return error is not None and self._take(error)
 
 
 class Guard:
@@ -77,18 +73,21 @@ class Guard:
 
         What comes after the block in the same function should be for that case: let the block end with `return`.
         """
-        return Alone(self, kind, name, (*self._passes, *passes))
+        return Alone(lambda error: self._take(kind, name, error, passes))
 
-    def note(self, kind: Kind, name: str, error: Exception) -> None:
-        """Something was done for this thing, and has met an error."""
+    def _take(self, kind: Kind, name: str, error: BaseException, passes: tuple[type[BaseException], ...]) -> bool:
+        """Whether an error ends here."""
+        if not isinstance(error, Exception) or isinstance(error, self._passes + passes):
+            return False
         self._note(kind, name, error)
         for let_go in self.let_go.get(kind, ()):
             let_go(name)
+        return True
 
     def waits(self, kind: Kind, name: str) -> bool:
         """Whether it is to be left alone for now."""
         trouble = self._troubles.get((kind, name))
-        return trouble is not None and trouble.open and self._clock() < trouble.until_s
+        return trouble is not None and self._clock() < trouble.until_s
 
     def why(self, kind: Kind, name: str) -> str:
         """What it has met, for a person; "" if nothing."""
@@ -96,15 +95,21 @@ class Guard:
         return trouble.why if trouble is not None and trouble.open else ""
 
     def due(self) -> list[tuple[Kind, str]]:
-        """What is to be tried again now. Say `tried` when that has been done."""
+        """What is to be tried again now. Say `tries` when that is done."""
         now_s = self._clock()
+        self._show()
         return [key for key, trouble in self._troubles.items() if trouble.open and now_s >= trouble.until_s]
 
-    def tried(self, kind: Kind, name: str) -> None:
-        """It goes on; should it err once more, it waits for longer."""
+    def tries(self, kind: Kind, name: str) -> None:
+        """It goes on, and a moment will tell; should it err once more, it waits for longer."""
         trouble = self._troubles.get((kind, name))
-        if trouble is not None and trouble.open:
-            trouble.open = False
+        if trouble is not None:
+            trouble.open, trouble.until_s = False, self._clock()
+            self._show()
+
+    def works(self, kind: Kind, name: str) -> None:
+        """It is well, or gone."""
+        if self._troubles.pop((kind, name), None) is not None:
             self._show()
 
     def news(self) -> list[tuple[Kind, str, str]]:
@@ -128,7 +133,12 @@ class Guard:
         )
 
     def _show(self) -> None:
-        self.open = {key: trouble.why for key, trouble in self._troubles.items() if trouble.open}
+        now_s = self._clock()
+        self.open = {
+            key: trouble.why
+            for key, trouble in self._troubles.items()
+            if trouble.open or now_s - trouble.until_s < GRACE_S
+        }
 
     def _about(self, kind: Kind, name: str) -> dict[str, str]:
         if kind is not Kind.REQUEST:

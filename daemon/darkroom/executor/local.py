@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import structlog
 
@@ -168,12 +168,14 @@ class _Child:
             with theirs:
                 process = self._process = _spawn(self._settings, theirs)
             self._begun.set()
-            printer = self._run_thread(partial(self._keep_tail, process.stdout))
+            printer = self._run_thread(partial(self._keep_tail, cast(IO[bytes], process.stdout)))
             self._run_thread(partial(self._write, ours))
             self._read(ours)
         self._outgoing.put(None)
         returncode = _reap(process)
         printer.join(LINGER_S)  # not for ever: a grandchild may hold the pipe open
+        if not printer.is_alive() and process.stdout is not None:
+            process.stdout.close()  # also when the printer has ended by an error
         return _died(returncode, tuple(self._tail), asked=self._asked)
 
     def _run_thread(self, run: Callable[[], None]) -> threading.Thread:
@@ -205,9 +207,7 @@ class _Child:
             while (message := self._outgoing.get()) is not None:
                 ours.sendall(message)
 
-    def _keep_tail(self, pipe: IO[bytes] | None) -> None:
-        if pipe is None:
-            raise AssertionError("the renderer was started without a pipe")
+    def _keep_tail(self, pipe: IO[bytes]) -> None:
         with io.TextIOWrapper(pipe, encoding="utf-8", errors="replace") as lines:  # a progress bar's "\r" ends a line
             while line := lines.readline(MAX_LINE_CHARACTERS):
                 if text := line.rstrip():

@@ -195,9 +195,9 @@ class Inbox:
             return
         with self.guard.alone(Kind.FILE, path):
             self._examine_alone(path, found)
-            self.guard.tried(Kind.FILE, path)
+            self.guard.works(Kind.FILE, path)
             return
-        self._tree.unsettled.add(path)  # looked at again when it is due
+        self._tree.reconsider(path)  # whatever we had thought of it: it is read anew when it is due
 
     def _examine_alone(self, path: str, found: Found) -> None:
         name = file_of(path)

@@ -120,6 +120,9 @@ class Taking:
     outcome: Outcome
     mtime_ns: int = 0
     why: str = ""
+    lasting: bool = (
+        False  #: TROUBLE with this file or its folder, and not with the whole inbox or with the state folder
+    )
 
 
 @dataclass(slots=True)

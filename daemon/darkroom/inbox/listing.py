@@ -70,8 +70,8 @@ class Fresh:
 
     def add(self, path: str, ctime_ns: int) -> None:
         """Its turn comes by its ctime, then in the natural order of names."""
-        self._paths.add(path)
         heapq.heappush(self._heap, (ctime_ns, natural_key(path), path))
+        self._paths.add(path)
 
     def pop(self) -> str:
         """The next one."""
@@ -125,6 +125,7 @@ class Tree:
         """This file has left."""
         self.view(folder_of(path)).files.pop(file_of(path), None)
         self.unsettled.discard(path)
+        self._guard.works(Kind.FILE, path)
 
     def reconsider(self, path: str) -> None:
         """Its file is another one than we thought, or not there: the next looks tell which, even if it comes back."""
@@ -142,6 +143,7 @@ class Tree:
             view.calm = False
         else:
             self.unsettled.discard(path)
+            self._guard.works(Kind.FILE, path)
 
     def arriving(self) -> int:
         """How many files may still become requests."""
@@ -207,7 +209,7 @@ class Tree:
         if not self._guard.waits(Kind.FOLDER, folder):
             with self._guard.alone(Kind.FOLDER, folder, passes=(OSError,)):
                 view = self.list(folder, found)
-                self._guard.tried(Kind.FOLDER, folder)
+                self._guard.works(Kind.FOLDER, folder)
                 return view
         unreadable[folder] = self._guard.why(Kind.FOLDER, folder)
         return view

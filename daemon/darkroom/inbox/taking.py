@@ -58,7 +58,7 @@ class Debts:
             if (path, request_id) not in self._owed:
                 _log.warning("inbox_not_cleaned", path=path, why=error.strerror)
             return False
-        self._guard.tried(Kind.FILE, path)
+        self._guard.works(Kind.FILE, path)
         return True
 
     def pay(self) -> None:
@@ -148,7 +148,8 @@ class Taker:
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.ELOOP, errno.EINVAL):
                 return Taking(request_id, path, Outcome.CHANGED)
-            return Taking(request_id, path, Outcome.TROUBLE, why=f"it cannot be taken: {error.strerror}{_mend(error)}")
+            why = f"it cannot be taken: {error.strerror}{_mend(error)}"
+            return Taking(request_id, path, Outcome.TROUBLE, why=why, lasting=True)
         if mtime_ns is None:
             return Taking(request_id, path, Outcome.CHANGED)
         return Taking(request_id, path, Outcome.TAKEN, mtime_ns=mtime_ns)

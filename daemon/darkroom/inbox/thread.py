@@ -12,7 +12,7 @@ from darkroom.actor import Actor, Broken
 from darkroom.disk.folders import FolderState
 from darkroom.guard import Kind
 from darkroom.inbox.arrivals import Inbox
-from darkroom.inbox.drops import Listing, Taking
+from darkroom.inbox.drops import Listing, Outcome, Taking
 from darkroom.inbox.owner import Owner
 from darkroom.inbox.watch import Watch
 
@@ -76,7 +76,9 @@ class InboxThread:
 
     def take(self, path: str, request_id: str, sha256: str) -> None:
         """Take a request; answered by a Taking."""
-        self._for_file(path, partial(self._take, path, request_id, sha256))
+        why = "an error that nobody foresaw; the service's log tells more"
+        trouble = Taking(request_id, path, Outcome.TROUBLE, why=why)
+        self.actor.post(partial(self._take, path, request_id, sha256), (Kind.FILE, path), instead=trouble)
 
     def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
         """Take a file out of the inbox without keeping it, unless it has changed or been touched."""

@@ -48,6 +48,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self._deliveries: deque[Delivery] = deque()
+        self._delivering: set[str] = set()  # ids of all folders that wait
         self._answers: dict[Urgency, dict[str, Answer]] = {urgency: {} for urgency in Urgency}
         self._later: dict[str, Answer] = {}  # name → the answer of it that has been set aside
         self._aside: list[tuple[float, int, Item, int]] = []  # heap: when, a number, what, how often it has failed
@@ -81,8 +82,10 @@ class Backlog:
         return overtaken
 
     def deliver(self, delivery: Delivery) -> None:
-        """A folder; they keep their order."""
-        self._deliveries.append(delivery)
+        """A folder; they keep their order. One that waits already is the same."""
+        if delivery.answer.id not in self._delivering:
+            self._delivering.add(delivery.answer.id)
+            self._deliveries.append(delivery)
 
     # Going --------------------------------------------------------------------------------------------------------
 
@@ -104,6 +107,8 @@ class Backlog:
 
     def drop(self, item: Item) -> None:
         """What was next needs to be written no more."""
+        if isinstance(item, Delivery):
+            self._delivering.discard(item.answer.id)
         if self._deliveries and self._deliveries[0] is item:
             self._deliveries.popleft()
         elif isinstance(item, Answer) and self._answers[urgency_of(item.state)].get(item.name) is item:
@@ -123,6 +128,7 @@ class Backlog:
         self.drop(item)
         if isinstance(item, Delivery):
             item = replace(item, again=True)
+            self._delivering.add(item.answer.id)
         else:
             self._later[item.name] = item
         self._asides += 1

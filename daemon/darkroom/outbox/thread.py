@@ -104,14 +104,13 @@ class Outbox:
             return self._back_off(self.folder.away)
         item, failures = self._backlog.next()
         kind, name = (Kind.RESULT, item.answer.name) if isinstance(item, Delivery) else (Kind.ANSWER, item.name)
-        with self.guard.alone(kind, name):
-            return self._write_or_wait(item, failures)
-        self._set_aside(item, failures, self.guard.why(kind, name))
-        return True
-
-    def _write_or_wait(self, item: Item, failures: int) -> bool:
         try:
-            self._write(item)
+            with self.guard.alone(kind, name, passes=(OSError,)):
+                self._write(item)
+                self.guard.works(kind, name)
+            if why := self.guard.why(kind, name):
+                self._set_aside(item, failures, why)
+                return True
         except OSError as error:
             why = str(error.strerror or error)
             if self._is_its_own_trouble(item, error):
@@ -162,10 +161,8 @@ class Outbox:
         if isinstance(item, Delivery):
             final = self._results.deliver(item, place)
             self._emit(Delivered(final) if final is not None else Spoilt(item.answer.id))
-            self.guard.tried(Kind.RESULT, item.answer.name)
         else:
             self._answers.write(item, place)
-            self.guard.tried(Kind.ANSWER, item.name)
             if item.state.is_final:
                 self._emit(Told(item.id))
 

@@ -91,6 +91,8 @@ class Acceptance:
         sent = self._spool.last_sent(drop.path, drop.sha256) if same is None else None
         if sent is not None and drop.still and _was_taken_too_soon(sent, drop.mtime_ns):
             same = replace(sent, mtime_ns=drop.mtime_ns)
+        if same is not None and same.stage is Stage.SETTLED and same.answer.in_inbox:
+            return  # answered, and left where it is
         if same is None and sent is not None and not drop.still:
             self._inbox.doubt(drop.path)
         elif same is None or _was_withdrawn(same):
@@ -187,4 +189,5 @@ def _was_taken_too_soon(sent: Record, mtime_ns: int) -> bool:
 
 def _was_withdrawn(record: Record) -> bool:
     """Cancelled by deleting its file: putting the file back asks for it again."""
-    return record.stage is Stage.SETTLED and record.answer.state is State.CANCELLED and record.answer.result is None
+    is_cancelled = record.stage is Stage.SETTLED and record.answer.state is State.CANCELLED
+    return is_cancelled and record.answer.result is None and not record.answer.in_inbox

@@ -28,7 +28,7 @@ MOVES: Mapping[Place | None, frozenset[Place | None]] = MappingProxyType(
     {
         None: frozenset({Place.IN_INBOX, Place.TAKING, Place.IN_STATE, Place.DELIVERING, Place.TELLING}),
         Place.IN_INBOX: frozenset({Place.TAKING, Place.TELLING, None}),
-        Place.TAKING: frozenset({Place.IN_STATE, Place.DELIVERING, Place.MISSING, Place.BLOCKED, None}),
+        Place.TAKING: frozenset({Place.IN_STATE, Place.DELIVERING, Place.MISSING, Place.BLOCKED, Place.TELLING, None}),
         Place.BLOCKED: frozenset({Place.IN_INBOX, Place.TAKING, Place.TELLING, None}),
         Place.MISSING: frozenset({Place.IN_INBOX, Place.TAKING, Place.TELLING, None}),
         Place.IN_STATE: frozenset({Place.RUNNING, Place.DELIVERING}),
@@ -60,6 +60,7 @@ class Entry:
     since_s: float = 0.0  #: monotonic; since when it is there
     bytes: int = 0  #: of finished pictures that wait for the outbox
     why: str = ""  #: why the inbox would not let us take it
+    tries: int = 0  #: so often the inbox would not
     told: str | None = None  #: what its answer says that it waits for
 
 

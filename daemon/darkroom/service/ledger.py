@@ -132,15 +132,6 @@ class Ledger:
                 self._know_what_is_told(record)
                 self.publish(record)
 
-    def tell_blocked(self, record: Record, why: str) -> None:
-        """Say why its file cannot be taken, of a request whose end is decided too: it is final when it has left."""
-        if record.answer.state is State.QUEUED:
-            self.explain([record.id], why)
-            return
-        record = self.save(record)
-        if self.spool.is_current(record):
-            self._outbox.publish(moves.blocked(record.answer, why))
-
     def _know_what_is_told(self, record: Record) -> None:
         entry = self.entries.get(record.id)
         if entry is not None:

@@ -201,7 +201,7 @@ class Service:
                 if kind is Kind.REQUEST and self._rendering.abandon(name):
                     continue  # its turn comes when it has left
                 self._go_on(kind, name)
-                self._guard.tried(kind, name)
+                self._guard.tries(kind, name)
 
     def _go_on(self, kind: Kind, name: str) -> None:
         if kind is Kind.REQUEST:

@@ -19,6 +19,8 @@ from darkroom.spool.answer import State
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.recovery import HiddenStep, step_for_hidden
 
+LEAVE_AFTER_TRIES = 2  #: a request whose end is decided, and whose file cannot be taken
+
 _log = structlog.get_logger("darkroom")
 
 
@@ -98,7 +100,7 @@ class Takes:
             case Outcome.CHANGED | Outcome.GONE:
                 self._ledger.move(entry, Place.MISSING)
             case Outcome.TROUBLE:
-                self._take_later(entry, taking.why)
+                self._take_later(entry, taking)
 
     def _take_over(self, record: Record, taking: Taking) -> None:
         """The bytes are in our keeping. What was refused or cancelled before goes straight to its end."""
@@ -113,14 +115,23 @@ class Takes:
         else:
             self._deliveries.deliver(record, again=False)
 
-    def _take_later(self, entry: Entry, why: str) -> None:
+    def _take_later(self, entry: Entry, taking: Taking) -> None:
         """The folder does not let us: others may go first, and this one is tried again in a few seconds."""
         record = self._ledger.record(entry.id)
-        if entry.why != why:  # else it has been said
-            _log.warning("cannot_take", request=entry.name, why=why)
-            self._ledger.tell_blocked(record, why)
-        entry.why = why
+        entry.tries += 1
+        if record.answer.state.is_final and taking.lasting and entry.tries >= LEAVE_AFTER_TRIES:
+            self._leave_in_inbox(record, taking.why)
+            return
+        if entry.why != taking.why:  # else it has been said
+            _log.warning("cannot_take", request=entry.name, why=taking.why)
+        entry.why = taking.why
         self._ledger.move(entry, Place.BLOCKED)
+        self._ledger.explain([entry.id], taking.why)
+
+    def _leave_in_inbox(self, record: Record, why: str) -> None:
+        """An end is known, wherever the file is. What a program holds open for a moment it lets go: this is no such."""
+        self._deliveries.settle(record, moves.left(record.answer, self._clock.stamp()))
+        _log.warning("left_in_inbox", request=record.name, id=record.id, why=why)
 
     def returned(self, returned: Returned) -> None:
         """A request that had lost its record is in the inbox again: the state folder keeps it no longer."""

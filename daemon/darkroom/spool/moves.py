@@ -56,10 +56,9 @@ def taken(answer: Answer, now: str) -> Answer:
     )
 
 
-def blocked(answer: Answer, why: str) -> Answer:
-    """How it is told that its end is decided and its file cannot be taken: a final answer is final, so not as such."""
-    waiting_for = f"its file, which cannot be taken out of the inbox: {why} It is {answer.state} when that works."
-    return replace(answer, state=State.QUEUED, in_inbox=True, waiting_for=waiting_for)
+def left(answer: Answer, now: str) -> Answer:
+    """Its end is decided, and its file cannot be taken out of the inbox: there it stays."""
+    return replace(answer, in_inbox=True, waiting_for=None, finished_at=now)
 
 
 def begun(answer: Answer, *, attempt: int, now: str, by: RenderedBy) -> Answer:
