@@ -27,6 +27,7 @@ from darkroom.executor.port import (
     Rendered,
     Started,
     Stepped,
+    Tried,
     Unload,
     Unloaded,
 )
@@ -48,6 +49,7 @@ EVENTS: list[Event] = [
     Finished(key=KEY, encode_s=0.1),
     Failed(key=KEY, fault=Fault(ErrorCode.RENDER_ERROR, "no paint"), stepped=True),
     Cancelled(key=KEY),
+    Tried(model="sd15", scheduler="00", impossible={}),
     Alive(doing="loading sd15"),
     Died(why="was killed by SIGKILL"),
 ]
@@ -93,7 +95,7 @@ def test_each_pair_leads_where_the_table_says_and_is_out_of_turn_where_it_says_n
 ) -> None:
     seat = seat_that_is(doing)
     following = DOING.get((doing, type(what)))
-    if isinstance(what, Finished):
+    if isinstance(what, Finished | Tried):
         following = doing  # the pictures of an attempt are ready whenever they are
     assert seat.turns_to(what) is (following is not None)
     assert seat.doing is (following or doing)
