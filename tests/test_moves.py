@@ -4,22 +4,27 @@ from typing import Any
 import pytest
 
 from darkroom.errors import ErrorCode, Problem, RequestRefused
+from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
 from darkroom.spool import moves
-from darkroom.spool.answer import Answer, State, error_json
+from darkroom.spool.answer import Answer, Error, State, Timing
+from darkroom.spool.answer_json import dump
+from darkroom.testing.plans import plan
 
 NOW = "2026-01-01T00:00:00.000Z"
 NEW = Answer(id="01J", name="cat", dropped_as="cat.json", state=State.QUEUED)
-DEATH = error_json(ErrorCode.RENDERER_DIED, "The renderer was killed.")
+DEATH = Error(ErrorCode.RENDERER_DIED, "The renderer was killed.")
+BY = RenderedBy("here", "a processor", "sd15", "local", {})
+PICTURE = Artefact("cat-1.png", 7, 64, 64, 3, "00")
 
 
 def changed(before: Answer, after: Answer) -> dict[str, Any]:
     """What a move has changed; None where it was taken away."""
-    old, new = before.as_json(), after.as_json()
+    old, new = dump(before), dump(after)
     return {key: new.get(key) for key in old | new if old.get(key) != new.get(key)}
 
 
 def rendering(**more: Any) -> Answer:
-    return replace(moves.begun(moves.taken(NEW, NOW), attempt=1, now=NOW), **more)
+    return replace(moves.begun(moves.taken(NEW, NOW), attempt=1, now=NOW, by=BY), **more)
 
 
 def test_a_refusal_says_what_is_wrong() -> None:
@@ -39,8 +44,8 @@ def test_a_refusal_says_what_is_wrong() -> None:
 def test_a_file_that_is_sent_again_is_counted_and_once_told() -> None:
     waiting = moves.resent(moves.resent(NEW))
     assert changed(NEW, waiting) == {"resent": 2}
-    done = replace(NEW, state=State.DONE, warnings=["Cut."])
-    (old, told) = moves.resent(moves.resent(done)).warnings or []
+    done = replace(NEW, state=State.DONE, warnings=("Cut.",))
+    (old, told) = moves.resent(moves.resent(done)).warnings
     assert old == "Cut."
     assert "darkroom retry cat" in told
 
@@ -61,28 +66,29 @@ def test_what_is_taken_can_no_longer_be_cancelled_by_deletion() -> None:
 
 
 def test_an_attempt_that_comes_to_nothing_leaves_its_count_and_no_trace_of_progress() -> None:
-    before = rendering(progress={"step": 3}, eta_s=2.0)
+    before = rendering(progress=Progress(1, 1, 3, 9), eta_s=2.0)
     after = moves.back_in_line(before, attempt=1)
-    assert changed(moves.taken(NEW, NOW), after) == {"attempt": 1}
+    assert changed(moves.taken(NEW, NOW), after) == {"attempt": 1, "rendered_by": dump(before)["rendered_by"]}
     assert moves.back_in_line(before, attempt=0).attempt is None
 
 
 def test_the_tokens_are_told_when_the_device_has_counted_them() -> None:
-    before = rendering(plan={"seed": 7}, warnings=["Cut."])
-    after = moves.started(before, tokens={"prompt": 5}, warnings=("Cut.", "Long."))
-    assert changed(before, after) == {"plan": {"seed": 7, "tokens": {"prompt": 5}}, "warnings": ["Cut.", "Long."]}
-
-
-def test_a_finished_request_tells_its_pictures_and_keeps_its_warnings() -> None:
-    before = rendering(warnings=["Cut."])
-    images, timing, by = [{"file": "cat-1.png"}], {"render_s": 2.3}, {"host": "here"}
-    after = moves.rendered(before, images=images, timing=timing, warnings=("Dark.",), by=by)
+    before = rendering(plan=plan(), warnings=("Cut.",))
+    after = moves.started(before, tokens=Tokens(5, 0, 75), warnings=("Cut.", "Long."))
     assert changed(before, after) == {
-        "images": images,
-        "timing": timing,
-        "warnings": ["Cut.", "Dark."],
-        "rendered_by": by,
+        "plan": dump(before)["plan"] | {"tokens": {"prompt": 5, "negative_prompt": 0, "limit": 75}},
+        "warnings": ["Cut.", "Long."],
     }
+
+
+def test_who_renders_is_told_from_the_beginning() -> None:
+    assert dump(rendering())["rendered_by"]["device"] == "a processor"
+
+
+def test_a_finished_request_tells_its_times_and_keeps_its_warnings() -> None:
+    before = rendering(warnings=("Cut.",))
+    after = moves.rendered(before, timing=Timing(render_s=2.3), warnings=("Dark.",))
+    assert changed(before, after) == {"timing": {"render_s": 2.3}, "warnings": ["Cut.", "Dark."]}
 
 
 @pytest.mark.parametrize(
@@ -91,17 +97,18 @@ def test_a_finished_request_tells_its_pictures_and_keeps_its_warnings() -> None:
         (State.DONE, None, None),
         (State.CANCELLED, None, DEATH),
         (State.FAILED, None, DEATH),
-        (State.FAILED, {"code": "x"}, {"code": "x"}),
+        (State.FAILED, Error("x", "y"), Error("x", "y")),
     ],
 )
 def test_a_closed_answer_keeps_the_error_of_an_attempt_only_if_it_is_not_done(
-    state: State, error: dict[str, Any] | None, expected: dict[str, Any] | None
+    state: State, error: Error | None, expected: Error | None
 ) -> None:
-    after = moves.closed(rendering(error=DEATH, progress={"step": 3}, eta_s=1.0), state, error, now=NOW)
+    before = rendering(error=DEATH, progress=Progress(1, 1, 3, 9), eta_s=1.0)
+    after = moves.closed(before, state, error, images=(PICTURE,), now=NOW)
     assert (after.state, after.error, after.progress, after.eta_s) == (state, expected, None, None)
-    assert after.finished_at == NOW
+    assert (after.finished_at, after.images) == (NOW, (PICTURE,))
 
 
 def test_the_last_attempt_tells_why_it_ended_if_anybody_knows() -> None:
     assert moves.out_of_attempts(replace(NEW, error=DEATH), 3) == DEATH
-    assert "3 attempts" in moves.out_of_attempts(NEW, 3)["message"]
+    assert "3 attempts" in moves.out_of_attempts(NEW, 3).message

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -10,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from darkroom.backoff import OUTBOX
 from darkroom.disk.files import Disk, SourceUnreadable
 from darkroom.disk.folders import Folder, FolderState
-from darkroom.inbox.thread import OutboxThread
+from darkroom.facts import Artefact
 from darkroom.outbox.backlog import Delivery
-from darkroom.outbox.results import LAST_BACKOFF_S, Delivered, Mirrored, Outbox, Spoilt, Told
+from darkroom.outbox.events import Delivered, Mirrored, Spoilt, Told
+from darkroom.outbox.thread import Outbox, OutboxThread
 from darkroom.spool.answer import Answer, State
+from darkroom.spool.answer_json import load, to_bytes
 from darkroom.testing.faults import CountingDisk
 
 
@@ -61,15 +65,17 @@ class Box:
     ) -> Delivery:
         told = answer(name, state)
         told = replace(told, id=id or told.id)
-        request = self.state / f"{told.id}.json"
-        request.write_bytes(b'{"prompt": "a cat"}')
+        kept = self.state / f"kept-{told.id}"
+        kept.mkdir(exist_ok=True)
+        (kept / "request.json").write_bytes(b'{"prompt": "a cat"}')
         work = None
         if state is State.DONE:
             work = self.state / told.id
             work.mkdir(exist_ok=True)
             (work / "cat-1.png").write_bytes(b"png")
-            told = replace(told, images=[{"file": "cat-1.png", "bytes": 3}])
-        return Delivery(told, work, request, again)
+            picture = Artefact("cat-1.png", 7, 64, 64, 3, hashlib.sha256(b"png").hexdigest())
+            told = replace(told, images=(picture,))
+        return Delivery(told, work, kept, again)
 
     def deliver(self, *arguments: Any, **keywords: Any) -> str | None:
         """Deliver at once; returns the name of the folder."""
@@ -121,7 +127,7 @@ def test_an_answer_is_written_whole_beside_the_results(box: Box) -> None:
     box.outbox.publish(told)
     box.work()
     assert box.files() == ["cat.json"]
-    assert (box.path / "cat.json").read_bytes() == told.to_bytes()
+    assert (box.path / "cat.json").read_bytes() == to_bytes(told)
     assert box.outbox.is_idle
 
 
@@ -240,7 +246,7 @@ def test_a_result_holds_pictures_request_and_answer_and_says_its_own_name(box: B
     told = box.read("cat/answer.json")
     assert (told["state"], told["result"]) == ("done", "cat")
     assert "deliver_s" in told["timing"]
-    assert box.delivered() == [Answer.from_json(told)]
+    assert box.delivered() == [load(told)]
     assert (box.path / "cat/request.json").read_bytes() == b'{"prompt": "a cat"}'
 
 
@@ -255,7 +261,7 @@ def test_what_did_not_become_a_picture_is_kept_under_a_name_that_says_so(state: 
 
 
 def test_a_request_whose_bytes_are_lost_is_kept_by_its_answer_alone(box: Box) -> None:
-    box.outbox.deliver(replace(box.delivery(state=State.FAILED), request=None))
+    box.outbox.deliver(replace(box.delivery(state=State.FAILED), kept=None))
     box.work()
     assert box.files() == ["cat.failed", "cat.failed/answer.json"]
 
@@ -386,7 +392,7 @@ def test_while_the_share_is_away_everything_waits_and_then_comes_in_order(box: B
     for name in ("one", "two"):
         box.outbox.deliver(box.delivery(name))
     assert box.work(for_s=300.0) == 0
-    assert 0 < box.outbox.wait_s <= LAST_BACKOFF_S
+    assert 0 < box.outbox.wait_s <= OUTBOX.last_s
     assert not box.path.exists()
     box.path.with_name("moved").rename(box.path)
     assert box.work() == 0
@@ -397,7 +403,7 @@ def test_while_the_share_is_away_everything_waits_and_then_comes_in_order(box: B
 
 
 def test_when_the_share_is_back_nothing_waits_for_the_end_of_the_backoff(box: Box) -> None:
-    thread = OutboxThread(box.outbox, check_every_s=1.0, clock=lambda: box.now_s)
+    thread = OutboxThread(box.outbox, emit=box.events.append, check_every_s=1.0, clock=lambda: box.now_s)
     thread.idle()
     box.outbox.publish(answer())
     with _away(box):
@@ -420,7 +426,7 @@ def test_the_wait_doubles_up_to_a_minute_and_one_success_ends_it(failing: tuple[
         assert not box.outbox.work()
         waits_s.append(box.outbox.wait_s)
         box.now_s += box.outbox.wait_s
-    assert waits_s == [1, 2, 4, 8, 16, 32, LAST_BACKOFF_S, LAST_BACKOFF_S, LAST_BACKOFF_S]
+    assert waits_s == [1, 2, 4, 8, 16, 32, OUTBOX.last_s, OUTBOX.last_s, OUTBOX.last_s]
     disk.fails = lambda kind, path: False
     assert box.work() == 1
     disk.fails = lambda kind, path: kind == "write"
