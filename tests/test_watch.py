@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from darkroom import inotify
+from darkroom.disk import inotify
 from darkroom.cli import doctor
 from darkroom.inbox import watch
 from darkroom.inbox.watch import RETRY_S, Watch

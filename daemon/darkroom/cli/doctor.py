@@ -12,7 +12,7 @@ from enum import Enum, auto
 from importlib import metadata
 from pathlib import Path
 
-from darkroom import inotify
+from darkroom.disk import inotify
 from darkroom.client import START_HINT, Client, Json, is_gone
 from darkroom.config.load import Config
 from darkroom.disk.files import Disk

@@ -1,1 +1,7 @@
-"""Every change made to a disk, and what a folder lies on."""
+"""Disks: every change made to one, and what a folder lies on.
+
+files     edge: disk          Every change made to a disk.
+folders   edge: marker        Is this the folder that we know?
+mounts    edge: mount table   What a folder lies on.
+inotify   edge: kernel        Would the kernel tell of changes?
+"""

@@ -1,1 +1,8 @@
-"""Who renders: the port, and what passes through it."""
+"""Who renders: the port, and whoever stands behind it. Knows a plan; no record, no answer, no spool.
+
+port       pure            Commands one way, events the other.
+wire       pure            Both as lines of JSON.
+settings   pure            What a renderer is told before its first message.
+devices    edge: machine   What devices this machine has, told without torch.
+local      edge: process   A renderer process: started, spoken to, killed, told of when it dies.
+"""

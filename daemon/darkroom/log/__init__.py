@@ -1,1 +1,5 @@
-"""The log."""
+"""The log.
+
+setup     edge: log   For people on a terminal, for the journal, for files.
+journal   edge: log   systemd's journal, entry by entry.
+"""

@@ -1,1 +1,14 @@
-"""The renderer: a child process that owns one device, and the messages that pass between it and the service."""
+"""The renderer: a process of its own, imported by nobody. torch lives here alone.
+
+worker        shell          Reads messages, renders one attempt at a time, tells what happens.
+agenda        shell          What it has been asked to do and has not begun.
+alive         edge: process  Signs of life, as long as it really gets on.
+engine        pure           What the worker asks of whatever paints.
+adapter       edge: device   Diffusion models on a device.
+scheduling    edge: device   Schedulers as diffusers makes them, tried before a picture depends on them.
+model_files   edge: models   A model's files that are not there yet.
+token_limit   pure           Which words of a text a model does not read.
+testcard      edge: device   Paints without any model.
+encode        edge: pictures Pictures become files that carry their parameters.
+finish        shell          Encodes and makes durable while the device goes on.
+"""

@@ -1,1 +1,5 @@
-"""What the daemon says of itself."""
+"""What the daemon says of itself.
+
+snapshot    pure           Typed; the service fills it.
+heartbeat   edge: report   Written every few seconds, by threads of its own.
+"""

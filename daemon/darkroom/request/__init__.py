@@ -1,1 +1,11 @@
-"""What is asked, and what it becomes."""
+"""What is asked, and what it becomes.
+
+shape        pure   Bytes in, `Request` out, or every problem at once.
+inputs       pure   What a request is made of: the JSON, and the files that it names.
+json_text    pure   Strict JSON that tells "ends too early" from "wrong", with line and column.
+schema       pure   The JSON Schema of a request.
+styles       pure   The style book: request and style become the two prompts.
+decide       pure   Request, style book and models become a plan, or every problem at once.
+plan         pure   A request with every value decided.
+plan_json    pure   Plans as JSON.
+"""

@@ -1,1 +1,7 @@
-"""The systemd unit, and the machine that it is installed on."""
+"""The systemd unit, and the machine that it is installed on.
+
+notify    edge: systemd   Ready, alive, stopping, and one line of status.
+unit      shell           The unit with the paths of a configuration filled in.
+install   shell           What it takes to install it, as a list of commands.
+host      shell           How the machine is; carries commands out.
+"""
