@@ -244,6 +244,12 @@ class Disk:
             return
 
 
+def free_bytes(path: Path) -> int | None:
+    """Free space for an ordinary user; None where the file system does not say: no blocks at all is not a full disk."""
+    usage = os.statvfs(path)
+    return usage.f_bavail * usage.f_frsize if usage.f_blocks else None
+
+
 def _open_like_parent(path: Path) -> None:
     """Give the group what it has one folder above. A share that knows no modes decides by itself."""
     mode = stat.S_IMODE(path.stat().st_mode)

@@ -23,7 +23,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from darkroom import inotify
+from darkroom.disk import inotify
 
 RETRY_S = 30.0  #: between two tries to watch
 

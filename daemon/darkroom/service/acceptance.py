@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -188,13 +188,21 @@ class Desk:
             self._takes.take(record)
 
     def _meant_by(self, file: CancelFile) -> Record | None:
+        """The live request of that name; or the only one whose name is spelled otherwise (case, composed letters)."""
         for stem in names.cancelled_stems(file.path):
-            candidates = [self._register.in_inbox.get(path) for path in names.request_paths(stem)]
-            for request_id in [*candidates, self._register.live.get(stem)]:
-                record = self._spool.get(request_id) if request_id is not None else None
-                if record is not None and record.stage is not Stage.SETTLED:
-                    return record
+            live = {path: record for path, record in self._alike(stem) if record.stage is not Stage.SETTLED}
+            exact = [record for path, record in live.items() if names.stem_of(path) == stem]
+            if exact or len(live) == 1:
+                return (exact or list(live.values()))[0]
         return None
+
+    def _alike(self, stem: str) -> Iterator[tuple[str, Record]]:
+        """Those in the inbox first: they are newer."""
+        taken = {f"{path}.json": each for path, each in self._register.live.alike(stem).items()}
+        for path, request_id in (self._register.in_inbox.alike(f"{stem}.json") | taken).items():
+            record = self._spool.get(self._register.in_inbox.get(path, request_id))
+            if record is not None:
+                yield path, record
 
 
 def _was_taken_too_soon(sent: Record, mtime_ns: int) -> bool:

@@ -106,15 +106,16 @@ class Pace:
         if self._outside.is_paused:
             return "paused by a person; `darkroom resume` goes on"
         free_bytes = self._parts.spool.free_bytes()
-        if free_bytes < self._room.min_free_bytes:
+        if free_bytes is not None and free_bytes < self._room.min_free_bytes:
             return f"the state folder's disk has only {free_bytes >> 20} MiB free; make room there"
         outbox = self._outside.folders.get("outbox")
         waiting_bytes = sum(self._parts.register.undelivered.values())
         if waiting_bytes > self._room.max_undelivered_bytes:
             why = (outbox.away if outbox is not None else "") or "it is slow"
             return f"{waiting_bytes >> 20} MiB of results wait for the outbox: {why}"
-        if outbox is not None and not outbox.away and outbox.free_bytes < self._room.min_free_bytes:
-            return f"the outbox's disk has only {outbox.free_bytes >> 20} MiB free; make room there"
+        room = outbox.free_bytes if outbox is not None and not outbox.away else None
+        if room is not None and room < self._room.min_free_bytes:
+            return f"the outbox's disk has only {room >> 20} MiB free; make room there"
         return None
 
     def explain(self) -> None:

@@ -15,6 +15,7 @@ import structlog
 from darkroom import names
 from darkroom.clock import Clock
 from darkroom.outbox.backlog import Delivery
+from darkroom.service.whose import Whose
 from darkroom.spool import moves
 from darkroom.spool.answer import Answer, State
 from darkroom.spool.queue import Queue, Waiting
@@ -42,10 +43,10 @@ class Shares(Protocol):
     def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
         """Take a file out of the inbox without keeping it, unless it has changed or been touched."""
 
-    def remove_hidden(self, path: str, request_id: str) -> None:
+    def remove_hidden(self, path: str, request_id: str, name: str = "") -> None:
         """Remove the hidden name of a taken request."""
 
-    def put_back(self, path: str, request_id: str) -> None:
+    def put_back(self, path: str, request_id: str, name: str = "") -> None:
         """Give a hidden file its name back."""
 
     def give_back(self, path: str, request_id: str, kept: Path) -> None:
@@ -66,9 +67,9 @@ class Register:
 
     def __init__(self, spool: Spool, shares: Shares, *, max_attempts: int, clock: Clock) -> None:
         self.queue = Queue()
-        self.in_inbox: dict[str, str] = {}  #: path → id of the accepted request whose file it is
+        self.in_inbox = Whose()  #: path → id of the accepted request whose file it is
         self.in_state: set[str] = set()  #: ids in the queue whose bytes are in state
-        self.live: dict[str, str] = {}  #: path without .json → id of its newest request that has been taken
+        self.live = Whose()  #: path without .json → id of its newest request that has been taken
         self.undelivered: dict[str, int] = {}  #: id → bytes that wait for the outbox
         self.settled: dict[str, int] = {}  #: state → how many since the start
         self._told: list[str] = []  # ids of settled requests whose answer is in the outbox
