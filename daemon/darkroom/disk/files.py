@@ -109,10 +109,10 @@ class Disk:
         """
         self._replace(path, data, 0o666, synced=False)
 
-    def create(self, path: Path, data: bytes) -> None:
+    def create(self, path: Path, data: bytes, *, mode: int = 0o666) -> None:
         """Write a new file inside a folder that nobody reads yet, and fsync it."""
         with self.effect("write", path):
-            self._write(path, data, 0o666)
+            self._write(path, data, mode)
 
     def create_exclusive(self, path: Path, data: bytes) -> None:
         """Create `path` whole, by link. Raises FileExistsError when it is there already."""

@@ -94,7 +94,7 @@ class Finisher:
         seed = plan.seed + shot.image
         data = encode(pixels, plan, seed, shot.job.provenance)
         file = f"{shot.job.render.stem}-{shot.image + 1}.{EXTENSIONS[plan.format]}"
-        self._disk.create(Path(shot.job.render.folder, file), data)
+        self._disk.create(Path(shot.job.render.folder, file), data, mode=0o600)
         return Picture(file, seed, pixels.width, pixels.height, len(data), hashlib.sha256(data).hexdigest())
 
     def _tell(self, end: _End) -> None:
