@@ -76,11 +76,14 @@ UNFINISHED: dict[str, str] = {
     "___jb_tmp___": "a temporary file",  # JetBrains' editors, "safe write"
     "___jb_old___": "a backup file",
 }
+_ENDINGS = tuple(UNFINISHED)
 _SAFE_SAVE = (
     re.compile(r"\.sb-[0-9a-f]{8}-[A-Za-z0-9]{6}$"),  # NSDocument in a sandbox: "cat.json.sb-1a2b3c4d-XyZ123"
     re.compile(r"^\(A Document Being Saved By .+\)$"),  # NSFileManager, itemReplacementDirectory
 )
 
+#: What every conflict copy has in its name.
+_SMELLS = re.compile(r"confl|konfl|конфл|clash|競合|冲突|衝突|\.\.path|desktop-|laptop-|safebackup")
 _COPY = r"conflict(?:ed|ing)? copy"
 #: Conflict copies of sync programs, by the name without `.json`. Only what is sure: `cat (1).json` and `cat 2.json`, as
 #: Google Drive, Box and iCloud call theirs, may be a person's own copy.
@@ -143,10 +146,14 @@ def why_unfinished(name: str) -> str | None:
     lower = name.lower()
     if any(pattern.search(name) for pattern in _SAFE_SAVE):
         return "what a program is just saving"
+    if not lower.endswith(_ENDINGS):
+        return None
     return next((why for ending, why in UNFINISHED.items() if lower.endswith(ending)), None)
 
 
 def is_conflict_copy(name: str) -> bool:
     """Whether a sync program has given a file this name because two people changed it."""
+    if _SMELLS.search(name.lower()) is None:  # each of a hundred thousand names is asked
+        return False
     stem = re.sub(r"\.json$", "", name, flags=re.IGNORECASE)
     return any(pattern.search(stem) for pattern in _CONFLICTS)

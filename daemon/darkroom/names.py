@@ -38,7 +38,7 @@ def why_ignored(name: str) -> str | None:
     """Why a file of this name is never touched, in words for `darkroom status`; None when it may be looked at."""
     if name.startswith((".", "~")) or name.endswith("~"):
         return "a hidden or backup file"
-    if name.lower() in left_alone.FILES or left_alone.why_system_folder(name):
+    if (lower := name.lower()) in left_alone.FILES or lower in left_alone.FOLDERS:
         return "a file that the operating system keeps"
     return "a sync conflict copy" if left_alone.is_conflict_copy(name) else left_alone.why_unfinished(name)
 
