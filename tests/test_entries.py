@@ -63,26 +63,26 @@ def test_a_request_is_found_by_its_file_until_it_is_taken_and_by_its_name_from_t
     assert entries.of_path("cat.json") is cat
     entries.move(cat, Place.IN_STATE, 1.0)
     assert entries.of_path("cat.json") is None
-    assert list(entries.of_stem("cat")) == [cat]
+    assert entries.meant_by("cat") is cat
 
 
 def test_a_newer_request_of_the_same_name_is_not_lost_when_the_older_one_ends() -> None:
     entries, older = at(Place.DELIVERING)
     newer = entries.enter(entry(request_id="newer"), Place.IN_INBOX, 0.0)
-    assert list(entries.of_stem("cat")) == [newer, older]
+    assert entries.meant_by("cat") is newer
     entries.move(older, Place.TELLING, 1.0)
     entries.leave(older.id)
     assert entries.of_path("cat.json") is newer
-    assert list(entries.of_stem("cat")) == [newer]
+    assert entries.meant_by("cat") is newer
 
 
 def test_of_two_taken_requests_of_a_name_the_newer_one_is_found_first() -> None:
     entries, older = at(Place.RUNNING)
     newer = entries.enter(entry(request_id="newer", order=2), Place.IN_STATE, 0.0)
-    assert list(entries.of_stem("cat")) == [newer, older]
+    assert entries.meant_by("cat") is newer
     for place in (Place.RUNNING, Place.DELIVERING, Place.TELLING):
         entries.move(newer, place, 1.0)
-    assert list(entries.of_stem("cat")) == [older]
+    assert entries.meant_by("cat") is older
 
 
 def test_a_request_is_live_once() -> None:
@@ -94,3 +94,13 @@ def test_a_request_is_live_once() -> None:
 
 def test_who_waits_in_line_may_be_called_from_where_it_is() -> None:
     assert IN_LINE == {Place.IN_INBOX, Place.TAKING, Place.IN_STATE}
+
+
+def test_a_name_in_another_spelling_means_the_only_one_that_folds_to_it() -> None:
+    entries, cat = at(Place.IN_INBOX)
+    assert entries.meant_by("CAT") is cat
+    other = entries.enter(Entry("other", "Cat.json", "Cat", "", "sd15", 0, 2), Place.IN_INBOX, 0.0)
+    assert entries.meant_by("Cat") is other
+    assert entries.meant_by("cat") is cat
+    assert entries.meant_by("CAT") is None
+    assert entries.meant_by("dog") is None

@@ -114,7 +114,7 @@ def test_what_is_no_regular_file_is_left_alone_and_told(daemon: DaemonProcess, o
         "pipe.json": "no regular file",
         "socket.json": "no regular file",
         "folder.json": "no regular file",
-        "linked-folder": "does not end in .json",
+        "linked-folder": "a link",
     }
     (daemon.inbox / "link.json").symlink_to(outside / "secret.json")
     (daemon.inbox / "dangling.json").symlink_to(outside / "nothing.json")

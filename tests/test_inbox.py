@@ -209,7 +209,7 @@ def test_what_is_no_regular_file_is_left_alone_and_told(box: Box, tmp_path: Path
         "dangling.json": "left alone: it is a link, and only regular files are taken",
         "fifo.json": "left alone: it is no regular file",
         "folder.json": "left alone: it is no regular file",
-        "linked": "ignored: its name does not end in .json",
+        "linked": "ignored: it is a link, and links are not followed",
     }
     (box.path / "link.json").unlink()
     box.drop("link.json")
@@ -309,7 +309,7 @@ class Listings:
         self.count = 0
         real = tree._scan
 
-        def scan(place: Path) -> tuple[set[str], list[str]]:
+        def scan(place: Path) -> tree._Names:
             self.count += 1
             return real(place)
 

@@ -22,7 +22,6 @@ from darkroom.names import (
     joined,
     natural_key,
     parse_taken,
-    request_paths,
     result_names,
     retried,
     safe_name,
@@ -272,9 +271,3 @@ def test_an_id_is_written_in_crockfords_letters() -> None:
     assert ulid(1_469_918_176_385, 0) == "01ARYZ6S41" + "0" * 16
     assert ulid(2**48 - 1, 2**80 - 1) == "7" + "Z" * 25
     assert names.folder_of(ulid(0, 0)) == ""
-
-
-def test_every_spelling_of_a_request_name_is_thought_of() -> None:
-    paths = list(request_paths("a/cat"))
-    assert {path.lower() for path in paths} == {"a/cat.json"}
-    assert (len(paths), len(set(paths)), paths[0]) == (16, 16, "a/cat.json")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from darkroom.disk import inotify
 from darkroom.cli import doctor
+from darkroom.disk import inotify
 from darkroom.inbox import watch
 from darkroom.inbox.watch import RETRY_S, Watch
 from darkroom.testing.waiting import wait_for

@@ -12,7 +12,8 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from itertools import product
+
+from darkroom import left_alone
 
 OWN_FOLDER = ".darkroom"  #: our own folder in the inbox and in the outbox
 MARKER = "folder.json"  #: in OWN_FOLDER: which folder this is
@@ -25,17 +26,8 @@ MAX_DEPTH = 3  #: sub-folders of the inbox that are watched
 MAX_STEM_BYTES = 100
 MAX_NAME_BYTES = 255  #: what Linux file systems allow
 
-_TEMPORARY_SUFFIXES = {
-    ".tmp": "a temporary file",
-    ".part": "an unfinished download",
-    ".partial": "an unfinished download",
-    ".filepart": "an unfinished upload",
-    ".crdownload": "an unfinished download",
-    ".swp": "an editor's swap file",
-}
-_SYSTEM_NAMES = {"thumbs.db", "desktop.ini"}
-_SYNC_CONFLICT = re.compile(r"\.sync-conflict-\d")
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
+_UNSEEN = ("Cf", "Zl", "Zp")  # format characters, and what breaks a line
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$", re.IGNORECASE)
 _TAKEN = re.compile(r"^\.(?P<name>.*)\.(?P<id>[0-9A-HJKMNP-TV-Z]{26})\.taken$", re.DOTALL)
 _RETRY = re.compile(r"^(?P<name>.+)\.retry-(?P<number>[0-9]{1,6})$", re.DOTALL)
@@ -44,14 +36,21 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 def why_ignored(name: str) -> str | None:
     """Why a file of this name is never touched, in words for `darkroom status`; None when it may be looked at."""
-    lower = name.lower()
     if name.startswith((".", "~")) or name.endswith("~"):
         return "a hidden or backup file"
-    if lower in _SYSTEM_NAMES or lower == "@eadir":
+    if (lower := name.lower()) in left_alone.FILES or lower in left_alone.FOLDERS:
         return "a file that the operating system keeps"
-    if _SYNC_CONFLICT.search(lower):
-        return "a sync conflict copy"
-    return next((why for suffix, why in _TEMPORARY_SUFFIXES.items() if lower.endswith(suffix)), None)
+    return "a sync conflict copy" if left_alone.is_conflict_copy(name) else left_alone.why_unfinished(name)
+
+
+def why_not_entered(name: str) -> str | None:
+    """Why a folder of this name is never looked into, in words for `darkroom status`; None when it is."""
+    why = left_alone.why_system_folder(name)
+    if why is not None:
+        return why
+    if name.startswith((".", "~")) or name.endswith("~"):
+        return "a hidden or backup folder"
+    return "a sync conflict copy" if left_alone.is_conflict_copy(name) else left_alone.why_unfinished(name)
 
 
 def is_request(name: str) -> bool:
@@ -68,12 +67,6 @@ def cancelled_stems(path: str) -> tuple[str, ...]:
     """The request paths without `.json` that a `.cancel` file may mean: `cat.cancel` and `cat.json.cancel` mean cat."""
     stem = path[: -len(".cancel")]
     return (stem, stem[: -len(".json")]) if stem.lower().endswith(".json") else (stem,)
-
-
-def request_paths(stem: str) -> Iterator[str]:
-    """The paths that a request of this stem may have: `cat.json`, `cat.JSON` and every other spelling."""
-    for letters in product("jJ", "sS", "oO", "nN"):
-        yield f"{stem}.{''.join(letters)}"
 
 
 def stem_of(path: str) -> str:
@@ -100,7 +93,7 @@ def is_watched(folder: str) -> bool:
     """Whether requests are taken from this sub-folder ("" is the root)."""
     parts = folder.split("/") if folder else []
     return len(parts) <= MAX_DEPTH and all(
-        why_ignored(part) is None and not part.lower().endswith(".json") for part in parts
+        why_not_entered(part) is None and not part.lower().endswith(".json") for part in parts
     )
 
 
@@ -115,8 +108,11 @@ def safe_name(path: str) -> str:
 
 
 def safe_part(part: str) -> str:
-    """One part of a name: NFC, no character that SMB forbids, at most 100 bytes; `~` and 8 hex digits if it changed."""
-    text = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", part))
+    """One part of a name: NFC, nothing that SMB forbids or nobody sees, at most 100 bytes.
+
+    `~` and 8 hex digits are added if it changed.
+    """
+    text = _visible(_FORBIDDEN.sub("_", unicodedata.normalize("NFC", part)))
     text = re.sub(r"[. ]+$", "_", text)
     text = re.sub(r"\.json$", "_json", text, flags=re.IGNORECASE)  # an answer and a result may not share a name
     if _RESERVED.match(text) or text == "" or text.startswith((".", "~")):
@@ -124,6 +120,23 @@ def safe_part(part: str) -> str:
     if text == part and len(text.encode()) <= MAX_STEM_BYTES:
         return text
     return distinct(text, part)
+
+
+def _visible(text: str) -> str:
+    """Without format characters, which turn a name round or hide in it. The joiner between two emoji may stay."""
+    return "".join(
+        "_" if unicodedata.category(char) in _UNSEEN and not _joins_emoji(text, at) else char
+        for at, char in enumerate(text)
+    )
+
+
+def _joins_emoji(text: str, at: int) -> bool:
+    """Whether it is a zero-width joiner with an emoji on either side (the left one may carry a variation or a tone)."""
+    if text[at] != "\u200d":
+        return False
+    left = text[:at].rstrip("\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")[-1:]
+    right = text[at + 1 : at + 2]
+    return all(side != "" and unicodedata.category(side) == "So" for side in (left, right))
 
 
 def distinct(text: str, raw: str) -> str:

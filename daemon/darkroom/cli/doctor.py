@@ -12,10 +12,10 @@ from enum import Enum, auto
 from importlib import metadata
 from pathlib import Path
 
-from darkroom.disk import inotify
 from darkroom.client import START_HINT, Client, Json, is_gone
 from darkroom.config.load import Config
-from darkroom.disk.files import Disk
+from darkroom.disk import inotify
+from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.mounts import Mount, expected_mount, kind_of
 from darkroom.executor.devices import likely_device
 from darkroom.models.judge import Fate, judge
@@ -137,12 +137,13 @@ def _marker(name: str, path: Path) -> Finding:
 
 
 def _free_space(name: str, path: Path, config: Config) -> Finding:
-    usage = os.statvfs(path)
-    free_bytes = usage.f_bavail * usage.f_frsize
-    text = f"{free_bytes / 1024**3:.1f} GiB free."
-    if free_bytes < config.min_free_bytes:
+    free = free_bytes(path)
+    if free is None:
+        return Finding(Verdict.OK, name, "its file system does not say how much is free.")
+    text = f"{free / 1024**3:.1f} GiB free."
+    if free < config.min_free_bytes:
         return Finding(Verdict.FAIL, name, text, "Free space: nothing is taken below min_free_bytes.")
-    if name == "state" and free_bytes < config.min_free_bytes + config.max_undelivered_bytes:
+    if name == "state" and free < config.min_free_bytes + config.max_undelivered_bytes:
         hint = "Free space, or lower max_undelivered_bytes: results wait here while the outbox is away."
         return Finding(Verdict.WARN, name, text, hint)
     return Finding(Verdict.OK, name, text)

@@ -135,10 +135,10 @@ class Disk:
         """
         self._replace(path, data, 0o666, synced=False)
 
-    def create(self, path: Path, data: bytes) -> None:
+    def create(self, path: Path, data: bytes, *, mode: int = 0o666) -> None:
         """Write a new file inside a folder that nobody reads yet, and fsync it."""
         with self.effect("write", path):
-            self._write(path, data, 0o666)
+            self._write(path, data, mode)
 
     def create_exclusive(self, path: Path, data: bytes) -> None:
         """Create `path` whole, by link. Raises FileExistsError when it is there already."""
@@ -300,6 +300,12 @@ class Disk:
             temporary.unlink(missing_ok=True)
         except OSError:
             return
+
+
+def free_bytes(path: Path) -> int | None:
+    """Free space for an ordinary user; None where the file system does not say: no blocks at all is not a full disk."""
+    usage = os.statvfs(path)
+    return usage.f_bavail * usage.f_frsize if usage.f_blocks else None
 
 
 def _open_like_parent(path: Path) -> None:

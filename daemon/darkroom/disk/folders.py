@@ -46,12 +46,12 @@ class Found:
 
     def same_mount(self, remembered: Remembered) -> bool:
         """Whether it is the same folder of the same file system, marker or not."""
-        return (self.source, self.fs_type, self.root, self.inode) == (
-            remembered.source,
-            remembered.fs_type,
-            remembered.root,
-            remembered.inode,
-        )
+        return self.on_same_mount(remembered) and self.inode == remembered.inode
+
+    def on_same_mount(self, remembered: Remembered) -> bool:
+        """Whether it is on the same file system."""
+        theirs = (remembered.source, remembered.fs_type, remembered.root)
+        return (self.source, self.fs_type, self.root) == theirs
 
 
 class Verdict(Enum):
@@ -90,7 +90,8 @@ def judge(remembered: Remembered | None, found: Found | None, path: Path) -> Jud
         )
     if found.same_mount(remembered):
         return Judgement(Verdict.MARK, "its marker is gone; somebody mirrored something over it")
-    return Judgement(Verdict.AWAY, f"{path} is not the folder it was: no marker, another mount. {adopt_hint}")
+    what = "another folder in its place" if found.on_same_mount(remembered) else "another mount"
+    return Judgement(Verdict.AWAY, f"{path} is not the folder it was: no marker, {what}. {adopt_hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class FolderState:
     away: str  #: why it cannot be used; "" while it can
     news: str = ""  #: what deserves a line in the log
     remembered: Remembered | None = None  #: what is to be remembered from now on
-    free_bytes: int = 0
+    free_bytes: int | None = 0  #: None: its file system does not say
     events: bool = False  #: the kernel tells of changes in it; else it is listed each interval
     occupied: bool = False  #: another daemon serves it, and is alive
 
@@ -141,7 +142,7 @@ class Folder:
         self.away = judgement.why if judgement.verdict is Verdict.AWAY else ""
         return not self.away
 
-    def state(self, role: str, *, free_bytes: int = 0) -> FolderState:
+    def state(self, role: str, *, free_bytes: int | None = 0) -> FolderState:
         """What the last check found, and what is new since this was last asked."""
         news, self.news = self.news, ""
         return FolderState(role, str(self.path), self.kind, self.network, self.away, news, self.remembered, free_bytes)

@@ -311,13 +311,13 @@ class Inbox:
                 pass  # the service asks again
         return taking
 
-    def remove_hidden(self, path: str, request_id: str) -> None:
+    def remove_hidden(self, path: str, request_id: str, name: str = "") -> None:
         """Remove the hidden name of a taken request; tried again at each look until it is gone."""
-        self._taker.remove_hidden(path, request_id)
+        self._taker.remove_hidden(path, request_id, name)
 
-    def put_back(self, path: str, request_id: str) -> None:
+    def put_back(self, path: str, request_id: str, name: str = "") -> None:
         """Give a hidden file its name back, or the next free one: nobody's request is lost."""
-        self._taker.put_back(path, request_id)
+        self._taker.put_back(path, request_id, name)
 
     def give_back(self, path: str, request_id: str, kept: Path) -> None:
         """Put a copy of kept bytes under this name, or the next free one, once the inbox is there and ours."""

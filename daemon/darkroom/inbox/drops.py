@@ -74,6 +74,7 @@ class Hidden:
 
     path: str
     id: str
+    name: str = ""  #: the hidden name itself, where it is another one than we make of the path
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class Found:
     cancels: list[CancelFile] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
     bytes: int = 0
+    expired: int = 0  #: `.cancel` files that are to be removed after this look
 
     def add(self, drop: Drop) -> None:
         """A request file is complete."""
@@ -143,8 +145,10 @@ class Found:
         self.bytes += drop.bytes
 
     def add_cancel(self, path: str, still_s: float) -> None:
-        """A `.cancel` file has been there for so long."""
-        self.cancels.append(CancelFile(path, expired=still_s >= self.settle_s))
+        """A `.cancel` file has been there for so long. Thousands expire over many looks, and let others go on."""
+        expired = still_s >= self.settle_s and self.expired < BATCH_FILES
+        self.expired += expired
+        self.cancels.append(CancelFile(path, expired))
 
     @property
     def has_room(self) -> bool:

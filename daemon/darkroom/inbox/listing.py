@@ -29,11 +29,15 @@ from darkroom.names import (
     joined,
     natural_key,
     parse_taken,
+    recovered_name,
+    taken_name,
     why_ignored,
+    why_not_entered,
 )
 
 RELIST_S = 60.0  #: list a calm folder anew at least this often
-TICK_S = 0.02  #: longer than any kernel's clock takes from one file time to the next
+COARSE_S = 2.0  #: the coarsest step of a folder's time, that of FAT
+LOST_AND_FOUND = "lost+found"  #: every ext4 has one: nothing to tell anybody
 GONE_S = 0.5  #: from the first listing that lacks a file to the one that may say that it is gone
 SHOWN = 100  #: at most so many names that are not taken are told; the rest is counted
 
@@ -46,6 +50,7 @@ class View:
 
     mtime_ns: int = -1
     listed_s: float = -RELIST_S
+    since_s: float = 0.0  #: when its mtime was first seen
     calm: bool = False  #: listed again after its last change, and nothing missing: the same mtime means the same names
     folders: list[str] = field(default_factory=list)
     files: dict[str, Seen] = field(default_factory=dict)
@@ -227,13 +232,16 @@ class Tree:
             same = mtime_ns == view.mtime_ns
             if same and view.calm and not self._folder.network and now - view.listed_s < RELIST_S:
                 return view
-            names, view.folders = _scan(place)
-            # Equal mtimes prove equal names only after a second listing: within one tick of the kernel's clock a folder
-            # may change again without a new mtime. A cancel file has to be told again until it expires.
-            view.calm = same and now - view.listed_s >= TICK_S and not view.cancels
+            names = _scan(place)
+            # Equal mtimes prove equal names only once the mtime's step is over: within it (a tick of a kernel's clock,
+            # 2 s on FAT) a folder may change again without a new mtime. A cancel file is told again until it expires.
+            view.since_s = view.since_s if same else now
+            view.calm = same and now - view.since_s >= COARSE_S and not view.cancels
             view.mtime_ns, view.listed_s, view.is_mount = mtime_ns, now, is_mount
-            self._miss(folder, view, names, found)
-            self._notice(folder, view, names, place, found)
+            view.folders = names.folders
+            self._miss(folder, view, names.files, found)
+            self._leave(folder, view, names)
+            self._notice(folder, view, names.files, place, found)
         return view
 
     def _refuse_other_mount(self, folder: str, view: View, *, is_mount: bool) -> None:
@@ -249,10 +257,17 @@ class Tree:
         if why is not None:
             raise OSError(errno.ESTALE, f"{why}; mount it, or restart the service if it is gone for good")
 
+    def _leave(self, folder: str, view: View, names: _Names) -> None:
+        """Tell what is left alone whole, once; for as long as it is there, also in the heartbeat."""
+        for gone in view.ignored.keys() - names.files - names.left.keys():
+            del view.ignored[gone]
+        for name, why in names.left.items():
+            if view.ignored.get(name) != why:
+                _log.info("left_alone", path=joined(folder, name), why=why)
+        view.ignored |= names.left
+
     def _notice(self, folder: str, view: View, names: set[str], place: Path, found: Found) -> None:
         """Sort the names that are new into requests, cancel files, hidden names of ours, and what is left alone."""
-        for gone in [name for name in view.ignored if name not in names]:
-            del view.ignored[gone]
         for gone in view.cancels.keys() - names:
             del view.cancels[gone]
         now = self._clock()
@@ -275,7 +290,7 @@ class Tree:
         elif is_cancel(name):
             view.cancels[name] = self._clock()
         elif taken := parse_taken(name):
-            found.hidden.append(Hidden(joined(folder, taken[0]), taken[1]))
+            found.hidden.append(_hidden(folder, name, *taken))
         elif not name.startswith("."):
             why = why_ignored(name)
             view.ignored[name] = f"ignored: {why}" if why else "ignored: its name does not end in .json"
@@ -301,16 +316,41 @@ class Tree:
             view.calm = False
 
 
-def _scan(place: Path) -> tuple[set[str], list[str]]:
-    """The names of files and of sub-folders, without looking at any of them."""
-    names: set[str] = set()
-    folders: list[str] = []
+def _hidden(folder: str, name: str, original: str, request_id: str) -> Hidden:
+    """What would not be a request, whoever made its name, gets that of one whose own name is lost."""
+    if is_request(original) and taken_name(original, request_id) == name:
+        return Hidden(joined(folder, original), request_id)
+    given = original if is_request(original) else recovered_name(request_id)
+    return Hidden(joined(folder, given), request_id, name)
+
+
+@dataclass(slots=True)
+class _Names:
+    """What one folder holds, by name; nothing of it has been looked at."""
+
+    files: set[str] = field(default_factory=set)
+    folders: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)  #: name → why it is neither read nor entered
+
+
+def _scan(place: Path) -> _Names:
+    found = _Names()
     with os.scandir(place) as entries:
         for entry in entries:
-            if not entry.is_dir(follow_symlinks=False):
-                names.add(entry.name)
-            elif entry.name.lower().endswith(".json"):
-                names.add(entry.name)  # told as "a folder"; what is in it is not looked at
-            elif why_ignored(entry.name) is None:
-                folders.append(entry.name)
-    return names, folders
+            _sort_in(entry, found)
+    return found
+
+
+def _sort_in(entry: os.DirEntry[str], found: _Names) -> None:
+    name = entry.name
+    is_folder = entry.is_dir(follow_symlinks=False)
+    if is_folder and not name.lower().endswith(".json"):
+        why = why_not_entered(name)
+        if why is None:
+            found.folders.append(name)
+        elif not name.startswith(".") and name.lower() != LOST_AND_FOUND:
+            found.left[name] = f"not looked into: {why}"
+    elif entry.is_symlink() and not is_request(name) and not name.startswith("."):
+        found.left[name] = "ignored: it is a link, and links are not followed"
+    else:
+        found.files.add(name)  # a folder called NAME.json is told as "a folder"; what is in it is not looked at

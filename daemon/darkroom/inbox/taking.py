@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -88,13 +91,13 @@ class Taker:
             self.remove_hidden(path, request_id)
         return taking
 
-    def remove_hidden(self, path: str, request_id: str) -> None:
+    def remove_hidden(self, path: str, request_id: str, name: str = "") -> None:
         """Remove the hidden name of a taken request."""
-        self._debts.do(self._remove_hidden, path, request_id)
+        self._debts.do(partial(self._remove_hidden, name=name), path, request_id)
 
-    def put_back(self, path: str, request_id: str) -> None:
+    def put_back(self, path: str, request_id: str, name: str = "") -> None:
         """Give a hidden file its name back, or the next free one: nobody's request is lost."""
-        self._debts.do(self._put_back, path, request_id)
+        self._debts.do(partial(self._put_back, name=name), path, request_id)
 
     def give_back(self, path: str, raw: bytes) -> str:
         """Write a request under this name, or the next free one, unless it lies there. Returns its path.
@@ -148,7 +151,8 @@ class Taker:
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.ELOOP, errno.EINVAL):
                 return Taking(request_id, path, Outcome.CHANGED)
-            why = f"it cannot be taken: {error.strerror}{_mend(error)}"
+            folder = self._folder.path / folder_of(path)
+            why = f"it cannot be taken: {error.strerror}{_mend(error, folder)}"
             return Taking(request_id, path, Outcome.TROUBLE, why=why, lasting=True)
         if mtime_ns is None:
             return Taking(request_id, path, Outcome.CHANGED)
@@ -198,17 +202,17 @@ class Taker:
 
     # What may be owed ---------------------------------------------------------------------------------------------
 
-    def _remove_hidden(self, path: str, request_id: str) -> None:
-        self.remove(joined(folder_of(path), taken_name(file_of(path), request_id)))
+    def _remove_hidden(self, path: str, request_id: str, *, name: str) -> None:
+        self.remove(joined(folder_of(path), name or taken_name(file_of(path), request_id)))
 
-    def _put_back(self, path: str, request_id: str) -> None:
+    def _put_back(self, path: str, request_id: str, *, name: str) -> None:
+        hidden = name or taken_name(file_of(path), request_id)
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:
-                hidden = within(place, taken_name(file_of(path), request_id))
-                name = self._rename_to_free(hidden, place, file_of(path))
+                given = self._rename_to_free(within(place, hidden), place, file_of(path))
         except FileNotFoundError:
             return  # put back already, or its folder is gone, and it with it
-        _log.info("put_back", path=path, as_name=name)
+        _log.info("put_back", path=path, as_name=given)
 
     def _rename_to_free(self, hidden: Path, place: Path, name: str) -> str:
         for free in _free_names(name):
@@ -227,7 +231,12 @@ def _free_names(name: str) -> Iterator[str]:
         yield f"{stem}-{number}.json"
 
 
-def _mend(error: OSError) -> str:
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "; the daemon's user has to be able to write to the folder that it lies in (chmod g+w)"
-    return ""
+def _mend(error: OSError, folder: Path) -> str:
+    """What a person can do, as that folder is."""
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return ""
+    with suppress(OSError):
+        status = os.stat(folder)
+        if status.st_mode & stat.S_ISVTX and os.access(folder, os.W_OK | os.X_OK):
+            return "; its folder is sticky: only a file's owner may take it out (chmod -t, or chown the folder)"
+    return "; the daemon's user has to be able to write to the folder that it lies in (chmod g+w)"

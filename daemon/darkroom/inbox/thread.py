@@ -84,13 +84,13 @@ class InboxThread:
         """Take a file out of the inbox without keeping it, unless it has changed or been touched."""
         self._for_file(path, partial(self._inbox.discard, path, request_id, sha256, mtime_ns))
 
-    def remove_hidden(self, path: str, request_id: str) -> None:
+    def remove_hidden(self, path: str, request_id: str, name: str = "") -> None:
         """Remove the hidden name of a taken request."""
-        self._for_file(path, partial(self._inbox.remove_hidden, path, request_id))
+        self._for_file(path, partial(self._inbox.remove_hidden, path, request_id, name))
 
-    def put_back(self, path: str, request_id: str) -> None:
+    def put_back(self, path: str, request_id: str, name: str = "") -> None:
         """Give a hidden file its name back."""
-        self._for_file(path, partial(self._inbox.put_back, path, request_id))
+        self._for_file(path, partial(self._inbox.put_back, path, request_id, name))
 
     def give_back(self, path: str, request_id: str, kept: Path) -> None:
         """Put a copy of a request's kept bytes into the inbox; a Listing tells when it is there."""

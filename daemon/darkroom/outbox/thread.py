@@ -5,7 +5,6 @@ A share that hangs blocks only the thread that hangs on it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ import structlog
 
 from darkroom import backoff
 from darkroom.actor import Actor, Broken
-from darkroom.disk.files import Disk, SourceUnreadable
+from darkroom.disk.files import Disk, SourceUnreadable, free_bytes
 from darkroom.disk.folders import Folder, FolderState
 from darkroom.guard import Guard, Kind
 from darkroom.names import folder_of
@@ -136,15 +135,14 @@ class Outbox:
     def check(self) -> bool:
         """Look whether the outbox is there, and tell the service when that has changed."""
         present = self.folder.check()
-        free_bytes = 0
+        free: int | None = 0
         if present:
             try:
-                usage = os.statvfs(self.folder.path)
-                free_bytes = usage.f_bavail * usage.f_frsize
+                free = free_bytes(self.folder.path)
             except OSError as error:
                 self.folder.away = f"{self.folder.path} cannot be used: {error.strerror}."
                 present = False
-        state = self.folder.state("outbox", free_bytes=free_bytes)
+        state = self.folder.state("outbox", free_bytes=free)
         if state.news or self._told is None or _differs(state, self._told):
             self._told = state
             self._emit(state)
@@ -240,4 +238,5 @@ def _differs(one: FolderState, other: FolderState) -> bool:
     """Whether the service should know: the free space counts by eighths."""
     if replace(one, free_bytes=0) != replace(other, free_bytes=0):
         return True
-    return abs(one.free_bytes - other.free_bytes) > other.free_bytes / 8
+    now, before = one.free_bytes, other.free_bytes
+    return now != before if now is None or before is None else abs(now - before) > before / 8

@@ -101,7 +101,7 @@ class Finisher:
         image = attempt.plan.images[shot.index]
         data = encode(pixels, attempt.plan, image, shot.job.provenance)
         file = f"{attempt.stem}-{shot.index + 1}.{EXTENSIONS[attempt.plan.format]}"
-        self._disk.create(attempt.work / file, data)
+        self._disk.create(attempt.work / file, data, mode=0o600)
         self._disk.sync_folder(attempt.work)
         return Artefact(file, image.seed, pixels.width, pixels.height, len(data), hashlib.sha256(data).hexdigest())
 

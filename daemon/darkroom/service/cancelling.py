@@ -87,8 +87,8 @@ class Cancelling:
             self._takes.take(entry, record)
 
     def _meant_by(self, file: CancelFile) -> Entry | None:
-        found = (entry for stem in names.cancelled_stems(file.path) for entry in self._ledger.entries.of_stem(stem))
-        return next(found, None)
+        meant = (self._ledger.entries.meant_by(stem) for stem in names.cancelled_stems(file.path))
+        return next((entry for entry in meant if entry is not None), None)
 
     def _remove_expired(self, file: CancelFile) -> None:
         if file.expired:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
 
-from darkroom.names import request_paths, stem_of
+from darkroom.names import folded, stem_of
 
 
 class Place(Enum):
@@ -72,7 +72,7 @@ class Entries:
         self._entries: dict[str, Entry] = {}
         self._places: dict[Place, dict[str, None]] = {place: {} for place in Place}  # ordered sets of ids
         self._by_path: dict[str, str] = {}  # path → id of the accepted request whose file it is
-        self._by_stem: dict[str, dict[str, None]] = {}  # path without .json → ids of its requests that were taken
+        self._alike: dict[str, dict[str, None]] = {}  # folded path without .json → ids of those that can be cancelled
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -96,12 +96,16 @@ class Entries:
         """The accepted request whose file this is."""
         return self._entries.get(self._by_path.get(path, ""))
 
-    def of_stem(self, stem: str) -> Iterator[Entry]:
-        """The live requests of a name: those whose files lie in the inbox, then those that were taken, newest first."""
-        in_inbox = [self._by_path[path] for path in request_paths(stem) if path in self._by_path]
-        taken = [self._entries[each] for each in self._by_stem.get(stem, ())]
-        yield from (self._entries[each] for each in in_inbox)
-        yield from sorted(taken, key=lambda entry: entry.order, reverse=True)
+    def meant_by(self, stem: str) -> Entry | None:
+        """The live request that a person means by this name (a path without .json): those in the inbox, then the newest.
+
+        Of names that differ by case or by the form of their letters the exact one counts, else the only one.
+        """
+        alike = [self._entries[each] for each in self._alike.get(folded(stem), ())]
+        exact = [entry for entry in alike if stem_of(entry.path) == stem]
+        if not exact and len({entry.path for entry in alike}) > 1:
+            return None
+        return max(exact or alike, key=lambda entry: (entry.place in IN_INBOX, entry.order), default=None)
 
     def enter(self, entry: Entry, place: Place, now_s: float) -> Entry:
         """A request becomes live. Raises AssertionError when it is, or may not begin there."""
@@ -142,8 +146,8 @@ class Entries:
         self._places[place][entry.id] = None
         if place in IN_INBOX:
             self._by_path[entry.path] = entry.id
-        elif place is not Place.TELLING:
-            self._by_stem.setdefault(stem_of(entry.path), {})[entry.id] = None
+        if place is not Place.TELLING:
+            self._alike.setdefault(folded(stem_of(entry.path)), {})[entry.id] = None
 
     def _take(self, entry: Entry) -> None:
         """Out of every index; a newer request of its name keeps its own."""
@@ -152,10 +156,10 @@ class Entries:
             self._places[entry.place].pop(entry.id, None)
         if self._by_path.get(entry.path) == entry.id:
             del self._by_path[entry.path]
-        of_stem = self._by_stem.get(stem_of(entry.path), {})
-        of_stem.pop(entry.id, None)
-        if not of_stem:
-            self._by_stem.pop(stem_of(entry.path), None)
+        alike = self._alike.get(folded(stem_of(entry.path)), {})
+        alike.pop(entry.id, None)
+        if not alike:
+            self._alike.pop(folded(stem_of(entry.path)), None)
 
 
 def _see_that(entry: Entry, place: Place | None) -> None:

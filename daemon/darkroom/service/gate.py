@@ -60,6 +60,7 @@ def _why_closed(outside: Outside, room: Room, free_bytes: int | None, undelivere
     if undelivered_bytes > room.max_undelivered_bytes:
         why = (outbox.away if outbox is not None else "") or "it is slow"
         return f"{undelivered_bytes >> 20} MiB of results wait for the outbox: {why}"
-    if outbox is not None and not outbox.away and outbox.free_bytes < room.min_free_bytes:
-        return f"the outbox's disk has only {outbox.free_bytes >> 20} MiB free; make room there"
+    outbox_free = outbox.free_bytes if outbox is not None and not outbox.away else None
+    if outbox_free is not None and outbox_free < room.min_free_bytes:
+        return f"the outbox's disk has only {outbox_free >> 20} MiB free; make room there"
     return ""

@@ -150,8 +150,8 @@ class Takes:
             return
         record = self._spool.get(found.id)
         if step_for_hidden(record.stage if record is not None else None) is HiddenStep.REMOVE:
-            self._inbox.remove_hidden(found.path, found.id)
+            self._inbox.remove_hidden(found.path, found.id, found.name)
         else:
             # A long file name was cut to make the hidden one; its folder may have another name now.
             name = names.file_of(record.path if record is not None else found.path)
-            self._inbox.put_back(names.joined(names.folder_of(found.path), name), found.id)
+            self._inbox.put_back(names.joined(names.folder_of(found.path), name), found.id, found.name)

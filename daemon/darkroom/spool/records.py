@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from darkroom.disk.files import Disk
+from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.folders import Remembered
 from darkroom.errors import FolderUnusable
 from darkroom.names import distinct, folded, safe_name, stem_of
@@ -351,10 +351,9 @@ class Spool:
 
     # The disk -----------------------------------------------------------------------------------------------------
 
-    def free_bytes(self) -> int:
-        """Free space of the state folder's disk for an ordinary user."""
-        usage = os.statvfs(self.folder_path)
-        return usage.f_bavail * usage.f_frsize
+    def free_bytes(self) -> int | None:
+        """Free space of the state folder's disk for an ordinary user; None where it does not say."""
+        return free_bytes(self.folder_path)
 
     # Strays -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,272 @@
+"""Small things at the edges: unknown room, coarse times, true reasons, other spellings, names that nobody can read."""
+
+import errno
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from darkroom.service.whose import Whose
+from structlog.testing import capture_logs
+
+from darkroom.cli import doctor
+from darkroom.disk import files
+from darkroom.disk.files import Disk
+from darkroom.disk.folders import Folder
+from darkroom.inbox import taking
+from darkroom.inbox.drops import BATCH_FILES
+from darkroom.names import parse_taken, safe_name, taken_name
+from darkroom.spool.answer import Answer, State
+from darkroom.spool.record import Record
+from darkroom.spool.records import Spool
+from darkroom.spool.recovery import Stage
+from darkroom.testing.world import World
+from tests.inbox_box import GOOD, SETTLE_S, Box, paths
+
+ID = "01J00000000000000000000000"
+
+
+# Names ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "char",
+    [
+        "\u202e",
+        "\u202d",
+        "\u2066",
+        "\u200b",
+        "\u200c",
+        "\u200d",
+        "\u200e",
+        "\ufeff",
+        "\u00ad",
+        "\u2028",
+        "\u2029",
+        "\U000e0041",
+    ],
+)
+@pytest.mark.parametrize("around", ["cat{}gpj", "{}cat", "cat{}", "🐱{}cat", "cat{}🐱"])
+def test_a_character_that_nobody_sees_is_made_safe(char: str, around: str) -> None:
+    made = safe_name(around.format(char))
+    assert char not in made
+    assert made.startswith(around.format("_"))
+
+
+@pytest.mark.parametrize("name", ["👩‍🎨", "a 👩🏽‍🚀 in space", "🏳️‍🌈", "👨‍👩‍👧", "naïve café", "日本語", "שלום", "ไทย"])
+def test_what_can_be_seen_stays_as_it_is(name: str) -> None:
+    assert safe_name(name) == name
+
+
+# Room ----------------------------------------------------------------------------------------------------------------
+
+
+def zeros(_: Any) -> SimpleNamespace:
+    return SimpleNamespace(f_bavail=0, f_frsize=0, f_blocks=0)
+
+
+def test_a_file_system_that_does_not_say_how_much_is_free_is_not_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, min_free_bytes=1 << 30)
+    monkeypatch.setattr(os, "statvfs", zeros)
+    world.drop("cat.json", {"prompt": "a cat"})
+    world.live()
+    answer = world.answer("cat")
+    assert answer is not None
+    assert answer["state"] == "done"
+    finding = doctor._free_space("outbox", world.outbox, world.config)
+    assert finding.verdict is doctor.Verdict.OK
+
+
+def test_a_full_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=0, f_frsize=4096, f_blocks=1000))
+    assert files.free_bytes(tmp_path) == 0
+    monkeypatch.setattr(os, "statvfs", zeros)
+    assert files.free_bytes(tmp_path) is None
+
+
+# Times ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_whose_time_has_steps_of_two_seconds_hides_no_request(box: Box) -> None:
+    def coarse() -> None:
+        step_ns = 2 * 10**9
+        now_ns = int(box.now_s) * 10**9 // step_ns * step_ns
+        os.utime(box.path, ns=(now_ns, now_ns))
+
+    box.now_s = 1000.0
+    box.look(0.0)
+    box.drop("cat.json")
+    coarse()
+    found: list[str] = []
+    for number in range(8):
+        found += paths(box.look(0.5))
+        if number == 2:
+            box.drop("dog.json")
+            coarse()
+    assert found == ["cat.json", "dog.json"]
+
+
+# Reasons -------------------------------------------------------------------------------------------------------------
+
+
+def test_another_folder_in_the_same_place_is_told_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "inbox"
+    path.mkdir()
+    folder = Folder(path, None, disk=Disk())
+    folder.check()
+    path.rename(tmp_path / "moved")
+    path.mkdir()
+    assert not folder.check()
+    assert "another folder in its place" in folder.away
+
+
+@pytest.mark.parametrize("sticky", [True, False])
+def test_what_a_person_can_do_about_a_folder_is_told_as_that_folder_is(tmp_path: Path, sticky: bool) -> None:
+    tmp_path.chmod(0o1777 if sticky else 0o755)
+    says = taking._mend(PermissionError(errno.EPERM, "Operation not permitted"), tmp_path)
+    assert ("chmod -t" in says, "chmod g+w" in says) == (sticky, not sticky)
+    assert taking._mend(OSError(errno.EIO, "Input/output error"), tmp_path) == ""
+    assert stat.S_IMODE(tmp_path.stat().st_mode) & 0o700
+
+
+# Hidden names that are not quite ours --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hidden", "back"),
+    [
+        (f".cat.{ID}.taken", "cat.json"),
+        (f"..{ID}.taken", f"recovered-{ID}.json"),
+        (f"..cat.json.{ID}.taken", f"recovered-{ID}.json"),
+        (f".cat.tmp.{ID}.taken", "cat.tmp.json"),
+        (f".~cat.json.{ID}.taken", f"recovered-{ID}.json"),
+        (f".cat.JSON.{ID}.taken", "cat.JSON"),
+    ],
+)
+def test_a_hidden_name_whose_own_name_is_odd_is_put_back_and_told(tmp_path: Path, hidden: str, back: str) -> None:
+    world = World(tmp_path)
+    world.start()
+    world.step()
+    (world.inbox / hidden).write_bytes(GOOD)
+    with capture_logs() as logs:
+        world.step()
+        world.step()
+    assert not (world.inbox / hidden).exists()
+    assert [line["as_name"] for line in logs if line["event"] == "put_back"] == [back]
+    world.run()
+    assert (world.outbox / back.rpartition(".")[0] / "request.json").read_bytes() == GOOD
+
+
+def test_a_hidden_name_that_had_been_cut_is_still_ours() -> None:
+    name = "x" * 250 + ".json"
+    assert parse_taken(taken_name(name, ID)) is not None
+
+
+# Many cancel files ---------------------------------------------------------------------------------------------------
+
+
+def test_thousands_of_cancel_files_go_away_over_many_looks(box: Box) -> None:
+    for number in range(3 * BATCH_FILES):
+        (box.path / f"{number}.cancel").touch()
+    box.look()
+    listing = box.look(SETTLE_S)
+    assert len(listing.cancels) == 3 * BATCH_FILES, "each of them may mean a request"
+    assert sum(file.expired for file in listing.cancels) == BATCH_FILES
+    for file in listing.cancels:
+        if file.expired:
+            box.inbox.remove_cancel(file.path)
+    assert len(box.look().cancels) == 2 * BATCH_FILES
+
+
+# Other spellings -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_name", "wish"),
+    [
+        ("Cat.json", "cat.cancel"),
+        ("cat.json", "CAT.CANCEL"),
+        ("cat.JSON", "cat.json.cancel"),
+        ("caf\u00e9.json", "cafe\u0301.cancel"),
+        ("cafe\u0301.json", "caf\u00e9.cancel"),
+        ("STRASSE.json", "straße.cancel"),
+        ("Alice/Cat.json", "Alice/cat.cancel"),
+    ],
+)
+@pytest.mark.parametrize("when", ["queued", "rendering"])
+def test_a_wish_in_another_spelling_is_obeyed(tmp_path: Path, request_name: str, wish: str, when: str) -> None:
+    world = World(tmp_path)
+    world.holding = True
+    world.start()
+    if when == "queued":
+        world.drop("first.json", {"prompt": "a dog"})
+        world.step()
+    world.drop(request_name, {"prompt": "a cat"})
+    world.step()
+    (world.inbox / wish).touch()
+    for _ in range(3):
+        world.step()
+    assert not (world.inbox / wish).exists()
+    (cancelled,) = world.outbox.rglob("*.cancelled")
+    assert cancelled.is_dir()
+    world.die()
+
+
+def test_a_wish_that_two_requests_may_be_meant_by_is_for_the_one_of_that_very_name(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.holding = True
+    world.start()
+    for name in ("first", "cat", "Cat"):
+        world.drop(f"{name}.json", {"prompt": "a cat"})
+        world.step()
+    (world.inbox / "CAT.cancel").touch()
+    world.step()
+    world.step()
+    assert list(world.outbox.rglob("*.cancelled")) == []
+    (world.inbox / "CAT.cancel").unlink()
+    (world.inbox / "Cat.cancel").touch()
+    for _ in range(3):
+        world.step()
+    (cancelled,) = world.outbox.rglob("*.cancelled")
+    assert cancelled.name.startswith("Cat~")
+    world.die()
+
+
+def test_paths_are_found_by_every_spelling() -> None:
+    whose = Whose()
+    whose["Cat.json"], whose["cat.json"], whose["dog.json"] = "A", "B", "C"
+    assert whose.alike("CAT.JSON") == {"Cat.json": "A", "cat.json": "B"}
+    del whose["Cat.json"]
+    assert whose.alike("CAT.JSON") == {"cat.json": "B"}
+    assert whose.pop("cat.json", None) == "B"
+    assert (whose.alike("cat.json"), dict(whose), len(whose)) == ({}, {"dog.json": "C"}, 1)
+
+
+# Rows that go --------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_forgotten_with_their_requests_and_the_rev_still_grows(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "state", disk=Disk())
+
+    def add(request_id: str, name: str) -> Record:
+        with spool.transaction():
+            spool.name_for(name, ".json")
+            answer = Answer(request_id, name, name, State.QUEUED)
+            return spool.add(Record(0, request_id, f"{name}.json", name, Stage.ACCEPTED, 0, "00", 7, answer))
+
+    record = add("A", "cat")
+    for _ in range(4):
+        with spool.transaction():
+            record = spool.save(record)
+    add("B", "dog")
+    with spool.transaction():
+        record = spool.save(replace(record, stage=Stage.SETTLED, settled_at=1.0))
+    assert spool.prune(before=2.0) == 1
+    assert [row["name"] for row in spool._db.rows("SELECT name FROM names")] == ["dog"]
+    assert add("C", "cat").answer.rev > record.answer.rev
+    spool.close()
