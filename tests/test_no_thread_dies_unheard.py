@@ -69,7 +69,7 @@ def serve(world: World, monkeypatch: pytest.MonkeyPatch) -> int:
             os.kill(os.getpid(), signal.SIGTERM)
 
     world.drop("cat.json", {"prompt": "a cat", "num_inference_steps": 2, "width": 64, "height": 64})
-    monkeypatch.setattr(launch, "_renderer_process", lambda _, emit: Painter(emit, disk=Disk()))
+    monkeypatch.setattr(launch, "RendererProcess", lambda _, emit: Painter(emit, disk=Disk()))
     watcher = threading.Thread(target=stop)
     watcher.start()
     status = launch.main(world.config)
