@@ -35,6 +35,7 @@ from darkroom.service.acceptance import Acceptance, Draw
 from darkroom.service.cancelling import Cancelling
 from darkroom.service.delivery import Deliveries
 from darkroom.service.dispatch import WarmBound
+from darkroom.service.fleet import Fleet
 from darkroom.service.gate import Outside, Room
 from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
@@ -140,18 +141,22 @@ class Daemon:
         deliveries = Deliveries(ledger, outbox, max_attempts=attempts, clock=clock)
         models = Models(self.spool)
         takes = Takes(ledger, inbox, deliveries, clock=clock, guard=guard)
-        rendering = Rendering(
-            ledger,
-            deliveries,
+        fleet = Fleet(
             [Seat(executor) for executor in self.executors],
             clock=clock,
-            guard=guard,
-            host=socket.gethostname(),
             stall_s=config.stall_s,
-            max_attempts=attempts,
             preload=config.default_model if config.preload else None,
             note_tried=models.tried,
             tell=self._emit,
+        )
+        rendering = Rendering(
+            ledger,
+            deliveries,
+            fleet,
+            clock=clock,
+            guard=guard,
+            host=socket.gethostname(),
+            max_attempts=attempts,
         )
         acceptance = Acceptance(
             ledger,

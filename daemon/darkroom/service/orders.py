@@ -85,15 +85,15 @@ class Orders:
         self._decided = None
 
     def _carry_out(self, made: Dispatch) -> None:
-        seats = {seat.name: seat for seat in self._rendering.seats}
+        seats = {seat.name: seat for seat in self._rendering.fleet.seats}
         for name in made.unloads:
-            self._rendering.unload(seats[name])
+            seats[name].unload()
         for entry in made.takes:
             with self._guard.alone(Kind.REQUEST, entry.id):
                 self._takes.take(entry)
         for entry, name in made.loads:
             with self._guard.alone(Kind.REQUEST, entry.id):
-                self._rendering.load(entry.model, seats[name], entry.id)
+                self._rendering.fleet.load(entry.model, seats[name], entry.id)
         for entry, name in made.starts:
             others_wait = self._others_wait(entry)
             with self._guard.alone(Kind.REQUEST, entry.id):
@@ -110,9 +110,9 @@ class Orders:
     def _view(self) -> View:
         return View(
             line=self._ledger.line,
-            seats=self._rendering.views(),
+            seats=self._rendering.fleet.views(),
             gate=self._gate,
-            holds=self._rendering.holds,
+            holds=self._rendering.fleet.holds,
             warm=self._warm,
             now_s=self._clock.monotonic_s(),
             suspects=self._rendering.suspects,
@@ -125,7 +125,7 @@ class Orders:
 
     def _explain(self) -> None:
         """Tell those at the head of the line why they do not start, newcomers and those that came back too."""
-        view = replace(self._view(), loading_for=self._rendering.loading_for)
+        view = replace(self._view(), loading_for=self._rendering.fleet.loading_for)
         groups: dict[str | None, list[str]] = {}
         for entry in self.expected:
             if (why := reason(view, entry)) != entry.told:

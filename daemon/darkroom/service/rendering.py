@@ -1,18 +1,16 @@
 """Attempts on seats: each counted before it begins, each picture recorded when it is finished, each brought to an end.
 
-Whatever renders, it is restarted, waited for, held and blamed here, once for all kinds of executors.
+Owned by the service's thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import assert_never
 
 import structlog
 
-from darkroom.actor import Broken, start_thread
 from darkroom.clock import Clock
 from darkroom.errors import ErrorCode
 from darkroom.executor import port
@@ -21,97 +19,53 @@ from darkroom.facts import Fault, RenderedBy
 from darkroom.guard import Guard, Kind
 from darkroom.service.blame import Blame, Charge, End
 from darkroom.service.delivery import Deliveries
-from darkroom.service.dispatch import SeatView
 from darkroom.service.entries import Entry, Place
-from darkroom.service.holds import Holds, ModelHold, SeatHold
+from darkroom.service.fleet import Fleet
+from darkroom.service.holds import ModelHold, SeatHold
 from darkroom.service.ledger import Ledger
-from darkroom.service.seats import WATCHED, Doing, Running, Seat, Stop
+from darkroom.service.seats import Doing, Running, Seat
 from darkroom.spool import moves
 from darkroom.spool.answer import Error, State, Timing
 from darkroom.spool.record import Record, Stage
 
 PROGRESS_EVERY_S = 1.0  #: progress is told no more often
 ENDS = (port.Finished, port.Failed, port.Cancelled)  #: events after which an attempt is over
+#: What an executor tells of one attempt.
+AboutAttempt = port.Started | port.Stepped | port.Rendered | port.Painted | port.Finished | port.Failed | port.Cancelled
 
 _log = structlog.get_logger("darkroom.renderer")
 
 
 class Rendering:
-    """Every seat, and what goes on on it. Owned by the service's thread."""
+    """What goes on on the seats."""
 
     def __init__(
         self,
         ledger: Ledger,
         deliveries: Deliveries,
-        seats: Sequence[Seat],
+        fleet: Fleet,
         *,
         clock: Clock,
         guard: Guard,
         host: str,
-        stall_s: float,
         max_attempts: int,
-        preload: str | None,
-        note_tried: Callable[[port.Tried], None],
-        tell: Callable[[Broken], None],
     ) -> None:
-        self.seats = tuple(seats)
-        self.holds = Holds()
+        self.fleet = fleet
         self._ledger = ledger
         self._deliveries = deliveries
         self._clock = clock
         self._guard = guard
         self._host = host
-        self._stall_s = stall_s
         self._max_attempts = max_attempts
         self._blame = Blame(max_attempts=max_attempts)
-        self._preload = preload
-        self._note_tried = note_tried
-        self._tell = tell
         self._serial = 0  # of the attempts of this life of the service
-
-    # What dispatch sees -------------------------------------------------------------------------------------------
-
-    def views(self) -> tuple[SeatView, ...]:
-        """The seats, as far as it matters who gets one."""
-        return tuple(
-            SeatView(seat.name, seat.doing is Doing.IDLE, seat.model, seat.run_requests, seat.run_since_s)
-            for seat in self.seats
-        )
 
     @property
     def suspects(self) -> frozenset[str]:
         """Requests that should let others of their model go first."""
         return self._blame.suspects
 
-    @property
-    def loading_for(self) -> dict[str, str]:
-        """Id of a request → what is said while its model is being loaded."""
-        return {seat.loading_for: _loading(seat) for seat in self.seats if seat.loading_for is not None}
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether any request is on a seat, or being encoded."""
-        return any(seat.all_running for seat in self.seats)
-
     # What the service asks ----------------------------------------------------------------------------------------
-
-    def tick(self) -> None:
-        """Start what is down, and kill what gives no sign of life."""
-        now_s = self._clock.monotonic_s()
-        for seat in self.seats:
-            if seat.doing is Doing.DOWN:
-                if not seat.is_ending and now_s >= seat.start_at_s and not self._is_held(seat):
-                    seat.start(now_s)
-            elif seat.doing in WATCHED and not seat.stalled and now_s - seat.sign_s > self._stall_s:
-                seat.stalled = True
-                _log.error(
-                    "renderer_stalled", seat=seat.name, silent_s=round(now_s - seat.sign_s), doing=seat.doing.value
-                )
-                seat.executor.kill()
-
-    def load(self, model: str, seat: Seat, request_id: str | None = None) -> None:
-        """Put a model on a seat, for the sake of this request."""
-        seat.load(model, request_id, self._clock.monotonic_s())
 
     def start(self, entry: Entry, seat: Seat, *, others_wait: bool) -> None:
         """Count an attempt, durably, before the seat sees the request; then send it."""
@@ -132,27 +86,23 @@ class Rendering:
         self._ledger.publish(record)
         _log.info("rendering", request=record.name, id=record.id, attempt=record.attempt, seat=seat.name)
 
-    def unload(self, seat: Seat) -> None:
-        """Free its device."""
-        seat.unload()
-
     def cancel(self, entry: Entry) -> None:
         """Record that it is to be cancelled, since its attempt may end in another way; let it leave its device."""
         self._ledger.note(replace(self._ledger.record(entry.id), cancelling=True))
-        found = self._find(entry.id)
+        found = self.fleet.find(entry.id)
         if found is not None:
             found[0].cancel(found[1])
 
     def abandon(self, request_id: str) -> bool:
         """Let a request leave its seat; returns whether it is still there."""
-        found = self._find(request_id)
+        found = self.fleet.find(request_id)
         if found is not None:
             found[0].cancel(found[1])
         return found is not None
 
     def drop_all(self) -> None:
         """An orderly stop: requests in hand wait for the next start, and this was no attempt."""
-        for seat in self.seats:
+        for seat in self.fleet.seats:
             self._bring_back(seat.let_go())
 
     def _bring_back(self, all_running: Iterable[Running]) -> None:
@@ -163,24 +113,11 @@ class Rendering:
                 else:
                     self._come_back(running, count=False)
 
-    def stop(self, within_s: float) -> None:
-        """Let every seat finish the picture in hand and end; events tell of both. They are not started again."""
-        for seat in self.seats:
-            seat.is_ending = True
-            if seat.turns_to(Stop()):
-                start_thread(f"stop {seat.name}", partial(seat.executor.stop, within_s), self._tell)
-
-    def patience_s(self, within_s: float) -> float:
-        """How long a stop waits for the pictures in hand; one that would not be finished in time is let go at once."""
-        now_s = self._clock.monotonic_s()
-        etas = [seat.running.picture_eta_s(now_s) for seat in self.seats if seat.running is not None]
-        return 0.0 if any(eta_s is not None and eta_s > within_s for eta_s in etas) else within_s
-
     # What executors tell ------------------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> None:
         """Act on what an executor did."""
-        seat = next((each for each in self.seats if each.name == event.executor), None)
+        seat = self.fleet.seat(event.executor)
         if seat is None or not seat.is_of_this_life(event):
             _log.debug("renderer_late", event_kind=type(event).__name__, seat=event.executor, life=event.life)
             return
@@ -207,19 +144,19 @@ class Rendering:
             _log.warning("renderer_out_of_turn", seat=seat.name, said=type(event).__name__, doing=was.value)
             return
         seat.sign_s = self._clock.monotonic_s()
+        if isinstance(event, port.Died):
+            self._died(seat, event, was)
+        elif isinstance(event, port.LoadFailed):
+            request_id = seat.loading_for
+            self.fleet.hear(seat, event)
+            self._fail_without_model(event, request_id)
+        elif isinstance(event, OfAttempt):
+            self._of_attempt(seat, event)
+        else:
+            self.fleet.hear(seat, event)
+
+    def _of_attempt(self, seat: Seat, event: AboutAttempt) -> None:
         match event:
-            case port.Ready():
-                self._ready(seat, event)
-            case port.Loaded():
-                self._loaded(seat, event)
-            case port.LoadFailed():
-                self._load_failed(seat, event)
-            case port.Tried():
-                self._note_tried(event)
-            case port.Unloaded():
-                pass
-            case port.Alive():
-                seat.alive = event
             case port.Started():
                 self._started(event)
             case port.Stepped():
@@ -234,48 +171,16 @@ class Rendering:
                 self._failed(seat, event)
             case port.Cancelled():
                 self._cancelled(seat, event)
-            case port.Died():
-                self._died(seat, event, was)
             case _:
                 assert_never(event)
 
-    # Lives and models ---------------------------------------------------------------------------------------------
-
-    def _ready(self, seat: Seat, ready: port.Ready) -> None:
-        seat.ready = ready
-        _log.info("renderer_ready", seat=seat.name, device=ready.title, pid=ready.pid)
-        if self._preload is not None and not self.holds.keeps(self._preload, seat.name, self._clock.monotonic_s()):
-            self.load(self._preload, seat)
-
-    def _loaded(self, seat: Seat, loaded: port.Loaded) -> None:
-        seat.model, seat.revision, seat.loading_for = loaded.model, loaded.revision, None
-        for key in (ModelHold(loaded.model), ModelHold(loaded.model, seat.name)):
-            hold = self.holds.get(key)
-            if hold is not None and hold.in_loading:
-                self.holds.clear(key)
-        _log.info("model_loaded", seat=seat.name, model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
-
-    def _load_failed(self, seat: Seat, failed: port.LoadFailed) -> None:
-        request_id = seat.loading_for
-        seat.model, seat.loading_for = None, None
-        if not failed.for_good:
-            self._hold(Charge(ModelHold(failed.model), failed.message, failed.hint, in_loading=True))
-            return
-        self.holds.clear(ModelHold(failed.model))  # its requests fail, each at its turn: there is nothing to wait for
-        _log.error("model_unsupported", model=failed.model, why=failed.message, hint=failed.hint)
-        entry = self._ledger.entries.get(request_id or "")
+    def _fail_without_model(self, failed: port.LoadFailed, request_id: str | None) -> None:
+        """A model that never can be loaded: the request for whose sake it was tried has nothing to wait for."""
+        entry = self._ledger.entries.get(request_id or "") if failed.for_good else None
         if entry is not None and entry.place is Place.IN_STATE:
             with self._guard.alone(Kind.REQUEST, entry.id):
                 fault = Fault(ErrorCode.UNSUPPORTED, failed.message, failed.hint)
                 self._deliveries.close(self._ledger.record(entry.id), State.FAILED, Error.of(fault))
-
-    def look_again(self, model: str) -> None:
-        """The files of a model have changed: what kept it from being loaded may be mended."""
-        for seat in self.seats:
-            for key in (ModelHold(model), ModelHold(model, seat.name)):
-                hold = self.holds.get(key)
-                if hold is not None and hold.in_loading:
-                    self.holds.clear(key)
 
     # One attempt --------------------------------------------------------------------------------------------------
 
@@ -291,8 +196,7 @@ class Rendering:
         now_s = self._clock.monotonic_s()
         if not running.stepped:
             self._blame.first_step(running)
-            self.holds.clear(ModelHold(running.model))
-            self.holds.clear(ModelHold(running.model, seat.name))
+            self.fleet.works(running.model, seat)
             running.told_s = now_s
         running.step(stepped.progress, now_s)
         if now_s - running.told_s >= PROGRESS_EVERY_S:
@@ -318,7 +222,7 @@ class Rendering:
         seat.deaths = 0
         self._blame.ended(finished.key.id)
         self._blame.all_is_well(seat.name)
-        self.holds.clear(SeatHold(seat.name))
+        self.fleet.holds.clear(SeatHold(seat.name))
         if running is None:
             return
         record = self._ledger.record(running.id)
@@ -341,7 +245,7 @@ class Rendering:
         fault = failed.fault
         if fault.code is ErrorCode.OUT_OF_MEMORY:
             verdict = self._blame.out_of_memory(running, seat.name)
-            self._hold_all(verdict.charges)
+            self.fleet.hold(*verdict.charges)
             self._come_back(running, count=verdict.ends[running.id] is not End.FREE, fault=fault)
             self._give_attempts_back(verdict.forgiven)
         elif not failed.stepped and fault.code is not ErrorCode.UNSUPPORTED:
@@ -395,9 +299,7 @@ class Rendering:
         if end is End.FAILED:
             self._fail(running, fault)
             return
-        key = ModelHold(running.model)
-        if not self.holds.is_held(key, self._clock.monotonic_s()):
-            self._hold(Charge(key, fault.message, fault.hint))
+        self.fleet.hold(Charge(ModelHold(running.model), fault.message, fault.hint))
         self._come_back(running, count=False)
 
     def _died(self, seat: Seat, died: port.Died, was: Doing) -> None:
@@ -407,7 +309,7 @@ class Rendering:
         if (died.asked and not stalled) or was is Doing.ENDING:
             self._bring_back(all_running)
             return
-        why = f"gave no sign of life for {self._stall_s:g} s and was killed" if stalled else died.why
+        why = f"gave no sign of life for {self.fleet.stall_s:g} s and was killed" if stalled else died.why
         _log.error("renderer_died", seat=seat.name, why=why, doing=was.value, tail="\n".join(died.tail[-5:]))
         verdict = self._blame.death(
             why,
@@ -417,7 +319,7 @@ class Rendering:
             loading=model if was is Doing.LOADING else None,
             starting=was is Doing.STARTING,
         )
-        self._hold_all(verdict.charges)
+        self.fleet.hold(*verdict.charges)
         for running in all_running:
             with self._guard.alone(Kind.REQUEST, running.id):
                 self._end(running, verdict.ends[running.id], why, stalled=stalled)
@@ -440,29 +342,7 @@ class Rendering:
         fault = Fault(code, message, hint) if end is End.AT_FAULT else None
         self._come_back(running, count=end is not End.FREE, fault=fault)
 
-    def _hold_all(self, charges: Iterable[Charge]) -> None:
-        for charge in charges:
-            if not self.holds.is_held(charge.what, self._clock.monotonic_s()):  # else this has been told just now
-                self._hold(charge)
-
-    def _hold(self, charge: Charge) -> None:
-        now_s = self._clock.monotonic_s()
-        hold = self.holds.add(charge.what, charge.why, charge.hint, now_s, in_loading=charge.in_loading)
-        again_in_s = round(hold.until_s - now_s)
-        match charge.what:
-            case ModelHold(alias=alias):
-                _log.error("model_held", model=alias, why=charge.why, hint=charge.hint, again_in_s=again_in_s)
-            case SeatHold(name=name):
-                _log.error("device_held", seat=name, why=charge.why, hint=charge.hint, again_in_s=again_in_s)
-
     # Inside -------------------------------------------------------------------------------------------------------
-
-    def _is_held(self, seat: Seat) -> bool:
-        return self.holds.is_held(SeatHold(seat.name), self._clock.monotonic_s())
-
-    def _find(self, request_id: str) -> tuple[Seat, Running] | None:
-        found = ((seat, each) for seat in self.seats for each in seat.all_running if each.id == request_id)
-        return next(found, None)
 
     def _by(self, seat: Seat, model: str) -> RenderedBy:
         if seat.ready is None:
@@ -472,11 +352,3 @@ class Rendering:
 
 def _given_back(record: Record) -> Record:
     return replace(record, attempt=max(0, record.attempt - 1))
-
-
-def _loading(seat: Seat) -> str:
-    alive = seat.alive
-    if alive is None or alive.bytes_done is None:
-        return f"its model {seat.model} is being loaded"
-    of = f" of {alive.bytes_total >> 20}" if alive.bytes_total else ""
-    return f"its model {seat.model} is being downloaded: {alive.bytes_done >> 20}{of} MiB"

@@ -6,10 +6,10 @@ from darkroom.disk.folders import FolderState
 from darkroom.guard import Guard, Kind
 from darkroom.report.snapshot import FolderReport, HoldReport, NotTaken, RenderingReport, SeatReport, Snapshot
 from darkroom.service.entries import Entry, Place
+from darkroom.service.fleet import Fleet
 from darkroom.service.gate import Outside
 from darkroom.service.holds import ModelHold, SeatHold
 from darkroom.service.ledger import Ledger
-from darkroom.service.rendering import Rendering
 from darkroom.service.seats import Doing, Seat
 
 SHOWN_NEXT = 20
@@ -18,7 +18,7 @@ SHOWN_TROUBLES = 20
 
 def describe(
     ledger: Ledger,
-    rendering: Rendering,
+    fleet: Fleet,
     outside: Outside,
     guard: Guard,
     *,
@@ -36,14 +36,14 @@ def describe(
     return Snapshot(
         state=state,
         folders=folders | {"state": FolderReport(path=str(spool.folder_path), free_bytes=spool.free_bytes())},
-        seats=tuple(_seat(seat, rendering, now_s) for seat in rendering.seats),
+        seats=tuple(_seat(seat, fleet, now_s) for seat in fleet.seats),
         queued=len(ledger.line),
         next=tuple(entry.name for entry in next_in_line[:SHOWN_NEXT]),
         undelivered=ledger.entries.count(Place.DELIVERING),
         undelivered_bytes=ledger.undelivered_bytes,
         held=tuple(
             HoldReport(key.alias, hold.why, hold.hint, max(0, round(hold.until_s - now_s)), seat=key.seat)
-            for key, hold in rendering.holds.all().items()
+            for key, hold in fleet.holds.all().items()
             if isinstance(key, ModelHold)
         ),
         waiting_for=waiting_for,
@@ -56,19 +56,19 @@ def describe(
     )
 
 
-def status_line(ledger: Ledger, rendering: Rendering, outside: Outside) -> str:
+def status_line(ledger: Ledger, fleet: Fleet, outside: Outside) -> str:
     """For `systemctl status`."""
-    running = [seat.running.name for seat in rendering.seats if seat.running is not None]
-    doing = f"rendering {', '.join(running)}" if running else ", ".join(_doing(s, rendering) for s in rendering.seats)
+    running = [seat.running.name for seat in fleet.seats if seat.running is not None]
+    doing = f"rendering {', '.join(running)}" if running else ", ".join(_doing(s, fleet) for s in fleet.seats)
     away = [folder.away for folder in outside.folders.values() if folder.away]
     return f"{doing}, {len(ledger.line)} queued" + "".join(f"; {why}" for why in away)
 
 
-def _seat(seat: Seat, rendering: Rendering, now_s: float) -> SeatReport:
-    hold = rendering.holds.get(SeatHold(seat.name))
+def _seat(seat: Seat, fleet: Fleet, now_s: float) -> SeatReport:
+    hold = fleet.holds.get(SeatHold(seat.name))
     return SeatReport(
         name=seat.name,
-        state=_doing(seat, rendering),
+        state=_doing(seat, fleet),
         device=seat.ready.device if seat.ready is not None else None,
         device_name=seat.ready.title if seat.ready is not None else None,
         model=seat.model,
@@ -80,8 +80,8 @@ def _seat(seat: Seat, rendering: Rendering, now_s: float) -> SeatReport:
     )
 
 
-def _doing(seat: Seat, rendering: Rendering) -> str:
-    if seat.doing is Doing.DOWN and rendering.holds.get(SeatHold(seat.name)) is not None:
+def _doing(seat: Seat, fleet: Fleet) -> str:
+    if seat.doing is Doing.DOWN and fleet.holds.get(SeatHold(seat.name)) is not None:
         return "held"
     if seat.doing is Doing.IDLE and seat.model is None:
         return "unloaded"
