@@ -3,7 +3,7 @@
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from darkroom.config.load import Config, shipped
+from darkroom.service.compose import LEAVE_S
 from darkroom.service.loop import FLUSH_S
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "daemon" / "darkroom"
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-PACKAGES = ("cli", "render", "starter", "testing")
+#: Packages whose files need no row of their own: commands, the starter's training, tests' tools.
+WHOLE = ("cli", "starter", "testing")
 
 #: Slow or large: the service starts without them, and so does the command.
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "safetensors", "huggingface_hub", "tokenizers", "PIL"}
@@ -104,42 +106,64 @@ def libraries_of(module: str, *, lazy: bool = True) -> set[str]:
     return {name.partition(".")[0] for name in imports_of(module, lazy=lazy)} - {"darkroom"}
 
 
-def group_of(module: str) -> str:
-    """The line of the table that speaks of a module: its own, or that of its package."""
-    package = module.partition(".")[0]
-    return f"{package}.*" if package in PACKAGES else module
+def package_of(module: str) -> str:
+    """The package of a module; a module at the top is a box of its own."""
+    return module.partition(".")[0]
 
 
 # Rooms ---------------------------------------------------------------------------------------------------------------
 
+_ROW = re.compile(r"^(\w+) +(pure|edge: \w+(?: \w+)?|edge|shell) +(\S.*)$", re.MULTILINE)
+PACKAGES = sorted({module.partition(".")[0] for module in MODULES if "." in module})
+
 
 @cache
-def rooms() -> dict[str, str]:
-    """Room → kind, from the table of rooms."""
-    rows = re.findall(r"^\| (`[^|]*) \|([^|]*)\|", PAGE.partition("## Rooms")[2], re.MULTILINE)
-    return {
-        room.rstrip("/").strip(): kind.strip().partition(":")[0]
-        for names, kind in rows
-        for room in names.replace("`", "").split(",")
-        for room in [room.strip()]
-    }
+def rows_of(package: str) -> dict[str, str]:
+    """Module → kind, from the docstring of its package."""
+    text = ast.get_docstring(tree_of(package)) or ""
+    return {f"{package}.{name}": kind.partition(":")[0] for name, kind, _ in _ROW.findall(text)}
 
 
-def test_every_module_is_a_room_of_the_page() -> None:
-    there = {module.partition(".")[0] for module in MODULES} - {"darkroom", "__main__"}
-    assert there - rooms().keys() == set(), "add a row to the table of rooms in ARCHITECTURE.md"
-    assert rooms().keys() - there == set(), "take the row out of ARCHITECTURE.md"
+@cache
+def top_rows() -> dict[str, str]:
+    """Module → kind, of those at the top: from the table in ARCHITECTURE.md."""
+    block = PAGE.partition("### At the top")[2].partition("\n#")[0]
+    rows = re.findall(r"^\| (`[^|]*) \| (pure|edge|shell)[^|]*\|", block, re.MULTILINE)
+    return {name.strip(): kind for names, kind in rows for name in names.replace("`", "").split(",")}
+
+
+@pytest.mark.parametrize("package", [each for each in PACKAGES if each not in WHOLE])
+def test_every_file_has_a_row_in_its_packages_docstring(package: str) -> None:
+    there = {module for module in MODULES if module.startswith(f"{package}.")}
+    assert rows_of(package).keys() - there == set(), "take these rows out"
+    assert there - rows_of(package).keys() == set(), "add these rows"
+
+
+def test_every_module_at_the_top_has_a_row_in_the_page() -> None:
+    there = {module for module in MODULES if "." not in module} - set(PACKAGES) - {"darkroom", "__main__"}
+    assert there == top_rows().keys()
+
+
+def boxes() -> list[str]:
+    """Every box of the page's table, from the lowest floor up."""
+    block = PAGE.partition("## Rooms")[2].partition("\n###")[0]
+    return re.findall(r"^\| `(\w+)/?` \|", block, re.MULTILINE)
+
+
+def test_the_page_has_every_package_and_no_other() -> None:
+    assert sorted(boxes()) == PACKAGES
 
 
 def kind_of(module: str) -> str:
-    return rooms().get(module.partition(".")[0], "")
+    package = package_of(module)
+    return rows_of(package).get(module, "") if "." in module else top_rows().get(module, "")
 
 
-PURE = sorted(module for module in MODULES if module not in ("darkroom", "__main__") and kind_of(module) == "pure")
+PURE = sorted(module for module in MODULES if kind_of(module) == "pure")
 
 
 def test_some_rooms_are_pure() -> None:
-    assert {"errors", "names", "plan", "decide", "answer", "queue", "recovery", "holds"} <= set(PURE)
+    assert {"errors", "names", "request.decide", "spool.answer", "spool.recovery", "service.dispatch"} <= set(PURE)
 
 
 @pytest.mark.parametrize("module", PURE)
@@ -162,12 +186,11 @@ def test_a_pure_room_sees_no_clock_disk_chance_or_environment(module: str) -> No
 
 
 def table() -> dict[str, set[str]]:
-    """The block under "Who may import whom": `module, module: what they import`; `name.*` is a whole package."""
+    """The block under "Who may import whom": `box, box: what they import`, from the lowest floor up."""
     block = re.search(r"### Who may import whom\n.*?\n```\n(.*?)```", PAGE, re.DOTALL)
     assert block is not None, "ARCHITECTURE.md has lost its table of imports"
-    lines = re.sub(r"\n +", " ", block[1]).splitlines()
     found: dict[str, set[str]] = {}
-    for line in lines:
+    for line in re.sub(r"\n +", " ", block[1]).splitlines():
         names, _, imported = line.partition(":")
         for name in names.split(","):
             assert name.strip() not in found, f"{name} stands twice in the table"
@@ -179,8 +202,8 @@ def graph() -> dict[str, set[str]]:
     """The same, as the code has it."""
     found: dict[str, set[str]] = {}
     for module in MODULES.keys() - {"darkroom"}:
-        own = found.setdefault(group_of(module), set())
-        own |= {name for name in own_imports(module) if group_of(name) != group_of(module)}
+        own = found.setdefault(package_of(module), set())
+        own |= {package_of(name) for name in own_imports(module)} - {package_of(module)}
     return found
 
 
@@ -189,6 +212,20 @@ def test_the_page_and_the_code_agree_on_who_imports_whom() -> None:
     wrong = [f"{name}: {' '.join(sorted(true[name])) or '-'}" for name in sorted(true) if true[name] != said.get(name)]
     wrong += [f"(take out {name})" for name in sorted(said.keys() - true.keys())]
     assert wrong == [], "ARCHITECTURE.md, Who may import whom, should say:\n" + "\n".join(wrong)
+
+
+def test_no_arrow_goes_back_up() -> None:
+    """The page tells the boxes from the lowest floor up: each imports only what stands above it on the page."""
+    seen: set[str] = set()
+    for name, imported in table().items():
+        assert imported <= seen, f"{name} imports {imported - seen}, which stand below it on the page"
+        seen.add(name)
+
+
+def test_nobody_imports_the_renderer() -> None:
+    assert {name for name, imported in graph().items() if "render" in imported} == set()
+    named = [module for module in MODULES if "darkroom.render" in MODULES[module].read_text(encoding="utf-8")]
+    assert [module for module in named if package_of(module) not in ("render", "testing")] == ["executor.local"]
 
 
 def test_imports_go_round_in_no_circle() -> None:
@@ -222,14 +259,18 @@ def test_pictures_are_handled_where_they_are_encoded_and_where_the_test_card_is_
 
 
 def test_pydantic_stays_where_shapes_are_checked() -> None:
-    assert service_importers_of("pydantic", "pydantic_core", "pydantic_settings") <= {"request", "schema", "config"}
+    assert service_importers_of("pydantic", "pydantic_core", "pydantic_settings") <= {
+        "request.shape",
+        "request.schema",
+        "config.load",
+    }
 
 
 def test_sqlite_is_the_spools() -> None:
     assert importers_of("sqlite3") <= {"database", "host", "launch", "testing.world"}
 
 
-@pytest.mark.parametrize("entry", ["launch", "cli", "client", "register", "service", "doctor"])
+@pytest.mark.parametrize("entry", ["service.supervise", "cli", "client", "service.loop", "cli.doctor"])
 def test_nothing_heavy_is_imported_at_the_start(entry: str) -> None:
     seen, todo = {entry}, [entry]
     while todo:
@@ -241,10 +282,9 @@ def test_nothing_heavy_is_imported_at_the_start(entry: str) -> None:
         todo += new
 
 
-def test_only_the_renderer_process_imports_the_pipelines() -> None:
-    assert {module for module in MODULES if "render.pipelines" in own_imports(module)} == {"render.worker"}
-    assert "render.pipelines" not in own_imports("render.worker", lazy=False)
-    assert {module for module in MODULES if "render.worker" in own_imports(module)} == set()
+def test_only_the_renderers_main_module_imports_what_paints() -> None:
+    assert {module for module in MODULES if "render.adapter" in own_imports(module)} == {"render.worker"}
+    assert "render.adapter" not in own_imports("render.worker", lazy=False)
 
 
 def _is_open_for_writing(call: ast.Call, mode_at: int) -> bool:
@@ -290,10 +330,10 @@ def test_disks_are_changed_in_one_place() -> None:
     found = {
         module: changes
         for module in MODULES
-        if module != "files" and (changes := changes_in(nodes_of(module, lazy=True)))
+        if module != "disk.files" and (changes := changes_in(nodes_of(module, lazy=True)))
     }
     found = {module: changes for module, changes in found.items() if not module.startswith(CHANGES_FREELY)}
-    assert found == CHANGES_ALLOWED, "change disks in files.py; or add the exception with its reason here"
+    assert found == CHANGES_ALLOWED, "change disks in disk/files.py; or add the exception with its reason here"
 
 
 @pytest.mark.parametrize(
@@ -330,8 +370,7 @@ def test_clocks_are_read_in_one_place() -> None:
         for node in nodes_of(module, lazy=True)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in CLOCKS
     }
-    ours = {module for module in rooms_with_a_clock if module.partition(".")[0] not in PACKAGES}
-    assert ours == {"clock", "demo", "doctor"}, "the last two are commands that a person waits for"
+    assert {module for module in rooms_with_a_clock if package_of(module) not in ("render", *WHOLE)} == {"clock"}
 
 
 # Habits --------------------------------------------------------------------------------------------------------------
@@ -349,24 +388,6 @@ def test_no_module_is_called_after_nothing() -> None:
 def test_systemd_waits_longer_for_the_end_than_the_service_takes() -> None:
     unit = ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     unit.read_string(shipped("systemd/darkroom.service").read_text(encoding="utf-8"))
-    longest_s = Config().stop_within_s + sum(_waits_at_the_end()) + FLUSH_S
+    longest_s = Config().stop_within_s + FLUSH_S + 3 * LEAVE_S  # the inbox is given back, two heartbeats say the last
     assert int(unit["Service"]["TimeoutStopSec"]) > longest_s
     assert int(unit["Service"]["WatchdogSec"]) > FLUSH_S
-
-
-def _waits_at_the_end() -> list[float]:
-    """The seconds that stand in `Service._end` and `Daemon._leave`: for the renderer, and for the inbox's thread."""
-    functions = [_function("service", "_end"), _function("launch", "_leave")]
-    return [
-        float(node.value)
-        for function in functions
-        for node in ast.walk(function)
-        if isinstance(node, ast.Constant) and isinstance(node.value, float)
-    ]
-
-
-def _function(module: str, name: str) -> ast.FunctionDef:
-    is_it: Callable[[ast.AST], bool] = lambda node: isinstance(node, ast.FunctionDef) and node.name == name  # noqa: E731
-    (found,) = [node for node in nodes_of(module, lazy=True) if is_it(node)]
-    assert isinstance(found, ast.FunctionDef)
-    return found
