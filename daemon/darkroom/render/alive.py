@@ -45,13 +45,13 @@ class SignsOfLife:
     def __init__(self, send: Callable[[Alive], None], *, interval_s: float = INTERVAL_S) -> None:
         self._send = send
         self._interval_s = interval_s
-        self._doing: str | None = None
+        self._doing: Callable[[], str] | None = None
         threading.Thread(target=self._run, name="signs-of-life", daemon=True).start()
 
     @contextmanager
-    def during(self, doing: str) -> Iterator[None]:
-        """Tell that `doing` goes on, inside this block."""
-        self._doing = doing
+    def during(self, doing: str, *, now: Callable[[], str] = lambda: "") -> Iterator[None]:
+        """Tell that `doing` goes on, inside this block, or what `now` says, when it says something."""
+        self._doing = lambda: now() or doing
         try:
             yield
         finally:
@@ -68,5 +68,5 @@ class SignsOfLife:
             now = WorkDone.of_this_process()
             doing = self._doing
             if doing is not None and now.is_beyond(before):
-                self._send(Alive(doing))
+                self._send(Alive(doing()))
             before = now

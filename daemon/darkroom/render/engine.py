@@ -91,6 +91,10 @@ class Device(Protocol):
     def software(self) -> dict[str, str]:
         """Versions of the libraries that make the pictures."""
 
+    @property
+    def downloading(self) -> str:
+        """What is being downloaded, and how much of it is there, for people; "" when nothing is."""
+
     def look(self, source: ModelSource) -> None:
         """See whether a model is there at all, before another one makes room. Raises ModelUnavailable."""
 

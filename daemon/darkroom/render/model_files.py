@@ -40,6 +40,20 @@ def found(source: ModelSource, *, offline: bool) -> Judgement:
     return judge(source, Path(constants.HF_HUB_CACHE), offline=offline)
 
 
+def downloaded(source: ModelSource) -> str:
+    """How much of a model has come, for people. Steps of 10 MB: it is told to everybody who waits."""
+    repository = Path(constants.HF_HUB_CACHE, f"models--{source.source.replace('/', '--')}")
+    megabytes = sum(_size(file) for file in repository.glob("blobs/*")) // 10**7 * 10
+    return f"{source.source} is being downloaded: {megabytes:,} MB have come"
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0  # a part that has just been made whole has another name now
+
+
 def unusable(source: ModelSource, judgement: Judgement) -> ModelUnavailable:
     """What to say of a model that can't be loaded now, or never."""
     kind = ModelUnsupported if judgement.fate is Fate.NEVER else ModelUnavailable

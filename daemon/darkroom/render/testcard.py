@@ -83,6 +83,8 @@ class Easel:
     title: str = "test card"
     software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__})
 
+    downloading: str = ""
+
     def look(self, source: ModelSource) -> None:
         """It always is there."""
 

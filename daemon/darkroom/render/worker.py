@@ -179,7 +179,7 @@ class Worker:
             return self._loaded
         began_s = time.monotonic()
         try:
-            with self._alive.during(f"loading {alias}"):
+            with self._alive.during(f"loading {alias}", now=lambda: self._device.downloading):
                 self._loaded = self._put_on_device(alias)
         except ModelUnavailable as error:
             self._trouble = error
@@ -294,6 +294,8 @@ class NoLibraries:
     name: str = "none"
     title: str = "no device"
     software: dict[str, str] = field(default_factory=dict)
+
+    downloading: str = ""
 
     def look(self, source: ModelSource) -> None:
         """Nothing to see."""

@@ -88,6 +88,8 @@ class Device:
         self._preload = preload
         self._facts = _Facts()
         self._loading: str | None = None
+        self._doing = ""  #: what the renderer said last of what has no steps
+        self._unsupported: set[str] = set()  #: models that can't be loaded as they are
         self._sign_s = 0.0
         self._start_at_s = 0.0
         self._deaths = 0  #: in a row, without a finished request between
@@ -119,6 +121,22 @@ class Device:
     def held_models(self) -> frozenset[str]:
         """Models that must not be tried yet."""
         return self.holds.held(self._clock.monotonic_s()) - {DEVICE}
+
+    def must_load(self, model: str) -> bool:
+        """Whether this model is to be loaded before a request of it may begin; not one that never can be."""
+        return self._facts.model != model and model not in self._unsupported
+
+    def load(self, model: str) -> None:
+        """Put a model on the device: no request has begun meanwhile, so a failure is no attempt."""
+        self._sign_s = self._clock.monotonic_s()
+        self.condition, self._loading, self._doing = Condition.LOADING, model, ""
+        self._renderer.send(Load(model))
+
+    @property
+    def downloads(self) -> dict[str, str]:
+        """The model that is being downloaded, if one is, and how far it is."""
+        is_loading = self.condition is Condition.LOADING and self._loading is not None
+        return {self._loading: self._doing} if is_loading and "downloaded" in self._doing and self._loading else {}
 
     def render(self, answer: Answer, folder: str, stem: str) -> None:
         """Send a request to the device."""
@@ -187,6 +205,7 @@ class Device:
 
     def look_again(self, model: str) -> None:
         """The files of a model have changed: what kept it from being loaded may be mended."""
+        self._unsupported.discard(model)
         hold = self.holds.get(model)
         if hold is not None and hold.in_loading:
             self.holds.clear(model)
@@ -220,6 +239,7 @@ class Device:
             case Unloaded():
                 self._facts.model = None
             case Alive():
+                self._doing = event.doing
                 _log.debug("renderer_alive", doing=event.doing)
 
     def _start(self) -> None:
@@ -235,8 +255,7 @@ class Device:
         _log.info("renderer_ready", device=ready.device_name, pid=ready.pid)
         preload = self._preload
         if preload is not None and not self.holds.is_held(preload, self._clock.monotonic_s()):
-            self.condition, self._loading = Condition.LOADING, preload
-            self._renderer.send(Load(preload))
+            self.load(preload)
 
     def _loaded(self, loaded: Loaded) -> None:
         self._facts.model, self._facts.revision, self._loading = loaded.model, loaded.revision, None
@@ -248,6 +267,7 @@ class Device:
 
     def _load_failed(self, failed: LoadFailed) -> None:
         if failed.for_good:
+            self._unsupported.add(failed.model)
             self.holds.clear(failed.model)  # its requests fail, each at its turn: there is nothing to wait for
             _log.error("model_unsupported", model=failed.model, why=failed.message, hint=failed.hint)
         else:

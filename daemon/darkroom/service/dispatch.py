@@ -60,9 +60,17 @@ class Pace:
         request_id = self._bring_to_state(waiting)
         if request_id is None:
             return
+        model = self._model_of(request_id)
+        if parts.device.must_load(model):
+            parts.device.load(model)
+            return
         record, folder = parts.attempts.begin(request_id)
         parts.device.render(record.answer, os.fspath(folder), record.name.rpartition("/")[2])
         _log.info("rendering", request=record.name, id=record.id, attempt=record.attempt)
+
+    def _model_of(self, request_id: str) -> str:
+        record = self._parts.spool.get(request_id)
+        return str((record.answer.plan or {}).get("model", "")) if record is not None else ""
 
     def _next(self) -> Waiting | None:
         device = self._parts.device
@@ -122,6 +130,7 @@ class Pace:
         device = self._parts.device.holds.get(DEVICE)
         holds = {model: hold.why for model, hold in self._parts.device.holds.all().items() if model != DEVICE}
         general = self.why_not() or (device.why if device is not None else None)
+        holds |= self._parts.device.downloads
         reasons: dict[str, str | None] = {"": general, **holds}
         if reasons == self._explained and not any(reasons.values()):
             return
