@@ -106,14 +106,16 @@ def test_the_heartbeat_names_what_renders_and_who_is_next(world: World) -> None:
     world.die()
 
 
-def test_a_download_is_told_to_those_who_wait_for_it_and_begins_no_attempt(tmp_path: Path) -> None:
+def test_a_download_is_told_to_those_who_wait_for_it_and_begins_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = World(tmp_path, preload=False)
     world.start()
     world.step()
     device, painter = world.running.service._device, world.painter
     assert painter is not None
     sent: list[object] = []
-    painter.send = sent.append  # type: ignore[method-assign]  # it loads for long
+    monkeypatch.setattr(painter, "send", sent.append)  # it loads for long
     world.drop("cat.json", CAT)
     for _ in range(3):
         world.step()
@@ -130,14 +132,16 @@ def test_a_download_is_told_to_those_who_wait_for_it_and_begins_no_attempt(tmp_p
     world.die()
 
 
-def test_the_requests_of_a_model_that_can_never_be_loaded_fail_each_at_its_turn(tmp_path: Path) -> None:
+def test_the_requests_of_a_model_that_can_never_be_loaded_fail_each_at_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = World(tmp_path, preload=False)
     world.start()
     world.step()
     device, painter = world.running.service._device, world.painter
     assert painter is not None
     sent: list[object] = []
-    painter.send = sent.append  # type: ignore[method-assign]
+    monkeypatch.setattr(painter, "send", sent.append)
     world.drop("cat.json", CAT)
     for _ in range(3):
         world.step()
