@@ -131,6 +131,24 @@ def test_a_service_that_is_asked_to_stop_ends_in_time_and_keeps_or_finishes_ever
     assert {daemon.answer(name)["attempt"] for name in names} == {1}
 
 
+def test_a_stop_finishes_the_picture_in_hand_and_not_the_whole_request(daemon: DaemonProcess) -> None:
+    daemon.drop("many.json", {"num_images": 16, "num_inference_steps": 40})
+
+    def second_picture() -> Json:
+        progress: Json = daemon.health().get("rendering", {}).get("progress") or {}
+        return progress if progress.get("image", 0) >= 2 else {}
+
+    daemon.wait_for(second_picture, "the second picture is begun")
+    assert daemon.stop() == 0
+    kept = daemon.answer("many")
+    assert (kept["state"], "attempt" in kept) == ("queued", False)
+    finished = list((daemon.state / "work" / kept["id"]).glob("many-*.png"))
+    assert 2 <= len(finished) < 16
+    assert not list((daemon.state / "work" / kept["id"]).glob("*.part"))
+    daemon.start()
+    assert len(daemon.wait_for_state("many", "done", deadline_s=60)["images"]) == 16
+
+
 def test_a_request_that_cannot_be_finished_in_time_is_kept_and_the_attempt_is_not_counted(
     daemon: DaemonProcess,
 ) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.executor.wire import Failed, LoadFailed, Render
+from darkroom.executor.wire import Alive, Failed, Load, Loaded, LoadFailed, Render
 from darkroom.service.compose import Daemon
 from darkroom.testing.painter import Painter
 from darkroom.testing.world import World
@@ -103,4 +103,55 @@ def test_the_heartbeat_names_what_renders_and_who_is_next(world: World) -> None:
     assert snapshot["rendering"]["name"] == "cat"
     assert (snapshot["state"], snapshot["queued"], snapshot["next"]) == ("running", 1, ["dog"])
     assert snapshot["folders"]["inbox"]["state"] == snapshot["folders"]["outbox"]["state"] == "present"
+    world.die()
+
+
+def test_a_download_is_told_to_those_who_wait_for_it_and_begins_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, preload=False)
+    world.start()
+    world.step()
+    device, painter = world.running.service._device, world.painter
+    assert painter is not None
+    sent: list[object] = []
+    monkeypatch.setattr(painter, "send", sent.append)  # it loads for long
+    world.drop("cat.json", CAT)
+    for _ in range(3):
+        world.step()
+    device.handle(Alive("somebody/model is being downloaded: 1,230 MB have come"))
+    for _ in range(2):
+        world.step()
+    answer = world.answer("cat")
+    assert answer is not None
+    assert (answer["state"], answer.get("attempt")) == ("queued", None)
+    assert answer["waiting_for"] == "somebody/model is being downloaded: 1,230 MB have come"
+    device.handle(Loaded("testcard", "local", 1.0))
+    world.step()
+    assert [type(message) for message in sent] == [Load, Render]
+    world.die()
+
+
+def test_the_requests_of_a_model_that_can_never_be_loaded_fail_each_at_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, preload=False)
+    world.start()
+    world.step()
+    device, painter = world.running.service._device, world.painter
+    assert painter is not None
+    sent: list[object] = []
+    monkeypatch.setattr(painter, "send", sent.append)
+    world.drop("cat.json", CAT)
+    for _ in range(3):
+        world.step()
+    device.handle(LoadFailed("testcard", "it is none", "choose another", for_good=True))
+    world.step()
+    (render,) = [message for message in sent if isinstance(message, Render)]
+    device.handle(Failed(render.id, "unsupported", "it is none", "choose another", False, True))
+    for _ in range(3):
+        world.step()
+    answer = world.answer("cat")
+    assert answer is not None
+    assert (answer["state"], answer["error"]["code"], answer["result"]) == ("failed", "unsupported", "cat.failed")
     world.die()

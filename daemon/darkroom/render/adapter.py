@@ -98,10 +98,17 @@ class TorchDevice:
             "transformers": transformers.__version__,
         }
         self._threads = torch.get_num_threads()
+        self._downloads: ModelSource | None = None
         self._asked = settings.device
         self._device = torch.device(_chosen(settings.device))
         self.name = str(self._device)
         self.title = _title(self._device, available=_missing(settings.device) is None)
+
+    @property
+    def downloaded_bytes(self) -> int | None:
+        """How much has come of what is being downloaded; None when nothing is."""
+        source = self._downloads
+        return model_files.downloaded_bytes(source) if source is not None else None
 
     def look(self, source: ModelSource) -> None:
         """Judge a model by its files. Raises ModelUnavailable for one that can't be loaded."""
@@ -143,7 +150,11 @@ class TorchDevice:
         """The pipeline in memory, and what its files say of it."""
         found = model_files.found(source, offline=self._offline)
         if found.fate is Fate.ABSENT:  # or an earlier download was cut short, and is taken up again
-            snapshot = model_files.download(source, partial(_download, source))
+            self._downloads = source
+            try:
+                snapshot = model_files.download(source, partial(_download, source))
+            finally:
+                self._downloads = None
             found = replace(judge_folder(source, snapshot), revision=snapshot.name)
         if found.fate is not Fate.USABLE or found.folder is None:
             raise model_files.unusable(source, found)

@@ -45,28 +45,28 @@ class SignsOfLife:
     def __init__(self, send: Callable[[Alive], None], *, interval_s: float = INTERVAL_S) -> None:
         self._send = send
         self._interval_s = interval_s
-        self._doing: str | None = None
+        self._alive: Callable[[], Alive] | None = None
         threading.Thread(target=self._run, name="signs-of-life", daemon=True).start()
 
     @contextmanager
-    def during(self, doing: str) -> Iterator[None]:
-        """Tell that `doing` goes on, inside this block."""
-        self._doing = doing
+    def during(self, doing: str, *, bytes_done: Callable[[], int | None] = lambda: None) -> Iterator[None]:
+        """Tell that `doing` goes on, inside this block; and how much of a download has come, while there is one."""
+        self._alive = lambda: Alive(doing=doing, bytes_done=bytes_done())
         try:
             yield
         finally:
-            self._doing = None
+            self._alive = None
 
     def fall_silent(self) -> None:
         """What goes on from here on until the end of the block can hang in a way that looks like work."""
-        self._doing = None
+        self._alive = None
 
     def _run(self) -> None:
         before = WorkDone.of_this_process()
         while True:
             time.sleep(self._interval_s)
             now = WorkDone.of_this_process()
-            doing = self._doing
-            if doing is not None and now.is_beyond(before):
-                self._send(Alive(doing=doing))
+            alive = self._alive
+            if alive is not None and now.is_beyond(before):
+                self._send(alive())
             before = now

@@ -84,6 +84,10 @@ class Device(Protocol):
     def software(self) -> dict[str, str]:
         """Versions of the libraries that make the pictures."""
 
+    @property
+    def downloaded_bytes(self) -> int | None:
+        """How much has come of what is being downloaded; None when nothing is."""
+
     def look(self, source: ModelSource) -> None:
         """See whether a model is there at all, before another one makes room. Raises ModelUnavailable."""
 

@@ -41,6 +41,19 @@ def found(source: ModelSource, *, offline: bool) -> Judgement:
     return judge(source, Path(constants.HF_HUB_CACHE), offline=offline)
 
 
+def downloaded_bytes(source: ModelSource) -> int:
+    """How much of a model has come."""
+    repository = Path(constants.HF_HUB_CACHE, f"models--{source.source.replace('/', '--')}")
+    return sum(_size(file) for file in repository.glob("blobs/*"))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0  # a part that has just been made whole has another name now
+
+
 def unusable(source: ModelSource, judgement: Judgement) -> ModelUnavailable:
     """What to say of a model that can't be loaded now, or never."""
     kind = ModelUnsupported if judgement.fate is Fate.NEVER else ModelUnavailable

@@ -84,6 +84,8 @@ class Easel:
     title: str = "test card"
     software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__})
 
+    downloaded_bytes: int | None = None
+
     def look(self, source: ModelSource) -> None:
         """It always is there."""
 

@@ -173,7 +173,7 @@ class Worker:
             return self._loaded
         began_s = time.monotonic()
         try:
-            with self._alive.during(f"loading {alias}"):
+            with self._alive.during(f"loading {alias}", bytes_done=lambda: self._device.downloaded_bytes):
                 self._loaded = self._put_on_device(alias)
         except ModelUnavailable as error:
             self._trouble = error
@@ -289,6 +289,8 @@ class NoLibraries:
     name: str = "none"
     title: str = "no device"
     software: dict[str, str] = field(default_factory=dict)
+
+    downloaded_bytes: int | None = None
 
     def look(self, source: ModelSource) -> None:
         """Nothing to see."""

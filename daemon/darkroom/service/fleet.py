@@ -182,5 +182,6 @@ def _loading(seat: Seat) -> str:
     alive = seat.alive
     if alive is None or alive.bytes_done is None:
         return f"its model {seat.model} is being loaded"
-    of = f" of {alive.bytes_total >> 20}" if alive.bytes_total else ""
-    return f"its model {seat.model} is being downloaded: {alive.bytes_done >> 20}{of} MiB"
+    of = f" of {alive.bytes_total // 10**6:,}" if alive.bytes_total else ""
+    come = alive.bytes_done // 10**7 * 10  # in steps: it is told to everybody who waits
+    return f"its model {seat.model} is being downloaded: {come:,}{of} MB have come"
