@@ -20,9 +20,8 @@ from darkroom.inbox import taking
 from darkroom.inbox.drops import BATCH_FILES
 from darkroom.names import parse_taken, safe_name, taken_name
 from darkroom.spool.answer import Answer, State
-from darkroom.spool.record import Record
+from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import Spool
-from darkroom.spool.recovery import Stage
 from darkroom.testing.world import World
 from tests.inbox_box import GOOD, SETTLE_S, Box, paths
 

@@ -9,7 +9,8 @@ import pytest
 
 from darkroom.disk import folders, mounts
 from darkroom.disk.files import Disk
-from darkroom.disk.folders import Folder, Found, Remembered, Verdict, judge, look
+from darkroom.disk.folder_state import Remembered
+from darkroom.disk.folders import Folder, Found, Verdict, judge, look
 from darkroom.testing.faults import CountingDisk
 
 KNOWN = Remembered(marker="m1", source="nas:/export", fs_type="nfs4", root="/", inode=7)

@@ -13,7 +13,8 @@ import pytest
 
 from darkroom.backoff import OUTBOX
 from darkroom.disk.files import Disk, SourceUnreadable
-from darkroom.disk.folders import Folder, FolderState
+from darkroom.disk.folder_state import FolderState
+from darkroom.disk.folders import Folder
 from darkroom.facts import Artefact
 from darkroom.outbox.backlog import Delivery
 from darkroom.outbox.events import Delivered, Mirrored, Spoilt, Told

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from darkroom.disk import folders, mounts
 from darkroom.disk.files import Disk
-from darkroom.disk.folders import Folder, Remembered, look
+from darkroom.disk.folder_state import Remembered
+from darkroom.disk.folders import Folder, look
 from darkroom.disk.mounts import kind_of
 from darkroom.inbox.owner import Owner
 from darkroom.spool.answer import Answer, State

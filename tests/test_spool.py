@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.disk.files import Disk
-from darkroom.disk.folders import Remembered
+from darkroom.disk.folder_state import Remembered
 from darkroom.errors import FolderUnusable
 from darkroom.names import MAX_STEM_BYTES, folded
 from darkroom.spool.answer import Answer, State

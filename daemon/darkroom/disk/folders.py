@@ -14,21 +14,11 @@ from pathlib import Path
 
 from darkroom.disk import mounts
 from darkroom.disk.files import Disk
+from darkroom.disk.folder_state import FolderState, Remembered
 from darkroom.names import ADOPT, MARKER, OWN_FOLDER
 
 _MARKER_LIMIT_BYTES = 4096
 _MARKER = re.compile(r"[0-9A-Za-z-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """What the state folder remembers of a folder."""
-
-    marker: str  #: the id in its `.darkroom/folder.json`
-    source: str  #: of its mount
-    fs_type: str
-    root: str
-    inode: int  #: of the folder itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +82,6 @@ def judge(remembered: Remembered | None, found: Found | None, path: Path) -> Jud
         return Judgement(Verdict.MARK, "its marker is gone; somebody mirrored something over it")
     what = "another folder in its place" if found.on_same_mount(remembered) else "another mount"
     return Judgement(Verdict.AWAY, f"{path} is not the folder it was: no marker, {what}. {adopt_hint}")
-
-
-@dataclass(frozen=True, slots=True)
-class FolderState:
-    """How a folder is; told to the service whenever it changes."""
-
-    role: str  #: "inbox" or "outbox"
-    path: str
-    kind: str  #: of its file system
-    network: bool
-    away: str  #: why it cannot be used; "" while it can
-    news: str = ""  #: what deserves a line in the log
-    remembered: Remembered | None = None  #: what is to be remembered from now on
-    free_bytes: int | None = 0  #: None: its file system does not say
-    events: bool = False  #: the kernel tells of changes in it; else it is listed each interval
-    occupied: bool = False  #: another daemon serves it, and is alive
 
 
 class Folder:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from darkroom.actor import Actor, Broken
-from darkroom.disk.folders import FolderState
+from darkroom.disk.folder_state import FolderState
 from darkroom.guard import Kind
 from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.drops import Listing, Outcome, Taking

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from darkroom.disk.folders import FolderState
+from darkroom.disk.folder_state import FolderState
 from darkroom.spool.answer import Answer
 
 

@@ -103,7 +103,7 @@ class Acceptance:
             resent.append((self._note_resent(same), drop))
 
     def _accept(self, drop: Drop, with_it: list[Record]) -> Record:
-        self._takes.replace(drop.path)
+        self._takes.make_room(drop.path)
         record = self._new_record(drop)
         try:
             decision = self._decide(drop)
@@ -164,7 +164,7 @@ class Acceptance:
             return  # answered before this start
         refusal = stuck.refusal
         with self._spool.transaction():
-            self._takes.replace(stuck.path)
+            self._takes.make_room(stuck.path)
             record = self._new_record(stuck)
             answer = replace(moves.refused(record.answer, refusal), in_inbox=True, finished_at=self._clock.stamp())
             record = self._spool.add(

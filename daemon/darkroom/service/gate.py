@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from darkroom.disk.folders import FolderState
+from darkroom.disk.folder_state import FolderState
 from darkroom.inbox.drops import Listing
 from darkroom.service.dispatch import Gate
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from darkroom import names
 from darkroom.clock import Clock
-from darkroom.disk.folders import Remembered
+from darkroom.disk.folder_state import Remembered
 from darkroom.facts import Progress
 from darkroom.guard import Guard, Kind
 from darkroom.outbox.thread import OutboxThread

@@ -11,7 +11,7 @@ import structlog
 from darkroom import __version__
 from darkroom.actor import Broken, ThreadEnded
 from darkroom.clock import Clock
-from darkroom.disk.folders import FolderState
+from darkroom.disk.folder_state import FolderState
 from darkroom.errors import FolderUnusable
 from darkroom.executor import port
 from darkroom.guard import Guard, Kind

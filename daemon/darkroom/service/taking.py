@@ -77,7 +77,7 @@ class Takes:
                     else:
                         self.take(entry, record)
 
-    def replace(self, path: str) -> None:
+    def make_room(self, path: str) -> None:
         """A request whose file has other bytes now makes room for them. Inside a transaction."""
         entry = self._ledger.entries.of_path(path)
         if entry is not None:

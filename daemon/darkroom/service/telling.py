@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darkroom.disk.folders import FolderState
+from darkroom.disk.folder_state import FolderState
 from darkroom.guard import Guard, Kind
 from darkroom.report.snapshot import FolderReport, HoldReport, NotTaken, RenderingReport, SeatReport, Snapshot
 from darkroom.service.entries import Entry, Place

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from darkroom.facts import Artefact
 from darkroom.request.inputs import Bundle, InputFile
@@ -14,6 +13,13 @@ from darkroom.spool import answer_json
 from darkroom.spool.answer import Answer
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.storable import number, text
+
+
+class Row(Protocol):
+    """As SQLite gives it."""
+
+    def __getitem__(self, column: str, /) -> Any:
+        """The value of a column."""
 
 
 def changing(record: Record) -> dict[str, object]:
@@ -33,7 +39,7 @@ def changing(record: Record) -> dict[str, object]:
     }
 
 
-def load(row: sqlite3.Row) -> Record:
+def load(row: Row) -> Record:
     """The record that a row holds. Raises ValueError for one that is damaged."""
     try:
         record = Record(

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from darkroom.disk.files import Disk, free_bytes
-from darkroom.disk.folders import Remembered
+from darkroom.disk.folder_state import Remembered
 from darkroom.errors import FolderUnusable
 from darkroom.names import distinct, folded, safe_name, stem_of
 from darkroom.spool import record_row
