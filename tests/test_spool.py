@@ -18,8 +18,8 @@ from darkroom.disk.folders import Remembered
 from darkroom.errors import FolderUnusable
 from darkroom.names import MAX_STEM_BYTES, folded
 from darkroom.spool.answer import Answer, State
-from darkroom.spool.database import VERSION, Spool
 from darkroom.spool.record import Record
+from darkroom.spool.records import VERSION, Spool
 from darkroom.spool.recovery import Stage
 from darkroom.testing.faults import CountingDisk
 
@@ -252,8 +252,7 @@ def test_half_written_files_of_a_process_that_died_are_swept(spool: Spool, state
 
 def test_another_process_that_has_the_state_folder_is_named(state: Path) -> None:
     program = (
-        "import sys; from pathlib import Path\n"
-        "from darkroom.disk.files import Disk; from darkroom.spool.database import Spool\n"
+        "import sys; from pathlib import Path; from darkroom.disk.files import Disk; from darkroom.spool.records import Spool\n"
         "spool = Spool(Path(sys.argv[1]), disk=Disk()); print('here', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -12,7 +12,7 @@ from darkroom.disk.files import Disk
 from darkroom.errors import FolderUnusable
 from darkroom.service import compose as launch
 from darkroom.service.compose import Daemon
-from darkroom.spool.database import Spool
+from darkroom.spool.records import Spool
 from darkroom.systemd.notify import Notifier
 from darkroom.testing.world import World
 

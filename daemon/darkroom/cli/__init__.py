@@ -13,6 +13,7 @@ from importlib import import_module
 from darkroom.cli.arguments import parser
 from darkroom.cli.exits import CONFIG_UNUSABLE, DONE, INTERRUPTED, REFUSED_OR_FAILED, WRONG_USAGE
 from darkroom.errors import ConfigUnusable, DarkroomError, FolderUnusable
+from darkroom.printable import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,4 +46,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(*lines: str) -> None:
-    sys.stderr.write("darkroom: " + "\n".join(lines) + "\n")
+    sys.stderr.write("darkroom: " + "\n".join(map(printable, lines)) + "\n")

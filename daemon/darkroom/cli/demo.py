@@ -124,9 +124,9 @@ def _wait(client: Client, tickets: list[Ticket], process: subprocess.Popen[bytes
 def _move(bars: Progress, task: TaskID, answer: Json, health: Json | None) -> None:
     text = state_line(answer)
     renderer = (health or {}).get("renderer", {}).get("state")
-    if answer["state"] == "queued" and renderer in ("starting", "loading"):
+    if answer.get("state") == "queued" and renderer in ("starting", "loading"):
         text = f"queued, while the renderer is {renderer}"
-    if answer["state"] in FINAL_STATES:
+    if answer.get("state") in FINAL_STATES:
         bars.update(task, description=text, total=1, completed=1)
     elif progress := answer.get("progress"):
         done = (progress["image"] - 1) * progress["steps"] + progress["step"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from darkroom.cli import terminal
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
 from darkroom.client import FINAL_STATES, START_HINT, Client, Json, Pulse, Ticket, is_answered, is_gone, pictures
-from darkroom.request.json_text import printable
+from darkroom.printable import printable
 
 LOOK_EVERY_S = 0.2
 
@@ -25,8 +26,9 @@ def follow(client: Client, ticket: Ticket, *, heartbeat_s: float) -> int:
             answer = _wait(client, ticket, show, Pulse(heartbeat_s=heartbeat_s, now_s=time.monotonic()))
     except KeyboardInterrupt:
         name = ticket.name
+        word = shlex.quote(name)
         terminal.complain(
-            f"{name} goes on without us: see `darkroom status {name}`, stop it by `darkroom cancel {name}`."
+            f"{name} is not cancelled: `darkroom status {word}` shows how it stands, `darkroom cancel {word}` stops it."
         )
         return INTERRUPTED
     return conclude(answer, ticket.answer)
@@ -35,7 +37,7 @@ def follow(client: Client, ticket: Ticket, *, heartbeat_s: float) -> int:
 def conclude(answer: Json, path: Path) -> int:
     """Say how a request ended: pictures on stdout, what a person should know on stderr."""
     for warning in answer.get("warnings", ()):
-        terminal.complain(f"{answer['name']}: {warning}")
+        terminal.complain(f"{answer.get('name')}: {warning}")
     if answer.get("state") == "done":
         for picture in pictures(answer, path):
             terminal.out().print(printable(str(picture)))

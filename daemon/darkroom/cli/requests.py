@@ -14,7 +14,7 @@ from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import Config, find_file
 from darkroom.errors import Problem, RequestRefused
-from darkroom.request.json_text import printable
+from darkroom.printable import printable
 
 #: The keys of a request that `submit` has an option for, in the order in which they are written.
 KEYS = (

@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -20,7 +21,7 @@ from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.follow import conclude, explanation, follow, state_line
 from darkroom.client import FINAL_STATES, SILENT_BEATS, START_HINT, Client, Json, Pulse, Ticket, is_gone, pictures
 from darkroom.config.load import Config
-from darkroom.request.json_text import printable
+from darkroom.printable import printable
 
 WATCH_EVERY_S = 1.0
 #: Older than this, what is shown is told to be old: no heartbeat is so slow unless somebody has chosen so.
@@ -47,7 +48,7 @@ def _one_request(args: argparse.Namespace, config: Config, client: Client) -> in
     answer = client.answer(args.name)
     if answer is None:
         raise client.unknown(args.name)
-    path = config.outbox / f"{answer.get('name', args.name)}.json"
+    path = client.place_of(answer, args.name)
     if args.json:
         print(json.dumps(answer, indent=1, ensure_ascii=True))
     elif answer.get("state") not in FINAL_STATES and args.watch:
@@ -55,12 +56,12 @@ def _one_request(args: argparse.Namespace, config: Config, client: Client) -> in
     elif answer.get("state") in FINAL_STATES and args.watch:
         return conclude(answer, path)
     else:
-        terminal.out().print(_request(answer, config, client.health()))
+        terminal.out().print(_request(answer, path, client.health()))
     return REFUSED_OR_FAILED if answer.get("state") in FINAL_STATES - {"done"} else DONE
 
 
-def _request(answer: Json, config: Config, health: Json | None) -> RenderableType:
-    lines = [Text.assemble((str(answer.get("name")), "bold"), "  ", state_line(answer, health))]
+def _request(answer: Json, path: Path, health: Json | None) -> RenderableType:
+    lines = [Text.assemble((printable(str(answer.get("name"))), "bold"), "  ", state_line(answer, health))]
     if plan := answer.get("plan"):
         size = f"{plan.get('width')}×{plan.get('height')}, {plan.get('num_inference_steps')} steps"
         lines.append(Text(printable(f"  {plan.get('prompt')}"), style="italic"))
@@ -68,8 +69,7 @@ def _request(answer: Json, config: Config, health: Json | None) -> RenderableTyp
     lines += [Text(printable(f"  warning: {warning}"), style="yellow") for warning in answer.get("warnings", ())]
     if answer.get("state") in FINAL_STATES - {"done"}:
         lines += [Text(printable(line), style="red") for line in explanation(answer)]
-    folder = config.outbox / f"{answer.get('name')}.json"
-    lines += [Text(printable(f"  {picture}")) for picture in pictures(answer, folder)]
+    lines += [Text(printable(f"  {picture}")) for picture in pictures(answer, path)]
     return Group(*lines)
 
 
@@ -117,15 +117,15 @@ def overview(health: Json | None, *, beats: bool) -> RenderableType:
 def _headline(health: Json, *, beats: bool) -> Text:
     state = str(health.get("state", "unknown"))
     look = {"running": "green", "paused": "yellow", "starting": "yellow"}.get(state, "yellow")
-    line = Text.assemble(("Darkroom", "bold"), f" {health.get('version', '')} on {health.get('host', '?')}: ")
+    line = Text.assemble(
+        ("Darkroom", "bold"), printable(f" {health.get('version', '')} on {health.get('host', '?')}: ")
+    )
     if not beats:
         age_s = _age_s(health.get("written_at"))
         since = f", {terminal.duration(age_s)} ago" if age_s is not None else ""
-        return line.append(
-            f"not running (last heartbeat at {health.get('written_at')}{since}; what follows is as old). {START_HINT}",
-            "red",
-        )
-    line.append(state, look)
+        last = f"last heartbeat at {health.get('written_at')}{since}; what follows is as old"
+        return line.append(printable(f"not running ({last}). {START_HINT}"), "red")
+    line.append(printable(state), look)
     alive_s = _age_s(health.get("alive_since"))
     if alive_s is not None:
         line.append(f", up for {terminal.duration(alive_s)}")
@@ -136,7 +136,7 @@ def _headline(health: Json, *, beats: bool) -> Text:
     if renderer:
         where = renderer.get("device_name") or renderer.get("device")
         words = [renderer.get("state"), f"on {where}" if where else None, renderer.get("model")]
-        line.append("; renderer " + ", ".join(str(word) for word in words if word))
+        line.append(printable("; renderer " + ", ".join(str(word) for word in words if word)))
     if renderer.get("why"):
         line.append(f" ({printable(str(renderer['why']))})", "yellow")
     return line
@@ -154,7 +154,7 @@ def _folders(folders: dict[str, Json]) -> list[Text]:
 def _how_it_is(folder: Json) -> Text:
     if folder.get("state") == "away":
         return Text(f"away: {printable(str(folder.get('why', '')))}", style="red")
-    facts = [str(folder["kind"])] if folder.get("kind") else []
+    facts = [printable(folder["kind"])] if folder.get("kind") else []
     if folder.get("network"):
         facts.append("listed, no file events")
     if folder.get("free_bytes") is not None:
@@ -193,8 +193,9 @@ def _queue(health: Json) -> list[RenderableType]:
     if health.get("not_taken_more"):
         lines.append(_line("not taken", f"{health['not_taken_more']} more", "yellow"))
     settled: dict[str, Any] = health.get("settled") or {}
-    if settled:
-        lines.append(_line("settled", ", ".join(f"{count} {state}" for state, count in settled.items() if count)))
+    if any(settled.values()):
+        counts = ", ".join(f"{count} {state}" for state, count in settled.items() if count)
+        lines.append(_line("settled", f"{counts}, since it was started"))
     return lines
 
 

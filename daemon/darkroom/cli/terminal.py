@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from darkroom.client import START_HINT, Client
-from darkroom.request.json_text import printable
+from darkroom.printable import printable, printable_lines
+
+
+class Console(RichConsole):
+    """Rich's own, which lets no character through that controls a terminal, whoever has written it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As Rich does, in harmless characters; what Rich itself has to say to the terminal stays."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable_lines(text), style, control)
 
 
 def out() -> Console:

@@ -219,9 +219,13 @@ class Disk:
 
 def _open_like_parent(path: Path) -> None:
     """Give the group what it has one folder above. A share that knows no modes decides by itself."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    with suppress(PermissionError):
-        path.chmod(mode | path.parent.stat().st_mode & stat.S_IRWXG)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)  # no link that took its place
+    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        with suppress(PermissionError):
+            os.fchmod(handle, mode | path.parent.stat().st_mode & stat.S_IRWXG)
+    finally:
+        os.close(handle)
 
 
 def _temporary_for(path: Path) -> Path:

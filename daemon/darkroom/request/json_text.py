@@ -12,6 +12,7 @@ import re
 from typing import Any, NoReturn
 
 from darkroom.errors import DarkroomError, ErrorCode, Problem
+from darkroom.printable import printable
 
 #: Longer numbers are no parameters; int() of a long one takes quadratic time.
 MAX_NUMBER_CHARACTERS = 100
@@ -64,11 +65,6 @@ def load(raw: bytes, *, max_depth: int = 20) -> dict[str, Any]:
     if len(body) < len(raw):
         _refuse_nul_tail(text)
     return value
-
-
-def printable(text: str) -> str:
-    """Return a text that does no harm in a terminal or a log line; what is not printable is escaped."""
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _refuse_nothing(raw: bytes) -> NoReturn:

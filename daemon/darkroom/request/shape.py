@@ -16,7 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from darkroom.errors import ErrorCode, Problem, RequestRefused
-from darkroom.request.json_text import EndsTooEarly, Malformed, load, printable
+from darkroom.printable import printable
+from darkroom.request.json_text import EndsTooEarly, Malformed, load
 from darkroom.spelling import suggestion
 
 MAX_BYTES = 1 << 20

@@ -18,8 +18,8 @@ from darkroom.service.ledger import Register, Shares
 from darkroom.service.taking import Takes
 from darkroom.spool import moves
 from darkroom.spool.answer import Answer, State
-from darkroom.spool.database import Spool
 from darkroom.spool.record import Record
+from darkroom.spool.records import Spool
 from darkroom.spool.recovery import Stage
 
 ARRIVAL_S = 2.0  #: a file that was written as it arrived has an mtime at most so far from its acceptance

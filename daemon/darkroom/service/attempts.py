@@ -12,8 +12,8 @@ from darkroom.executor.wire import Finished
 from darkroom.service.ledger import Register
 from darkroom.spool import moves
 from darkroom.spool.answer import Answer, State, error_json
-from darkroom.spool.database import Spool
 from darkroom.spool.record import Record
+from darkroom.spool.records import Spool
 from darkroom.spool.recovery import Stage
 
 

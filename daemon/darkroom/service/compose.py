@@ -39,7 +39,7 @@ from darkroom.service.ledger import Register
 from darkroom.service.loop import Limits, Service, Stop
 from darkroom.service.parts import Parts
 from darkroom.service.taking import Takes
-from darkroom.spool.database import Spool
+from darkroom.spool.records import Spool
 from darkroom.systemd.notify import Notifier
 
 if TYPE_CHECKING:

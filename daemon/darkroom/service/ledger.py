@@ -16,9 +16,9 @@ from darkroom.clock import Clock
 from darkroom.outbox.backlog import Delivery
 from darkroom.spool import moves
 from darkroom.spool.answer import Answer, State
-from darkroom.spool.database import Spool
 from darkroom.spool.queue import Queue, Waiting
 from darkroom.spool.record import Record
+from darkroom.spool.records import Spool
 from darkroom.spool.recovery import Stage, Step, step_at_start
 
 BYTES, PICTURES = "The request's bytes", "The pictures"  # what the state folder can lose

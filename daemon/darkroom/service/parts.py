@@ -12,7 +12,7 @@ from darkroom.service.attempts import Attempts
 from darkroom.service.device import Device
 from darkroom.service.ledger import Register, Shares
 from darkroom.service.taking import Takes
-from darkroom.spool.database import Spool
+from darkroom.spool.records import Spool
 
 
 class Crew(Shares, Protocol):

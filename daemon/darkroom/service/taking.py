@@ -12,9 +12,9 @@ from darkroom.inbox.drops import Hidden, Outcome, Taking
 from darkroom.service.ledger import Register, Shares
 from darkroom.spool import moves
 from darkroom.spool.answer import State
-from darkroom.spool.database import Spool
 from darkroom.spool.queue import Waiting
 from darkroom.spool.record import Record
+from darkroom.spool.records import Spool
 from darkroom.spool.recovery import HiddenStep, Stage, step_for_hidden
 
 _log = structlog.get_logger("darkroom")

@@ -6,6 +6,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+from darkroom.printable import printable
+
 
 class Notifier:
     """The notify socket of the unit (sd_notify(3)), or nothing when there is none."""
@@ -65,5 +67,5 @@ def _watchdog_s(environ: Mapping[str, str]) -> float | None:
 
 
 def _one_line(text: str) -> str:
-    """A newline would begin another variable."""
-    return " ".join(text.split())
+    """A newline would begin another variable; and `systemctl status` shows the line as it is."""
+    return printable(" ".join(text.split()))
