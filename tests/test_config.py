@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.config import load as config
-from darkroom.config.load import Config, find_file, load
+from darkroom.config.load import Config, find_file, foreign_variables, load
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, Problem
 
@@ -206,6 +206,37 @@ def test_state_on_a_network_file_system_is_refused(folder: Path, monkeypatch: py
 
 def test_a_size_outside_the_model_s_limits_is_a_problem(folder: Path) -> None:
     assert problems(write(folder, "[models.starter]\nwidth = 512\n"))[0].where == "models.starter.width"
+
+
+FOREIGN = {
+    "DARKROOM_SERVICE_HOST": "10.0.0.1",
+    "DARKROOM_SERVICE_PORT": "8001",
+    "DARKROOM_SERVICE_PORT_HTTP": "8001",
+    "DARKROOM_PORT": "tcp://10.0.0.1:8001",
+    "DARKROOM_PORT_8001_TCP_ADDR": "10.0.0.1",
+    "DARKROOM_GALLERY_SERVICE_HOST": "10.0.0.2",
+    "DARKROOM_NAME": "/web/darkroom",
+}
+
+
+def test_variables_that_a_platform_sets_by_itself_are_told_and_not_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes, for a Service of that name; Docker, for a link."""
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    load()
+    assert foreign_variables() == sorted(FOREIGN)
+    monkeypatch.setenv("DARKROOM_SETLE_S", "1")
+    with pytest.raises(ConfigUnusable) as refused:
+        load()
+    assert [problem.where for problem in refused.value.problems] == ["DARKROOM_SETLE_S"]
+    assert foreign_variables() == sorted(FOREIGN)
+
+
+def test_a_home_that_nobody_has_is_a_problem(folder: Path) -> None:
+    (folder / "darkroom.toml").write_text('inbox = "~nobodyxyz/in"\n[models.x]\nsource = "~nobodyxyz/model"\n')
+    with pytest.raises(ConfigUnusable) as refused:
+        load(folder / "darkroom.toml")
+    assert [problem.hint for problem in refused.value.problems] == ["There is no user 'nobodyxyz' here."] * 2
 
 
 def test_sizes_in_bytes_may_be_written_as_people_do(folder: Path) -> None:

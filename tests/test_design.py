@@ -41,7 +41,7 @@ CHANGES_ALLOWED = {
         "os.pwrite",
         "sqlite3.connect",
     },  # the lock names its process; SQLite's own files
-    "doctor": {"place.rmdir"},  # what its own probe had made
+    "doctor": {"(path / own).rmdir"},  # what its own probe had made
     "host": {"TemporaryDirectory", "shutil.copyfile", "sqlite3.connect"},  # asks a copy of the database
     "demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
     "cli": {"os.open"},  # /dev/null, when whoever read us has seen enough

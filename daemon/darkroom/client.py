@@ -242,14 +242,7 @@ class Client:
     # Files: no link is followed below the two folders, since others may write there and a command may be root's ------
 
     def _require_inbox(self) -> None:
-        try:
-            if self.inbox.is_dir():
-                return
-        except OSError as error:
-            raise FolderUnusable(
-                f"The inbox {self.inbox} cannot be looked at: {error.strerror}.", hint=how_to_get_in(self.inbox)
-            ) from error
-        raise FolderUnusable(f"There is no inbox at {self.inbox}.", hint="Mount it, or name it with --inbox.")
+        _require(self.inbox, f"There is no inbox at {self.inbox}.", "Mount it, or name it with --inbox.")
 
     def _read(self, root: Path, path: str, *, limit: int) -> bytes:
         with self.disk.anchored(root, folder_of(path)) as folder:
@@ -263,8 +256,7 @@ class Client:
             return None
 
     def _write(self, root: Path, path: str, data: bytes) -> None:
-        if not root.is_dir():
-            raise FolderUnusable(f"There is no folder {root}.", hint="Mount it, or name another one.")
+        _require(root, f"There is no folder {root}.", "Mount it, or name another one.")
         with self._written(root, path) as place:
             self.disk.write(place, data)
 
@@ -363,6 +355,16 @@ def _last(name: str) -> str:
     if last in ("", ".", ".."):
         raise DarkroomError(f"The answer names {name!r}, which is not a result.", hint="Somebody has changed it.")
     return last
+
+
+def _require(folder: Path, absent: str, hint: str) -> None:
+    try:
+        is_there = folder.is_dir()
+    except OSError as error:
+        why = f"{folder} cannot be looked at: {error.strerror}."
+        raise FolderUnusable(why, hint=how_to_get_in(folder)) from error
+    if not is_there:
+        raise FolderUnusable(absent, hint=hint)
 
 
 def _first_link(root: Path, folder: str) -> Path | None:

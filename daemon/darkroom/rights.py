@@ -47,7 +47,7 @@ def _through_group(gid: int) -> str:
 def _closed_parent(path: Path) -> Path | None:
     """The first folder on the way that we may not pass through."""
     seen = [parent for parent in reversed(path.parents) if _is_seen(parent)]
-    return next((parent for parent in seen if not os.access(parent, os.X_OK)), None)
+    return next((parent for parent in seen if not os.access(parent, os.X_OK, effective_ids=True)), None)
 
 
 def _is_seen(path: Path) -> bool:

@@ -130,7 +130,7 @@ def test_what_a_dry_run_says_is_done_and_then_undone(clean: Machine) -> None:
     assert clean.run("getent", "passwd", "darkroom", check=False).stdout == ""
     assert clean.run("getent", "group", "darkroom", check=False).stdout == ""
     assert clean.run("systemctl", "list-unit-files", "darkroom*", "--no-legend", check=False).stdout == ""
-    assert clean.darkroom("service", "remove").startswith("Nothing is left to do.")
+    assert clean.darkroom("service", "remove").startswith("No Darkroom service is installed on this machine")
 
 
 def test_requests_that_only_the_state_folder_holds_are_not_removed(installed: Machine) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from darkroom.cli.arguments import parser
-from darkroom.cli.exits import CONFIG_UNUSABLE, DONE, INTERRUPTED, REFUSED_OR_FAILED, WRONG_USAGE
+from darkroom.cli.exits import CONFIG_UNUSABLE, DONE, INTERRUPTED, REFUSED_OR_FAILED, SERVICE_UNUSABLE, WRONG_USAGE
 from darkroom.errors import ConfigUnusable, DarkroomError, FolderUnusable
 from darkroom.printable import printable
 
@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except ConfigUnusable as error:
         _complain(str(error), *(f"  {problem}" for problem in error.problems))
-        return CONFIG_UNUSABLE
+        return _unusable(module, "; ".join([str(error), *map(str, error.problems)]))
     except FolderUnusable as error:
         _complain(str(error))
-        return CONFIG_UNUSABLE
+        return _unusable(module, str(error))
     except DarkroomError as error:
         _complain(str(error))
         return REFUSED_OR_FAILED
@@ -43,6 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     return status
+
+
+def _unusable(module: str, why: str) -> int:
+    """The exit status. To systemd, 3 would mean "not implemented"; `systemctl status` shows the line."""
+    if module != "run" or "NOTIFY_SOCKET" not in os.environ:
+        return CONFIG_UNUSABLE
+    from darkroom.systemd.notify import Notifier
+
+    Notifier().status(f"cannot start: {why}")
+    return SERVICE_UNUSABLE
 
 
 def _complain(*lines: str) -> None:

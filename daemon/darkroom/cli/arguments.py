@@ -165,8 +165,8 @@ def _service_command(commands: Any) -> None:
         "service remove                     leaves inbox, outbox, results and configuration",
     )
     service.add_argument("action", choices=["show", "install", "remove"])
-    service.add_argument("--user", default="darkroom", help="the user that the service runs as (default: darkroom)")
-    service.add_argument("--group", help="the group that may use inbox and outbox (default: named like the user)")
+    service.add_argument("--user", help="the user that the service runs as (default: as it is installed, or darkroom)")
+    service.add_argument("--group", help="the group that may use inbox and outbox (default: likewise)")
     service.add_argument("--dry-run", action="store_true", help="only say what would be done")
     service.add_argument(
         "--discard-requests", action="store_true", help="remove: also requests that were taken and are not delivered"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import textwrap
 
 from rich.text import Text
@@ -12,7 +13,9 @@ from darkroom.cli import terminal
 from darkroom.cli.configured import config_file, configuration
 from darkroom.cli.exits import CONFIG_UNUSABLE, DONE
 from darkroom.errors import DarkroomError
+from darkroom.printable import printable
 from darkroom.spelling import suggestion
+from darkroom.systemd.unit import program
 
 
 def styles(args: argparse.Namespace) -> int:
@@ -59,21 +62,48 @@ def schema(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Check everything. A configuration that cannot be read is the first thing that it tells."""
-    from darkroom.cli.doctor import Verdict, examine
+    from darkroom.cli.doctor import Verdict, examine, service_user
     from darkroom.config.load import find_file
+    from darkroom.rights import who
 
-    config = configuration(args)
+    config, file = configuration(args), find_file(config_file(args))
     console = terminal.out()
-    console.print(f"Configuration: {find_file(config_file(args)) or 'defaults only'}")
+    console.print(f"Configuration: {file or f'defaults only ({_looked_for()})'}")
+    console.print(f"Checked as {who()}, with the rights of {who()}.")
+    if (user := service_user()) not in (None, who()):
+        words = [
+            "sudo",
+            "-u",
+            str(user),
+            str(program()),
+            "doctor",
+            *(["--config", str(file.absolute())] if file else []),
+        ]
+        console.print(f"The service runs as {user}. To check as the service: {shlex.join(words)}")
     looks = {Verdict.OK: ("ok  ", "green"), Verdict.WARN: ("warn", "yellow"), Verdict.FAIL: ("FAIL", "bold red")}
-    failed = False
-    for finding in examine(config):
+    counts = dict.fromkeys(Verdict, 0)
+    for finding in examine(config, file):
         mark, look = looks[finding.verdict]
-        console.print(Text.assemble((mark, look), "  ", (finding.what, "bold"), ": ", finding.says))
+        line = Text.assemble((mark, look), "  ", (finding.what, "bold"), ": ", printable(finding.says))
+        console.print(line)
         if finding.do:
-            console.print(Text(f"      → {finding.do}"))
-        failed = failed or finding.verdict is Verdict.FAIL
-    return CONFIG_UNUSABLE if failed else DONE
+            console.print(Text(printable(f"      → {finding.do}")))
+        counts[finding.verdict] += 1
+    console.print(_sum(counts[Verdict.OK], counts[Verdict.WARN], counts[Verdict.FAIL]))
+    return CONFIG_UNUSABLE if counts[Verdict.FAIL] else DONE
+
+
+def _sum(good: int, warned: int, failed: int) -> str:
+    if not warned and not failed:
+        return f"All {good} checks are fine."
+    parts = [f"{good} fine", f"{warned} could be better" if warned else "", f"{failed} failed" if failed else ""]
+    return ", ".join(part for part in parts if part) + "."
+
+
+def _looked_for() -> str:
+    from darkroom.config.load import USUAL_FILES
+
+    return f"there is neither {' nor '.join(str(path.absolute()) for path in USUAL_FILES)}"
 
 
 def _print_list(rows: list[tuple[str, str]], *, default: str) -> int:

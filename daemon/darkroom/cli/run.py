@@ -13,11 +13,16 @@ from typing import cast
 def run(args: argparse.Namespace) -> int:
     """Be the daemon."""
     with importing():
+        import structlog
+
         from darkroom.cli.configured import configuration
+        from darkroom.config.load import foreign_variables
         from darkroom.log import setup as log
         from darkroom.service import compose as launch
     config = configuration(args)
     log.set_up(level=config.log_level, form=config.log_format)
+    for name in foreign_variables():
+        structlog.get_logger("darkroom").info("variable_ignored", name=name, why="the platform sets it by itself")
     return launch.main(config, once=args.once)
 
 

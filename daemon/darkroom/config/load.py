@@ -56,7 +56,12 @@ SHIPPED_MODELS: dict[str, dict[str, Any]] = {
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path.expanduser()))
+    """Raises PydanticCustomError for a home that nobody has."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        user = expanded.partition("/")[0]
+        raise PydanticCustomError(OWN_WORDS, "must be a path", {"hint": f"There is no user {user[1:]!r} here."})
+    return Path(os.path.abspath(expanded))
 
 
 def _listed_scheduler(name: str) -> str:
@@ -237,6 +242,17 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     return config
 
 
+def relative_values(path: Path | None) -> dict[str, str]:
+    """The paths in a file that mean another place from each working directory: key → value."""
+    values, _ = _read_file(path)
+    found = {key: values[key] for key in ("inbox", "outbox", "state_dir", "model_cache", "styles") if values.get(key)}
+    models = values.get("models", {})
+    for alias, table in models.items() if isinstance(models, dict) else ():
+        if isinstance(table, dict) and str(table.get("source", "")).startswith(("./", "../")):
+            found[f"models.{alias}.source"] = table["source"]
+    return {key: value for key, value in found.items() if isinstance(value, str) and not value.startswith(("/", "~"))}
+
+
 def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
     if path is None:
         return {}, []
@@ -257,9 +273,25 @@ def _read_environment(problems: list[Problem]) -> Values:
         return {}
 
 
+#: What Kubernetes sets in every container for a Service called darkroom or darkroom-…, and Docker for such a link.
+_FOREIGN_VARIABLE = re.compile(
+    r"DARKROOM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?|NAME|ENV_\w+)"
+)
+
+
+def foreign_variables() -> list[str]:
+    """What looks like a setting of ours, and is set by the platform: it means nothing to us."""
+    unknown = [name for name in sorted(os.environ) if name.upper().startswith(ENV_PREFIX) and not _is_key(name)]
+    return [name for name in unknown if _FOREIGN_VARIABLE.fullmatch(name)]
+
+
 def _is_known_variable(name: str) -> bool:
+    return not name.upper().startswith(ENV_PREFIX) or _is_key(name) or bool(_FOREIGN_VARIABLE.fullmatch(name))
+
+
+def _is_key(name: str) -> bool:
     key, _, rest = name.upper().removeprefix(ENV_PREFIX).partition("__")
-    if not name.upper().startswith(ENV_PREFIX) or name == ENV_CONFIG:
+    if name == ENV_CONFIG:
         return True
     return key.lower() in Config.model_fields and (not rest or key == "MODELS")
 
