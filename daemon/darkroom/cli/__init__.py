@@ -5,6 +5,8 @@ Every sub-command imports what it needs when it runs, so that `--help` answers a
 
 from __future__ import annotations
 
+import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,12 +14,16 @@ from importlib import import_module
 
 from darkroom.cli.arguments import parser
 from darkroom.cli.exits import CONFIG_UNUSABLE, DONE, INTERRUPTED, REFUSED_OR_FAILED, SERVICE_UNUSABLE, WRONG_USAGE
+from darkroom.cli.wrapping import wrapped
 from darkroom.errors import ConfigUnusable, DarkroomError, FolderUnusable
 from darkroom.printable import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 unusable."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # not every locale knows every character
     grammar = parser()
     if not (sys.argv[1:] if argv is None else argv):
         grammar.print_help(sys.stderr)
@@ -31,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(str(error), *(f"  {problem}" for problem in error.problems))
         return _unusable(module, "; ".join([str(error), *map(str, error.problems)]))
     except FolderUnusable as error:
-        _complain(str(error))
+        _complain(str(error), *_no_file(args))
         return _unusable(module, str(error))
     except DarkroomError as error:
         _complain(str(error))
@@ -42,7 +48,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read us has seen enough. Python would complain when it flushes the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        _complain(f"{_shown(error.filename)}{error.strerror or error}.")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED_OR_FAILED
     return status
+
+
+def _shown(name: object) -> str:
+    return "" if name is None else f"{os.fsdecode(name) if isinstance(name, bytes) else name}: "
+
+
+def _no_file(args: argparse.Namespace) -> list[str]:
+    """Folders that nobody named are a guess: say what was looked for."""
+    from darkroom.config.load import USUAL_FILES, find_file
+
+    if find_file(getattr(args, "config", None)) is not None or {"inbox", "outbox"} <= vars(args).keys():
+        return []
+    places = " nor ".join(str(path.absolute()) for path in USUAL_FILES)
+    return [f"No configuration was found: there is neither {places}. Name one with --config or $DARKROOM_CONFIG."]
 
 
 def _unusable(module: str, why: str) -> int:
@@ -56,4 +80,5 @@ def _unusable(module: str, why: str) -> int:
 
 
 def _complain(*lines: str) -> None:
-    sys.stderr.write("darkroom: " + "\n".join(map(printable, lines)) + "\n")
+    said = (f"darkroom: {lines[0]}", *lines[1:])
+    sys.stderr.write("".join(f"{wrapped(printable(line), sys.stderr)}\n" for line in said))

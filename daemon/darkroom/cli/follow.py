@@ -71,7 +71,24 @@ def _wait(client: Client, ticket: Ticket, show: _Show, pulse: Pulse) -> Json:
                 return answer
         beats = pulse.look(health, time.monotonic()) and not (health is not None and is_gone(health))
         show.heartbeat(beats=beats)
+        show.trouble(_trouble(health) if beats and answer_is_missing(ticket, answer) else "")
         time.sleep(LOOK_EVERY_S)
+
+
+def answer_is_missing(ticket: Ticket, answer: Json | None) -> bool:
+    """Whether nothing has been answered to this request yet."""
+    return answer is None or not is_answered(ticket, answer)
+
+
+def _trouble(health: Json | None) -> str:
+    """Why the daemon cannot answer now, where its heartbeat tells."""
+    folders = (health or {}).get("folders", {})
+    away = [
+        f"the {role} is away: {folders[role].get('why', 'nobody knows why')}"
+        for role in ("inbox", "outbox")
+        if folders.get(role, {}).get("state") == "away"
+    ]
+    return "; ".join(away)
 
 
 @dataclass
@@ -82,6 +99,7 @@ class _Show:
     console: Console
     _said: str = ""
     _beats: bool = True
+    _why: str = ""
     _task: TaskID | None = None
     _bar: Progress = field(init=False)
 
@@ -120,6 +138,12 @@ class _Show:
             self._beats = beats
             self.console.print("The daemon is there." if beats else f"No daemon seems to be running here. {START_HINT}")
 
+    def trouble(self, why: str) -> None:
+        """Say once why nothing is answered, and once that it goes on."""
+        if why != self._why:
+            self._why = why
+            self.console.print(printable(f"It waits, since {why}." if why else "That is over; it goes on."))
+
     def _say(self, text: str) -> None:
         if text == self._said:
             return
@@ -149,5 +173,5 @@ def state_line(answer: Json, health: Json | None = None) -> str:
     elif state == "rendering" and progress and progress["images"] > 1:
         state += f" picture {progress['image']} of {progress['images']}"
     if answer.get("waiting_for"):
-        state += f" (waits for {answer['waiting_for']})"
+        state += f" (waiting: {answer['waiting_for']})"
     return printable(state)

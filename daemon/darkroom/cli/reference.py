@@ -14,8 +14,11 @@ from darkroom.cli.configured import config_file, configuration
 from darkroom.cli.exits import CONFIG_UNUSABLE, DONE
 from darkroom.errors import DarkroomError
 from darkroom.printable import printable
+from darkroom.request.styles import NO_STYLE
 from darkroom.spelling import suggestion
 from darkroom.systemd.unit import program
+
+NO_STYLE_IS = "No style: the prompt as it is"
 
 
 def styles(args: argparse.Namespace) -> int:
@@ -24,7 +27,9 @@ def styles(args: argparse.Namespace) -> int:
     book = config.style_book()
     if args.name is None:
         rows = [(name, style.description) for name, style in book.styles.items()]
-        return _print_list([*rows, ("none", "No style: the prompt as it is")], default=config.default_style)
+        return _print_list([*rows, (NO_STYLE, NO_STYLE_IS)], default=config.default_style)
+    if args.name == NO_STYLE:
+        return _print_fields({"description": NO_STYLE_IS})
     if args.name not in book.styles:
         raise DarkroomError(f"There is no style {args.name}.", hint=suggestion(args.name, book.names))
     style = book.styles[args.name]

@@ -13,7 +13,7 @@ from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import Config, find_file
-from darkroom.errors import Problem, RequestRefused
+from darkroom.errors import DarkroomError, FolderUnusable, Problem, RequestRefused
 from darkroom.printable import printable
 
 #: The keys of a request that `submit` has an option for, in the order in which they are written.
@@ -45,7 +45,7 @@ def submit(args: argparse.Namespace) -> int:
         request["prompt"] = sys.stdin.read().strip()
     problems = _problems(request, config, here=find_file(config_file(args)) is not None)
     if problems:
-        terminal.complain("nothing was asked, for this would be refused:")
+        terminal.complain("nothing was dropped, since this would be refused:")
         for problem in problems:
             terminal.complain(f"  {problem}")
         return REFUSED_OR_FAILED
@@ -75,8 +75,8 @@ def retry(args: argparse.Namespace) -> int:
     ticket = client.retry(args.name)
     answer = client.answer(args.name)
     if answer is not None and answer.get("state") == "refused":
-        hint = f"Otherwise mend {ticket.answer.parent / str(answer.get('result'))}/request.json, and drop it again."
-        terminal.complain(f"{args.name} was refused: the same words help only if the configuration has changed. {hint}")
+        hint = f"Otherwise correct {ticket.answer.parent / str(answer.get('result'))}/request.json, and drop it again."
+        terminal.complain(f"{args.name} was refused, and will be again unless the configuration has changed. {hint}")
     return _dropped(args, config, client, ticket)
 
 
@@ -85,7 +85,7 @@ def _dropped(args: argparse.Namespace, config: Config, client: Client, ticket: T
         from darkroom.cli.follow import follow
 
         return follow(client, ticket, heartbeat_s=config.heartbeat_s)
-    terminal.err().print("Asked; the answer will be in")
+    terminal.err().print("Your request is in the inbox; the answer will be in")
     terminal.out().print(printable(str(ticket.answer)))
     terminal.tell_if_alone(client, f"{printable(ticket.name)} waits for one.")
     return DONE
@@ -94,11 +94,19 @@ def _dropped(args: argparse.Namespace, config: Config, client: Client, ticket: T
 def cancel(args: argparse.Namespace) -> int:
     """Ask to cancel each of the named requests."""
     client = client_of(configuration(args))
+    status = DONE
     for name in args.name:
-        path = client.cancel(name)
-        terminal.out().print(printable(f"{name}: asked to cancel ({path} is obeyed and removed)"))
-    terminal.tell_if_alone(client, "it is obeyed as soon as one starts.")
-    return DONE
+        try:
+            path = client.cancel(name)
+        except FolderUnusable:
+            raise
+        except DarkroomError as error:
+            terminal.complain(str(error))
+            status = REFUSED_OR_FAILED
+        else:
+            terminal.out().print(printable(f"{name}: will be cancelled (the daemon obeys {path}, and removes it)"))
+    terminal.tell_if_alone(client, "what was asked here is done as soon as one starts.")
+    return status
 
 
 def check(args: argparse.Namespace) -> int:

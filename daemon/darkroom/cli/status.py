@@ -17,13 +17,15 @@ from rich.text import Text
 
 from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
-from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
-from darkroom.cli.follow import conclude, explanation, follow, state_line
+from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
+from darkroom.cli.follow import LOOK_EVERY_S, conclude, explanation, follow, state_line
 from darkroom.client import FINAL_STATES, SILENT_BEATS, START_HINT, Client, Json, Pulse, Ticket, is_gone, pictures
 from darkroom.config.load import Config
 from darkroom.printable import printable
 
 WATCH_EVERY_S = 1.0
+#: What of a heartbeat is worth another line as it stands.
+_NEWS = ("state", "instance", "renderer", "queued", "next", "waiting_for", "undelivered", "not_taken_more", "settled")
 #: Older than this, what is shown is told to be old: no heartbeat is so slow unless somebody has chosen so.
 STALE_S = 15.0
 
@@ -35,7 +37,7 @@ def status(args: argparse.Namespace) -> int:
     if args.name is not None:
         return _one_request(args, config, client)
     if args.watch:
-        return _watch(config, client)
+        return _watch(config, client, as_json=args.json)
     health = client.health()
     if args.json:
         print(json.dumps(health, indent=1, ensure_ascii=True))
@@ -49,6 +51,8 @@ def _one_request(args: argparse.Namespace, config: Config, client: Client) -> in
     if answer is None:
         raise client.unknown(args.name)
     path = client.place_of(answer, args.name)
+    if args.json and args.watch:
+        return _answers(client, args.name)
     if args.json:
         print(json.dumps(answer, indent=1, ensure_ascii=True))
     elif answer.get("state") not in FINAL_STATES and args.watch:
@@ -73,18 +77,64 @@ def _request(answer: Json, path: Path, health: Json | None) -> RenderableType:
     return Group(*lines)
 
 
-def _watch(config: Config, client: Client) -> int:
+def _watch(config: Config, client: Client, *, as_json: bool) -> int:
+    """Draw it anew each second; where nothing can be drawn anew, print what has changed."""
     pulse = Pulse(heartbeat_s=config.heartbeat_s, now_s=time.monotonic())
     console = terminal.screen()
     try:
+        if as_json or not console.is_terminal or console.is_dumb_terminal:
+            return _print_changes(client, pulse, as_json=as_json)
         with Live(console=console, auto_refresh=False, transient=False) as live:
             while True:
-                health = client.health()
-                beats = pulse.look(health, time.monotonic()) and not (health is not None and is_gone(health))
+                health, beats = _look(client, pulse)
                 live.update(overview(health, beats=beats), refresh=True)
                 time.sleep(WATCH_EVERY_S)
     except KeyboardInterrupt:
         return DONE
+
+
+def _look(client: Client, pulse: Pulse) -> tuple[Json | None, bool]:
+    """The heartbeat, and whether it moves."""
+    health = client.health()
+    return health, pulse.look(health, time.monotonic()) and not (health is not None and is_gone(health))
+
+
+def _print_changes(client: Client, pulse: Pulse, *, as_json: bool) -> int:
+    """Until it is interrupted."""
+    told: object = None
+    while True:
+        health, beats = _look(client, pulse)
+        if (news := (_news(health or {}), beats)) != told:
+            told = news
+            if as_json:
+                print(json.dumps(health, ensure_ascii=True), flush=True)
+            else:
+                terminal.out().print(overview(health, beats=beats))
+        time.sleep(WATCH_EVERY_S)
+
+
+def _news(health: Json) -> Json:
+    """What is worth another line: not what only goes by, such as the counter, steps, free space and seconds."""
+    return {key: health.get(key) for key in _NEWS} | {
+        "folders": {role: (each.get("state"), each.get("why")) for role, each in health.get("folders", {}).items()},
+        "rendering": health.get("rendering", {}).get("name"),
+        "held": [(each.get("model"), each.get("why")) for each in health.get("held", ())],
+    }
+
+
+def _answers(client: Client, name: str) -> int:
+    """Each answer to a request as a line of JSON, until nothing follows."""
+    told: Json | None = None
+    try:
+        while told is None or told.get("state") not in FINAL_STATES:
+            answer = client.answer(name)
+            if answer is not None and answer != told:
+                told = answer
+                print(json.dumps(answer, ensure_ascii=True), flush=True)
+            time.sleep(LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return DONE if told.get("state") == "done" else REFUSED_OR_FAILED
 
 
 def _seems_alive(health: Json | None, heartbeat_s: float) -> bool:
