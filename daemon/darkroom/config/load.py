@@ -260,8 +260,14 @@ def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
         return tomllib.loads(path.read_text(encoding="utf-8")), []
     except OSError as error:
         return {}, [Problem(str(path), f"cannot be read: {error.strerror}.", "Name another file with --config.")]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return {}, [Problem(str(path), f"is no TOML: {error}.", "Mend this line first; the rest is read after it.")]
+    except RecursionError:
+        return {}, [Problem(str(path), "is nested too deeply.", "Write each value as config/darkroom.toml does.")]
+    except ValueError as error:  # TOML or its encoding; or a number that Python will not read
+        hint = "Correct this line first; the rest is read after it."
+        if twice := re.search(r"Cannot declare \((.+)\) twice", str(error)):
+            table = ".".join(re.findall(r"'([^']*)'", twice[1]))
+            hint = f"[{table}] stands in the file already: put these lines below that one."
+        return {}, [Problem(str(path), f"is not valid TOML: {error}.", hint)]
 
 
 def _read_environment(problems: list[Problem]) -> Values:
@@ -298,7 +304,7 @@ def _is_key(name: str) -> bool:
 
 def _unknown_variable(name: str) -> Problem:
     known = [ENV_CONFIG, *(ENV_PREFIX + key.upper() for key in Config.model_fields)]
-    return Problem(name, "is no setting of Darkroom.", _nearest(name, known), ErrorCode.UNKNOWN_KEY)
+    return Problem(name, "is not a setting of Darkroom.", _nearest(name, known), ErrorCode.UNKNOWN_KEY)
 
 
 def _style_book_beside(path: Path | None) -> Path:
@@ -335,8 +341,10 @@ def _translate(detail: ErrorDetails, layers: list[Layer]) -> Problem:
         known = list(ModelSettings.model_fields if detail["loc"][0] == "models" else Config.model_fields)
         hint = _nearest(last, known)
         if detail["loc"][0] != "models" and last in ModelSettings.model_fields:
-            hint = "It belongs into a [models.ALIAS] table."
-        return Problem(where, "is no key of the configuration.", hint, ErrorCode.UNKNOWN_KEY)
+            hint = "It belongs in a [models.ALIAS] table."
+        if detail["loc"][0] == "models" and last in Config.model_fields and last not in ModelSettings.model_fields:
+            hint = "It belongs further up, above the first table (a name in brackets)."
+        return Problem(where, "is not a key of the configuration.", hint, ErrorCode.UNKNOWN_KEY)
     if detail["type"] == "missing":
         return Problem(where, "is missing.", 'Say where the model comes from: source = "…".', ErrorCode.MISSING_KEY)
     if detail["type"] in ("model_type", "dict_type"):
