@@ -53,6 +53,9 @@ def load(raw: bytes, *, max_depth: int = 20) -> dict[str, Any]:
     body = raw.rstrip(b"\0")
     if BOM.startswith(body):
         _refuse_nothing(raw)
+    if encoding := _wide_encoding(body):
+        message = f"The file is {encoding}."
+        raise Malformed(message, hint="Save the file as UTF-8.", code=ErrorCode.BAD_ENCODING, line=1, column=1)
     text, undecodable = _decode(body)
     try:
         value = _Reader(text, max_depth).document()
@@ -90,11 +93,21 @@ def _decode(body: bytes) -> tuple[str, bool]:
         return text, True
 
 
+#: By what a file in it begins with: its mark, or the zeros beside the first ASCII characters. The longer ones first.
+_WIDE_ENCODINGS = (
+    ("UTF-32", re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff|[^\0]\0\0\0[^\0]|\0\0\0[^\0]")),
+    ("UTF-16", re.compile(rb"\xff\xfe|\xfe\xff|[^\0]\0[^\0]|\0[^\0]\0[^\0]")),
+)
+
+
+def _wide_encoding(body: bytes) -> str:
+    """The name of an encoding of two or four bytes a character; "" for what may be UTF-8."""
+    return next((name for name, start in _WIDE_ENCODINGS if start.match(body)), "")
+
+
 def _bad_encoding(body: bytes, text: str) -> Malformed:
     line, column = _place(text, len(text))
-    message = f"The byte 0x{body.removeprefix(BOM)[len(text.encode())]:02x} is no UTF-8."
-    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
-        message = "The file is UTF-16."
+    message = f"The byte 0x{body.removeprefix(BOM)[len(text.encode())]:02x} is not UTF-8."
     hint = "Save the file as UTF-8."
     return Malformed(message, hint=hint, code=ErrorCode.BAD_ENCODING, line=line, column=column)
 
