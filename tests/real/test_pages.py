@@ -39,7 +39,7 @@ SETTINGS = f"heartbeat_s = 0.5\nsettle_s = 1\n{TEST_CARDS}{CARD}"
 def blocks_of(page: str) -> Iterator[tuple[str, str]]:
     """Each piece of code in a page, with its kind: "toml", "ini", …, or "" for what is typed."""
     for fenced, kind, inside, typed in re.findall(
-        r"(^```(\w*)\n(.*?)^```$)|((?:^ {4}\S.*\n)+)", page, re.DOTALL | re.MULTILINE
+        r"(^```(\w*)\n((?s:.*?))^```$)|((?:^ {4}\S.*\n)+)", page, re.MULTILINE
     ):
         yield (kind, inside) if fenced else ("", re.sub(r"^ {4}", "", typed, flags=re.MULTILINE))
 
@@ -242,6 +242,7 @@ def test_a_wrong_configuration_is_the_status_of_the_service(admin: Machine) -> N
     said = admin.run("systemctl", "status", "darkroom", "--no-pager", check=False).stdout
     assert "cannot start" in said
     assert "settle: is not a key of the configuration" in said
+    configure(admin)
 
 
 def test_removing_what_is_not_installed_touches_nobodys_marker(admin: Machine) -> None:
