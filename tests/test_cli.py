@@ -605,7 +605,7 @@ def test_waiting_is_not_silent_while_the_inbox_is_away(home: Path) -> None:
     with in_a_shell("submit", "a cat", "--name", "cat", "--wait", home=home) as waiting:
         assert waiting.stderr is not None
         try:
-            assert any("It waits, since the inbox is away: /mnt/nas waits" in line for line in waiting.stderr)
+            assert any("Waiting: the inbox is away: /mnt/nas waits" in line for line in waiting.stderr)
         finally:
             waiting.terminate()
 

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -53,9 +54,9 @@ def test_somebody_outside_is_told_whose_rights_are_meant_and_how_to_get_in(
     config: Config, tmp_path: Path, closed: str, request: pytest.FixtureRequest
 ) -> None:
     for parent in (tmp_path, *tmp_path.parents):
-        if parent.name.startswith("pytest") or parent == tmp_path:
+        if Path(gettempdir()) in parent.parents:
             parent.chmod(0o755)
-    host.UNIT_FILE.write_text("[Service]\nUser=darkroom\n")
+    (tmp_path / "darkroom.service").write_text("[Service]\nUser=darkroom\n")
     (tmp_path / closed).chmod(0o700)
     (config.outbox).chmod(0o2770)
     request.getfixturevalue("nobody")
@@ -91,7 +92,7 @@ def test_an_environment_that_its_python_has_left_behind_is_told(config: Config, 
     program.parent.mkdir(parents=True)
     (tmp_path / "darkroom/.venv/pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.4.1\n")
     program.with_name("python").symlink_to(sys.executable)
-    host.UNIT_FILE.write_text(f"[Service]\nExecStart={program} run --config /etc/other.toml\n")
+    (tmp_path / "darkroom.service").write_text(f"[Service]\nExecStart={program} run --config /etc/other.toml\n")
     assert "is not there" in failed(config)["service"]
     program.touch()
     assert f"made with Python 3.4, and finds 3.{sys.version_info[1]} now" in failed(config)["service"]
@@ -109,7 +110,9 @@ def test_where_relative_paths_start_is_told(config: Config, tmp_path: Path, monk
         return [each.says for each in doctor.examine(config, file) if each.what == "configuration"]
 
     assert told() == [f'relative paths start at {tmp_path}: styles = "my.toml".']
-    host.UNIT_FILE.write_text(f"[Service]\nWorkingDirectory=/srv\nExecStart=/x/darkroom run --config {file}\n")
+    (tmp_path / "darkroom.service").write_text(
+        f"[Service]\nWorkingDirectory=/srv\nExecStart=/x/darkroom run --config {file}\n"
+    )
     assert told() == [f'relative paths start here at {tmp_path}, for the service at /srv: styles = "my.toml".']
 
 

@@ -305,7 +305,7 @@ def test_what_the_first_installation_was_told_counts_for_the_second(
     config = ["--config", str(machine / "darkroom.toml")]
     (machine / "darkroom.toml").write_text('default_model = "testcard"\n')
     first = shown(capsys, *config, "--group", "people", "--user", "ann", "--inbox", "/srv/in", "--state-dir", "/srv/st")
-    host.UNIT_FILE.write_text(first)
+    (machine / "darkroom.service").write_text(first)
     assert shown(capsys, *config) == first
     assert "Group=others\n" in shown(capsys, *config, "--group", "others")
     assert "Group=bob\n" in shown(capsys, *config, "--user", "bob")
@@ -321,7 +321,7 @@ def test_relative_paths_start_where_the_service_was_installed(
     first = shown(capsys, "--config", "darkroom.toml")
     assert f"WorkingDirectory={machine}\n" in first
     assert f"--inbox {machine}/in " in first
-    host.UNIT_FILE.write_text(first)
+    (machine / "darkroom.service").write_text(first)
     (machine / "elsewhere").mkdir()
     monkeypatch.chdir(machine / "elsewhere")
     assert shown(capsys, "--config", "../darkroom.toml") == first

@@ -66,7 +66,8 @@ def admin(clean: Machine) -> Iterator[Machine]:  # noqa: F811 - the fixture
     clean.run(
         "sh", "-c", f"rm -f /usr/local/bin/* /etc/sudoers.d/admin /etc/profile.d/darkroom.sh; ln -s {PROGRAM} /usr/bin"
     )
-    clean.run("userdel", "--remove", "admin")
+    clean.run("systemctl", "stop", "darkroom", check=False)  # it may hold a folder in that home
+    clean.run("sh", "-c", "userdel admin; rm -rf /home/admin")
 
 
 class Shell:
@@ -78,7 +79,7 @@ class Shell:
 
     def type(self, text: str) -> str:
         """Returns what was said. Fails when one line fails."""
-        script = f"set -e; cd {self._folder}\n{text}\npwd > /tmp/folder\n"
+        script = f"set -e; PATH=/usr/local/bin:$PATH; cd {self._folder}\n{text}\npwd > /tmp/folder\n"
         done = self._machine.run("bash", "--login", "-c", script, user="admin")
         self._folder = (self._machine.root / "tmp/folder").read_text().strip()
         return done.stdout + done.stderr
@@ -131,7 +132,7 @@ def change_outbox(machine: Machine) -> None:  # noqa: F811
 
 def test_readme_md_leads_to_a_nas_and_to_a_service(admin: Machine) -> None:
     shell = Shell(admin)
-    admin.run("chown", "admin:", "/mnt", "/opt/darkroom/config")
+    admin.run("chown", "admin:", "/mnt", "/opt/darkroom", "/opt/darkroom/config")
     shell.type("sudo ln -s /opt/darkroom/.venv/bin/darkroom /usr/local/bin/")
     for kind, text in blocks_of(part("README.md", "On a NAS")):
         if kind == "toml":

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from darkroom.cli import terminal
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
-from darkroom.client import FINAL_STATES, START_HINT, Client, Json, Pulse, Ticket, is_answered, is_gone, pictures
+from darkroom.client import FINAL_STATES, START_HINT, Client, Pulse, Ticket, is_answered, is_gone, pictures
+from darkroom.hearsay import Json
 from darkroom.printable import printable
 
 LOOK_EVERY_S = 0.2
@@ -142,7 +143,7 @@ class _Show:
         """Say once why nothing is answered, and once that it goes on."""
         if why != self._why:
             self._why = why
-            self.console.print(printable(f"It waits, since {why}." if why else "That is over; it goes on."))
+            self.console.print(printable(f"Waiting: {why}." if why else "That is over; it goes on."))
 
     def _say(self, text: str) -> None:
         if text == self._said:

@@ -13,9 +13,9 @@ from rich.text import Text
 from darkroom.cli import terminal
 from darkroom.cli.configured import config_file, configuration
 from darkroom.cli.exits import DONE
-from darkroom.client import Json
 from darkroom.config.load import Config, find_file, relative_values
 from darkroom.errors import DarkroomError
+from darkroom.hearsay import Json
 from darkroom.printable import printable
 from darkroom.systemd import host
 from darkroom.systemd.install import (
@@ -134,7 +134,7 @@ def _troubles(health: Json, wish: Wish) -> list[str]:
     away = [f"the {role} is away: {folder.get('why')}" for role, folder in folders if folder.get("state") == "away"]
     if away:
         config = f" --config {shlex.quote(str(wish.config))}" if wish.config is not None else ""
-        away.append(f"`darkroom doctor{config}` says more; the service goes on by itself once that is mended.")
+        away.append(f"`darkroom doctor{config}` says more; the service goes on by itself once that is put right.")
     return away
 
 

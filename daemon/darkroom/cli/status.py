@@ -19,8 +19,9 @@ from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
 from darkroom.cli.follow import LOOK_EVERY_S, conclude, explanation, follow, state_line
-from darkroom.client import FINAL_STATES, SILENT_BEATS, START_HINT, Client, Json, Pulse, Ticket, is_gone, pictures
+from darkroom.client import FINAL_STATES, SILENT_BEATS, START_HINT, Client, Pulse, Ticket, is_gone, pictures
 from darkroom.config.load import Config
+from darkroom.hearsay import Json
 from darkroom.printable import printable
 
 WATCH_EVERY_S = 1.0
@@ -232,7 +233,7 @@ def _queue(health: Json) -> list[RenderableType]:
     names = ", ".join(str(name) for name in health.get("next", ()))
     more = ", …" if queued > len(health.get("next", ())) else ""
     if health.get("waiting_for"):
-        lines.append(_line("waits", str(health["waiting_for"]), "yellow"))
+        lines.append(_line("waiting:", str(health["waiting_for"]), "yellow"))
     lines.append(_line("queued", f"{queued}" + (f": {names}{more}" if names else "")))
     if health.get("undelivered"):
         waiting = terminal.size(health.get("undelivered_bytes", 0))

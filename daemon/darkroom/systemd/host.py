@@ -14,10 +14,11 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from darkroom.client import Client, Json
+from darkroom.client import Client
 from darkroom.disk.files import Disk
 from darkroom.disk.mounts import expected_mount, kind_of
 from darkroom.errors import DarkroomError
+from darkroom.hearsay import Json
 from darkroom.names import MAX_DEPTH, is_watched
 from darkroom.spool.recovery import Stage
 from darkroom.systemd.install import (

@@ -257,7 +257,7 @@ def _unit(wish: Wish, facts: Facts) -> list[Step]:
     if not facts.active:
         steps.append(Step("Start it now.", ("systemctl", "start", SERVICE)))
     elif changed:
-        steps.append(Step("Start it anew; nothing is lost by that.", ("systemctl", "restart", SERVICE)))
+        steps.append(Step("Restart it; nothing is lost by that.", ("systemctl", "restart", SERVICE)))
     return steps
 
 
