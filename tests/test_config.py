@@ -208,6 +208,26 @@ def test_a_size_outside_the_model_s_limits_is_a_problem(folder: Path) -> None:
     assert problems(write(folder, "[models.starter]\nwidth = 512\n"))[0].where == "models.starter.width"
 
 
+@pytest.mark.parametrize("line", ["settle_s = " + "1" * 5000, "inbox = " + "[" * 5000])
+@pytest.mark.parametrize("name", ["darkroom.toml", "styles.toml"])
+def test_what_python_will_not_read_is_a_problem_and_no_crash(folder: Path, name: str, line: str) -> None:
+    (folder / "darkroom.toml").write_text("")
+    (folder / name).write_text(f"{line}\n")
+    (problem,) = problems(folder / "darkroom.toml")
+    assert "TOML" in problem.message or "nested too deeply" in problem.message
+
+
+def test_lines_of_the_readme_can_be_added_to_the_shipped_file(folder: Path) -> None:
+    shipped = SHIPPED_FILE.read_text()
+    table = '[models.sd15]\nsource = "/srv/models/sd"\n[models.dreamshaper]\nsource = "owner/name"\n'
+    loaded = load(write(folder, f'{shipped}\ndefault_model = "sd15"\n{table}'))
+    assert (loaded.default_model, loaded.models["sd15"].source) == ("sd15", "/srv/models/sd")
+    (problem,) = problems(write(folder, f'{shipped}\n{table}default_model = "sd15"\n'))
+    assert problem.hint == "It belongs further up, above the first table (a name in brackets)."
+    (problem,) = problems(write(folder, f"{shipped.replace('#[models.sd15]', '[models.sd15]')}\n{table}"))
+    assert problem.hint == "[models.sd15] is in the file already: put these lines below that one."
+
+
 FOREIGN = {
     "DARKROOM_SERVICE_HOST": "10.0.0.1",
     "DARKROOM_SERVICE_PORT": "8001",

@@ -55,6 +55,7 @@ def admin(clean: Machine) -> Iterator[Machine]:  # noqa: F811 - the fixture
     """A machine with somebody who looks after it."""
     clean.run("useradd", "--create-home", "--shell", "/bin/bash", "admin")
     clean.run("chmod", "700", "/home/admin")
+    clean.run("groupadd", "--force", "--system", "render")  # there where a graphics driver is
     clean.write("/etc/sudoers.d/admin", "admin ALL=(ALL) NOPASSWD: ALL\n")
     for name in ("git", "make"):
         clean.write(f"/usr/local/bin/{name}", "#!/bin/sh\nexit 0\n")

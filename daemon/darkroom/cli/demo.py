@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from darkroom.cli.follow import explanation, state_line
+from darkroom.cli.terminal import Console
 from darkroom.client import FINAL_STATES, Client, Ticket, is_answered, is_gone, pictures
 from darkroom.config.load import Config, load
 from darkroom.disk.files import Disk

@@ -19,7 +19,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from darkroom.config.layers import Layer, Values, merge, origin, without
 from darkroom.disk.mounts import kind_of
-from darkroom.errors import ConfigUnusable, ErrorCode, Problem
+from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import STARTER, TESTCARD, ModelSource, RendererSettings
 from darkroom.request.decide import Rules
 from darkroom.request.plan import SCHEDULERS, ModelCard
@@ -29,7 +29,7 @@ from darkroom.spelling import nearest, suggestion
 ENV_PREFIX = "DARKROOM_"
 #: The type of those errors whose words are ours.
 OWN_WORDS = "own_words"
-#: Names the file; it is no key of it.
+#: Names the file; it is not a key of it.
 ENV_CONFIG = "DARKROOM_CONFIG"
 #: Where the file is looked for when nobody names one; relative to the working directory.
 USUAL_FILES = (Path("config/darkroom.toml"), Path("/etc/darkroom/darkroom.toml"))
@@ -159,7 +159,9 @@ class Config(BaseModel):
             text = self.styles.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             hint = "Name another file, or leave `styles` out for the book that comes with Darkroom."
-            raise ConfigUnusable((Problem("styles", f"{self.styles} cannot be read: {error}.", hint),)) from error
+            raise ConfigUnusable(
+                (Problem("styles", f"{self.styles} cannot be read: {in_words(error)}.", hint),)
+            ) from error
         try:
             return StyleBook.parse(text, source=str(self.styles))
         except ConfigUnusable as error:
@@ -266,7 +268,7 @@ def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
         hint = "Correct this line first; the rest is read after it."
         if twice := re.search(r"Cannot declare \((.+)\) twice", str(error)):
             table = ".".join(re.findall(r"'([^']*)'", twice[1]))
-            hint = f"[{table}] stands in the file already: put these lines below that one."
+            hint = f"[{table}] is in the file already: put these lines below that one."
         return {}, [Problem(str(path), f"is not valid TOML: {error}.", hint)]
 
 
@@ -274,7 +276,7 @@ def _read_environment(problems: list[Problem]) -> Values:
     problems += [_unknown_variable(name) for name in sorted(os.environ) if not _is_known_variable(name)]
     try:
         return EnvSettingsSource(_Environment)()
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         problems.append(Problem("environment", f"{error}.", "Write tables as JSON, or one key a variable."))
         return {}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from darkroom.disk.files import Disk
-from darkroom.errors import ErrorCode
+from darkroom.errors import ErrorCode, in_words
 from darkroom.executor.wire import Cancelled, Failed, Finished, FromRenderer, Picture, Render
 from darkroom.render.agenda import Agenda
 from darkroom.render.encode import Provenance, encode
@@ -125,7 +125,7 @@ def _not_saved(request_id: str, error: Exception) -> Failed:
     return Failed(
         request_id,
         ErrorCode.RENDER_ERROR,
-        f"A finished picture could not be saved: {error}",
+        f"A finished picture could not be saved: {in_words(error)}.",
         "Look at the free space and the rights of the state folder.",
         can_retry=True,
         before_first_step=False,

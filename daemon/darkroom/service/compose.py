@@ -20,7 +20,7 @@ from darkroom.clock import Clock
 from darkroom.disk import mounts
 from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
-from darkroom.errors import FolderUnusable
+from darkroom.errors import FolderUnusable, in_words
 from darkroom.executor.local import Renderer, RendererProcess
 from darkroom.executor.settings import RendererSettings
 from darkroom.inbox.arrivals import Inbox
@@ -93,7 +93,7 @@ def _first(config: Config, notifier: Notifier) -> Daemon:
         return Daemon(config, notifier=notifier)
     except (sqlite3.OperationalError, OSError) as error:
         raise FolderUnusable(
-            f"The state folder {config.state_dir} cannot be used: {error}.",
+            f"The state folder {config.state_dir} cannot be used: {in_words(error)}.",
             hint="See that its disk works and has room, and that the daemon's user may write there.",
         ) from error
 
@@ -305,5 +305,6 @@ def _refuse_missing(config: Config) -> None:
     for role, path in (("inbox", config.inbox), ("outbox", config.outbox)):
         if _is_missing(path):
             raise FolderUnusable(
-                f"The {role} {path} is no folder.", hint=f"Make it (mkdir -p '{path}'), or set {role} to the right one."
+                f"The {role} {path} is not a folder.",
+                hint=f"Make it (mkdir -p '{path}'), or set {role} to the right one.",
             )
