@@ -236,6 +236,28 @@ def test_what_is_away_is_the_last_word_of_an_installation(admin: Machine) -> Non
     assert folder_state(admin, "outbox") == "away"
 
 
+def test_a_disk_that_becomes_writable_is_served_after_a_restart(admin: Machine) -> None:
+    disk = "/mnt/disk"
+    admin.run("groupadd", "--system", "darkroom")
+    admin.run("mkdir", disk)
+    admin.run("mount", "-t", "tmpfs", "tmpfs", disk)
+    try:
+        for folder in ("inbox", "outbox"):
+            admin.run("install", "-d", "-g", "darkroom", "-m", "2775", f"{disk}/{folder}")
+        admin.run("mount", "-o", "remount,ro", disk)
+        configure(admin, inbox=f"{disk}/inbox", outbox=f"{disk}/outbox")
+        done = admin.run(PROGRAM, "service", "install", "--config", CONFIG)
+        assert "the inbox is away: /mnt/disk/inbox cannot be used: Read-only file system." in done.stderr
+        admin.run("mount", "-o", "remount,rw", disk)
+        admin.run("systemctl", "restart", "darkroom")
+        admin.run("usermod", "--append", "--groups", "darkroom", "ann")
+        drop(admin, "cat", inbox=f"{disk}/inbox")
+        state_of(admin, "cat", "done", outbox=f"{disk}/outbox")
+        admin.run("systemctl", "stop", "darkroom")
+    finally:
+        admin.run("umount", "--lazy", disk)
+
+
 def test_a_wrong_configuration_is_the_status_of_the_service(admin: Machine) -> None:
     configure(admin)
     admin.run(PROGRAM, "service", "install", "--config", CONFIG)

@@ -256,6 +256,10 @@ def test_the_watchdog_ends_a_service_that_hangs(watched: Machine) -> None:
     watched.wait_for(lambda: watched.show("NRestarts") == "1", "the watchdog has restarted it")
     watched.wait_for(lambda: watched.show("ActiveState") == "active", "it serves again")
     assert watched.show("MainPID") != before
+    # As docs/operations.md says: `Result=watchdog` is not shown any more once it runs again.
+    said = watched.run("journalctl", "--unit=darkroom", "--output=cat", "--no-pager").stdout
+    assert "Failed with result 'watchdog'" in said
+    assert watched.show("NRestarts") != "0"
     drop(watched, "cat")
     state_of(watched, "cat", "done")
 

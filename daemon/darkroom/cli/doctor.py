@@ -85,6 +85,11 @@ def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[
 # Configuration and service -------------------------------------------------------------------------------------------
 
 
+def service_config() -> Path | None:
+    """The configuration of the installed service, if it has one."""
+    return configuration_of(installed_unit() or "")
+
+
 def service_user() -> str | None:
     """Whom the installed service runs as, if there is one."""
     return setting_of(installed_unit() or "", "User") or None

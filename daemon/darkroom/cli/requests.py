@@ -94,7 +94,7 @@ def _dropped(args: argparse.Namespace, config: Config, client: Client, ticket: T
 def cancel(args: argparse.Namespace) -> int:
     """Ask to cancel each of the named requests."""
     client = client_of(configuration(args))
-    status = DONE
+    status, asked = DONE, False
     for name in args.name:
         try:
             path = client.cancel(name)
@@ -104,8 +104,10 @@ def cancel(args: argparse.Namespace) -> int:
             terminal.complain(str(error))
             status = REFUSED_OR_FAILED
         else:
+            asked = True
             terminal.out().print(printable(f"{name}: will be cancelled (the daemon obeys {path}, and removes it)"))
-    terminal.tell_if_alone(client, "what was asked here is done as soon as one starts.")
+    if asked:
+        terminal.tell_if_alone(client, "it is cancelled as soon as one starts.")
     return status
 
 
@@ -114,27 +116,27 @@ def check(args: argparse.Namespace) -> int:
     from darkroom.request.decide import decide
     from darkroom.request.plan import Plan
 
-    rules = configuration(args).rules()
+    rules, say = configuration(args).rules(), terminal.out().print
     status = DONE
     for file in args.files:
         if file != "-" and (why := why_never_taken(os.path.basename(file))):
-            print(printable(f"{file}: warning: in the inbox, a file of this name is never taken: {why}."))
+            say(printable(f"{file}: warning: in the inbox, a file of this name is never taken: {why}."))
         try:
             decision = decide(_read(file), rules, drawn_seed=0)
         except RequestRefused as error:
             status = REFUSED_OR_FAILED
             for problem in error.problems:
-                print(printable(f"{file}: {problem}"))
+                say(printable(f"{file}: {problem}"))
         except OSError as error:
             status = REFUSED_OR_FAILED
-            print(printable(f"{file}: cannot be read: {error.strerror}."))
+            say(printable(f"{file}: cannot be read: {error.strerror}."))
         else:
             for warning in decision.warnings:
-                print(printable(f"{file}: warning: {warning}"))
+                say(printable(f"{file}: warning: {warning}"))
             plan: Plan = decision.plan
             many = f"{plan.num_images} pictures" if plan.num_images > 1 else "1 picture"
             size = f"{plan.width}×{plan.height}, {plan.num_inference_steps} steps"
-            print(printable(f"{file}: fine: {many}, {size}, style {plan.style}, model {plan.model}"))
+            say(printable(f"{file}: fine: {many}, {size}, style {plan.style}, model {plan.model}"))
     return status
 
 
