@@ -67,7 +67,7 @@ def schema(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Check everything. A configuration that cannot be read is the first thing that it tells."""
-    from darkroom.cli.doctor import Verdict, examine, service_user
+    from darkroom.cli.doctor import Verdict, examine, service_config, service_user
     from darkroom.config.load import find_file
     from darkroom.rights import who
 
@@ -76,14 +76,8 @@ def doctor(args: argparse.Namespace) -> int:
     console.print(f"Configuration: {file or f'defaults only ({_looked_for()})'}")
     console.print(f"Checked as {who()}, with the rights of {who()}.")
     if (user := service_user()) not in (None, who()):
-        words = [
-            "sudo",
-            "-u",
-            str(user),
-            str(program()),
-            "doctor",
-            *(["--config", str(file.absolute())] if file else []),
-        ]
+        theirs = service_config() or (file.absolute() if file is not None else None)
+        words = ["sudo", "-u", str(user), str(program()), "doctor", *(["--config", str(theirs)] if theirs else [])]
         console.print(f"The service runs as {user}. To check as the service: {shlex.join(words)}")
     looks = {Verdict.OK: ("ok  ", "green"), Verdict.WARN: ("warn", "yellow"), Verdict.FAIL: ("FAIL", "bold red")}
     counts = dict.fromkeys(Verdict, 0)
