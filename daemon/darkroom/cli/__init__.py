@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (sys.argv[1:] if argv is None else argv):
         grammar.print_help(sys.stderr)
         return WRONG_USAGE
-    args = grammar.parse_args(argv)
+    args = _parsed(grammar, argv)
     module, _, function = str(args.command).partition(":")
     try:
         status: int = getattr(import_module(f"darkroom.cli.{module}"), function)(args)
@@ -45,14 +45,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read us has seen enough. Python would complain when it flushes the rest at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # whoever read us has seen enough
         return DONE
     except OSError as error:
         _complain(f"{_shown(error.filename)}{error.strerror or error}.")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return REFUSED_OR_FAILED
     return status
+
+
+def _parsed(grammar: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Raises SystemExit for wrong usage, and for a help that is shown here and now."""
+    try:
+        return grammar.parse_args(argv)
+    except SystemExit:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            _forget_output()
+            if not isinstance(error, BrokenPipeError):
+                _complain(f"{error.strerror}.")
+                raise SystemExit(REFUSED_OR_FAILED) from None
+        raise
+
+
+def _forget_output() -> None:
+    """Python would complain when it flushes the rest at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _shown(name: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -39,7 +40,7 @@ def resent(answer: Answer) -> Answer:
     answer = replace(answer, resent=(answer.resent or 0) + 1)
     if not answer.state.is_final:
         return answer
-    return replace(answer, warnings=_with_more(answer.warnings, [RESENT.format(name=answer.name)]))
+    return replace(answer, warnings=_with_more(answer.warnings, [RESENT.format(name=shlex.quote(answer.name))]))
 
 
 def withdrawn(answer: Answer, now: str) -> Answer:

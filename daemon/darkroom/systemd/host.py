@@ -168,7 +168,7 @@ def _group(name: str, user: str) -> Group | None:
 def _links(path: Path) -> Iterable[Link]:
     leads_to = Path(os.path.realpath(path))
     for place in (*reversed(path.parents), path):
-        if place.is_symlink():
+        if os.path.islink(place):
             yield Link(place, leads_to, is_roots=place.lstat().st_uid == 0 and _is_roots(place.parent))
 
 
@@ -185,7 +185,7 @@ def _mirrors(wish: Wish) -> Iterable[Path]:
         above = todo.pop()
         for name in _folders_in(wish.outbox / above):
             folder = f"{above}/{name}".lstrip("/")
-            if is_watched(folder) and (wish.inbox / folder).is_dir():
+            if is_watched(folder) and os.path.isdir(wish.inbox / folder):
                 yield wish.outbox / folder
                 todo += [folder] if folder.count("/") + 1 < MAX_DEPTH else []
 

@@ -291,10 +291,10 @@ def _refuse_other_configuration(action: str, wish: Wish, facts: Facts) -> None:
     if installed is None or wish.config_is_named or installed == wish.config:
         return
     said = f"darkroom service {action} --config"
-    other = f" `{said} {wish.config}` would take the other one." if wish.config is not None else ""
+    other = f" `{said} {shlex.quote(str(wish.config))}` would take the other one." if wish.config is not None else ""
     raise DarkroomError(
         f"The installed service uses {installed}; this command, run here, uses {wish.config or 'no file'}.",
-        hint=f"`{said} {installed}` keeps it.{other}",
+        hint=f"`{said} {shlex.quote(str(installed))}` keeps it.{other}",
     )
 
 
