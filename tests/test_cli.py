@@ -287,7 +287,9 @@ def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_status_without_a_daemon_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status"]) == 1
-    assert "darkroom run" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "darkroom run" in said.out
+    assert "No configuration was found: there is neither" in said.err
     assert main(["status", "--json"]) == 1
     assert capsys.readouterr().out == "null\n"
     assert main(["status", "cat"]) == 1

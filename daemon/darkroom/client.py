@@ -312,7 +312,7 @@ class Pulse:
 
 
 def is_gone(health: Json) -> bool:
-    """Whether there is no need to wait for silence: it said that it stopped, or its process was here and is no more."""
+    """Whether there is no need to wait for silence: it said that it stopped, or its process was here and has gone."""
     if health.get("state") == "stopped":
         return True
     pid = health.get("pid")

@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(str(error), *(f"  {problem}" for problem in error.problems))
         return _unusable(module, "; ".join([str(error), *map(str, error.problems)]))
     except FolderUnusable as error:
-        _complain(str(error), *_no_file(args))
+        from darkroom.cli.configured import why_defaults
+
+        _complain(str(error), *why_defaults(args))
         return _unusable(module, str(error))
     except DarkroomError as error:
         _complain(str(error))
@@ -76,16 +78,6 @@ def _forget_output() -> None:
 
 def _shown(name: object) -> str:
     return "" if name is None else f"{os.fsdecode(name) if isinstance(name, bytes) else name}: "
-
-
-def _no_file(args: argparse.Namespace) -> list[str]:
-    """Folders that nobody named are a guess: say what was looked for."""
-    from darkroom.config.load import USUAL_FILES, find_file
-
-    if find_file(getattr(args, "config", None)) is not None or {"inbox", "outbox"} <= vars(args).keys():
-        return []
-    places = " nor ".join(str(path.absolute()) for path in USUAL_FILES)
-    return [f"No configuration was found: there is neither {places}. Name one with --config or $DARKROOM_CONFIG."]
 
 
 def _unusable(module: str, why: str) -> int:

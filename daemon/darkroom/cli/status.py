@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from darkroom.cli import terminal
-from darkroom.cli.configured import client_of, configuration
+from darkroom.cli.configured import client_of, configuration, why_defaults
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
 from darkroom.cli.follow import LOOK_EVERY_S, conclude, explanation, follow, state_line
 from darkroom.client import FINAL_STATES, SILENT_BEATS, START_HINT, Client, Pulse, Ticket, is_gone, pictures
@@ -44,6 +44,8 @@ def status(args: argparse.Namespace) -> int:
         print(json.dumps(health, indent=1, ensure_ascii=True))
     else:
         terminal.out().print(overview(health, beats=_seems_alive(health, config.heartbeat_s)))
+        for line in why_defaults(args) if health is None else ():
+            terminal.complain(line)
     return DONE if health is not None and _seems_alive(health, config.heartbeat_s) else REFUSED_OR_FAILED
 
 
