@@ -352,12 +352,12 @@ def test_removing_takes_everything_that_was_made_but_the_folders_of_people() -> 
     assert commands(to_remove(WISH, RUNNING, discard=False)) == [
         "systemctl stop darkroom",
         "systemctl disable darkroom",
-        f"rm {UNIT_FILE}",
-        "systemctl daemon-reload",
         "rm -r --one-file-system /var/lib/darkroom",
         "rm -r --one-file-system /var/cache/darkroom",
         "rm -r --one-file-system /srv/inbox/.darkroom",
         "rm -r --one-file-system /srv/outbox/.darkroom",
+        f"rm {UNIT_FILE}",
+        "systemctl daemon-reload",
         "userdel darkroom",
         "groupdel darkroom",
     ]
@@ -366,6 +366,16 @@ def test_removing_takes_everything_that_was_made_but_the_folders_of_people() -> 
         "changes of the unit in /etc/systemd/system/darkroom.service.d",
     ]
     assert left(WISH, RUNNING) == ["inbox /srv/inbox", "outbox /srv/outbox"]
+
+
+def test_without_a_unit_only_what_is_surely_the_service_s_own_is_removed() -> None:
+    """A removal that was interrupted; or somebody who says it in a checkout, by mistake."""
+    wish = replace(WISH, state_dir=Path("/checkout/state"))
+    half = replace(RUNNING, unit=None, enabled=False, active=False)
+    half = replace(half, places=half.places | {wish.state_dir: OURS})
+    removed = ["rm -r --one-file-system /var/cache/darkroom", "userdel darkroom", "groupdel darkroom"]
+    assert commands(to_remove(wish, half, discard=False)) == removed
+    assert to_remove(wish, replace(half, account=Account(990, frozenset({991})), places=ROOTS), discard=False) == []
 
 
 def test_removing_from_a_bare_machine_does_nothing() -> None:

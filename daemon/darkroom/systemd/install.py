@@ -385,7 +385,9 @@ def to_remove(wish: Wish, facts: Facts, *, discard: bool) -> list[Step]:
             f"{count} taken and not delivered; {wish.state_dir} holds the only copy.",
             hint="Let the service finish (`darkroom status`), or say --discard-requests.",
         )
-    return [*_no_unit(facts), *_no_state(wish, facts), *_no_traces(wish, facts), *_no_account(wish, facts)]
+    # The unit goes after what it names: a removal that was interrupted finds them again.
+    steps = [*_stopped(facts), *_no_state(wish, facts), *_no_traces(wish, facts)]
+    return [*steps, *_no_unit(facts), *_no_account(wish, facts)]
 
 
 def is_absent(facts: Facts) -> bool:
@@ -394,11 +396,14 @@ def is_absent(facts: Facts) -> bool:
     return facts.unit is None and not facts.active and not of_old and STATE_DIR not in facts.places
 
 
-def _no_unit(facts: Facts) -> Iterator[Step]:
+def _stopped(facts: Facts) -> Iterator[Step]:
     if facts.active:
         yield STOP
     if facts.enabled:
         yield Step("It no longer starts with the machine.", ("systemctl", "disable", SERVICE))
+
+
+def _no_unit(facts: Facts) -> Iterator[Step]:
     if facts.unit is not None:
         yield Step("Its unit.", ("rm", str(UNIT_FILE)))
         yield Step("Let systemd forget it.", ("systemctl", "daemon-reload"))
@@ -410,7 +415,7 @@ def _no_state(wish: Wish, facts: Facts) -> Iterator[Step]:
         why = "Its state: what it remembers of requests, all delivered."
         if wish.state_dir == STATE_DIR:
             yield Step(why, _remove(wish.state_dir))
-        else:  # a folder of a person's own choice may hold other things
+        elif facts.unit is not None:  # a folder of a person's own choice may hold other things
             command = ("rm", "-rf", "--one-file-system", *(str(wish.state_dir / name) for name in STATE_NAMES))
             yield Step(why, command, on=wish.state_dir)
             command = ("rmdir", "--ignore-fail-on-non-empty", str(wish.state_dir))
@@ -420,9 +425,11 @@ def _no_state(wish: Wish, facts: Facts) -> Iterator[Step]:
 
 
 def _no_traces(wish: Wish, facts: Facts) -> Iterator[Step]:
+    if facts.unit is None or _redirected(wish, facts):
+        return  # nobody knows whether these folders were its own; or whose they are
     for folder in (wish.inbox, wish.outbox):
         own = own_folder(folder)
-        if own in facts.places and not _redirected(wish, facts):
+        if own in facts.places:
             yield Step("Its marker and heartbeat; everything else there is yours.", _remove(own), on=folder)
 
 
