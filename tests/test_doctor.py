@@ -77,6 +77,17 @@ def test_a_link_in_place_of_our_own_folder_is_told_and_not_followed(config: Conf
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_folders_that_are_one_below_their_spelling_are_told(config: Config) -> None:
+    assert "folders" not in failed(config)
+    config.outbox.rmdir()
+    config.outbox.symlink_to(config.inbox)
+    assert failed(config)["folders"].startswith(f"the outbox {config.outbox} is the same folder as the inbox")
+    config.outbox.unlink()
+    (config.inbox / "deep/er").mkdir(parents=True)
+    config.outbox.symlink_to(config.inbox / "deep/er")
+    assert failed(config)["folders"].startswith(f"the outbox {config.outbox} is inside the inbox {config.inbox}")
+
+
 def test_a_check_that_errs_is_one_line_and_the_others_go_on(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def oops(_: object) -> None:
         raise RuntimeError("no luck")

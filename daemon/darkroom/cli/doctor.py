@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -72,6 +73,7 @@ def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[
     yield "configuration", partial(_configured, file)
     for name, path in (("inbox", config.inbox), ("outbox", config.outbox), ("state", config.state_dir)):
         yield name, partial(_folder, name, path, config)
+    yield "folders", partial(_entangled, config)
     yield "file events", _inotify
     yield "device", partial(_device, config)
     for alias, source in config.renderer_settings().models.items():
@@ -177,6 +179,29 @@ def _folder(name: str, path: Path, config: Config) -> Iterator[Finding]:
     if name != "state":
         yield _marker(name, path)
     yield _free_space(name, path, config)
+
+
+def _entangled(config: Config) -> Iterator[Finding]:
+    """Below their spelling: links and bind mounts give one folder several names."""
+    folders = {"inbox": config.inbox, "outbox": config.outbox, "state": config.state_dir}
+    for name, path in folders.items():
+        for other, outer in folders.items():
+            which = _folder_above(path, outer) if name != other else None
+            if which is not None and (which != path or name > other):  # of two that are the same, one is told
+                inside = "the same folder as" if which == path else "inside"
+                says = f"the {name} {path} is {inside} the {other} {outer}, whatever links or mounts call it."
+                yield Finding(Verdict.FAIL, "folders", says, "Give each a folder of its own.")
+
+
+def _folder_above(path: Path, outer: Path) -> Path | None:
+    """`path`, or the folder above it, that is `outer` by device and inode; None when none of them is."""
+    real = Path(os.path.realpath(path))
+    with suppress(OSError):
+        wanted = outer.stat()
+        for step in (real, *real.parents):
+            if os.path.samestat(step.stat(), wanted):
+                return path if step == real else step
+    return None
 
 
 def _closed(name: str, path: Path, says: str) -> Finding:
