@@ -46,7 +46,7 @@ CHANGES_ALLOWED = {
     "demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
     "cli": {"os.open"},  # /dev/null, when whoever read us has seen enough
 }
-#: They train, package and test; they are no part of the service.
+#: They train, package and test; they are not part of the service.
 CHANGES_FREELY = ("starter.", "testing.")
 
 

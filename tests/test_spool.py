@@ -316,12 +316,12 @@ def test_a_state_folder_that_was_moved_to_another_machine_is_somebody_else(
 
 def test_a_damaged_database_is_told_and_not_overwritten(state: Path) -> None:
     state.mkdir()
-    (state / "darkroom.sqlite3").write_bytes(b"this is no database" * 300)
+    (state / "darkroom.sqlite3").write_bytes(b"this is not a database" * 300)
     for _ in range(2):  # and nothing is left locked
         with pytest.raises(FolderUnusable, match="damaged") as caught:
             Spool(state, disk=Disk())
         assert caught.value.hint
-    assert (state / "darkroom.sqlite3").read_bytes().startswith(b"this is no database")
+    assert (state / "darkroom.sqlite3").read_bytes().startswith(b"this is not a database")
 
 
 def test_what_was_stored_survives_a_crash(spool: Spool, state: Path) -> None:

@@ -442,7 +442,7 @@ TINY = "from pathlib import Path; from darkroom.testing.tiny_pipeline import bui
 
 @pytest.mark.timeout(1800)
 def test_models_in_its_cache_and_the_starter_are_found_without_a_network(clean: Machine) -> None:
-    """A private network has no hub; a request of nobody's own model is rendered by the one that comes along."""
+    """A private network has no hub; a request of nobody's own model is rendered by the one that comes with Darkroom."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     snapshot = f"/var/cache/darkroom/hub/models--somebody--tiny/snapshots/{commit}"
     clean.write(

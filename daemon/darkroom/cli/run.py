@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 def importing() -> Iterator[None]:
     """A start in two thirds of the time, and 8 MB less for as long as it runs.
 
-    structlog imports rich for tracebacks that the daemon does not print, unless rich is not to be had, which None says.
+    structlog imports rich for tracebacks that the daemon does not print, unless rich is not available, which None says.
     And nothing that is being imported is garbage.
     """
     modules = cast("dict[str, object]", sys.modules)

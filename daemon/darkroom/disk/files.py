@@ -57,7 +57,7 @@ class Disk:
     def read(self, path: Path, *, limit: int) -> tuple[bytes, os.stat_result]:
         """At most `limit` + 1 bytes of a regular file, never through a link, with its `fstat` before and after equal.
 
-        Raises OSError: ELOOP for a link, EINVAL for what is no regular file, EAGAIN when it changed while it was read.
+        Raises OSError: ELOOP for a link, EINVAL for what is not a regular file, EAGAIN when it changed meanwhile.
         """
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

@@ -178,7 +178,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(line: bytes) -> Message:
-    """The inverse of `encode`. Raises ValueError, KeyError or TypeError for a line that is no message."""
+    """The inverse of `encode`. Raises ValueError, KeyError or TypeError for a line that is not a message."""
     data = json.loads(line)
     kind = _KINDS[data.pop("kind")]
     if "plan" in data:

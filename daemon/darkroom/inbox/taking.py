@@ -83,7 +83,7 @@ class Taker:
         self._debts.do(self._put_back, path, request_id)
 
     def remove(self, path: str) -> None:
-        """Remove a file that is no request."""
+        """Remove a file that is not a request."""
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:
                 self._disk.remove(place / file_of(path))

@@ -73,7 +73,7 @@ class Watch:
 
     @property
     def is_alive(self) -> bool:
-        """Whether events arrive. `observer.is_alive()` is no proof: its emitter may have died alone."""
+        """Whether events arrive. `observer.is_alive()` proves nothing: its emitter may have died alone."""
         return self._observer is not None and all(emitter.is_alive() for emitter in self._observer.emitters)
 
     def keep(self) -> bool:
@@ -89,7 +89,7 @@ class Watch:
         return inode != 0 and self._start()
 
     def stop(self) -> None:
-        """Watch no more. Does not wait for watchdog's threads: they may hang on a dead share."""
+        """Stop watching. Does not wait for watchdog's threads: they may hang on a dead share."""
         if self._observer is not None:
             self._observer.stop()
             self._observer = None

@@ -238,7 +238,7 @@ class Outbox:
         """A file of somebody else has the answer's name: never overwritten, told once."""
         if name not in self._foreign:
             self._foreign.add(name)
-            _log.warning("answer_withheld", name=name, why=f"{name}.json in the outbox is a file of somebody else")
+            _log.warning("answer_withheld", name=name, why=f"{name}.json in the outbox is somebody else's file")
 
     # Results ------------------------------------------------------------------------------------------------------
 
@@ -381,7 +381,7 @@ def _is_whole(delivery: Delivery) -> bool:
 
 
 def _may_mirror(path: Path) -> bool:
-    """Whether a folder may mirror an inbox sub-folder: a free name, or a folder that is no result of ours."""
+    """Whether a folder may mirror an inbox sub-folder: a free name, or a folder that is not a result of ours."""
     if not os.path.lexists(path):
         return True
     if path.is_symlink() or not path.is_dir():

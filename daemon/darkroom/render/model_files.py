@@ -36,7 +36,7 @@ LOCAL = "local"
 
 
 def local_folder(source: ModelSource) -> Path | None:
-    """The folder of a source that is no hub repository."""
+    """The folder of a source that is not a hub repository."""
     if source.is_starter:
         return MODEL_DIR
     return Path(source.source) if source.source.startswith("/") else None
@@ -136,7 +136,7 @@ def _download_trouble(error: Exception) -> tuple[str, str]:
         if isinstance(cause, HfHubHTTPError):
             return (
                 f"cannot be downloaded: the hub answers {cause.response.status_code}.",
-                "It is tried again by and by.",
+                "It will be tried again by itself.",
             )
         if is_network_error(cause):
             message = f"cannot be downloaded: the hub cannot be reached ({type(cause).__name__})."

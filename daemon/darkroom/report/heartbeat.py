@@ -57,7 +57,7 @@ class Heartbeat:
         threading.Thread(target=self._run, name=f"heartbeat {self._root.name}", daemon=True).start()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop beating."""
         self._stop.set()
 
     def beat(self) -> None:

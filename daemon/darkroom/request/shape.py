@@ -134,7 +134,7 @@ class Reading:
 
 
 def read(raw: bytes) -> Reading:
-    """Read a request file. Raises Incomplete, or RequestRefused where the bytes are no JSON object at all."""
+    """Read a request file. Raises Incomplete, or RequestRefused where the bytes are not a JSON object at all."""
     if len(raw) > MAX_BYTES:
         problem = Problem("", "The file is larger than 1 MiB.", "Make it smaller.", ErrorCode.TOO_LARGE)
         raise RequestRefused((problem,))

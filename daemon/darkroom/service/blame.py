@@ -15,13 +15,13 @@ from darkroom.service.job import Job
 DEVICE = ""  #: the key of the device itself among the holds; no model has this alias
 KILLERS = 3  #: so many different requests in a row that kill the renderer hold the device
 
-LOG = "The log tells more."
+LOG = "The log says more."
 
 
 class End(Enum):
     """How an attempt ends that came to nothing."""
 
-    FREE = auto()  #: back in line: this was no attempt
+    FREE = auto()  #: back in line: this was not an attempt
     COUNTED = auto()  #: back in line, unless it was the last attempt
     AT_FAULT = auto()  #: back in line, unless it was the last attempt; and its answer tells why
     FAILED = auto()  #: there is no use in trying again
@@ -126,7 +126,7 @@ class Blame:
             charge = Charge(job.model, f"The renderer {why} before the first step.", LOG, in_loading=not is_loaded)
             return end, () if end is End.FAILED else (charge,)
         message = f"{KILLERS} different requests in a row ended the renderer; the last time it {why}."
-        return End.AT_FAULT, self._strike(job, message, "Look after the device; the log tells more.")
+        return End.AT_FAULT, self._strike(job, message, "Check the device; the log says more.")
 
     def _strike(self, job: Job, message: str, hint: str) -> tuple[Charge, ...]:
         """One more request in a row; the third one holds the device."""

@@ -87,7 +87,7 @@ def main(config: Config, *, once: bool = False) -> int:
 
 
 def _first(config: Config, notifier: Notifier) -> Daemon:
-    """What cannot be used at the very start is for a person to mend; later it is waited for."""
+    """What cannot be used at the very start is for a person to put right; later it is waited for."""
     try:
         _refuse_missing(config)
         return Daemon(config, notifier=notifier)

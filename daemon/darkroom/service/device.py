@@ -151,7 +151,7 @@ class Device:
             self._renderer.kill()
 
     def drop_all(self) -> None:
-        """An orderly stop: the requests in hand stay in the register, and this was no attempt."""
+        """An orderly stop: the requests in hand stay in the register, and this was not an attempt."""
         for job in list(self._facts.jobs.values()):
             if job.cancelled:
                 self._attempts.leave(job.id)
@@ -342,7 +342,7 @@ class Device:
             self._attempts.leave(request_id)
             return
         code = ErrorCode.STALLED if stalled else ErrorCode.RENDERER_DIED
-        hint = "A smaller size or fewer images may help. The service's log tells more."
+        hint = "A smaller size or fewer images may help. The service's log says more."
         if end is End.FAILED:
             message = f"The renderer {why} before the first step of this request, again and again; others went on."
             self._attempts.fail(request_id, code, message, hint)

@@ -104,7 +104,7 @@ class Pace:
     def why_not(self) -> str | None:
         """Why nothing new may start; None when it may."""
         if self._outside.is_paused:
-            return "paused by a person; `darkroom resume` goes on"
+            return "paused by a person; `darkroom resume` lets it go on"
         free_bytes = self._parts.spool.free_bytes()
         if free_bytes < self._room.min_free_bytes:
             return f"the state folder's disk has only {free_bytes >> 20} MiB free; make room there"

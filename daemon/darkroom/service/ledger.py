@@ -129,7 +129,7 @@ class Register:
         self.queue.add(Waiting(record.id, record.path, folder, record.priority, record.number, model))
 
     def step_out(self, request_id: str) -> None:
-        """It waits no more."""
+        """It waits no longer."""
         self.queue.remove(request_id)
         self.in_state.discard(request_id)
 

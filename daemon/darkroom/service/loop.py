@@ -105,7 +105,7 @@ class Service:
             self.handle(Stop("once"))
 
     def begin(self) -> None:
-        """Mend what the last life left, before anything new is looked at."""
+        """Put right what the last life left, before anything new is looked at."""
         self._register.recover(self._takes.expect)
         self.tick()
 

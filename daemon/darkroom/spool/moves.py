@@ -12,8 +12,8 @@ from darkroom.request.decide import Decision
 from darkroom.spool.answer import Answer, State, error_json
 
 RESENT = (
-    "This very file was sent before and is not rendered again; "
-    "to ask anew, touch it, or run: darkroom retry {name}"
+    "The same file was sent before, so it is not rendered again; "
+    "to have it rendered again, touch it, or run: darkroom retry {name}"
 )  #: a warning
 
 
@@ -105,7 +105,7 @@ def out_of_attempts(answer: Answer, attempts: int) -> dict[str, Any]:
     return answer.error or error_json(
         ErrorCode.RENDERER_DIED,
         f"Each of {attempts} attempts was cut short: the renderer, the service or the machine died.",
-        "Look into the service's log. `darkroom retry` asks again; if it was the renderer, a smaller size may help.",
+        "See the service's log. `darkroom retry` asks again; if it was the renderer, a smaller size may help.",
     )
 
 
@@ -114,7 +114,7 @@ def lost(what: str) -> dict[str, Any]:
     return error_json(
         ErrorCode.STATE_LOST,
         f"{what} are gone from the state folder.",
-        "Drop the request again, and look after the disk that holds the state folder.",
+        "Drop the request again, and check the disk that holds the state folder.",
     )
 
 

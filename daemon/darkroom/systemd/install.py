@@ -1,7 +1,7 @@
 """What has to be done to install the service, or to remove it: a list of commands, decided from how the machine is.
 
-Pure: `host` looks at the machine and carries the steps out. What is done already is no step, so that a second run does
-nothing.
+Pure: `host` looks at the machine and carries the steps out. What is done already is not a step, so that a second run
+does nothing.
 """
 
 from __future__ import annotations

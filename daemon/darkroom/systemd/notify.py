@@ -39,7 +39,7 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
-        """Never waits and never fails: a manager that does not listen is no reason to stop rendering."""
+        """Never waits and never fails: a manager that does not listen is not a reason to stop rendering."""
         if self._address is None:
             return
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK

@@ -68,7 +68,7 @@ class Painter:
         self._emit(Died(-9, "SIGKILL", "was killed by SIGKILL", (), asked=False))
 
     def fail(self) -> None:
-        """Err in what is held, in a way that no second try can mend."""
+        """Err in what is held, in a way that no second try can put right."""
         held, self.held = self.held, []
         for render in held:
             failed = Failed(render.id, ErrorCode.RENDER_ERROR, "no paint", "", can_retry=False, before_first_step=False)
