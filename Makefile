@@ -4,8 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# It is made anew when its Python is no longer the one that it was made with (after an upgrade of the system), and when
+# PYTHON names another one.
+VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+MADE_WITH := $(shell sed -n 's/^version[a-z_]* = \([0-9]*\.[0-9]*\).*/\1/p' $(VENV)/pyvenv.cfg 2>/dev/null)
+RUNS_ON := $(or $(shell $(BIN)/python $(VERSION) 2>/dev/null),none)
+ASKED := $(if $(filter file default,$(origin PYTHON)),,$(shell $(PYTHON) $(VERSION) 2>/dev/null))
+OUTLIVED := $(if $(MADE_WITH),$(if $(filter-out $(MADE_WITH),$(RUNS_ON) $(ASKED)),outlived))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real run lint format types venv clean
+.PHONY: help demo test test-real run lint format types venv clean outlived
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +35,7 @@ lint: $(READY) ## Check format and style
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 
-format: $(READY) ## Format the code and mend what can be mended
+format: $(READY) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
@@ -39,11 +47,12 @@ venv: $(READY) ## Set up .venv and nothing else
 clean: ## Remove .venv and caches; inbox, outbox and state stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(OUTLIVED)
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here. Try: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Darkroom needs Python 3.11 or newer; $$($(PYTHON) --version) was found. Try: make PYTHON=python3.12"; exit 1; }
+	  { echo "Darkroom needs Python 3.11 or newer, and this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up $(VENV): done once; PyTorch is a large download."
-	@$(PYTHON) -m venv $(VENV) || \
+	@$(PYTHON) -m venv $(if $(OUTLIVED),--clear) $(VENV) || \
 	  { echo "Could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,train]'
 	@touch $@

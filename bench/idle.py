@@ -1,4 +1,4 @@
-"""What the daemon costs while nothing happens, with ten thousand files in its inbox that are no requests.
+"""What the daemon costs while nothing happens, with ten thousand files in its inbox that are not requests.
 
     python bench/idle.py [--files 10000] [--seconds 30]
 
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 class Droplets:
-    """Drops one more file that is no request, each time it is called."""
+    """Drops one more file that is not a request, each time it is called."""
 
     def __init__(self, daemons: tuple[Daemon, ...]) -> None:
         self._daemons = daemons

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 DAEMON = Path(__file__).resolve().parents[1] / "daemon"
-AT_REST = ("ready", "unloaded")  #: states of a renderer that could render now
+AT_REST = {"ready", "unloaded"}  #: states of a renderer that could render now
 
 IN_MOVED_TO = 0x80  # linux/inotify.h
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -117,7 +117,7 @@ class Daemon:
         """Started, its renderer ready, its default model loaded if that was asked for; stopped at the end."""
         self.start()
         try:
-            self._wait(lambda: self.health().get("renderer", {}).get("state") in AT_REST, within_s)
+            self._wait(lambda: {seat["state"] for seat in self.health().get("seats", ())} & AT_REST, within_s)
             yield self
         finally:
             self.stop()

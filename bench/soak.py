@@ -125,7 +125,7 @@ class Soak:
             time.sleep(STEP_S)
 
     def _in_peace(self) -> None:
-        """Nobody kills it any more: what has no result now and gets none is lost."""
+        """From now on nobody kills it: what has no result now and gets none is lost."""
         if not self._daemon.is_running:
             self._daemon.kill()
             self._start()

@@ -287,7 +287,9 @@ def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_status_without_a_daemon_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status"]) == 1
-    assert "darkroom run" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "darkroom run" in said.out
+    assert "No configuration was found: there is neither" in said.err
     assert main(["status", "--json"]) == 1
     assert capsys.readouterr().out == "null\n"
     assert main(["status", "cat"]) == 1
@@ -484,3 +486,136 @@ def test_models_says_what_the_starter_model_draws(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr().out
     assert "apple" in printed
     assert "castle" in printed
+
+
+# Where the command is used --------------------------------------------------------------------------------------------
+
+
+def in_a_shell(*words: str, home: Path, **environment: str) -> subprocess.Popen[str]:
+    """The command as a process of its own."""
+    outside = {key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG", "PYTHON"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "darkroom", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=home,
+        env={**outside, "PYTHONPATH": str(CHECKOUT / "daemon"), **environment},
+    )
+
+
+def test_a_locale_that_does_not_know_every_character_is_no_reason_to_say_nothing(home: Path) -> None:
+    with in_a_shell("--help", home=home, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0") as asked:
+        said, complaint = asked.communicate()
+    assert (asked.returncode, complaint) == (0, "")
+    assert "render" in said
+
+
+@pytest.mark.parametrize("word", ["styles", "--help"])
+def test_an_output_that_takes_nothing_ends_in_words(home: Path, word: str) -> None:
+    words = [sys.executable, "-m", "darkroom", word]
+    with open("/dev/full", "w") as full:
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon")}
+        done = subprocess.run(
+            words, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, cwd=home, check=False
+        )
+    assert done.stderr in ("", "darkroom: No space left on device.\n")
+    assert done.returncode == (1 if done.stderr else 0)
+    assert done.stderr or word == "--help", "argparse itself says nothing about its output"
+
+
+@pytest.mark.parametrize(("words", "expected"), [([], "paused"), (["--json"], '"state": "paused"')])
+def test_what_is_watched_through_a_pipe_is_printed_when_it_changes(home: Path, words: list[str], expected: str) -> None:
+    beat(home, state="paused", counter=1)
+    with in_a_shell("status", "--watch", *words, home=home, TERM="dumb") as watching:
+        assert watching.stdout is not None
+        try:
+            first = watching.stdout.readline()
+            beat(home, state="paused", counter=2)
+            beat(home, state="running", counter=3, queued=1)
+            following = iter(watching.stdout.readline, "")
+            assert any("running" in line for line in following)
+        finally:
+            watching.terminate()
+    assert expected in first
+
+
+def test_an_answer_is_followed_as_json_to_its_end(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "outbox" / "cat.json").write_text(json.dumps({"name": "cat", "state": "failed", "id": "1"}))
+    assert main(["status", "cat", "--watch", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"name": "cat", "state": "failed", "id": "1"}
+
+
+def test_no_help_is_wider_than_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for name, grammar in {"": parser(), **commands()}.items():
+        long = [line for line in grammar.format_help().splitlines() if len(line) > 80]
+        assert long == [], f"darkroom {name} --help"
+
+
+def test_on_a_terminal_no_word_is_broken_and_no_path_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal._Page, "is_terminal", True)
+    page = terminal.out()
+    page.width = 40
+    path = "/srv/" + "a-long-name/" * 6
+    with page.capture() as said:
+        page.print(f"A sentence that is longer than forty columns, with {path} in it.")
+    lines = said.get().splitlines()
+    assert path in [line.strip() for line in lines]
+    assert " ".join(said.get().split()) == f"A sentence that is longer than forty columns, with {path} in it."
+
+
+# What a person meant --------------------------------------------------------------------------------------------------
+
+
+def test_each_request_that_can_be_cancelled_is(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "inbox" / "zed.json").write_text("{}")
+    assert main(["cancel", "nosuch", "zed"]) == 1
+    said = capsys.readouterr()
+    assert "Nothing is known of a request nosuch" in said.err
+    assert "zed: will be cancelled" in said.out
+    assert (home / "inbox" / "zed.cancel").exists()
+
+
+def test_no_style_is_a_style_that_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["styles", "none"]) == 0
+    assert "the prompt as it is" in capsys.readouterr().out
+
+
+def test_the_beginning_of_an_option_is_nearer_than_a_like_sounding_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["submit", "a cat", "--num", "2"])
+    assert "Did you mean --num-images?" in capsys.readouterr().err
+
+
+def test_where_no_configuration_was_found_it_is_said_where_it_was_looked_for(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "inbox").rmdir()
+    assert main(["submit", "a cat"]) == 3
+    assert f"there is neither {home}/config/darkroom.toml nor /etc/darkroom/darkroom.toml" in capsys.readouterr().err
+    assert main(["submit", "a cat", "--inbox", "nowhere", "--outbox", "nowhere"]) == 3
+    assert "neither" not in capsys.readouterr().err
+
+
+def test_adopting_what_is_in_use_claims_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beat(home, folders={"inbox": {"state": "present", "path": str(home / "inbox")}})
+    assert main(["adopt", "inbox"]) == 0
+    assert capsys.readouterr().out == "inbox is in use already: there is nothing to adopt.\n"
+    assert list((home / "inbox").iterdir()) == []
+
+
+def test_waiting_is_not_silent_while_the_inbox_is_away(home: Path) -> None:
+    beat(home, folders={"inbox": {"state": "away", "why": "/mnt/nas waits for its mount"}})
+    with in_a_shell("submit", "a cat", "--name", "cat", "--wait", home=home) as waiting:
+        assert waiting.stderr is not None
+        try:
+            assert any("Waiting: the inbox is away: /mnt/nas waits" in line for line in waiting.stderr)
+        finally:
+            waiting.terminate()
+
+
+def test_what_was_settled_is_counted_from_the_start(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beat(home, settled={"done": 1, "failed": 0})
+    main(["status"])
+    assert "settled 1 done, since it was started\n" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -91,7 +91,9 @@ def test_a_name_is_made_of_the_first_words_and_is_unique() -> None:
     names = {unique_name("A castle, on a hill! at night") for _ in range(50)}
     assert len(names) == 50
     assert all(name.startswith("a-castle-on-a-hill-") for name in names)
-    assert unique_name("日本").startswith("request-")
+    assert unique_name("schöner Bär").startswith("schöner-bär-")
+    assert unique_name("日本").startswith("日本-")
+    assert unique_name("…!").startswith("request-")
 
 
 def test_a_waiting_request_is_not_overwritten(client: Client) -> None:
@@ -144,7 +146,7 @@ def test_an_answer_that_somebody_has_changed_leads_nowhere_else(client: Client, 
     answer(client, "cat", id="1", state="queued")
     path = client.outbox / "cat.json"
     path.write_text(path.read_text().replace("cat.json", said.format(tmp_path)))
-    with pytest.raises(DarkroomError, match="is no name of a request"):
+    with pytest.raises(DarkroomError, match="is not a name for a request"):
         client.cancel("cat")
     assert not list(tmp_path.rglob("elsewhere*"))
 
@@ -204,16 +206,77 @@ def test_adopting_leaves_a_word_in_the_folder_and_in_no_other(client: Client, tm
         client.adopt(tmp_path)
 
 
-def test_the_newest_heartbeat_counts_wherever_it_can_be_seen(client: Client) -> None:
-    assert client.health() is None
-    for place, second in ((client.outbox / ".darkroom", 1), (client.state_dir, 2)):
-        place.mkdir()
-        (place / "health.json").write_text(
-            json.dumps({"counter": second, "written_at": f"2026-01-01T00:00:0{second}Z"})
-        )
-    health = client.health()
-    assert health is not None
-    assert health["counter"] == 2
+@pytest.mark.parametrize("planted", [".darkroom", "alice"])
+@pytest.mark.parametrize("leads_somewhere", [True, False])
+def test_nothing_is_written_or_removed_through_a_link_in_the_inbox(
+    client: Client, tmp_path: Path, planted: str, leads_somewhere: bool
+) -> None:
+    """A command may be root's, and others may write to the inbox."""
+    elsewhere = tmp_path / "elsewhere"
+    if leads_somewhere:
+        elsewhere.mkdir()
+        (elsewhere / "pause").write_text("not ours")
+    (client.inbox / planted).symlink_to(elsewhere)
+    acts: dict[str, list[Callable[[], object]]] = {
+        ".darkroom": [client.pause, lambda: client.adopt(client.inbox)],
+        "alice": [lambda: client.submit({"prompt": "x"}, name="alice/cat"), lambda: client.cancel("alice/cat")],
+    }
+    answer(client, "alice/cat", id="1", state="queued")
+    for act in acts[planted]:
+        with pytest.raises(FolderUnusable, match=f"{planted} is a link.*Nothing is written through links"):
+            act()
+    assert client.resume() is False
+    assert [path.name for path in tmp_path.rglob("*") if "elsewhere" in str(path.parent)] == ["pause"] * leads_somewhere
+
+
+def test_what_a_retry_drops_is_not_read_through_a_link(client: Client, tmp_path: Path) -> None:
+    settle(client, "secret", "failed", "secret.failed", b"{}")
+    answer(client, "cat", id="1", state="failed", result="cat.failed")
+    (client.outbox / "cat.failed").symlink_to(client.outbox / "secret.failed")
+    with pytest.raises(DarkroomError, match="cannot be read"):
+        client.retry("cat")
+
+
+def test_a_whole_file_name_means_the_request(client: Client) -> None:
+    assert client.submit({"prompt": "x"}, name="bear.json").name == "bear"
+    answer(client, "bear", id="1", state="queued")
+    assert client.answer("bear.JSON") == client.answer("bear")
+    assert client.cancel("bear.json") == client.inbox / "bear.cancel"
+
+
+def test_wishes_go_to_a_folder_of_their_own_once_the_daemon_has_made_it(client: Client) -> None:
+    (client.inbox / ".darkroom" / "wishes").mkdir(parents=True)
+    client.pause()
+    client.adopt(client.inbox)
+    assert sorted(path.name for path in (client.inbox / ".darkroom" / "wishes").iterdir()) == ["adopt", "pause"]
+    assert (client.resume(), client.resume()) == (True, False)
+
+
+def test_a_folder_that_the_daemon_uses_needs_no_adoption(client: Client) -> None:
+    client.state_dir.mkdir()
+    folders = {"inbox": {"state": "present", "path": str(client.inbox)}, "outbox": {"state": "away"}}
+    (client.state_dir / "health.json").write_text(json.dumps({"state": "running", "folders": folders}))
+    assert client.adopt(client.inbox) is False
+    assert client.adopt(client.outbox / "." / ".." / "outbox") is True
+    assert [path.name for path in client.inbox.iterdir()] == []
+
+
+def test_of_two_heartbeats_the_state_folders_counts(client: Client) -> None:
+    """Anybody may write to the outbox."""
+    client.state_dir.mkdir()
+    (client.outbox / ".darkroom").mkdir()
+
+    def beats(folder: Path, **fields: object) -> None:
+        (folder / "health.json").write_text(json.dumps({"state": "running", "instance": "ours"} | fields))
+
+    beats(client.outbox / ".darkroom", written_at="2999", host="forged", instance="theirs")
+    assert (client.health() or {}).get("host") == "forged"
+    beats(client.state_dir, written_at="2026", host="true")
+    assert (client.health() or {}).get("host") == "true"
+    beats(client.state_dir, host="moved away", state="stopped")
+    assert (client.health() or {}).get("host") == "forged"
+    beats(client.outbox / ".darkroom", host="forged")
+    assert (client.health() or {}).get("host") == "moved away"
 
 
 def test_a_heartbeat_that_moves_is_alive_whatever_its_clock_says() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.config import load as config
-from darkroom.config.load import Config, find_file, load
+from darkroom.config.load import Config, find_file, foreign_variables, load
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, Problem
 
@@ -37,7 +37,7 @@ def problems(file: Path | None = None, **overrides: object) -> tuple[Problem, ..
 
 
 def without_the_comment_signs(text: str) -> str:
-    return re.sub(r"^#(?=[a-z_]+ = )", "", text, flags=re.MULTILINE)
+    return re.sub(r"^#(?=[a-z_]+ = |\[models\.)", "", text, flags=re.MULTILINE)
 
 
 def test_the_shipped_file_changes_nothing() -> None:
@@ -206,6 +206,57 @@ def test_state_on_a_network_file_system_is_refused(folder: Path, monkeypatch: py
 
 def test_a_size_outside_the_model_s_limits_is_a_problem(folder: Path) -> None:
     assert problems(write(folder, "[models.starter]\nwidth = 512\n"))[0].where == "models.starter.width"
+
+
+@pytest.mark.parametrize("line", ["settle_s = " + "1" * 5000, "inbox = " + "[" * 5000])
+@pytest.mark.parametrize("name", ["darkroom.toml", "styles.toml"])
+def test_what_python_will_not_read_is_a_problem_and_no_crash(folder: Path, name: str, line: str) -> None:
+    (folder / "darkroom.toml").write_text("")
+    (folder / name).write_text(f"{line}\n")
+    (problem,) = problems(folder / "darkroom.toml")
+    assert "TOML" in problem.message or "nested too deeply" in problem.message
+
+
+def test_lines_of_the_readme_can_be_added_to_the_shipped_file(folder: Path) -> None:
+    shipped = SHIPPED_FILE.read_text()
+    table = '[models.sd15]\nsource = "/srv/models/sd"\n[models.dreamshaper]\nsource = "owner/name"\n'
+    loaded = load(write(folder, f'{shipped}\ndefault_model = "sd15"\n{table}'))
+    assert (loaded.default_model, loaded.models["sd15"].source) == ("sd15", "/srv/models/sd")
+    (problem,) = problems(write(folder, f'{shipped}\n{table}default_model = "sd15"\n'))
+    assert problem.hint == "It belongs further up, above the first table (a name in brackets)."
+    (problem,) = problems(write(folder, f"{shipped.replace('#[models.sd15]', '[models.sd15]')}\n{table}"))
+    assert problem.hint == "[models.sd15] is in the file already: put these lines below that one."
+
+
+FOREIGN = {
+    "DARKROOM_SERVICE_HOST": "10.0.0.1",
+    "DARKROOM_SERVICE_PORT": "8001",
+    "DARKROOM_SERVICE_PORT_HTTP": "8001",
+    "DARKROOM_PORT": "tcp://10.0.0.1:8001",
+    "DARKROOM_PORT_8001_TCP_ADDR": "10.0.0.1",
+    "DARKROOM_GALLERY_SERVICE_HOST": "10.0.0.2",
+    "DARKROOM_NAME": "/web/darkroom",
+}
+
+
+def test_variables_that_a_platform_sets_by_itself_are_told_and_not_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes, for a Service of that name; Docker, for a link."""
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    load()
+    assert foreign_variables() == sorted(FOREIGN)
+    monkeypatch.setenv("DARKROOM_SETLE_S", "1")
+    with pytest.raises(ConfigUnusable) as refused:
+        load()
+    assert [problem.where for problem in refused.value.problems] == ["DARKROOM_SETLE_S"]
+    assert foreign_variables() == sorted(FOREIGN)
+
+
+def test_a_home_that_nobody_has_is_a_problem(folder: Path) -> None:
+    (folder / "darkroom.toml").write_text('inbox = "~nobodyxyz/in"\n[models.x]\nsource = "~nobodyxyz/model"\n')
+    with pytest.raises(ConfigUnusable) as refused:
+        load(folder / "darkroom.toml")
+    assert [problem.hint for problem in refused.value.problems] == ["There is no user 'nobodyxyz' here."] * 2
 
 
 def test_sizes_in_bytes_may_be_written_as_people_do(folder: Path) -> None:

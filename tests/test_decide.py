@@ -296,3 +296,13 @@ def test_the_defaults_of_the_schema_are_those_of_the_decision() -> None:
         "negative_prompt", "default_negative", "style", "model", "num_images", "format", "priority",
     }  # fmt: skip
     assert decided(**defaults) == decided()
+
+
+def test_options_of_another_program_in_a_prompt_are_told() -> None:
+    prompt = "a cat --ar 16:9 --no dogs —v 6 and a well--known end -- of it --unheard-of"
+    warnings = decided(prompt=prompt).warnings
+    assert warnings == (
+        "`--ar 16:9` in the prompt is read as words, not as an option: use `width` and `height`.",
+        "`--no dogs` in the prompt is read as words, not as an option: use `negative_prompt`.",
+        "`—v 6` in the prompt is read as words, not as an option: use `model`.",
+    )

@@ -3,13 +3,129 @@
 import json
 import os
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
 from darkroom.cli import doctor
 from darkroom.config.load import Config
 from darkroom.executor.devices import DeviceInfo
+from darkroom.systemd import host
+
+EVERYBODY = 65_534
+
+
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """Somebody with no rights of their own."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(EVERYBODY)
+    os.seteuid(EVERYBODY)
+    yield
+    os.seteuid(0)
+    os.setegid(0)
+    os.setgroups(groups)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setattr(host, "UNIT_FILE", tmp_path / "darkroom.service")
+    (tmp_path / "place").mkdir()
+    folders = {
+        key: tmp_path / "place" / name for key, name in (("inbox", "in"), ("outbox", "out"), ("state_dir", "st"))
+    }
+    for folder in folders.values():
+        folder.mkdir()
+    return Config(**folders)
+
+
+def failed(config: Config, file: Path | None = None) -> dict[str, str]:
+    found = doctor.examine(config, file)
+    return {each.what: f"{each.says} {each.do}" for each in found if each.verdict is doctor.Verdict.FAIL}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as somebody else")
+@pytest.mark.parametrize("closed", ["place", "place/in"])
+def test_somebody_outside_is_told_whose_rights_are_meant_and_how_to_get_in(
+    config: Config, tmp_path: Path, closed: str, request: pytest.FixtureRequest
+) -> None:
+    for parent in (tmp_path, *tmp_path.parents):
+        if Path(gettempdir()) in parent.parents:
+            parent.chmod(0o755)
+    (tmp_path / "darkroom.service").write_text("[Service]\nUser=darkroom\n")
+    (tmp_path / closed).chmod(0o700)
+    (config.outbox).chmod(0o2770)
+    request.getfixturevalue("nobody")
+    said = failed(config)
+    assert said["inbox"].startswith((f"{config.inbox} cannot be looked at by nobody", "nobody cannot write to "))
+    assert "Ask its owner (root)" in said["inbox"] or "ask its owner (root)" in said["inbox"]
+    assert "state" not in said, "the service's own folder is none of theirs"
+    if closed == "place/in":
+        assert "open to the group root. To join it: sudo usermod --append --groups root nobody" in said["outbox"]
+
+
+def test_a_link_in_place_of_our_own_folder_is_told_and_not_followed(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (config.inbox / ".darkroom").symlink_to(tmp_path / "elsewhere")
+    assert (
+        failed(config)["inbox"] == f"{config.inbox}/.darkroom is a link. Nothing is written through links: remove it."
+    )
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_folders_that_are_one_below_their_spelling_are_told(config: Config) -> None:
+    assert "folders" not in failed(config)
+    config.outbox.rmdir()
+    config.outbox.symlink_to(config.inbox)
+    assert failed(config)["folders"].startswith(f"the outbox {config.outbox} is the same folder as the inbox")
+    config.outbox.unlink()
+    (config.inbox / "deep/er").mkdir(parents=True)
+    config.outbox.symlink_to(config.inbox / "deep/er")
+    assert failed(config)["folders"].startswith(f"the outbox {config.outbox} is inside the inbox {config.inbox}")
+
+
+def test_a_check_that_errs_is_one_line_and_the_others_go_on(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def oops(_: object) -> None:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(doctor, "likely_device", oops)
+    whats = [each.what for each in doctor.examine(config)]
+    assert failed(config)["device"] == "this check itself failed: RuntimeError: no luck. Report it, with this line."
+    assert {"inbox", "clock", "daemon"} <= set(whats)
+
+
+def test_an_environment_that_its_python_has_left_behind_is_told(config: Config, tmp_path: Path) -> None:
+    program = tmp_path / "darkroom/.venv/bin/darkroom"
+    program.parent.mkdir(parents=True)
+    (tmp_path / "darkroom/.venv/pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.4.1\n")
+    program.with_name("python").symlink_to(sys.executable)
+    (tmp_path / "darkroom.service").write_text(f"[Service]\nExecStart={program} run --config /etc/other.toml\n")
+    assert "is not there" in failed(config)["service"]
+    program.touch()
+    assert f"made with Python 3.4, and finds 3.{sys.version_info[1]} now" in failed(config)["service"]
+    assert f"cd {tmp_path}/darkroom && make venv" in failed(config)["service"]
+    says = [each.says for each in doctor.examine(config, tmp_path / "mine.toml") if each.what == "service"]
+    assert says[-1] == "it uses /etc/other.toml, and not the configuration above."
+
+
+def test_where_relative_paths_start_is_told(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "darkroom.toml"
+    file.write_text('styles = "my.toml"\n')
+
+    def told() -> list[str]:
+        return [each.says for each in doctor.examine(config, file) if each.what == "configuration"]
+
+    assert told() == [f'relative paths start at {tmp_path}: styles = "my.toml".']
+    (tmp_path / "darkroom.service").write_text(
+        f"[Service]\nWorkingDirectory=/srv\nExecStart=/x/darkroom run --config {file}\n"
+    )
+    assert told() == [f'relative paths start here at {tmp_path}, for the service at /srv: styles = "my.toml".']
+
 
 WORDS = "it renders on the processor, though cuda:0 is there."
 
@@ -29,7 +145,7 @@ def test_a_renderer_that_does_not_use_the_gpu_is_told(
     config = Config(inbox=tmp_path / "in", outbox=tmp_path / "out", state_dir=tmp_path / "state")
     for folder in (config.inbox, config.outbox, config.state_dir):
         folder.mkdir()
-    health = {"host": host, "pid": os.getpid(), "state": "running", "version": "1", "renderer": {"device": used}}
+    health = {"host": host, "pid": os.getpid(), "state": "running", "version": "1", "seats": [{"device": used}]}
     (config.state_dir / "health.json").write_text(json.dumps(health))
     monkeypatch.setattr(doctor, "likely_device", lambda _: DeviceInfo(there, there, None))
     said = [finding.says for finding in doctor.examine(config) if finding.what == "daemon"]

@@ -238,7 +238,7 @@ def test_a_link_in_place_of_our_folder_is_away_and_nothing_is_written_through_it
     (path / ".darkroom").symlink_to(outside)
     folder = Folder(path, None, disk=Disk())
     assert not folder.check()
-    assert folder.away.endswith("Its .darkroom has to be a folder of its own, no link.")
+    assert folder.away.endswith("Its .darkroom must be a folder of its own, and not a link.")
     assert list(outside.iterdir()) == []
 
 

@@ -111,9 +111,9 @@ def test_what_is_no_regular_file_is_left_alone_and_told(daemon: DaemonProcess, o
         "link.json": "a link",
         "dangling.json": "a link",
         "loop.json": "a link",
-        "pipe.json": "no regular file",
-        "socket.json": "no regular file",
-        "folder.json": "no regular file",
+        "pipe.json": "not a regular file",
+        "socket.json": "not a regular file",
+        "folder.json": "not a regular file",
         "linked-folder": "a link",
     }
     (daemon.inbox / "link.json").symlink_to(outside / "secret.json")

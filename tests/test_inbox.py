@@ -207,8 +207,8 @@ def test_what_is_no_regular_file_is_left_alone_and_told(box: Box, tmp_path: Path
     assert dict(listing.not_taken) == {
         "link.json": "left alone: it is a link, and only regular files are taken",
         "dangling.json": "left alone: it is a link, and only regular files are taken",
-        "fifo.json": "left alone: it is no regular file",
-        "folder.json": "left alone: it is no regular file",
+        "fifo.json": "left alone: it is not a regular file",
+        "folder.json": "left alone: it is not a regular file",
         "linked": "ignored: it is a link, and links are not followed",
     }
     (box.path / "link.json").unlink()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.cli import main
+from darkroom.config.load import shipped
 from darkroom.errors import DarkroomError
 from darkroom.names import HEALTH
 from darkroom.spool.record import Stage
@@ -16,6 +17,7 @@ from darkroom.systemd.install import (
     Account,
     Facts,
     Group,
+    Link,
     Place,
     Step,
     Wish,
@@ -165,6 +167,184 @@ def test_a_configuration_that_is_only_found_does_not_replace_the_one_of_the_serv
     assert decide(replace(wish, config=Path("/etc/darkroom/darkroom.toml")))
 
 
+# Links, and what an earlier Darkroom has left -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("link", "is_refused"),
+    [
+        (Link(WISH.inbox, Path("/etc"), is_roots=True), True),
+        (Link(Path("/srv"), Path("/data/inbox"), is_roots=False), True),
+        (Link(Path("/srv"), Path("/data/inbox"), is_roots=True), False),
+    ],
+)
+def test_nothing_is_changed_through_a_link_that_others_could_redirect(link: Link, is_refused: bool) -> None:
+    facts = replace(RUNNING, links=(link,))
+    wish = replace(WISH, said=(WISH.inbox, WISH.outbox))
+    if is_refused:
+        with pytest.raises(DarkroomError, match=f"{link.path} is a link") as refused:
+            to_install(wish, facts)
+        assert str(link.leads_to) in refused.value.hint
+        assert not any("/srv/inbox" in step for step in commands(to_remove(wish, facts, discard=False)))
+        assert f"{link.path}, a link, with what Darkroom keeps there" in left(wish, facts)
+    else:
+        assert to_install(wish, facts) == []
+
+
+def test_links_on_the_way_are_seen_with_who_could_redirect_them(tmp_path: Path) -> None:
+    for name in ("roots", "anybodys", "target"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "anybodys").chmod(0o777)
+    os.chown(tmp_path / "roots", 0, 0)
+    for name in ("roots", "anybodys"):
+        (tmp_path / name / "link").symlink_to(tmp_path / "target")
+    found = [*host._links(tmp_path / "roots/link/inbox"), *host._links(tmp_path / "anybodys/link")]
+    assert found == [
+        Link(tmp_path / "roots/link", tmp_path / "target/inbox", is_roots=True),
+        Link(tmp_path / "anybodys/link", tmp_path / "target", is_roots=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "command", [("chmod", "g+rwxs"), ("rm", "-r"), ("install", "-d", "-o", "0", "-g", "0", "-m", "2775")]
+)
+def test_a_link_that_is_planted_after_the_look_is_not_followed(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "target").mkdir(mode=0o700)
+    (tmp_path / "target" / "x").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for folder in (tmp_path / "link", tmp_path / "link" / "x"):
+        with pytest.raises(DarkroomError, match="without following a link"):
+            host.carry_out(Step("why", (*command, str(folder)), on=folder))
+    assert [oct(path.stat().st_mode & 0o7777) for path in (tmp_path / "target", tmp_path / "target/x")] == ["0o700"] * 2
+
+
+def test_a_folder_is_made_with_its_parents_and_changed_by_a_handle_on_it(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    uid, gid = str(os.geteuid()), str(os.getegid())
+    host.carry_out(Step("why", ("install", "-d", "-o", uid, "-g", gid, "-m", "2775", str(folder)), on=folder))
+    assert folder.stat().st_mode & 0o7777 == 0o2775
+    host.carry_out(Step("why", ("chmod", "0700", str(folder)), on=folder))
+    assert folder.stat().st_mode & 0o7777 == 0o2700
+    (folder / ".darkroom").mkdir()
+    host.carry_out(Step("why", ("rm", "-r", str(folder / ".darkroom")), on=folder))
+    assert list(folder.iterdir()) == []
+
+
+def test_what_another_user_s_darkroom_has_left_is_given_to_the_service() -> None:
+    """Run by hand before, or installed with another --user."""
+    ann = Place(1000, 991, 0o040755)
+    mirror, other = WISH.outbox / "alice", WISH.outbox / "bob"
+    places = RUNNING.places | dict.fromkeys((own_folder(WISH.outbox), mirror), ann) | {other: Place(1001, 1001, FOLDER)}
+    facts = replace(RUNNING, places=places, mirrors=(mirror, other))
+    assert commands(to_install(WISH, facts)) == [
+        "chown -R -h darkroom:darkroom /srv/outbox/.darkroom",
+        "chown darkroom:darkroom /srv/outbox/alice",
+    ]
+
+
+def test_a_state_folder_of_before_is_opened_and_its_files_are_given_to_the_service() -> None:
+    state = Path("/data/state")
+    wish = replace(WISH, state_dir=state)
+    theirs = {state: Place(1000, 1000, FOLDER), state / "darkroom.sqlite3": Place(1000, 1000, FILE)}
+    facts = replace(RUNNING, places=RUNNING.places | theirs)
+    assert commands(to_install(wish, facts)) == [
+        "chgrp darkroom /data/state",
+        "chmod g+rwx /data/state",
+        "chown -R -h darkroom:darkroom /data/state/darkroom.sqlite3",
+    ]
+    ours = {state: Place(1000, 991, 0o040775), state / "darkroom.sqlite3": Place(990, 991, FILE)}
+    assert to_install(wish, replace(RUNNING, places=RUNNING.places | ours)) == []
+
+
+@pytest.mark.parametrize(("home", "opens"), [("/home/ann", True), ("/root", False)])
+def test_a_folder_below_a_closed_one_is_refused_with_what_to_do(home: str, opens: bool) -> None:
+    wish = replace(WISH, inbox=Path(home, "inbox"))
+    places = ROOTS | {Path("/home"): Place(0, 0, FOLDER), Path(home): Place(1000, 1000, 0o040700)}
+    with pytest.raises(DarkroomError, match=f"could not reach {home}/inbox: {home} is closed to it") as refused:
+        to_install(wish, replace(NOTHING, places=places))
+    assert ("chmod o+x" in refused.value.hint) is opens
+    open_by_acl = places | {Path(home): Place(1000, 1000, 0o040700, has_acl=True)}
+    assert to_install(wish, replace(NOTHING, places=open_by_acl))
+
+
+def test_a_file_in_place_of_a_folder_is_refused() -> None:
+    with pytest.raises(DarkroomError, match="/srv/inbox is not a folder"):
+        to_install(WISH, replace(NOTHING, places=ROOTS | {WISH.inbox: Place(0, 0, FILE)}))
+
+
+def test_a_python_in_a_closed_home_is_no_reason_to_open_that_home() -> None:
+    python = Path("/root/.pyenv/bin/python3.12")
+    wish = replace(WISH, needed=(python,), python=python)
+    with pytest.raises(DarkroomError, match="/root is closed") as refused:
+        to_install(wish, replace(NOTHING, places=ROOTS | {Path("/root"): Place(0, 0, 0o040700)}))
+    assert "make clean; make PYTHON=/usr/bin/python3 venv" in refused.value.hint
+    assert "open" not in refused.value.hint
+
+
+# What was said when it was installed ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory, and a unit file of its own."""
+    for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(host, "UNIT_FILE", tmp_path / "darkroom.service")
+    return tmp_path
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["service", "show", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_what_the_first_installation_was_told_counts_for_the_second(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ["--config", str(machine / "darkroom.toml")]
+    (machine / "darkroom.toml").write_text('default_model = "testcard"\n')
+    first = shown(capsys, *config, "--group", "people", "--user", "ann", "--inbox", "/srv/in", "--state-dir", "/srv/st")
+    (machine / "darkroom.service").write_text(first)
+    assert shown(capsys, *config) == first
+    assert "Group=others\n" in shown(capsys, *config, "--group", "others")
+    assert "Group=bob\n" in shown(capsys, *config, "--user", "bob")
+    (machine / "darkroom.toml").write_text('inbox = "/srv/other"\n')
+    assert "--inbox /srv/other " in shown(capsys, *config)
+
+
+def test_relative_paths_start_where_the_service_was_installed(
+    machine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine / "my.toml").write_bytes(shipped("config/styles.toml").read_bytes())
+    (machine / "darkroom.toml").write_text('styles = "my.toml"\ninbox = "in"\n')
+    first = shown(capsys, "--config", "darkroom.toml")
+    assert f"WorkingDirectory={machine}\n" in first
+    assert f"--inbox {machine}/in " in first
+    (machine / "darkroom.service").write_text(first)
+    (machine / "elsewhere").mkdir()
+    monkeypatch.chdir(machine / "elsewhere")
+    assert shown(capsys, "--config", "../darkroom.toml") == first
+    monkeypatch.chdir(machine / "elsewhere")
+    assert shown(capsys, "--config", str(machine / "darkroom.toml")) == first
+
+
+def test_without_relative_paths_it_starts_nowhere_in_particular(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (machine / "darkroom.toml").write_text('inbox = "/srv/in"\n[models.x]\nsource = "owner/name"\n')
+    assert "WorkingDirectory=/\n" in shown(capsys, "--config", "darkroom.toml")
+
+
+def test_while_it_runs_what_it_has_in_its_keeping_is_asked_of_its_heartbeat(machine: Path) -> None:
+    wish = replace(WISH, state_dir=machine, outbox=machine / "outbox")
+    assert host._told_in_keeping(wish) == 0
+    (machine / "health.json").write_text('{"state": "running", "rendering": {"name": "cat"}, "undelivered": 2}')
+    assert host._told_in_keeping(wish) == 3
+    with pytest.raises(DarkroomError, match="3 requests are taken and not delivered"):
+        to_remove(WISH, replace(RUNNING, in_keeping=3), discard=False)
+
+
 # Removing ------------------------------------------------------------------------------------------------------------
 
 
@@ -172,16 +352,30 @@ def test_removing_takes_everything_that_was_made_but_the_folders_of_people() -> 
     assert commands(to_remove(WISH, RUNNING, discard=False)) == [
         "systemctl stop darkroom",
         "systemctl disable darkroom",
-        f"rm {UNIT_FILE}",
-        "systemctl daemon-reload",
         "rm -r --one-file-system /var/lib/darkroom",
         "rm -r --one-file-system /var/cache/darkroom",
         "rm -r --one-file-system /srv/inbox/.darkroom",
         "rm -r --one-file-system /srv/outbox/.darkroom",
+        f"rm {UNIT_FILE}",
+        "systemctl daemon-reload",
         "userdel darkroom",
         "groupdel darkroom",
     ]
+    assert left(replace(WISH, config=Path("/etc/x.toml")), replace(RUNNING, has_drop_ins=True))[2:] == [
+        "configuration /etc/x.toml",
+        "changes of the unit in /etc/systemd/system/darkroom.service.d",
+    ]
     assert left(WISH, RUNNING) == ["inbox /srv/inbox", "outbox /srv/outbox"]
+
+
+def test_without_a_unit_only_what_is_surely_the_service_s_own_is_removed() -> None:
+    """A removal that was interrupted; or somebody who says it in a checkout, by mistake."""
+    wish = replace(WISH, state_dir=Path("/checkout/state"))
+    half = replace(RUNNING, unit=None, enabled=False, active=False)
+    half = replace(half, places=half.places | {wish.state_dir: OURS})
+    removed = ["rm -r --one-file-system /var/cache/darkroom", "userdel darkroom", "groupdel darkroom"]
+    assert commands(to_remove(wish, half, discard=False)) == removed
+    assert to_remove(wish, replace(half, account=Account(990, frozenset({991})), places=ROOTS), discard=False) == []
 
 
 def test_removing_from_a_bare_machine_does_nothing() -> None:
@@ -249,7 +443,8 @@ def test_a_dry_run_changes_nothing_and_needs_no_systemd_and_no_root(
     # Where this Python lies in a closed home, that is what is said.
     assert (status, "Nothing of this was done" in captured.out) == (0, True) or "is closed to it" in captured.err
     assert main(["service", "remove", "--dry-run", "--user", "no-such-user", *folders]) == 0
-    assert capsys.readouterr().out == "Nothing is left to do.\n"
+    said = capsys.readouterr().out
+    assert said == "No Darkroom service is installed on this machine: there is nothing to remove.\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -289,3 +289,18 @@ def test_large_files_of_any_shape_are_read_in_linear_time(begin: bytes, middle: 
     """Anything quadratic would take minutes."""
     raw = begin + middle * (300_000 // len(middle)) + end
     assert (outcome(raw) is Malformed) == (strictly(raw) is None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ['{"prompt": "a cat"}', '{\r\n "prompt": "ein Bär"}'])
+def test_wide_encodings_are_called_by_their_names_with_and_without_a_mark(encoding: str, text: str) -> None:
+    for raw in (text.encode(encoding), text.encode(encoding)[:12]):
+        with pytest.raises(Malformed, match=f"The file is {encoding[:6].upper()}.") as refused:
+            load(raw)
+        assert refused.value.code == ErrorCode.BAD_ENCODING
+
+
+@pytest.mark.parametrize("raw", [b"{" + bytes(100), b'{"a"' + bytes(100), bytes(100)])
+def test_a_file_that_is_filled_with_nul_bytes_is_unfinished_and_not_in_another_encoding(raw: bytes) -> None:
+    with pytest.raises(EndsTooEarly):
+        load(raw)

@@ -82,7 +82,7 @@ def loading(daemon: DaemonProcess, name: str) -> list[str]:
 
 def wait_until_loading(daemon: DaemonProcess, model: str) -> None:
     loading = {"state": "loading", "model": model}
-    daemon.wait_for_health(lambda health: loading.items() <= health["renderer"].items(), f"{model} is being loaded")
+    daemon.wait_for_health(lambda health: loading.items() <= health["seats"][0].items(), f"{model} is being loaded")
 
 
 def rendering(daemon: DaemonProcess, name: str) -> list[str]:

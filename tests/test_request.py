@@ -213,3 +213,16 @@ def test_a_request_cannot_be_changed() -> None:
 def test_only_reading_requests_imports_pydantic(module: str) -> None:
     code = f"import sys, darkroom.{module}; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGES, check=False).returncode == 0
+
+
+WORKFLOW = {"3": {"class_type": "KSampler", "inputs": {"seed": 1}}, "4": {"class_type": "CheckpointLoaderSimple"}}
+
+
+@pytest.mark.parametrize(
+    "dropped", [WORKFLOW, {"prompt": WORKFLOW, "client_id": "x"}, {"nodes": [], "links": [], "version": 0.4}]
+)
+def test_a_workflow_of_another_program_is_called_what_it_is(dropped: dict[str, object]) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        read(json.dumps(dropped).encode())
+    (problem,) = refused.value.problems
+    assert str(problem).startswith("This is a workflow of ComfyUI. A request says")

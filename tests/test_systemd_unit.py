@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.cli import main
 from darkroom.config.load import Config, shipped
 from darkroom.systemd.notify import Notifier
 from darkroom.systemd.unit import STOP_SPARE_S, TIMEOUT_STOP_S, service_unit
@@ -153,6 +154,20 @@ def test_without_a_watchdog_there_is_nothing_to_feed(
     notifier.status("the only word")
     assert listening.recv(4096) == b"STATUS=the only word"
     assert notifier.watchdog_s is None
+
+
+def test_what_keeps_a_service_from_starting_is_its_last_word(
+    manager: tuple[socket.socket, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To systemd, exit status 3 would mean "not implemented"."""
+    (tmp_path / "wrong.toml").write_text("settle_s = 0\nhistory = 3\n")
+    assert main(["run", "--config", str(tmp_path / "wrong.toml")]) == 3
+    monkeypatch.setenv("NOTIFY_SOCKET", manager[1])
+    assert main(["run", "--config", str(tmp_path / "wrong.toml")]) == 78
+    said = manager[0].recv(4096).decode()
+    assert said.startswith(f"STATUS=cannot start: {tmp_path}/wrong.toml has 2 problems; ")
+    assert "settle_s: must be above 0" in said
+    assert main(["check", "--config", str(tmp_path / "wrong.toml"), "x.json"]) == 3
 
 
 def test_a_manager_that_does_not_listen_is_no_trouble(tmp_path: Path) -> None:

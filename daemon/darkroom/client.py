@@ -6,15 +6,35 @@ import json
 import os
 import re
 import secrets
+import shlex
 import socket
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom.disk.files import Disk, LeadsOut, within
+from darkroom import hearsay
+from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError, FolderUnusable
-from darkroom.names import ADOPT, HEALTH, MAX_DEPTH, OWN_FOLDER, PAUSE, cut, is_request, retried, safe_name, why_ignored
+from darkroom.hearsay import Json
+from darkroom.names import (
+    ADOPT,
+    HEALTH,
+    MAX_DEPTH,
+    OWN_FOLDER,
+    PAUSE,
+    cut,
+    file_of,
+    folder_of,
+    is_request,
+    joined,
+    retried,
+    safe_name,
+    why_ignored,
+)
+from darkroom.rights import how_to_get_in
 from darkroom.spelling import nearest
 
 #: States that nothing follows; the daemon's own table is in `answer`.
@@ -25,8 +45,8 @@ START_HINT = "Start one: `darkroom run`, or `systemctl start darkroom`."
 _ANSWER_LIMIT_BYTES = 4 << 20
 _REQUEST_LIMIT_BYTES = 1 << 20
 _NAME_WORDS = 5
-
-Json = dict[str, Any]
+#: In our own folder: where people's wishes go once the daemon has made it, apart from what is the daemon's alone.
+WISHES = "wishes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +72,30 @@ class Client:
 
     def submit(self, request: Mapping[str, Any], *, name: str | None = None) -> Ticket:
         """Drop a request; without a name it gets one from its prompt. Raises DarkroomError when that cannot be."""
-        wanted = unique_name(str(request.get("prompt", ""))) if name is None else name
+        wanted = unique_name(str(request.get("prompt", ""))) if name is None else without_ending(name)
         _refuse_misleading(wanted)
         return self._drop(safe_name(wanted), json.dumps(request, ensure_ascii=False, indent=1).encode())
 
     def retry(self, name: str) -> Ticket:
         """Drop the kept request of a settled one again, as `NAME.retry-N`."""
+        name = without_ending(name)
         answer = self.answer(name)
         if answer is None:
             raise self.unknown(name)
         self._refuse_unfinished(answer)
         if answer.get("state") not in FINAL_STATES or "result" not in answer:
             raise DarkroomError(f"{name} is {answer.get('state')}: there is nothing to ask again yet.")
-        kept = _inside(self.outbox / _parent(safe_name(name)), answer["result"]) / "request.json"
+        kept = f"{joined(folder_of(name), _last(answer['result']))}/request.json"
         try:
-            raw, _ = self.disk.read(kept, limit=_REQUEST_LIMIT_BYTES)
+            raw = self._read(self.outbox, kept, limit=_REQUEST_LIMIT_BYTES)
         except OSError as error:
             hint = "The result was moved away: drop the request again yourself."
-            raise DarkroomError(f"{kept} cannot be read: {error.strerror}.", hint=hint) from error
+            raise DarkroomError(f"{self.outbox / kept} cannot be read: {error.strerror}.", hint=hint) from error
         return self._drop(self._free_retry(retried(name) or name), raw)
 
     def cancel(self, name: str) -> Path:
         """Ask to cancel a live request. Returns the file that says so; the daemon removes it."""
+        name = without_ending(name)
         answer = self.answer(name)
         _refuse_misleading(name)
         dropped_as = str((answer or {}).get("dropped_as", f"{name}.json"))
@@ -84,26 +106,33 @@ class Client:
         if answer is None and not self._waits(dropped_as):
             raise self.unknown(name)
         stem = dropped_as[: -len(".json")]
-        path = inside(self.inbox, f"{stem if '%' not in stem else name}.cancel")
-        self._write(path, b"")
-        return path
+        wish = f"{stem if '%' not in stem else name}.cancel"
+        self._write(self.inbox, wish, b"")
+        return self.inbox / wish
 
     def answer(self, name: str) -> Json | None:
         """The answer to the newest request of that name, or that was dropped as it; None while there is none."""
-        found = read_json(self.outbox / f"{safe_name(name)}.json", self.disk)
+        name = without_ending(name)
+        found = self._heard(self.outbox, f"{safe_name(name)}.json", hearsay.ANSWER)
         if found is not None and name in (found.get("name"), _stem(found)):
             return found
         return self._answer_told_apart(name) or found
 
+    def place_of(self, answer: Json, name: str) -> Path:
+        """Where the answer to a request of this name lies."""
+        said = str(answer.get("name", ""))
+        is_name = said == safe_name(said) and not _is_misleading(said)
+        return self.outbox / f"{said if is_name else safe_name(without_ending(name))}.json"
+
     def _answer_told_apart(self, name: str) -> Json | None:
         """Of names that differ by case only, all but the first one bear `~` and 8 hex digits."""
-        folder, stem = self.outbox / _parent(safe_name(name)), safe_name(name).rpartition("/")[2]
+        folder, stem = folder_of(name), file_of(safe_name(name))
         told_apart = re.compile(re.escape(stem) + r"~[0-9a-f]{8}\.json")
         try:
-            near = sorted(entry for entry in os.listdir(folder) if told_apart.fullmatch(entry))
-        except OSError:
+            near = sorted(entry for entry in os.listdir(self.outbox / folder) if told_apart.fullmatch(entry))
+        except (OSError, ValueError):
             return None
-        answers = (read_json(folder / entry, self.disk) for entry in near)
+        answers = (self._heard(self.outbox, joined(folder, entry), hearsay.ANSWER) for entry in near)
         return next((answer for answer in answers if answer is not None and _stem(answer) == name), None)
 
     def _refuse_unfinished(self, answer: Json) -> None:
@@ -114,16 +143,14 @@ class Client:
 
     def _drop(self, name: str, raw: bytes) -> Ticket:
         self._require_inbox()
-        path = inside(self.inbox, f"{name}.json")
+        path = self.inbox / f"{name}.json"
         older = self.answer(name)
-        try:
-            self.disk.make_folder(path.parent, shared=True)
-            self.disk.create_exclusive(path, raw)
-        except FileExistsError:
-            hint = f"Wait for it, say `darkroom cancel {name}`, or use another name."
-            raise DarkroomError(f"{path} is still waiting.", hint=hint) from None
-        except OSError as error:
-            raise FolderUnusable(f"{path} cannot be written: {error.strerror}.") from error
+        with self._written(self.inbox, f"{name}.json") as place:
+            try:
+                self.disk.create_exclusive(place, raw)
+            except FileExistsError:
+                hint = f"Wait for it, say `darkroom cancel {shlex.quote(name)}`, or use another name."
+                raise DarkroomError(f"{path} is still waiting.", hint=hint) from None
         return Ticket(name, path, self.outbox / f"{name}.json", (older or {}).get("id"))
 
     def _free_retry(self, name: str) -> str:
@@ -140,13 +167,18 @@ class Client:
 
     def unknown(self, name: str) -> DarkroomError:
         """What to raise for a name that nothing is known of."""
+        name = without_ending(name)
         if self._waits(f"{name}.json"):
             hint = "`darkroom status` says whether a daemon runs, and why a file is not taken."
             return DarkroomError(f"{name}.json lies in the inbox, and is not answered yet.", hint=hint)
         try:
             known = [entry[: -len(".json")] for entry in os.listdir(self.outbox) if entry.endswith(".json")]
         except OSError as error:
-            return FolderUnusable(f"{self.outbox} cannot be read: {error.strerror}.", hint="Mount it, or use --outbox.")
+            hint = how_to_get_in(self.outbox) or "Mount it, or name it with --outbox."
+            return FolderUnusable(f"{self.outbox} cannot be read: {error.strerror}.", hint=hint)
+        if safe_name(name) in known:
+            hint = "Somebody has changed it, or put it there: move it away."
+            return DarkroomError(f"{self.outbox / safe_name(name)}.json is not an answer of Darkroom.", hint=hint)
         near = nearest(name, known)
         hint = f"Did you mean {' or '.join(near)}?" if near else "`darkroom status` shows what waits."
         return DarkroomError(f"Nothing is known of a request {name}.", hint=hint)
@@ -156,47 +188,111 @@ class Client:
     def pause(self) -> None:
         """Hold the queue."""
         self._require_inbox()
-        self._write(self.inbox / OWN_FOLDER / PAUSE, b"")
+        self._write(self.inbox, f"{self._wishes(self.inbox)}/{PAUSE}", b"")
 
     def resume(self) -> bool:
         """Let it go on. Returns whether it was paused."""
         self._require_inbox()
-        path = self.inbox / OWN_FOLDER / PAUSE
-        if not path.exists():
-            return False
-        self.disk.remove(path)
-        return True
+        places = [f"{folder}/{PAUSE}" for folder in (OWN_FOLDER, f"{OWN_FOLDER}/{WISHES}")]
+        paused = [place for place in places if self._removed(place)]
+        return bool(paused)
 
-    def adopt(self, folder: Path) -> None:
-        """Say that this is the right folder, whatever was there before. Raises FolderUnusable for another one."""
-        if folder.absolute() not in (self.inbox, self.outbox):
+    def adopt(self, folder: Path) -> bool:
+        """Say that this is the right folder, whatever was there before. Returns False where a daemon uses it already.
+
+        Raises FolderUnusable for another folder.
+        """
+        wanted = Path(os.path.abspath(folder.expanduser()))
+        if wanted not in (self.inbox, self.outbox):
             hint = f"They are {self.inbox} and {self.outbox}."
             raise FolderUnusable(f"{folder} is neither the inbox nor the outbox.", hint=hint)
-        self._write(folder.absolute() / OWN_FOLDER / ADOPT, b"")
+        role = "inbox" if wanted == self.inbox else "outbox"
+        health = self.health()
+        if health is not None and not is_gone(health):
+            told = health.get("folders", {}).get(role, {})
+            if (told.get("state"), told.get("path")) == ("present", str(wanted)):
+                return False
+        self._write(wanted, f"{self._wishes(wanted)}/{ADOPT}", b"")
+        return True
 
     def health(self) -> Json | None:
-        """The newest heartbeat that can be seen from here; None when there is none."""
-        places = (self.state_dir / HEALTH, self.outbox / OWN_FOLDER / HEALTH)
-        found = [health for place in places if (health := read_json(place, self.disk)) is not None]
-        return max(found, key=lambda health: str(health.get("written_at", "")), default=None)
+        """The heartbeat that can be seen from here; None when there is none.
+
+        Anybody may write to the outbox: the one in the state folder counts, unless it is that of a daemon which is gone
+        while another one serves the outbox.
+        """
+        own = self._heard(self.state_dir, HEALTH, hearsay.HEARTBEAT)
+        if own is not None and not is_gone(own):
+            return own
+        shared = self._heard(self.outbox, f"{OWN_FOLDER}/{HEALTH}", hearsay.HEARTBEAT)
+        if own is None or shared is None:
+            return own or shared
+        return own if is_gone(shared) or shared.get("instance") == own.get("instance") else shared
 
     def is_served(self) -> bool:
         """Whether a daemon seems to be there, as far as one look can tell."""
         health = self.health()
         return health is not None and not is_gone(health)
 
-    def _require_inbox(self) -> None:
-        if not self.inbox.is_dir():
-            raise FolderUnusable(f"There is no inbox at {self.inbox}.", hint="Mount it, or name it with --inbox.")
+    def _wishes(self, root: Path) -> str:
+        """The part of a folder that people may write their wishes to."""
+        own = f"{OWN_FOLDER}/{WISHES}"
+        return own if os.path.isdir(root / own) else OWN_FOLDER
 
-    def _write(self, path: Path, data: bytes) -> None:
-        if not path.parent.is_dir() and not path.parent.parent.is_dir():
-            raise FolderUnusable(f"There is no folder {path.parent.parent}.", hint="Mount it, or name another one.")
+    # Files: no link is followed below the two folders, since others may write there and a command may be root's ------
+
+    def _require_inbox(self) -> None:
+        _require(self.inbox, f"There is no inbox at {self.inbox}.", "Mount it, or name it with --inbox.")
+
+    def _read(self, root: Path, path: str, *, limit: int) -> bytes:
+        with self.disk.anchored(root, folder_of(path)) as folder:
+            return self.disk.read(folder / file_of(path), limit=limit)[0]
+
+    def _heard(self, root: Path, path: str, shape: Mapping[str, Any]) -> Json | None:
+        """An object that somebody replaces whole; None when it is not there, or not readable now."""
         try:
-            self.disk.make_folder(path.parent, shared=True)
-            self.disk.write(path, data)
+            return hearsay.read(self._read(root, path, limit=_ANSWER_LIMIT_BYTES), shape)
+        except (OSError, ValueError):
+            return None
+
+    def _write(self, root: Path, path: str, data: bytes) -> None:
+        _require(root, f"There is no folder {root}.", "Mount it, or name another one.")
+        with self._written(root, path) as place:
+            self.disk.write(place, data)
+
+    @contextmanager
+    def _written(self, root: Path, path: str) -> Iterator[Path]:
+        """Where to write a file; the folders on the way are made. Raises FolderUnusable."""
+        try:
+            self._make_folders(root, folder_of(path))
+            with self.disk.anchored(root, folder_of(path)) as folder:
+                yield folder / file_of(path)
         except OSError as error:
-            raise FolderUnusable(f"{path} cannot be written: {error.strerror}.") from error
+            if (planted := _first_link(root, folder_of(path))) is not None:
+                hint = "Nothing is written through links: remove it, or use another name."
+                raise FolderUnusable(f"{planted} is a link.", hint=hint) from error
+            hint = how_to_get_in((root / path).parent if (root / path).parent.exists() else root)
+            raise FolderUnusable(f"{root / path} cannot be written: {error.strerror}.", hint=hint) from error
+
+    def _make_folders(self, root: Path, folder: str) -> None:
+        above = ""
+        for part in folder.split("/") if folder else ():
+            with self.disk.anchored(root, above) as place:
+                self.disk.make_folder(place / part, shared=True)
+            above = joined(above, part)
+
+    def _removed(self, path: str) -> bool:
+        """Remove a file of the inbox. Returns whether it was there."""
+        with suppress(FileNotFoundError, NotADirectoryError), self.disk.anchored(self.inbox, folder_of(path)) as folder:
+            if not os.path.lexists(folder / file_of(path)):
+                return False
+            try:
+                self.disk.remove(folder / file_of(path))
+            except OSError as error:
+                hint = how_to_get_in(self.inbox / folder_of(path))
+                raise FolderUnusable(f"{self.inbox / path} cannot be removed: {error.strerror}.", hint=hint) from error
+            return True
+        return False
 
 
 class Pulse:
@@ -215,8 +311,18 @@ class Pulse:
         return now_s - self._moved_s < SILENT_BEATS * self._heartbeat_s
 
 
+def seats_of(health: Json | None) -> list[Json]:
+    """What a heartbeat tells of each renderer."""
+    return list((health or {}).get("seats", ()))
+
+
+def rendering_of(health: Json | None) -> list[Json]:
+    """The requests that are on a device, or being encoded."""
+    return [each for seat in seats_of(health) for each in seat.get("rendering", ())]
+
+
 def is_gone(health: Json) -> bool:
-    """Whether there is no need to wait for silence: it said that it stopped, or its process was here and is no more."""
+    """Whether there is no need to wait for silence: it said that it stopped, or its process was here and has gone."""
     if health.get("state") == "stopped":
         return True
     pid = health.get("pid")
@@ -231,10 +337,15 @@ def is_answered(ticket: Ticket, answer: Json | None) -> bool:
 
 
 def pictures(answer: Json, answer_path: Path) -> list[Path]:
-    """Where the pictures of a `done` answer are."""
+    """Where the pictures of a `done` answer are. Raises DarkroomError for an answer that somebody has changed."""
     images = answer.get("images", [])
-    folder = _inside(answer_path.parent, answer["result"]) if images else answer_path.parent
-    return [_inside(folder, image["file"]) for image in images]
+    folder = answer_path.parent / _last(answer.get("result", "")) if images else answer_path.parent
+    return [folder / _last(image["file"]) for image in images]
+
+
+def without_ending(name: str) -> str:
+    """What a person means by the file's whole name."""
+    return re.sub(r"(?<=[^/])\.json$", "", name, flags=re.IGNORECASE)
 
 
 def why_never_taken(file_name: str) -> str | None:
@@ -244,40 +355,40 @@ def why_never_taken(file_name: str) -> str | None:
 
 def unique_name(prompt: str) -> str:
     """A name that people recognise and nobody else has: the first words, and six hex digits."""
-    words = re.findall(r"[a-z0-9]+", prompt.lower())[:_NAME_WORDS]
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFC", prompt.casefold()))[:_NAME_WORDS]
     return "-".join([*([cut("-".join(words), 48).strip("-")] if words else ["request"]), secrets.token_hex(3)])
 
 
-def read_json(path: Path, disk: Disk) -> Json | None:
-    """A JSON object that somebody replaces whole; None when it is not there, or not readable now."""
+def _last(name: str) -> str:
+    """What an answer names in a folder. Anybody may write to the outbox: it never leads out of it."""
+    last = os.path.basename(name)
+    if last in ("", ".", ".."):
+        raise DarkroomError(f"The answer names {name!r}, which is not a result.", hint="Somebody has changed it.")
+    return last
+
+
+def _require(folder: Path, absent: str, hint: str) -> None:
     try:
-        raw, _ = disk.read(path, limit=_ANSWER_LIMIT_BYTES)
-        data = json.loads(raw)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
+        is_there = folder.is_dir()
+    except OSError as error:
+        why = f"{folder} cannot be looked at: {error.strerror}."
+        raise FolderUnusable(why, hint=how_to_get_in(folder)) from error
+    if not is_there:
+        raise FolderUnusable(absent, hint=hint)
 
 
-def _inside(folder: Path, name: object) -> Path:
-    """The folder or the file that an answer names, which lies right there."""
-    return inside(folder, os.path.basename(str(name)))
-
-
-def inside(folder: Path, name: object) -> Path:
-    """What an answer names in a folder. Anybody may write to the outbox: it never leads out. Raises DarkroomError."""
-    try:
-        return within(folder, str(name))
-    except LeadsOut:
-        hint = "Somebody has changed it."
-        raise DarkroomError(f"The answer names {str(name)!r}, which is not in {folder}.", hint=hint) from None
+def _first_link(root: Path, folder: str) -> Path | None:
+    parts = folder.split("/") if folder else []
+    places = [root.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    return next((place for place in places if place.is_symlink()), None)
 
 
 def _refuse_misleading(name: str) -> None:
     """A name is made safe, but never led elsewhere than it says. Raises DarkroomError."""
     parts = name.split("/")
-    if any(part.strip() in ("", ".", "..") for part in parts):
+    if _is_misleading(name):
         hint = "Write it like cat, or like alice/cat for a sub-folder of the inbox."
-        raise DarkroomError(f"{name!r} is no name of a request.", hint=hint)
+        raise DarkroomError(f"{name!r} is not a name for a request.", hint=hint)
     if len(parts) > MAX_DEPTH + 1:
         raise DarkroomError(f"{name!r} lies too deep.", hint=f"Sub-folders of the inbox are watched {MAX_DEPTH} deep.")
 
@@ -287,5 +398,5 @@ def _stem(answer: Json) -> str:
     return re.sub(r"\.json$", "", str(answer.get("dropped_as")), flags=re.IGNORECASE)
 
 
-def _parent(name: str) -> str:
-    return name.rpartition("/")[0]
+def _is_misleading(name: str) -> bool:
+    return any(part.strip() in ("", ".", "..") for part in name.split("/"))

@@ -11,11 +11,11 @@ class ErrorCode(StrEnum):
 
     # The request is wrong (state `refused`): the person changes it and drops it again.
     INCOMPLETE = "incomplete"  #: the file ends too early, is empty, or is full of NUL bytes
-    NOT_JSON = "not_json"  #: the bytes are no JSON, and no further byte can mend them
-    BAD_ENCODING = "bad_encoding"  #: the bytes are no UTF-8
+    NOT_JSON = "not_json"  #: the bytes are not JSON, and no further byte can make them right
+    BAD_ENCODING = "bad_encoding"  #: the bytes are not UTF-8
     TOO_LARGE = "too_large"  #: more than 1 MiB
     TOO_DEEP = "too_deep"  #: nested deeper than 20 levels
-    DUPLICATE_KEY = "duplicate_key"  #: a key stands twice in one object
+    DUPLICATE_KEY = "duplicate_key"  #: a key appears twice in one object
     NOT_AN_OBJECT = "not_an_object"  #: JSON, but not one object
     UNKNOWN_KEY = "unknown_key"  #: a key that no request has
     MISSING_KEY = "missing_key"  #: `prompt` is not there
@@ -36,9 +36,14 @@ class ErrorCode(StrEnum):
     STATE_LOST = "state_lost"  #: the request's bytes are gone from the state folder
 
 
+def in_words(error: Exception) -> str:
+    """What happened, for a sentence: without the number and the file name that an OSError puts around it."""
+    return str(getattr(error, "strerror", None) or error)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, with the words that mend it."""
+    """One thing that is wrong, and what to do about it."""
 
     where: str  #: JSON pointer into the request ("/style"), a key path in a configuration, or a file name
     message: str  #: what is wrong
@@ -81,7 +86,9 @@ class RequestRefused(DarkroomError):
         self.problems = problems
         count = len(problems)
         message = problems[0].message if count == 1 else f"The request has {count} problems."
-        super().__init__(message, hint=problems[0].hint if count == 1 else "Mend all of them and drop the file again.")
+        super().__init__(
+            message, hint=problems[0].hint if count == 1 else "Correct all of them and drop the file again."
+        )
 
 
 class RenderFailed(DarkroomError):

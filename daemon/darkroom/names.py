@@ -1,7 +1,7 @@
 """The grammar of every file name that is read or written: request, answer and result, and what is ignored.
 
 A *path* here is a file's path below the inbox with "/" between its parts, as Python's file functions give it (bytes
-that are no UTF-8 become lone surrogates). A *name* is what answers call a request: the path without `.json`, made safe
+that are not UTF-8 become lone surrogates). A *name* is what answers call a request: the path without `.json`, made safe
 for every client that may have to read it back.
 """
 
@@ -156,7 +156,7 @@ def folded(name: str) -> str:
 
 
 def dropped_as(path: str) -> str:
-    """A path as it stands in an answer: bytes that are no UTF-8 (and `%` beside them) are percent-encoded."""
+    """A path as it stands in an answer: bytes that are not UTF-8 (and `%` beside them) are percent-encoded."""
     if not any("\ud800" <= char <= "\udfff" for char in path):
         return path
     return "".join(
@@ -187,7 +187,7 @@ def recovered_name(request_id: str) -> str:
 
 
 def retried(name: str) -> str | None:
-    """The name that `cat.retry-1` asks again; None for a name that is no retry."""
+    """The name that `cat.retry-1` asks again; None for a name that is not a retry."""
     match = _RETRY.match(name)
     return match["name"] if match else None
 

@@ -22,7 +22,7 @@ class Share:
         self._context = ctypes.c_void_p(_lib.nfs_init_context())
         parsed = _lib.nfs_parse_url_dir(self._context, url.encode())
         if not parsed:
-            raise OSError(f"{url} is no NFS URL")
+            raise OSError(f"{url} is not an NFS URL")
         server, path = ctypes.cast(parsed, ctypes.POINTER(ctypes.c_char_p))[:2]
         self._check(_lib.nfs_mount(self._context, server, path), url)
 

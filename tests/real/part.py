@@ -19,6 +19,7 @@ FILES = {
     "test_daemon_on_a_mount.py": (95, "inbox|outbox|mounts|folders|shares"),
     "test_two_daemons.py": (45, "owner|shares|folders"),
     "test_systemd.py": (175, "systemd|health|service|install|config"),
+    "test_pages.py": (130, "install|unit|host|config|doctor|cli|client"),
     "test_faults.py": (250, "files|outbox|inbox|spool|launch|actor"),
     "test_power_cut.py": (70, "files|spool|outbox"),
     "test_memory.py": (10, "device|render|attempts"),

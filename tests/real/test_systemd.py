@@ -130,7 +130,7 @@ def test_what_a_dry_run_says_is_done_and_then_undone(clean: Machine) -> None:
     assert clean.run("getent", "passwd", "darkroom", check=False).stdout == ""
     assert clean.run("getent", "group", "darkroom", check=False).stdout == ""
     assert clean.run("systemctl", "list-unit-files", "darkroom*", "--no-legend", check=False).stdout == ""
-    assert clean.darkroom("service", "remove").startswith("Nothing is left to do.")
+    assert clean.darkroom("service", "remove").startswith("No Darkroom service is installed on this machine")
 
 
 def test_requests_that_only_the_state_folder_holds_are_not_removed(installed: Machine) -> None:
@@ -256,6 +256,10 @@ def test_the_watchdog_ends_a_service_that_hangs(watched: Machine) -> None:
     watched.wait_for(lambda: watched.show("NRestarts") == "1", "the watchdog has restarted it")
     watched.wait_for(lambda: watched.show("ActiveState") == "active", "it serves again")
     assert watched.show("MainPID") != before
+    # As docs/operations.md says: `Result=watchdog` is not shown any more once it runs again.
+    said = watched.run("journalctl", "--unit=darkroom", "--output=cat", "--no-pager").stdout
+    assert "Failed with result 'watchdog'" in said
+    assert watched.show("NRestarts") != "0"
     drop(watched, "cat")
     state_of(watched, "cat", "done")
 
@@ -438,7 +442,7 @@ TINY = "from pathlib import Path; from darkroom.testing.tiny_pipeline import bui
 
 @pytest.mark.timeout(1800)
 def test_models_in_its_cache_and_the_starter_are_found_without_a_network(clean: Machine) -> None:
-    """A private network has no hub; a request of nobody's own model is rendered by the one that comes along."""
+    """A private network has no hub; a request of nobody's own model is rendered by the one that comes with Darkroom."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     snapshot = f"/var/cache/darkroom/hub/models--somebody--tiny/snapshots/{commit}"
     clean.write(

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from darkroom import __version__
+from darkroom.printable import printable
 
 _DESCRIPTION = "Darkroom renders the requests that people drop into a folder."
 _EXAMPLES = """\
-A request is a JSON file in the inbox; its answer and its pictures appear in the outbox.
+A request is a JSON file in the inbox; its answer and its pictures appear in the
+outbox.
 
 examples:
-  darkroom run                                              keep the daemon running
-  darkroom submit "a castle on a hill" --wait               ask for a picture, watch it come
-  darkroom status --watch                                   see the queue
-  darkroom doctor                                           find out what is wrong
+  darkroom run                                  keep the daemon running
+  darkroom submit "a castle on a hill" --wait   ask for a picture, watch it come
+  darkroom status --watch                       see the queue
+  darkroom doctor                               find out what is wrong
 
-exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 configuration or folders unusable
+exit status:
+  0 done, 1 refused or failed, 2 wrong usage,
+  3 configuration or folders unusable
 """
 _COMMON = {
     "--config": ("FILE", "configuration file (default: $DARKROOM_CONFIG, config/darkroom.toml, /etc/darkroom/…)"),
@@ -58,13 +62,13 @@ class _Parser(argparse.ArgumentParser):
         wrong = re.search(r"invalid choice: '([^']*)'", message)
         if wrong is not None:
             message = f"there is no command {wrong[1]}.{_near(wrong[1], self._choices())}"
-        super().error(message)
+        super().error(printable(message))
 
     def suggestion(self, word: str) -> str:
         """The nearest option."""
         if not word.startswith("-"):
             return " Put several words in quotes." if self.takes_text else ""
-        return _near(word.partition("=")[0], self._option_string_actions)
+        return _near(word.partition("=")[0], list(self._option_string_actions))
 
     @property
     def takes_text(self) -> bool:
@@ -76,10 +80,11 @@ class _Parser(argparse.ArgumentParser):
         return [str(choice) for choices in positional for choice in choices]
 
 
-def _near(word: str, known: Iterable[str]) -> str:
+def _near(word: str, known: Collection[str]) -> str:
     from darkroom.spelling import nearest
 
-    near = nearest(word, known, count=1)
+    begin = sorted((name for name in known if len(word) > 2 and name.startswith(word)), key=len)
+    near = begin or nearest(word, known, count=1)
     return f" Did you mean {near[0]}?" if near else ""
 
 
@@ -162,11 +167,11 @@ def _service_command(commands: Any) -> None:
         "service install --dry-run",
         "service install --config /etc/darkroom/darkroom.toml",
         "service show > darkroom.service",
-        "service remove                     leaves inbox, outbox, results and configuration",
+        "service remove           leaves inbox, outbox and results",
     )
     service.add_argument("action", choices=["show", "install", "remove"])
-    service.add_argument("--user", default="darkroom", help="the user that the service runs as (default: darkroom)")
-    service.add_argument("--group", help="the group that may use inbox and outbox (default: named like the user)")
+    service.add_argument("--user", help="the user that the service runs as (default: as it is installed, or darkroom)")
+    service.add_argument("--group", help="the group that may use inbox and outbox (default: likewise)")
     service.add_argument("--dry-run", action="store_true", help="only say what would be done")
     service.add_argument(
         "--discard-requests", action="store_true", help="remove: also requests that were taken and are not delivered"
@@ -180,7 +185,7 @@ def _request_commands(commands: Any) -> None:
         "requests:submit",
         "drop a request into the inbox",
         'submit "a castle on a hill"',
-        'submit "a castle on a hill" --style watercolor --num-images 4 --wait',
+        'submit "a castle" --style watercolor --num-images 4 --wait',
         'submit "a red fox" --model sd15 --width 768 --seed 7 --name alice/fox',
     )
     submit.add_argument("prompt", metavar="PROMPT", help='what the picture should show; "-" reads it from stdin')
@@ -231,7 +236,7 @@ def _queue_commands(commands: Any) -> None:
         commands,
         "status [NAME] [--watch] [--json]",
         "status:status",
-        "show what the daemon does, or how a request stands",
+        "show what the daemon does, or how a request is getting on",
         "status",
         "status alice/cat",
         "status --watch",
@@ -239,7 +244,11 @@ def _queue_commands(commands: Any) -> None:
     )
     status.add_argument("name", metavar="NAME", nargs="?", help="of a request")
     status.add_argument("--watch", action="store_true", help="keep showing it, until Ctrl-C or the end")
-    status.add_argument("--json", action="store_true", help="the heartbeat or the answer, as it is")
+    status.add_argument(
+        "--json",
+        action="store_true",
+        help="the heartbeat or the answer as JSON; with --watch, one line for each change",
+    )
     cancel = _add(commands, "cancel NAME…", "requests:cancel", "cancel a request", "cancel alice/cat")
     cancel.add_argument("name", metavar="NAME", nargs="+")
     retry = _add(
@@ -258,7 +267,7 @@ def _queue_commands(commands: Any) -> None:
         commands,
         "adopt FOLDER",
         "daemon:adopt",
-        "say that an inbox or outbox is the right one, though it is not the one that was there before",
+        "use this inbox or outbox from now on, though another was there before",
         "adopt /mnt/nas/inbox",
     )
     adopt.add_argument("folder", metavar="FOLDER")

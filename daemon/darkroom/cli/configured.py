@@ -7,7 +7,7 @@ from pathlib import Path
 
 from darkroom.cli.arguments import OVERRIDES
 from darkroom.client import Client
-from darkroom.config.load import Config, load
+from darkroom.config.load import USUAL_FILES, Config, find_file, load
 from darkroom.disk.files import Disk
 
 
@@ -21,6 +21,14 @@ def config_file(args: argparse.Namespace) -> Path | None:
     """What `--config` names."""
     named = vars(args).get("config")
     return Path(named) if named is not None else None
+
+
+def why_defaults(args: argparse.Namespace) -> list[str]:
+    """Folders that nobody named are a guess: say what was looked for. Nothing where there is a configuration."""
+    if find_file(config_file(args)) is not None or {"inbox", "outbox"} <= vars(args).keys():
+        return []
+    places = " nor ".join(str(path.absolute()) for path in USUAL_FILES)
+    return [f"No configuration was found: there is neither {places}. Name one with --config or $DARKROOM_CONFIG."]
 
 
 def client_of(config: Config) -> Client:

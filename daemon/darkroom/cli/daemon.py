@@ -30,6 +30,10 @@ def resume(args: argparse.Namespace) -> int:
 
 def adopt(args: argparse.Namespace) -> int:
     """Say that a folder is the right one."""
-    client_of(configuration(args)).adopt(Path(args.folder))
-    terminal.out().print(f"{args.folder} will be taken for the right one.")
+    client = client_of(configuration(args))
+    if client.adopt(Path(args.folder)):
+        terminal.out().print(f"{args.folder} will be used from now on, whatever was there before.")
+        terminal.tell_if_alone(client, "this counts as soon as one starts.")
+    else:
+        terminal.out().print(f"{args.folder} is in use already: there is nothing to adopt.")
     return DONE

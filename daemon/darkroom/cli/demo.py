@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from darkroom.cli.follow import explanation, state_line
-from darkroom.client import FINAL_STATES, Client, Json, Ticket, is_answered, is_gone, pictures
+from darkroom.cli.terminal import Console
+from darkroom.client import FINAL_STATES, Client, Ticket, is_answered, is_gone, pictures, seats_of
 from darkroom.config.load import Config, load
 from darkroom.disk.files import Disk
 from darkroom.errors import ConfigUnusable, DarkroomError
+from darkroom.hearsay import Json
 
 #: File name → request. The last one is wrong in two places, to show what an answer says then.
 REQUESTS: Mapping[str, Mapping[str, Any]] = {
@@ -65,7 +66,7 @@ def _daemon(client: Client, config: Config) -> Iterator[subprocess.Popen[bytes] 
     """A daemon of our own, or None for one that serves this inbox already."""
     health = client.health()
     if health is not None and health.get("host") == os.uname().nodename and not is_gone(health):
-        console.print(f"[bold]1.[/] A daemon serves {_short(config.inbox)} already: it shall answer.")
+        console.print(f"[bold]1.[/] A daemon serves {_short(config.inbox)} already: let it answer.")
         yield None
         return
     console.print(f"[bold]1.[/] Starting the daemon on {_short(config.inbox)} and {_short(config.outbox)}:\n")
@@ -123,10 +124,10 @@ def _wait(client: Client, tickets: list[Ticket], process: subprocess.Popen[bytes
 
 def _move(bars: Progress, task: TaskID, answer: Json, health: Json | None) -> None:
     text = state_line(answer)
-    renderer = (health or {}).get("renderer", {}).get("state")
-    if answer["state"] == "queued" and renderer in ("starting", "loading"):
-        text = f"queued, while the renderer is {renderer}"
-    if answer["state"] in FINAL_STATES:
+    doing = next((seat.get("state") for seat in seats_of(health)), None)
+    if answer.get("state") == "queued" and doing in ("starting", "loading"):
+        text = f"queued, while the renderer is {doing}"
+    if answer.get("state") in FINAL_STATES:
         bars.update(task, description=text, total=1, completed=1)
     elif progress := answer.get("progress"):
         done = (progress["image"] - 1) * progress["steps"] + progress["step"]

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shlex
 import socket
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
-from darkroom.client import START_HINT, Client, Json, is_gone
-from darkroom.config.load import Config
+from darkroom.client import START_HINT, Client, is_gone, seats_of
+from darkroom.config.load import Config, foreign_variables, relative_values
 from darkroom.disk import inotify
 from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.mounts import Mount, expected_mount, kind_of
 from darkroom.executor.devices import likely_device
+from darkroom.hearsay import Json
 from darkroom.models.judge import Fate, judge
 from darkroom.models.source import ModelSource
 from darkroom.names import MARKER, OWN_FOLDER
+from darkroom.rights import how_to_get_in, who
+from darkroom.systemd.host import installed_unit
+from darkroom.systemd.install import configuration_of, setting_of
 
 INOTIFY = Path("/proc/sys/fs/inotify")
 #: Below these, other programs of the same user easily use everything up.
@@ -48,17 +57,103 @@ class Finding:
     do: str = ""
 
 
-def examine(config: Config) -> Iterator[Finding]:
-    """Check everything, what people ask for most first. Yields each finding as it is made: a share may be slow."""
+def examine(config: Config, file: Path | None = None) -> Iterator[Finding]:
+    """Check everything, what people ask for most first. Yields each finding as it is made: a share may be slow.
+
+    A check that errs is one finding. `file` is what the configuration was read from.
+    """
+    for what, check in _checks(config, file):
+        try:
+            yield from check()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other checks are what a person asked for
+            says = f"this check itself failed: {type(error).__name__}: {error}."
+            yield Finding(Verdict.FAIL, what, says, "Report it, with this line.")
+
+
+def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[], Iterable[Finding]]]]:
+    yield "configuration", partial(_configured, file)
     for name, path in (("inbox", config.inbox), ("outbox", config.outbox), ("state", config.state_dir)):
-        yield from _folder(name, path, config)
-    yield from _inotify(config.inbox)
-    yield from _device(config)
+        yield name, partial(_folder, name, path, config)
+    yield "folders", partial(_entangled, config)
+    yield "file events", partial(_inotify, config.inbox)
+    yield "device", partial(_device, config)
     for alias, source in config.renderer_settings().models.items():
-        yield _model(alias, source, config)
-    yield _hub_cache(config)
-    yield _clock()
-    yield from _daemon(config)
+        yield f"model {alias}", lambda alias=alias, source=source: [_model(alias, source, config)]  # type: ignore[misc]
+    yield "models", lambda: [_hub_cache(config)]
+    yield "clock", lambda: [_clock()]
+    yield "service", partial(_service, file)
+    yield "daemon", partial(_daemon, config)
+
+
+# Configuration and service -------------------------------------------------------------------------------------------
+
+
+def service_config() -> Path | None:
+    """The configuration of the installed service, if it has one."""
+    return configuration_of(installed_unit() or "")
+
+
+def service_user() -> str | None:
+    """Whom the installed service runs as, if there is one."""
+    return setting_of(installed_unit() or "", "User") or None
+
+
+def _as_another() -> str | None:
+    """The service's user, where somebody else looks."""
+    user = service_user()
+    return user if user not in (None, who()) else None
+
+
+def _configured(file: Path | None) -> Iterator[Finding]:
+    for name in foreign_variables():
+        yield Finding(Verdict.OK, "configuration", f"{name} is set by the platform, and means nothing to Darkroom.")
+    relative = relative_values(file)
+    if not relative:
+        return
+    keys = ", ".join(f'{key} = "{value}"' for key, value in relative.items())
+    unit = installed_unit() or ""
+    start = setting_of(unit, "WorkingDirectory") or "/"
+    if file is not None and configuration_of(unit) == file.absolute() and Path(start) != Path.cwd():
+        hint = f"Say this in {start}; or better, write absolute paths."
+        says = f"relative paths start here at {Path.cwd()}, for the service at {start}: {keys}."
+        yield Finding(Verdict.WARN, "configuration", says, hint)
+        return
+    yield Finding(Verdict.OK, "configuration", f"relative paths start at {Path.cwd()}: {keys}.")
+
+
+def _service(file: Path | None) -> Iterator[Finding]:
+    """Whether what the unit starts can still start: an upgrade of the system's Python leaves the environment behind."""
+    unit = installed_unit()
+    if unit is None:
+        return
+    program = Path((shlex.split(setting_of(unit, "ExecStart")) or [""])[0])
+    if not program.exists():
+        hint = "Say `darkroom service install` again, from where Darkroom lies now."
+        yield Finding(Verdict.FAIL, "service", f"its command {program} is not there.", hint)
+        return
+    made, now = _versions(program.parent)
+    if made and now != made:
+        says = f"its virtual environment was made with Python {made}, and finds {now or 'none'} now."
+        yield Finding(Verdict.FAIL, "service", says, f"cd {program.parents[2]} && make venv, then restart it.")
+    other = configuration_of(unit)
+    if other is not None and file is not None and other != file.absolute():
+        hint = f"To check that one: darkroom doctor --config {shlex.quote(str(other))}"
+        yield Finding(Verdict.WARN, "service", f"it uses {other}, and not the configuration above.", hint)
+
+
+def _versions(folder: Path) -> tuple[str, str]:
+    """The Python that a virtual environment was made with, and the one that it runs on now: "3.12", or ""."""
+    try:
+        told = re.search(r"^version\w* = (\d+\.\d+)", (folder.parent / "pyvenv.cfg").read_text(), re.MULTILINE)
+    except OSError:
+        return "", ""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        asked = [str(folder / "python"), "-I", "-c", code]
+        now = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - its own
+    except OSError:
+        now = ""
+    return told[1] if told else "", now
 
 
 # Folders -------------------------------------------------------------------------------------------------------------
@@ -69,24 +164,63 @@ def _folder(name: str, path: Path, config: Config) -> Iterator[Finding]:
     if waits_for is not None:
         yield Finding(Verdict.FAIL, name, f"{path}: {waits_for}.", "Mount it.")
         return
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except PermissionError:
+        yield _closed(name, path, f"{path} cannot be looked at by {who()}.")
+        return
+    if not is_folder:
         yield _absent(name, path)
         return
     mount = kind_of(path)
     yield _writable(name, path)
+    if not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
+        return
     yield Finding(Verdict.OK, name, _what_it_lies_on(name, mount, config))
     if name != "state":
         yield _marker(name, path)
     yield _free_space(name, path, config)
 
 
+def _entangled(config: Config) -> Iterator[Finding]:
+    """Below their spelling: links and bind mounts give one folder several names."""
+    folders = {"inbox": config.inbox, "outbox": config.outbox, "state": config.state_dir}
+    for name, path in folders.items():
+        for other, outer in folders.items():
+            which = _folder_above(path, outer) if name != other else None
+            if which is not None and (which != path or name > other):  # of two that are the same, one is told
+                inside = "the same folder as" if which == path else "inside"
+                says = f"the {name} {path} is {inside} the {other} {outer}, whatever links or mounts call it."
+                yield Finding(Verdict.FAIL, "folders", says, "Give each a folder of its own.")
+
+
+def _folder_above(path: Path, outer: Path) -> Path | None:
+    """`path`, or the folder above it, that is `outer` by device and inode; None when none of them is."""
+    real = Path(os.path.realpath(path))
+    with suppress(OSError):
+        wanted = outer.stat()
+        for step in (real, *real.parents):
+            if os.path.samestat(step.stat(), wanted):
+                return path if step == real else step
+    return None
+
+
+def _closed(name: str, path: Path, says: str) -> Finding:
+    """Somebody looks who is not the service: its own folders are none of theirs."""
+    user = _as_another()
+    if user is not None and name == "state":
+        return Finding(Verdict.OK, name, f"{path} is closed to {who()}; the service uses it as {user}.")
+    return Finding(Verdict.FAIL, name, says, how_to_get_in(path) or f"Give {user or who()} the right to use it.")
+
+
 def _absent(name: str, path: Path) -> Finding:
     """The state folder is made at start; inbox and outbox are other people's, and a missing one is a mistake."""
     if path.exists():
-        return Finding(Verdict.FAIL, name, f"{path} is no folder.", "Name another one.")
-    if name == "state" and os.access(_nearest_folder(path), os.W_OK | os.X_OK):
-        return Finding(Verdict.OK, name, f"{path} is not there yet; it is made at the first start.")
-    return Finding(Verdict.FAIL, name, f"{path} is not there.", f"mkdir -p '{path}', and give it to Darkroom's user.")
+        return Finding(Verdict.FAIL, name, f"{path} is not a folder.", "Name another one.")
+    if name == "state" and os.access(_nearest_folder(path), os.W_OK | os.X_OK, effective_ids=True):
+        return Finding(Verdict.OK, name, f"{path} is not there yet; it will be made at the first start.")
+    hint = f"mkdir -p {shlex.quote(str(path))}, and let Darkroom's user write there."
+    return Finding(Verdict.FAIL, name, f"{path} is not there.", hint)
 
 
 def _nearest_folder(path: Path) -> Path:
@@ -95,20 +229,30 @@ def _nearest_folder(path: Path) -> Path:
 
 def _writable(name: str, path: Path) -> Finding:
     """Write, rename and fsync in our own folder, as the daemon does."""
-    place = path / OWN_FOLDER if name != "state" else path
-    made = not place.exists()
-    probe = place / f".doctor-{os.getpid()}"
     disk = Disk()
+    own = OWN_FOLDER if name != "state" else ""
+    made = not os.path.lexists(path / own)
     try:
-        disk.make_folder(place)
-        disk.write(probe, b"probe")
-        disk.rename(probe, probe.with_name(probe.name + "-2"))
-        disk.remove(probe.with_name(probe.name + "-2"))
         if made:
-            place.rmdir()
+            disk.make_folder(path / own)
+        with disk.anchored(path, own) as place:
+            _probe(disk, place / f".doctor-{os.getpid()}")
+        if made:
+            (path / own).rmdir()
     except OSError as error:
+        if os.path.islink(path / own):
+            hint = "Nothing is written through links: remove it."
+            return Finding(Verdict.FAIL, name, f"{path / own} is a link.", hint)
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return _closed(name, path, f"{who()} cannot write to {path}.")
         return Finding(Verdict.FAIL, name, f"{path} cannot be written: {error.strerror}.", _mend(error, path))
     return Finding(Verdict.OK, name, f"{path} can be written, renamed in and synced.")
+
+
+def _probe(disk: Disk, probe: Path) -> None:
+    disk.write(probe, b"probe")
+    disk.rename(probe, probe.with_name(probe.name + "-2"))
+    disk.remove(probe.with_name(probe.name + "-2"))
 
 
 def _mend(error: OSError, path: Path) -> str:
@@ -116,7 +260,7 @@ def _mend(error: OSError, path: Path) -> str:
         return "Mount it writable; under systemd, name it in ReadWritePaths (`darkroom service show`)."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "Free space on it."
-    return f"Give Darkroom's user the right to write there: chown or chmod {path}, or the share's own rights."
+    return f"See that {path} is a folder that can be written: `ls -ld`, and the share's own rights."
 
 
 def _what_it_lies_on(name: str, mount: Mount, config: Config) -> str:
@@ -204,7 +348,7 @@ def _torch(*, on_cuda: bool) -> Finding:
 def _clock() -> Finding:
     if time.time() < SANE_AFTER:
         hint = "Set it (timedatectl): times in answers come from it, and the hub's certificates are checked by it."
-        return Finding(Verdict.WARN, "clock", "stands in the past.", hint)
+        return Finding(Verdict.WARN, "clock", "is set to a time in the past.", hint)
     return Finding(Verdict.OK, "clock", time.strftime("%Y-%m-%d %H:%M:%S UTC.", time.gmtime()))
 
 
@@ -222,8 +366,7 @@ def _daemon(config: Config) -> Iterator[Finding]:
 
 def _uses(health: Json, device: str) -> Iterator[Finding]:
     """`auto` decides when the renderer starts: before the driver was ready, perhaps."""
-    renderer = health.get("renderer")
-    if isinstance(renderer, dict) and renderer.get("device") == "cpu":
+    if any(seat.get("device") == "cpu" for seat in seats_of(health)):
         hint = "Restart it; if that does not help, see that this PyTorch can use CUDA."
         yield Finding(Verdict.WARN, "daemon", f"it renders on the processor, though {device} is there.", hint)
 

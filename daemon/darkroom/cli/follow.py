@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,19 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from darkroom.cli import terminal
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
-from darkroom.client import FINAL_STATES, START_HINT, Client, Json, Pulse, Ticket, is_answered, is_gone, pictures
-from darkroom.request.json_text import printable
+from darkroom.client import (
+    FINAL_STATES,
+    START_HINT,
+    Client,
+    Pulse,
+    Ticket,
+    is_answered,
+    is_gone,
+    pictures,
+    rendering_of,
+)
+from darkroom.hearsay import Json
+from darkroom.printable import printable
 
 LOOK_EVERY_S = 0.2
 
@@ -25,8 +37,9 @@ def follow(client: Client, ticket: Ticket, *, heartbeat_s: float) -> int:
             answer = _wait(client, ticket, show, Pulse(heartbeat_s=heartbeat_s, now_s=time.monotonic()))
     except KeyboardInterrupt:
         name = ticket.name
+        word = shlex.quote(name)
         terminal.complain(
-            f"{name} goes on without us: see `darkroom status {name}`, stop it by `darkroom cancel {name}`."
+            f"{name} is not cancelled: `darkroom status {word}` shows how it stands, `darkroom cancel {word}` stops it."
         )
         return INTERRUPTED
     return conclude(answer, ticket.answer)
@@ -35,7 +48,7 @@ def follow(client: Client, ticket: Ticket, *, heartbeat_s: float) -> int:
 def conclude(answer: Json, path: Path) -> int:
     """Say how a request ended: pictures on stdout, what a person should know on stderr."""
     for warning in answer.get("warnings", ()):
-        terminal.complain(f"{answer['name']}: {warning}")
+        terminal.complain(f"{answer.get('name')}: {warning}")
     if answer.get("state") == "done":
         for picture in pictures(answer, path):
             terminal.out().print(printable(str(picture)))
@@ -69,7 +82,24 @@ def _wait(client: Client, ticket: Ticket, show: _Show, pulse: Pulse) -> Json:
                 return answer
         beats = pulse.look(health, time.monotonic()) and not (health is not None and is_gone(health))
         show.heartbeat(beats=beats)
+        show.trouble(_trouble(health) if beats and answer_is_missing(ticket, answer) else "")
         time.sleep(LOOK_EVERY_S)
+
+
+def answer_is_missing(ticket: Ticket, answer: Json | None) -> bool:
+    """Whether nothing has been answered to this request yet."""
+    return answer is None or not is_answered(ticket, answer)
+
+
+def _trouble(health: Json | None) -> str:
+    """Why the daemon cannot answer now, where its heartbeat tells."""
+    folders = (health or {}).get("folders", {})
+    away = [
+        f"the {role} is away: {folders[role].get('why', 'nobody knows why')}"
+        for role in ("inbox", "outbox")
+        if folders.get(role, {}).get("state") == "away"
+    ]
+    return "; ".join(away)
 
 
 @dataclass
@@ -80,6 +110,7 @@ class _Show:
     console: Console
     _said: str = ""
     _beats: bool = True
+    _why: str = ""
     _task: TaskID | None = None
     _bar: Progress = field(init=False)
 
@@ -118,6 +149,12 @@ class _Show:
             self._beats = beats
             self.console.print("The daemon is there." if beats else f"No daemon seems to be running here. {START_HINT}")
 
+    def trouble(self, why: str) -> None:
+        """Say once why nothing is answered, and once that it goes on."""
+        if why != self._why:
+            self._why = why
+            self.console.print(printable(f"Waiting: {why}." if why else "That is over; it goes on."))
+
     def _say(self, text: str) -> None:
         if text == self._said:
             return
@@ -134,7 +171,7 @@ def _ahead(answer: Json, health: Json | None) -> str:
     if health is None or is_gone(health) or answer.get("name") not in line:
         ahead = answer.get("ahead")
         return f", {ahead} ahead when it was accepted" if ahead else ""
-    ahead = line.index(answer["name"]) + bool(health.get("rendering"))
+    ahead = line.index(answer["name"]) + len(rendering_of(health))
     return f", {ahead} ahead" if ahead else ", the next one"
 
 
@@ -147,5 +184,5 @@ def state_line(answer: Json, health: Json | None = None) -> str:
     elif state == "rendering" and progress and progress["images"] > 1:
         state += f" picture {progress['image']} of {progress['images']}"
     if answer.get("waiting_for"):
-        state += f" (waits for {answer['waiting_for']})"
+        state += f" (waiting: {answer['waiting_for']})"
     return printable(state)

@@ -13,8 +13,8 @@ from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import Config, find_file
-from darkroom.errors import Problem, RequestRefused
-from darkroom.request.json_text import printable
+from darkroom.errors import DarkroomError, FolderUnusable, Problem, RequestRefused
+from darkroom.printable import printable
 
 #: The keys of a request that `submit` has an option for, in the order in which they are written.
 KEYS = (
@@ -45,7 +45,7 @@ def submit(args: argparse.Namespace) -> int:
         request["prompt"] = sys.stdin.read().strip()
     problems = _problems(request, config, here=find_file(config_file(args)) is not None)
     if problems:
-        terminal.complain("nothing was asked, for this would be refused:")
+        terminal.complain("nothing was dropped, since this would be refused:")
         for problem in problems:
             terminal.complain(f"  {problem}")
         return REFUSED_OR_FAILED
@@ -75,8 +75,8 @@ def retry(args: argparse.Namespace) -> int:
     ticket = client.retry(args.name)
     answer = client.answer(args.name)
     if answer is not None and answer.get("state") == "refused":
-        hint = f"Otherwise mend {ticket.answer.parent / str(answer.get('result'))}/request.json, and drop it again."
-        terminal.complain(f"{args.name} was refused: the same words help only if the configuration has changed. {hint}")
+        hint = f"Otherwise correct {ticket.answer.parent / str(answer.get('result'))}/request.json, and drop it again."
+        terminal.complain(f"{args.name} was refused, and will be again unless the configuration has changed. {hint}")
     return _dropped(args, config, client, ticket)
 
 
@@ -85,7 +85,7 @@ def _dropped(args: argparse.Namespace, config: Config, client: Client, ticket: T
         from darkroom.cli.follow import follow
 
         return follow(client, ticket, heartbeat_s=config.heartbeat_s)
-    terminal.err().print("Asked; the answer will be in")
+    terminal.err().print("Your request is in the inbox; the answer will be in")
     terminal.out().print(printable(str(ticket.answer)))
     terminal.tell_if_alone(client, f"{printable(ticket.name)} waits for one.")
     return DONE
@@ -94,11 +94,21 @@ def _dropped(args: argparse.Namespace, config: Config, client: Client, ticket: T
 def cancel(args: argparse.Namespace) -> int:
     """Ask to cancel each of the named requests."""
     client = client_of(configuration(args))
+    status, asked = DONE, False
     for name in args.name:
-        path = client.cancel(name)
-        terminal.out().print(printable(f"{name}: asked to cancel ({path} is obeyed and removed)"))
-    terminal.tell_if_alone(client, "it is obeyed as soon as one starts.")
-    return DONE
+        try:
+            path = client.cancel(name)
+        except FolderUnusable:
+            raise
+        except DarkroomError as error:
+            terminal.complain(str(error))
+            status = REFUSED_OR_FAILED
+        else:
+            asked = True
+            terminal.out().print(printable(f"{name}: will be cancelled (the daemon obeys {path}, and removes it)"))
+    if asked:
+        terminal.tell_if_alone(client, "it is cancelled as soon as one starts.")
+    return status
 
 
 def check(args: argparse.Namespace) -> int:
@@ -107,27 +117,27 @@ def check(args: argparse.Namespace) -> int:
     from darkroom.request.plan import Plan
     from darkroom.request.shape import read
 
-    rules = configuration(args).rules()
+    rules, say = configuration(args).rules(), terminal.out().print
     status = DONE
     for file in args.files:
         if file != "-" and (why := why_never_taken(os.path.basename(file))):
-            print(printable(f"{file}: warning: in the inbox, a file of this name is never taken: {why}."))
+            say(printable(f"{file}: warning: in the inbox, a file of this name is never taken: {why}."))
         try:
             decision = decide(read(_read(file)), rules, drawn_seed=0)
         except RequestRefused as error:
             status = REFUSED_OR_FAILED
             for problem in error.problems:
-                print(printable(f"{file}: {problem}"))
+                say(printable(f"{file}: {problem}"))
         except OSError as error:
             status = REFUSED_OR_FAILED
-            print(printable(f"{file}: cannot be read: {error.strerror}."))
+            say(printable(f"{file}: cannot be read: {error.strerror}."))
         else:
             for warning in decision.warnings:
-                print(printable(f"{file}: warning: {warning}"))
+                say(printable(f"{file}: warning: {warning}"))
             plan: Plan = decision.plan
             many = f"{plan.num_images} pictures" if plan.num_images > 1 else "1 picture"
             size = f"{plan.width}×{plan.height}, {plan.num_inference_steps} steps"
-            print(printable(f"{file}: fine: {many}, {size}, style {plan.style}, model {plan.model}"))
+            say(printable(f"{file}: fine: {many}, {size}, style {plan.style}, model {plan.model}"))
     return status
 
 

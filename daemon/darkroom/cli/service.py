@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import time
+from pathlib import Path
 
 from rich.text import Text
 
 from darkroom.cli import terminal
 from darkroom.cli.configured import config_file, configuration
 from darkroom.cli.exits import DONE
-from darkroom.config.load import Config, find_file
+from darkroom.config.load import Config, find_file, relative_values
 from darkroom.errors import DarkroomError
+from darkroom.hearsay import Json
+from darkroom.printable import printable
 from darkroom.systemd import host
-from darkroom.systemd.install import START_AGAIN, STOP, Step, Wish, left, to_install, to_remove
-from darkroom.systemd.unit import model_folder, needed, service_unit, state_folder
+from darkroom.systemd.install import (
+    START_AGAIN,
+    STOP,
+    Facts,
+    Step,
+    Wish,
+    configuration_of,
+    is_absent,
+    left,
+    option_of,
+    setting_of,
+    to_install,
+    to_remove,
+    variable_of,
+)
+from darkroom.systemd.unit import model_folder, needed, python, resolved, service_unit, state_folder
+
+#: How long a service that has just started may take to tell how its folders are.
+PATIENCE_S = 5.0
+LOOK_EVERY_S = 0.1
+#: What a first installation may have been told on the command line, and the unit keeps.
+KEPT = {"inbox": "--inbox", "outbox": "--outbox"}
+KEPT_IN_ENVIRONMENT = {"state_dir": "DARKROOM_STATE_DIR", "model_cache": "DARKROOM_MODEL_CACHE"}
 
 
 def service(args: argparse.Namespace) -> int:
     """Show the unit, install the service, or remove it."""
-    config = configuration(args)
-    wish = _wish(args, config)
+    wish = _wish(args, host.installed_unit() or "")
     if args.action == "show":
         print(wish.unit, end="")
         return DONE
@@ -28,21 +54,52 @@ def service(args: argparse.Namespace) -> int:
     return _install(args, wish) if args.action == "install" else _remove(args, wish)
 
 
-def _wish(args: argparse.Namespace, config: Config) -> Wish:
+def _wish(args: argparse.Namespace, installed: str) -> Wish:
+    """What was said now; else what was said when it was installed."""
+    is_named = config_file(args) is not None
     file = find_file(config_file(args))
-    group = args.group or args.user
+    file = Path(os.path.abspath(file)) if file is not None else None
+    is_same = bool(installed) and configuration_of(installed) == file
+    start = _start(args, file, setting_of(installed, "WorkingDirectory") if is_same else "")
+    said = _kept(configuration(args), installed if is_same else "")
+    config = resolved(said)
+    user = args.user or setting_of(installed, "User") or "darkroom"
+    group = args.group or (setting_of(installed, "Group") if user == setting_of(installed, "User") else user)
     return Wish(
-        user=args.user,
+        user=user,
         group=group,
         inbox=config.inbox,
         outbox=config.outbox,
         state_dir=state_folder(config),
         model_cache=model_folder(config),
-        unit=service_unit(config, file=file, user=args.user, group=group),
-        needed=tuple(needed(config, file)),
-        config=file.absolute() if file is not None else None,
-        config_is_named=config_file(args) is not None,
+        unit=service_unit(config, file=file, user=user, group=group, start=start),
+        needed=(*needed(config, file), *([start] if start != Path("/") else [])),
+        config=file,
+        config_is_named=is_named,
+        said=(said.inbox, said.outbox),
+        python=python(),
     )
+
+
+def _start(args: argparse.Namespace, file: Path | None, before: str) -> Path:
+    """Where the configuration's relative paths start, for this command as for the service: where it was installed."""
+    if not relative_values(file):
+        return Path("/")
+    for key in ("config", "inbox", "outbox", "state_dir"):
+        if key in vars(args):
+            setattr(args, key, os.path.abspath(os.path.expanduser(getattr(args, key))))
+    if before not in ("", "/") and Path(before).is_dir():
+        args.config = str(file)
+        os.chdir(before)
+    return Path.cwd()
+
+
+def _kept(config: Config, installed: str) -> Config:
+    """Folders that nobody names now are those of the installed unit, and not the defaults of this working directory."""
+    told: dict[str, str | None] = {key: option_of(installed, option) for key, option in KEPT.items()}
+    told |= {key: variable_of(installed, name) for key, name in KEPT_IN_ENVIRONMENT.items()}
+    kept = {key: Path(value) for key, value in told.items() if value and key not in config.model_fields_set}
+    return config.model_copy(update=kept)
 
 
 def _install(args: argparse.Namespace, wish: Wish) -> int:
@@ -52,23 +109,52 @@ def _install(args: argparse.Namespace, wish: Wish) -> int:
         say(f"Darkroom runs as {wish.user}: requests go to {wish.inbox}, pictures come to {wish.outbox}.")
         say(f"Whoever is to use them:  usermod --append --groups {wish.group} NAME  (counts from their next log-in)")
         say("What it does:            systemctl status darkroom; journalctl --unit darkroom")
+        for line in _troubles(_first_heartbeat(wish), wish):
+            terminal.complain(line)
     return DONE
+
+
+def _first_heartbeat(wish: Wish) -> Json:
+    """What the service tells once it has looked at both folders; what there is when that takes too long."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        health = host.heartbeat(wish) or {}
+        is_ours = health.get("pid") == host.main_pid()
+        folders = health.get("folders", {}) if is_ours else {}
+        if all("state" in folders.get(role, {}) for role in ("inbox", "outbox")) or time.monotonic() > deadline_s:
+            return health if is_ours else {}
+        time.sleep(LOOK_EVERY_S)
+
+
+def _troubles(health: Json, wish: Wish) -> list[str]:
+    """What a person should know before they walk away."""
+    if not health:
+        return ["it has not said yet how it is: see `systemctl status darkroom`."]
+    folders = [(role, health.get("folders", {}).get(role, {})) for role in ("inbox", "outbox")]
+    away = [f"the {role} is away: {folder.get('why')}" for role, folder in folders if folder.get("state") == "away"]
+    if away:
+        config = f" --config {shlex.quote(str(wish.config))}" if wish.config is not None else ""
+        away.append(f"`darkroom doctor{config}` says more; the service goes on by itself once that is put right.")
+    return away
 
 
 def _remove(args: argparse.Namespace, wish: Wish) -> int:
     facts = host.look(wish)
+    if is_absent(facts):
+        terminal.out().print("No Darkroom service is installed on this machine: there is nothing to remove.")
+        return DONE
     if args.dry_run or not facts.active:
         _tell_and_do(to_remove(wish, facts, discard=args.discard_requests), dry_run=args.dry_run)
     else:
-        _stop_and_remove(args, wish)
+        _stop_and_remove(args, wish, facts)
     for line in left(wish, facts):
-        terminal.out().print(Text(f"stays  {line}"))
+        terminal.out().print(Text(printable(f"stays  {line}")))
     return DONE
 
 
-def _stop_and_remove(args: argparse.Namespace, wish: Wish) -> None:
-    """What it has in its keeping can be read once it has stopped. If that must not go, it is started again."""
-    to_remove(wish, host.look(wish), discard=True)  # raises what has nothing to do with its keeping
+def _stop_and_remove(args: argparse.Namespace, wish: Wish, facts: Facts) -> None:
+    """All that it has in its keeping can be read once it has stopped. If that must not go, it is started again."""
+    to_remove(wish, facts, discard=args.discard_requests)  # raises what can be told without stopping it
     _tell_and_do([STOP], dry_run=False)
     try:
         steps = to_remove(wish, host.look(wish), discard=args.discard_requests)

@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -15,25 +16,28 @@ from rich.table import Table
 from rich.text import Text
 
 from darkroom.cli import terminal
-from darkroom.cli.configured import client_of, configuration
-from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
-from darkroom.cli.follow import conclude, explanation, follow, state_line
+from darkroom.cli.configured import client_of, configuration, why_defaults
+from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
+from darkroom.cli.follow import LOOK_EVERY_S, conclude, explanation, follow, state_line
 from darkroom.client import (
     FINAL_STATES,
     SILENT_BEATS,
     START_HINT,
     Client,
-    Json,
     Pulse,
     Ticket,
-    inside,
     is_gone,
     pictures,
+    rendering_of,
+    seats_of,
 )
 from darkroom.config.load import Config
-from darkroom.request.json_text import printable
+from darkroom.hearsay import Json
+from darkroom.printable import printable
 
 WATCH_EVERY_S = 1.0
+#: What of a heartbeat is worth another line as it stands.
+_NEWS = ("state", "instance", "queued", "next", "waiting_for", "undelivered", "not_taken_more", "settled")
 #: Older than this, what is shown is told to be old: no heartbeat is so slow unless somebody has chosen so.
 STALE_S = 15.0
 
@@ -45,12 +49,14 @@ def status(args: argparse.Namespace) -> int:
     if args.name is not None:
         return _one_request(args, config, client)
     if args.watch:
-        return _watch(config, client)
+        return _watch(config, client, as_json=args.json)
     health = client.health()
     if args.json:
         print(json.dumps(health, indent=1, ensure_ascii=True))
     else:
         terminal.out().print(overview(health, beats=_seems_alive(health, config.heartbeat_s)))
+        for line in why_defaults(args) if health is None else ():
+            terminal.complain(line)
     return DONE if health is not None and _seems_alive(health, config.heartbeat_s) else REFUSED_OR_FAILED
 
 
@@ -58,7 +64,9 @@ def _one_request(args: argparse.Namespace, config: Config, client: Client) -> in
     answer = client.answer(args.name)
     if answer is None:
         raise client.unknown(args.name)
-    path = inside(config.outbox, f"{answer.get('name', args.name)}.json")
+    path = client.place_of(answer, args.name)
+    if args.json and args.watch:
+        return _answers(client, args.name)
     if args.json:
         print(json.dumps(answer, indent=1, ensure_ascii=True))
     elif answer.get("state") not in FINAL_STATES and args.watch:
@@ -66,12 +74,12 @@ def _one_request(args: argparse.Namespace, config: Config, client: Client) -> in
     elif answer.get("state") in FINAL_STATES and args.watch:
         return conclude(answer, path)
     else:
-        terminal.out().print(_request(answer, config, client.health()))
+        terminal.out().print(_request(answer, path, client.health()))
     return REFUSED_OR_FAILED if answer.get("state") in FINAL_STATES - {"done"} else DONE
 
 
-def _request(answer: Json, config: Config, health: Json | None) -> RenderableType:
-    lines = [Text.assemble((str(answer.get("name")), "bold"), "  ", state_line(answer, health))]
+def _request(answer: Json, path: Path, health: Json | None) -> RenderableType:
+    lines = [Text.assemble((printable(str(answer.get("name"))), "bold"), "  ", state_line(answer, health))]
     if plan := answer.get("plan"):
         size = f"{plan.get('width')}×{plan.get('height')}, {plan.get('num_inference_steps')} steps"
         lines.append(Text(printable(f"  {plan.get('prompt')}"), style="italic"))
@@ -79,23 +87,71 @@ def _request(answer: Json, config: Config, health: Json | None) -> RenderableTyp
     lines += [Text(printable(f"  warning: {warning}"), style="yellow") for warning in answer.get("warnings", ())]
     if answer.get("state") in FINAL_STATES - {"done"}:
         lines += [Text(printable(line), style="red") for line in explanation(answer)]
-    folder = inside(config.outbox, f"{answer.get('name')}.json")
-    lines += [Text(printable(f"  {picture}")) for picture in pictures(answer, folder)]
+    lines += [Text(printable(f"  {picture}")) for picture in pictures(answer, path)]
     return Group(*lines)
 
 
-def _watch(config: Config, client: Client) -> int:
+def _watch(config: Config, client: Client, *, as_json: bool) -> int:
+    """Draw it anew each second; where nothing can be drawn anew, print what has changed."""
     pulse = Pulse(heartbeat_s=config.heartbeat_s, now_s=time.monotonic())
     console = terminal.screen()
     try:
+        if as_json or not console.is_terminal or console.is_dumb_terminal:
+            return _print_changes(client, pulse, as_json=as_json)
         with Live(console=console, auto_refresh=False, transient=False) as live:
             while True:
-                health = client.health()
-                beats = pulse.look(health, time.monotonic()) and not (health is not None and is_gone(health))
+                health, beats = _look(client, pulse)
                 live.update(overview(health, beats=beats), refresh=True)
                 time.sleep(WATCH_EVERY_S)
     except KeyboardInterrupt:
         return DONE
+
+
+def _look(client: Client, pulse: Pulse) -> tuple[Json | None, bool]:
+    """The heartbeat, and whether it moves."""
+    health = client.health()
+    return health, pulse.look(health, time.monotonic()) and not (health is not None and is_gone(health))
+
+
+def _print_changes(client: Client, pulse: Pulse, *, as_json: bool) -> int:
+    """Until it is interrupted."""
+    told: object = None
+    while True:
+        health, beats = _look(client, pulse)
+        if (news := (_news(health or {}), beats)) != told:
+            told = news
+            if as_json:
+                print(json.dumps(health, ensure_ascii=True), flush=True)
+            else:
+                terminal.out().print(overview(health, beats=beats))
+        time.sleep(WATCH_EVERY_S)
+
+
+def _news(health: Json) -> Json:
+    """What is worth another line: not what only goes by, such as the counter, steps, free space and seconds."""
+    return {key: health.get(key) for key in _NEWS} | {
+        "folders": {role: (each.get("state"), each.get("why")) for role, each in health.get("folders", {}).items()},
+        "seats": [
+            (each.get("name"), each.get("state"), each.get("model"), each.get("why")) for each in seats_of(health)
+        ],
+        "rendering": [each["name"] for each in rendering_of(health)],
+        "held": [(each.get("model"), each.get("why")) for each in health.get("held", ())],
+    }
+
+
+def _answers(client: Client, name: str) -> int:
+    """Each answer to a request as a line of JSON, until nothing follows."""
+    told: Json | None = None
+    try:
+        while told is None or told.get("state") not in FINAL_STATES:
+            answer = client.answer(name)
+            if answer is not None and answer != told:
+                told = answer
+                print(json.dumps(answer, ensure_ascii=True), flush=True)
+            time.sleep(LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return DONE if told.get("state") == "done" else REFUSED_OR_FAILED
 
 
 def _seems_alive(health: Json | None, heartbeat_s: float) -> bool:
@@ -119,8 +175,7 @@ def overview(health: Json | None, *, beats: bool) -> RenderableType:
     if health is None:
         return Text(f"No daemon has been seen here. {START_HINT}", style="yellow")
     parts: list[RenderableType] = [_headline(health, beats=beats), *_folders(health.get("folders", {}))]
-    if health.get("rendering"):
-        parts.append(_rendering(health["rendering"]))
+    parts += [_rendering(each) for each in rendering_of(health)]
     parts += _queue(health)
     return Group(*parts)
 
@@ -128,28 +183,27 @@ def overview(health: Json | None, *, beats: bool) -> RenderableType:
 def _headline(health: Json, *, beats: bool) -> Text:
     state = str(health.get("state", "unknown"))
     look = {"running": "green", "paused": "yellow", "starting": "yellow"}.get(state, "yellow")
-    line = Text.assemble(("Darkroom", "bold"), f" {health.get('version', '')} on {health.get('host', '?')}: ")
+    line = Text.assemble(
+        ("Darkroom", "bold"), printable(f" {health.get('version', '')} on {health.get('host', '?')}: ")
+    )
     if not beats:
         age_s = _age_s(health.get("written_at"))
         since = f", {terminal.duration(age_s)} ago" if age_s is not None else ""
-        return line.append(
-            f"not running (last heartbeat at {health.get('written_at')}{since}; what follows is as old). {START_HINT}",
-            "red",
-        )
-    line.append(state, look)
+        last = f"last heartbeat at {health.get('written_at')}{since}; what follows is as old"
+        return line.append(printable(f"not running ({last}). {START_HINT}"), "red")
+    line.append(printable(state), look)
     alive_s = _age_s(health.get("alive_since"))
     if alive_s is not None:
         line.append(f", up for {terminal.duration(alive_s)}")
     age_s = _age_s(health.get("written_at"))
     if age_s is not None and age_s > STALE_S:
         line.append(f" (as it was {terminal.duration(age_s)} ago)", "yellow")
-    renderer: Json = health.get("renderer") or {}
-    if renderer:
-        where = renderer.get("device_name") or renderer.get("device")
-        words = [renderer.get("state"), f"on {where}" if where else None, renderer.get("model")]
-        line.append("; renderer " + ", ".join(str(word) for word in words if word))
-    if renderer.get("why"):
-        line.append(f" ({printable(str(renderer['why']))})", "yellow")
+    for seat in seats_of(health):
+        where = seat.get("device_name") or seat.get("device")
+        words = [seat.get("state"), f"on {where}" if where else None, seat.get("model")]
+        line.append(printable("; renderer " + ", ".join(str(word) for word in words if word)))
+        if seat.get("why"):
+            line.append(f" ({printable(str(seat['why']))})", "yellow")
     return line
 
 
@@ -165,7 +219,7 @@ def _folders(folders: dict[str, Json]) -> list[Text]:
 def _how_it_is(folder: Json) -> Text:
     if folder.get("state") == "away":
         return Text(f"away: {printable(str(folder.get('why', '')))}", style="red")
-    facts = [str(folder["kind"])] if folder.get("kind") else []
+    facts = [printable(folder["kind"])] if folder.get("kind") else []
     if folder.get("network"):
         facts.append("listed, no file events")
     if folder.get("free_bytes") is not None:
@@ -193,7 +247,7 @@ def _queue(health: Json) -> list[RenderableType]:
     names = ", ".join(str(name) for name in health.get("next", ()))
     more = ", …" if queued > len(health.get("next", ())) else ""
     if health.get("waiting_for"):
-        lines.append(_line("waits", str(health["waiting_for"]), "yellow"))
+        lines.append(_line("waiting:", str(health["waiting_for"]), "yellow"))
     lines.append(_line("queued", f"{queued}" + (f": {names}{more}" if names else "")))
     if health.get("undelivered"):
         waiting = terminal.size(health.get("undelivered_bytes", 0))
@@ -204,8 +258,9 @@ def _queue(health: Json) -> list[RenderableType]:
     if health.get("not_taken_more"):
         lines.append(_line("not taken", f"{health['not_taken_more']} more", "yellow"))
     settled: dict[str, Any] = health.get("settled") or {}
-    if settled:
-        lines.append(_line("settled", ", ".join(f"{count} {state}" for state, count in settled.items() if count)))
+    if any(settled.values()):
+        counts = ", ".join(f"{count} {state}" for state, count in settled.items() if count)
+        lines.append(_line("settled", f"{counts}, since it was started"))
     return lines
 
 

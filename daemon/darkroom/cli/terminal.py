@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
+from darkroom.cli.wrapping import wrapped
 from darkroom.client import START_HINT, Client
-from darkroom.request.json_text import printable
+from darkroom.printable import printable, printable_lines
+
+
+class Console(RichConsole):
+    """Rich's own, which lets no character through that controls a terminal, whoever has written it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As Rich does, in harmless characters; what Rich itself has to say to the terminal stays."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable_lines(text), style, control)
+
+
+class _Page(Console):
+    """Lines that are too long for a terminal are broken between words, and no word is: it may be a path to copy."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As Rich does."""
+        parts = [part for each in objects for part in (each.renderables if isinstance(each, Group) else [each])]
+        if self.is_terminal:
+            parts = [between_words(part, self.width) if isinstance(part, str | Text) else part for part in parts]
+        super().print(*parts, **({"sep": "\n"} | options))
+
+
+def between_words(text: str | Text, columns: int) -> Text:
+    """A text broken into lines of at most so many columns, where the words allow it."""
+    line = text if isinstance(text, Text) else Text(text)
+    breaks, used = [], 0
+    for word in re.finditer(r"\s*\S+", line.plain):
+        length = cell_len(word[0])
+        if used and used + length > columns:
+            breaks.append(word.end() - len(word[0].lstrip()))
+            length = cell_len(word[0].lstrip())
+            used = 0
+        used += length
+    lines = line.divide(breaks)
+    for each in lines:
+        each.rstrip()
+    return Text("\n").join(lines)
 
 
 def out() -> Console:
     """Where results go."""
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return _Page(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def screen() -> Console:
@@ -29,7 +72,7 @@ def err() -> Console:
 
 def complain(text: str) -> None:
     """One line about something that went wrong; other people's file names may be in it."""
-    sys.stderr.write(f"darkroom: {printable(text)}\n")
+    sys.stderr.write(wrapped(f"darkroom: {printable(text)}", sys.stderr) + "\n")
 
 
 def tell_if_alone(client: Client, so: str) -> None:

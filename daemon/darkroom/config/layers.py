@@ -27,7 +27,7 @@ def merge(layers: Sequence[Layer], *, default: Values) -> Values:
 
 
 def _merge_models(below: object, above: object) -> object:
-    """Model by model. What is no table wins on its way up: validation tells of it."""
+    """Model by model. What is not a table wins on its way up: validation tells of it."""
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above if isinstance(below, dict) else below
     return {**below, **{alias: _merge_model(below.get(alias, {}), table) for alias, table in above.items()}}

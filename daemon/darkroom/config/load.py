@@ -19,7 +19,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from darkroom.config.layers import Layer, Values, merge, origin, without
 from darkroom.disk.mounts import kind_of
-from darkroom.errors import ConfigUnusable, ErrorCode, Problem
+from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import RendererSettings
 from darkroom.models.card import ModelCard
 from darkroom.models.schedulers import SCHEDULERS
@@ -31,7 +31,7 @@ from darkroom.spelling import nearest, suggestion
 ENV_PREFIX = "DARKROOM_"
 #: The type of those errors whose words are ours.
 OWN_WORDS = "own_words"
-#: Names the file; it is no key of it.
+#: Names the file; it is not a key of it.
 ENV_CONFIG = "DARKROOM_CONFIG"
 #: Where the file is looked for when nobody names one; relative to the working directory.
 USUAL_FILES = (Path("config/darkroom.toml"), Path("/etc/darkroom/darkroom.toml"))
@@ -58,7 +58,12 @@ SHIPPED_MODELS: dict[str, dict[str, Any]] = {
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path.expanduser()))
+    """Raises PydanticCustomError for a home that nobody has."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        user = expanded.partition("/")[0]
+        raise PydanticCustomError(OWN_WORDS, "must be a path", {"hint": f"There is no user {user[1:]!r} here."})
+    return Path(os.path.abspath(expanded))
 
 
 def _listed_scheduler(name: str) -> str:
@@ -158,7 +163,9 @@ class Config(BaseModel):
             text = self.styles.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             hint = "Name another file, or leave `styles` out for the book that comes with Darkroom."
-            raise ConfigUnusable((Problem("styles", f"{self.styles} cannot be read: {error}.", hint),)) from error
+            raise ConfigUnusable(
+                (Problem("styles", f"{self.styles} cannot be read: {in_words(error)}.", hint),)
+            ) from error
         try:
             return StyleBook.parse(text, source=str(self.styles))
         except ConfigUnusable as error:
@@ -246,6 +253,17 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     return config
 
 
+def relative_values(path: Path | None) -> dict[str, str]:
+    """The paths in a file that mean another place from each working directory: key → value."""
+    values, _ = _read_file(path)
+    found = {key: values[key] for key in ("inbox", "outbox", "state_dir", "model_cache", "styles") if values.get(key)}
+    models = values.get("models", {})
+    for alias, table in models.items() if isinstance(models, dict) else ():
+        if isinstance(table, dict) and str(table.get("source", "")).startswith(("./", "../")):
+            found[f"models.{alias}.source"] = table["source"]
+    return {key: value for key, value in found.items() if isinstance(value, str) and not value.startswith(("/", "~"))}
+
+
 def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
     if path is None:
         return {}, []
@@ -253,29 +271,51 @@ def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
         return tomllib.loads(path.read_text(encoding="utf-8")), []
     except OSError as error:
         return {}, [Problem(str(path), f"cannot be read: {error.strerror}.", "Name another file with --config.")]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return {}, [Problem(str(path), f"is no TOML: {error}.", "Mend this line first; the rest is read after it.")]
+    except RecursionError:
+        return {}, [Problem(str(path), "is nested too deeply.", "Write each value as config/darkroom.toml does.")]
+    except ValueError as error:  # TOML or its encoding; or a number that Python will not read
+        hint = "Correct this line first; the rest is read after it."
+        if twice := re.search(r"Cannot declare \((.+)\) twice", str(error)):
+            table = ".".join(re.findall(r"'([^']*)'", twice[1]))
+            hint = f"[{table}] is in the file already: put these lines below that one."
+        return {}, [Problem(str(path), f"is not valid TOML: {error}.", hint)]
 
 
 def _read_environment(problems: list[Problem]) -> Values:
     problems += [_unknown_variable(name) for name in sorted(os.environ) if not _is_known_variable(name)]
     try:
         return EnvSettingsSource(_Environment)()
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         problems.append(Problem("environment", f"{error}.", "Write tables as JSON, or one key a variable."))
         return {}
 
 
+#: What Kubernetes sets in every container for a Service called darkroom or darkroom-…, and Docker for such a link.
+_FOREIGN_VARIABLE = re.compile(
+    r"DARKROOM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?|NAME|ENV_\w+)"
+)
+
+
+def foreign_variables() -> list[str]:
+    """What looks like a setting of ours, and is set by the platform: it means nothing to us."""
+    unknown = [name for name in sorted(os.environ) if name.upper().startswith(ENV_PREFIX) and not _is_key(name)]
+    return [name for name in unknown if _FOREIGN_VARIABLE.fullmatch(name)]
+
+
 def _is_known_variable(name: str) -> bool:
+    return not name.upper().startswith(ENV_PREFIX) or _is_key(name) or bool(_FOREIGN_VARIABLE.fullmatch(name))
+
+
+def _is_key(name: str) -> bool:
     key, _, rest = name.upper().removeprefix(ENV_PREFIX).partition("__")
-    if not name.upper().startswith(ENV_PREFIX) or name == ENV_CONFIG:
+    if name == ENV_CONFIG:
         return True
     return key.lower() in Config.model_fields and (not rest or key == "MODELS")
 
 
 def _unknown_variable(name: str) -> Problem:
     known = [ENV_CONFIG, *(ENV_PREFIX + key.upper() for key in Config.model_fields)]
-    return Problem(name, "is no setting of Darkroom.", _nearest(name, known), ErrorCode.UNKNOWN_KEY)
+    return Problem(name, "is not a setting of Darkroom.", _nearest(name, known), ErrorCode.UNKNOWN_KEY)
 
 
 def _style_book_beside(path: Path | None) -> Path:
@@ -312,8 +352,10 @@ def _translate(detail: ErrorDetails, layers: list[Layer]) -> Problem:
         known = list(ModelSettings.model_fields if detail["loc"][0] == "models" else Config.model_fields)
         hint = _nearest(last, known)
         if detail["loc"][0] != "models" and last in ModelSettings.model_fields:
-            hint = "It belongs into a [models.ALIAS] table."
-        return Problem(where, "is no key of the configuration.", hint, ErrorCode.UNKNOWN_KEY)
+            hint = "It belongs in a [models.ALIAS] table."
+        if detail["loc"][0] == "models" and last in Config.model_fields and last not in ModelSettings.model_fields:
+            hint = "It belongs further up, above the first table (a name in brackets)."
+        return Problem(where, "is not a key of the configuration.", hint, ErrorCode.UNKNOWN_KEY)
     if detail["type"] == "missing":
         return Problem(where, "is missing.", 'Say where the model comes from: source = "…".', ErrorCode.MISSING_KEY)
     if detail["type"] in ("model_type", "dict_type"):

@@ -88,7 +88,7 @@ class Disk:
     def read(self, path: Path, *, limit: int) -> tuple[bytes, os.stat_result]:
         """At most `limit` + 1 bytes of a regular file, never through a link, with its `fstat` before and after equal.
 
-        Raises OSError: ELOOP for a link, EINVAL for what is no regular file, EAGAIN when it changed while it was read.
+        Raises OSError: ELOOP for a link, EINVAL for what is not a regular file, EAGAIN when it changed meanwhile.
         """
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -310,9 +310,13 @@ def free_bytes(path: Path) -> int | None:
 
 def _open_like_parent(path: Path) -> None:
     """Give the group what it has one folder above. A share that knows no modes decides by itself."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    with suppress(PermissionError):
-        path.chmod(mode | path.parent.stat().st_mode & stat.S_IRWXG)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)  # no link that took its place
+    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        with suppress(PermissionError):
+            os.fchmod(handle, mode | path.parent.stat().st_mode & stat.S_IRWXG)
+    finally:
+        os.close(handle)
 
 
 def _temporary_for(path: Path) -> Path:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import stat
 import uuid
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def judge(remembered: Remembered | None, found: Found | None, path: Path) -> Jud
     """Whether what is at `path` is the folder that is remembered."""
     if found is None:
         return Judgement(Verdict.AWAY, f"{path} does not exist. Mount or create it.")
-    adopt_hint = f"If it is the right one, say: darkroom adopt {path}"
+    adopt_hint = f"If it is the right one, say: darkroom adopt {shlex.quote(str(path))}"
     if found.adopt:
         return Judgement(Verdict.ADOPT, "a person adopted it")
     if remembered is None and found.expected_mount is not None:
@@ -151,7 +152,7 @@ def _mend(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f" The daemon's user has to be able to write there, and in its {OWN_FOLDER}."
     if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EEXIST):
-        return f" Its {OWN_FOLDER} has to be a folder of its own, no link."
+        return f" Its {OWN_FOLDER} must be a folder of its own, and not a link."
     return ""
 
 

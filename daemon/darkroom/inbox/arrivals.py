@@ -350,8 +350,8 @@ def _why_aside(error: OSError) -> tuple[Phase, str]:
         return Phase.ARRIVING, "still arriving: it changed while it was read"
     why = {
         errno.ELOOP: "left alone: it is a link, and only regular files are taken",
-        errno.EINVAL: "left alone: it is no regular file",
-        errno.ENXIO: "left alone: it is no regular file",
+        errno.EINVAL: "left alone: it is not a regular file",
+        errno.ENXIO: "left alone: it is not a regular file",
         errno.EISDIR: "left alone: it is a folder",
         errno.EACCES: "cannot be read: permission denied. Let the daemon's user read it.",
         errno.EPERM: "cannot be read: permission denied. Let the daemon's user read it.",

@@ -9,8 +9,8 @@ from darkroom.errors import RequestRefused
 from darkroom.request.shape import MAX_BYTES, Incomplete, Reading, read
 
 TIMES_SETTLE_S = 1.0  #: stillness after which a writer has set a file's time as well, as some do last
-MALFORMED_SETTLE_S = 2.0  #: stillness after which what no further byte can mend is refused
-SENT_BEFORE = "still arriving: it was sent before; read again to see whether its time is another one"
+MALFORMED_SETTLE_S = 2.0  #: stillness after which what no further byte can make right is refused
+SENT_BEFORE = "still arriving: it was sent before; read again to see whether its time has changed"
 
 
 class Completeness(Enum):
@@ -34,7 +34,7 @@ class Patience:
     """How still a file has to be, where it lies."""
 
     settle_s: float  #: for what more bytes could complete
-    malformed_s: float  #: for what no further byte can mend
+    malformed_s: float  #: for what no further byte can make right
     reads_twice: bool  #: a network file system may show bytes that are still to change
 
     @classmethod

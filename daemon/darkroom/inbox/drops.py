@@ -38,7 +38,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A complete request file: its bytes parse, or can't be mended by more of them."""
+    """A complete request file: its bytes parse, or more of them would not make it right."""
 
     path: str
     asked: Reading | RequestRefused  #: what its bytes hold

@@ -128,7 +128,7 @@ class Taker:
             return False
 
     def remove(self, path: str) -> None:
-        """Remove a file that is no request."""
+        """Remove a file that is not a request."""
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:
                 self._disk.remove(within(place, file_of(path)))

@@ -91,7 +91,7 @@ class Watch:
 
     @property
     def is_alive(self) -> bool:
-        """Whether events arrive. `observer.is_alive()` is no proof: its emitter may have died alone."""
+        """Whether events arrive. `observer.is_alive()` proves nothing: its emitter may have died alone."""
         observer = self._observer
         return observer is not None and observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
 
@@ -111,7 +111,7 @@ class Watch:
         return inode != 0 and self._start()
 
     def stop(self) -> None:
-        """Watch no more. Does not wait for watchdog's threads: they may hang on a dead share."""
+        """Stop watching. Does not wait for watchdog's threads: they may hang on a dead share."""
         observer, self._observer = self._observer, None
         if observer is not None:
             _end(observer)

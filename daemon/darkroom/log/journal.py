@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from darkroom.printable import printable, printable_lines
+
 SOCKET = "/run/systemd/journal/socket"
 #: What is longer helps nobody, and an entry has to fit into one datagram.
 MAX_VALUE_CHARACTERS = 16_384
@@ -79,8 +81,8 @@ def _sentence(event: Mapping[str, Any]) -> str:
     """The event, then its values, in one line; below it an exception, if there is one."""
     words = [str(event.get("event", ""))]
     words += [f"{key}={value}" for key, value in event.items() if key not in _NOT_REPEATED]
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(words))
-    return f"{line}\n{event['exception']}" if "exception" in event else line
+    line = printable(" ".join(words))
+    return f"{line}\n{printable_lines(str(event['exception']))}" if "exception" in event else line
 
 
 def _name(key: str) -> str:

@@ -14,6 +14,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from darkroom.log import journal
+from darkroom.printable import printable, printable_lines
 
 
 def set_up(
@@ -63,6 +64,7 @@ def _console_lines(*, colors: bool) -> list[Processor]:
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         _time_of_day,
+        structlog.processors.format_exc_info,
         _printable,
         structlog.dev.ConsoleRenderer(
             colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=24, sort_keys=False
@@ -85,6 +87,6 @@ def _time_of_day(_logger: Any, _method: str, event: EventDict) -> EventDict:
 def _printable(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """File names are other people's: a control sequence in one must not reach the terminal."""
     for key, value in event.items():
-        if isinstance(value, str | Path) and key != "exception":
-            event[key] = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
+        if isinstance(value, str | Path):
+            event[key] = (printable_lines if key == "exception" else printable)(str(value))
     return event

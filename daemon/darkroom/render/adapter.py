@@ -136,7 +136,7 @@ class TorchDevice:
         _check_tokenizer(source, pipeline)
         pipeline.set_progress_bar_config(disable=True)
         if self._device.type == "cuda":
-            moving()  # a driver that hangs keeps the processor busy, so being busy is no sign of life from here on
+            moving()  # a driver that hangs keeps the processor busy, so being busy is not a sign of life from here on
         pipeline.to(self._device)
         pipeline.fixed_device = self._device
         if self._device.type == "cuda":
@@ -420,7 +420,7 @@ def _check_finite(values: torch.Tensor) -> None:
     if not bool(torch.isfinite(values).all()):
         raise RenderFailed(
             ErrorCode.BROKEN_PICTURE,
-            "The model returned numbers that are no picture (NaN or infinite).",
+            "The model returned numbers that are not a picture (NaN or infinite).",
             hint='Set `dtype = "float32"` (or "bfloat16") for this model: half precision overflows on some devices.',
         )
 

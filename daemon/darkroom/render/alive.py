@@ -13,7 +13,7 @@ from darkroom.executor.port import Alive
 
 INTERVAL_S = 2.0
 
-#: What this thread itself may use between two looks, several times over: less than this is no progress.
+#: What this thread itself may use between two looks, several times over: less than this is not progress.
 IDLE_CPU_S = 0.01
 IDLE_IO_BYTES = 16_384
 

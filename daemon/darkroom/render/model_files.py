@@ -100,7 +100,7 @@ def _download_trouble(error: Exception) -> tuple[str, str]:
         if isinstance(cause, HfHubHTTPError):
             return (
                 f"cannot be downloaded: the hub answers {cause.response.status_code}.",
-                "It is tried again by and by.",
+                "It will be tried again by itself.",
             )
         if is_network_error(cause):
             message = f"cannot be downloaded: the hub cannot be reached ({type(cause).__name__})."

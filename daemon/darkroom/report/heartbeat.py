@@ -62,7 +62,7 @@ class Heartbeat:
         start_thread(f"heartbeat {self._root.name}", self._run, tell)
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop beating."""
         self._stop.set()
 
     def beat(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -146,7 +147,29 @@ def _warnings(asked: Request, plan: Plan, priority: int) -> tuple[str, ...]:
         warnings.append(
             f"The negative prompt has no effect at a guidance_scale of {plan.guidance_scale:g}; it takes more than 1."
         )
-    return tuple(warnings)
+    return (*warnings, *_options_in(asked.prompt))
+
+
+#: What people write in Midjourney's prompts, and the key that does it here.
+_OPTION = re.compile(r"(?<!\S)(?:--|—)([a-z]{1,10})\b(?: +(?!--|—)[^\s,]+)?", re.IGNORECASE)
+_OPTIONS = {
+    **dict.fromkeys(("ar", "aspect"), "use `width` and `height`"),
+    "no": "use `negative_prompt`",
+    "seed": "use `seed`",
+    **dict.fromkeys(("q", "quality"), "use `num_inference_steps`"),
+    **dict.fromkeys(("v", "version", "niji"), "use `model`"),
+    **dict.fromkeys(("style", "stylize", "s", "raw", "sref"), "use `style`"),
+    **dict.fromkeys(("chaos", "c", "weird", "w", "iw", "stop", "tile", "cref", "repeat", "r"), "leave it out"),
+}
+
+
+def _options_in(prompt: str) -> list[str]:
+    found = [(match[0].strip(), match[1].casefold()) for match in _OPTION.finditer(prompt)]
+    return [
+        f"`{shown(said)[1:-1]}` in the prompt is read as words, not as an option: {_OPTIONS[name]}."
+        for said, name in found
+        if name in _OPTIONS
+    ]
 
 
 # What is wrong -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Strict JSON: one object out of bytes, or what is wrong where, and whether more bytes could still mend it.
+"""Strict JSON: one object out of bytes, or what is wrong where, and whether more bytes could still complete it.
 
 The standard library's reader does not tell "ends too early" from "wrong", keeps the last of two equal keys, takes NaN,
 and recurses as deep as the text says. This one stops at the first character that no continuation could make right.
@@ -12,8 +12,9 @@ import re
 from typing import Any, NoReturn
 
 from darkroom.errors import DarkroomError, ErrorCode, Problem
+from darkroom.printable import printable
 
-#: Longer numbers are no parameters; int() of a long one takes quadratic time.
+#: Longer numbers are not parameters; int() of a long one takes quadratic time.
 MAX_NUMBER_CHARACTERS = 100
 
 BOM = b"\xef\xbb\xbf"
@@ -22,7 +23,7 @@ HALF_A_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
 class TextProblem(DarkroomError):
-    """The bytes are no JSON object; `line` and `column` count characters from 1."""
+    """The bytes are not a JSON object; `line` and `column` count characters from 1."""
 
     def __init__(self, message: str, *, hint: str, code: ErrorCode, line: int, column: int) -> None:
         super().__init__(message, hint=hint)
@@ -41,7 +42,7 @@ class EndsTooEarly(TextProblem):
 
 
 class Malformed(TextProblem):
-    """No further byte can mend it."""
+    """No further byte can make it right."""
 
 
 def load(raw: bytes, *, max_depth: int = 20) -> dict[str, Any]:
@@ -52,6 +53,9 @@ def load(raw: bytes, *, max_depth: int = 20) -> dict[str, Any]:
     body = raw.rstrip(b"\0")
     if BOM.startswith(body):
         _refuse_nothing(raw)
+    if encoding := _wide_encoding(body):
+        message = f"The file is {encoding}."
+        raise Malformed(message, hint="Save the file as UTF-8.", code=ErrorCode.BAD_ENCODING, line=1, column=1)
     text, undecodable = _decode(body)
     try:
         value = _Reader(text, max_depth).document()
@@ -66,11 +70,6 @@ def load(raw: bytes, *, max_depth: int = 20) -> dict[str, Any]:
     return value
 
 
-def printable(text: str) -> str:
-    """Return a text that does no harm in a terminal or a log line; what is not printable is escaped."""
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
 def _refuse_nothing(raw: bytes) -> NoReturn:
     message = "The file is filled with NUL bytes." if raw.endswith(b"\0") else "The file is empty."
     raise EndsTooEarly(message, hint=_FINISH, code=ErrorCode.INCOMPLETE, line=1, column=1)
@@ -83,7 +82,7 @@ def _refuse_nul_tail(text: str) -> NoReturn:
 
 
 def _decode(body: bytes) -> tuple[str, bool]:
-    """Return the text up to the first byte that is no UTF-8, without BOM, and whether there is such a byte."""
+    """Return the text up to the first byte that is not UTF-8, without BOM, and whether there is such a byte."""
     body = body.removeprefix(BOM)
     try:
         return body.decode(), False
@@ -94,11 +93,21 @@ def _decode(body: bytes) -> tuple[str, bool]:
         return text, True
 
 
+#: By what a file in it begins with: its mark, or the zeros beside the first ASCII characters. The longer ones first.
+_WIDE_ENCODINGS = (
+    ("UTF-32", re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff|[^\0]\0\0\0[^\0]|\0\0\0[^\0]")),
+    ("UTF-16", re.compile(rb"\xff\xfe|\xfe\xff|[^\0]\0[^\0]|\0[^\0]\0[^\0]")),
+)
+
+
+def _wide_encoding(body: bytes) -> str:
+    """The name of an encoding of two or four bytes a character; "" for what may be UTF-8."""
+    return next((name for name, start in _WIDE_ENCODINGS if start.match(body)), "")
+
+
 def _bad_encoding(body: bytes, text: str) -> Malformed:
     line, column = _place(text, len(text))
-    message = f"The byte 0x{body.removeprefix(BOM)[len(text.encode())]:02x} is no UTF-8."
-    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
-        message = "The file is UTF-16."
+    message = f"The byte 0x{body.removeprefix(BOM)[len(text.encode())]:02x} is not UTF-8."
     hint = "Save the file as UTF-8."
     return Malformed(message, hint=hint, code=ErrorCode.BAD_ENCODING, line=line, column=column)
 
@@ -162,7 +171,7 @@ class _Reader:
         return value
 
     def _value(self, depth: int) -> Any:
-        char = self._next("where a value is due")
+        char = self._next("where a value should be")
         if char == '"':
             return self._string()
         if char in "-0123456789":
@@ -214,13 +223,13 @@ class _Reader:
         return char == ","
 
     def _new_key(self, members: dict[str, Any]) -> str:
-        if self._next("where a key is due") != '"':
+        if self._next("where a key should be") != '"':
             self._unexpected("a key in double quotes")
         start = self.at
         key = self._string()
         if key in members:
             self.at = start
-            message = f"The key {json.dumps(key[:40])} stands twice in one object."
+            message = f"The key {json.dumps(key[:40])} appears twice in one object."
             self._refuse(message, "Keep one of the two.", ErrorCode.DUPLICATE_KEY)
         return key
 
@@ -248,7 +257,7 @@ class _Reader:
             self._end("inside a string")
         if rest[0] != "\\":
             name = "A line break" if rest[0] in "\r\n" else "A tab" if rest[0] == "\t" else "A control character"
-            self._refuse(f"{name} stands inside a string.", r"Write \n for a new line, \t for a tab; remove others.")
+            self._refuse(f"{name} is inside a string.", r"Write \n for a new line, \t for a tab; remove others.")
         if re.match(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}", rest):
             self._refuse("This is half a character (an unpaired surrogate).", "Write the whole pair, or the character.")
         message = f"The string has an unknown escape, `{printable(rest[:2])}`."
@@ -275,7 +284,9 @@ class _Reader:
             self._refuse_long_number()
         if self.at + len(run) == len(self.text) and _NUMBER.fullmatch(run + "0"):
             self._end("inside a number")
-        self._refuse(f"This is no number: {run}.", self._habit("Write numbers like 1 or 0.5, without leading zeros."))
+        self._refuse(
+            f"This is not a number: {run}.", self._habit("Write numbers like 1 or 0.5, without leading zeros.")
+        )
 
     def _refuse_long_number(self) -> NoReturn:
         self._refuse(f"The number takes more than {MAX_NUMBER_CHARACTERS} characters.", "Write a shorter one.")
@@ -291,7 +302,7 @@ class _Reader:
         return self._unexpected("a value")
 
     def _next(self, due: str = "before the object") -> str:
-        """Return the next character that is no white space, not stepping behind it."""
+        """Return the next character that is not white space, without passing it."""
         char = self.text[self.at : self.at + 1]
         if char in _SPACE_OR_END:
             self.at = _after(_SPACE, self.text, self.at)
@@ -302,7 +313,7 @@ class _Reader:
 
     def _refuse_other_than_object(self) -> NoReturn:
         if _OTHER_JSON.match(self.text, self.at):
-            message = "The file holds JSON, but not one object."
+            message = "The file holds JSON, but not an object."
             self._refuse(message, 'Write an object: {"prompt": "…"}', ErrorCode.NOT_AN_OBJECT)
         self._unexpected("an object, in braces,")
 
@@ -312,7 +323,7 @@ class _Reader:
         if found in "}]" and before >= 0 and not self.text[before + 1 : self.at].strip(" \t\n\r"):
             self.at = before
             self._refuse(f"There is a comma before the closing {found}.", "Remove the comma.")
-        self._refuse(f"Here {due} is due, not `{printable(found)}`.", self._habit(_MEND))
+        self._refuse(f"Expected {due} here, not `{printable(found)}`.", self._habit(_MEND))
 
     def _habit(self, otherwise: str) -> str:
         return next((hint for habit, hint in _HABITS if habit.match(self.text, self.at)), otherwise)

@@ -16,7 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from darkroom.errors import ErrorCode, Problem, RequestRefused
-from darkroom.request.json_text import EndsTooEarly, Malformed, load, printable
+from darkroom.printable import printable
+from darkroom.request.json_text import EndsTooEarly, Malformed, load
 from darkroom.spelling import suggestion
 
 MAX_BYTES = 1 << 20
@@ -133,7 +134,7 @@ class Reading:
 
 
 def read(raw: bytes) -> Reading:
-    """Read a request file. Raises Incomplete, or RequestRefused where the bytes are no JSON object at all."""
+    """Read a request file. Raises Incomplete, or RequestRefused where the bytes are not a JSON object at all."""
     if len(raw) > MAX_BYTES:
         problem = Problem("", "The file is larger than 1 MiB.", "Make it smaller.", ErrorCode.TOO_LARGE)
         raise RequestRefused((problem,))
@@ -147,6 +148,9 @@ def read(raw: bytes) -> Reading:
 
 
 def _check(data: dict[str, Any]) -> Reading:
+    if _is_workflow(data):
+        hint = 'A request says {"prompt": "…"}; `darkroom schema` prints all that it may say.'
+        raise RequestRefused((Problem("", "This is a workflow of ComfyUI.", hint, ErrorCode.UNKNOWN_KEY),))
     request, faults = _shape({key: data[key] for key in KEYS if key in data})
     by_key = {**_unknown_keys(data), **faults}
     if request.quality is not None and request.format == "png" and "format" not in faults:
@@ -154,6 +158,15 @@ def _check(data: dict[str, Any]) -> Reading:
         by_key["quality"] = Problem("/quality", "`quality` means nothing for png, which loses nothing.", hint)
     in_order = [by_key.pop(key) for key in data if key in by_key]
     return Reading(request, (*in_order, *by_key.values()))
+
+
+def _is_workflow(data: dict[str, Any]) -> bool:
+    """Whether it is a graph as ComfyUI saves it: for its API, as the body of a call of that, or for its editor."""
+    if isinstance(data.get("nodes"), list) and isinstance(data.get("links"), list):
+        return True
+    graph = data["prompt"] if isinstance(data.get("prompt"), dict) else data
+    nodes = [node for node in graph.values() if isinstance(node, dict) and "class_type" in node]
+    return bool(nodes) and all(key.isdigit() or key not in KEYS for key in graph)
 
 
 def _shape(given: dict[str, Any]) -> tuple[Request, dict[str, Problem]]:

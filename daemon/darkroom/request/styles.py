@@ -53,8 +53,8 @@ class StyleBook:
         """Read a book from TOML. Raises ConfigUnusable with every problem; `source` is the name that it is given."""
         try:
             data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            problem = Problem("", f"This is no TOML: {error}.", "Correct it there.")
+        except (ValueError, RecursionError) as error:  # TOML's own; numbers and nesting that Python will not read
+            problem = Problem("", f"This is not valid TOML: {error}.", "Correct it there.")
             raise ConfigUnusable((problem,), source=source) from None
         problems = _book_problems(data)
         if problems:
@@ -152,7 +152,7 @@ def _style_problems(name: str, entry: object) -> list[Problem]:
     problems = []
     if not _NAME.fullmatch(name):
         hint = "Use lower-case letters, digits and hyphens, at most 64 of them."
-        problems.append(Problem(where, f"{name!r} is no name for a style.", hint))
+        problems.append(Problem(where, f"{name!r} is not a name for a style.", hint))
     if name == NO_STYLE:
         problems.append(Problem(where, f'"{NO_STYLE}" means that no style applies.', "Choose another name."))
     if not isinstance(entry, dict):
@@ -170,7 +170,7 @@ def _prompt_problems(where: str, text: object) -> list[Problem]:
     if not text.strip(SEAM):
         return [Problem(where, "A style needs keywords.", 'Write them: prompt = "oil painting, canvas texture"')]
     if text.count(PLACE) > 1:
-        return [Problem(where, f"{PLACE} stands in it more than once.", "Keep one of them.")]
+        return [Problem(where, f"{PLACE} appears in it more than once.", "Keep one of them.")]
     return _text_problems(where, text.replace(PLACE, ""))
 
 

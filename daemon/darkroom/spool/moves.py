@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -11,8 +12,8 @@ from darkroom.request.decide import Decision
 from darkroom.spool.answer import Answer, Error, State, Timing
 
 RESENT = (
-    "This very file was sent before and is not rendered again; "
-    "to ask anew, touch it, or run: darkroom retry {name}"
+    "The same file was sent before, so it is not rendered again; "
+    "to have it rendered again, touch it, or run: darkroom retry {name}"
 )  #: a warning
 
 
@@ -39,7 +40,7 @@ def resent(answer: Answer) -> Answer:
     answer = replace(answer, resent=answer.resent + 1)
     if not answer.state.is_final:
         return answer
-    return replace(answer, warnings=_with_more(answer.warnings, [RESENT.format(name=answer.name)]))
+    return replace(answer, warnings=_with_more(answer.warnings, [RESENT.format(name=shlex.quote(answer.name))]))
 
 
 def withdrawn(answer: Answer, now: str) -> Answer:
@@ -122,7 +123,7 @@ def out_of_attempts(answer: Answer, attempts: int) -> Error:
     return answer.error or Error(
         ErrorCode.RENDERER_DIED,
         f"Each of {attempts} attempts was cut short: the renderer, the service or the machine died.",
-        "Look into the service's log. `darkroom retry` asks again; if it was the renderer, a smaller size may help.",
+        "See the service's log. `darkroom retry` asks again; if it was the renderer, a smaller size may help.",
     )
 
 
@@ -131,7 +132,7 @@ def lost(what: str) -> Error:
     return Error(
         ErrorCode.STATE_LOST,
         f"{what} are gone from the state folder.",
-        "Drop the request again, and look after the disk that holds the state folder.",
+        "Drop the request again, and check the disk that holds the state folder.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a crash leaves, and the step that mends it: pure functions of one row of the truth table in ARCHITECTURE.md."""
+"""What a crash leaves, and the step that puts it right: pure functions of one row of ARCHITECTURE.md's truth table."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def write_model(
 ) -> None:
     """Write a folder for ``StableDiffusionPipeline.from_pretrained``, in half precision, replacing each file in turn.
 
-    The modules that are passed in are halved in place. Files that are in `folder` already and are no part of the
+    The modules that are passed in are halved in place. Files that are in `folder` already and are not part of the
     pipeline, such as its README, stay.
     """
     part = folder.with_name(folder.name + ".part")

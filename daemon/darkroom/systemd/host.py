@@ -7,19 +7,37 @@ import os
 import pwd
 import shutil
 import sqlite3
+import stat
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from darkroom.client import Client
 from darkroom.disk.files import Disk
 from darkroom.disk.mounts import expected_mount, kind_of
 from darkroom.errors import DarkroomError
+from darkroom.hearsay import Json
+from darkroom.names import MAX_DEPTH, is_watched
 from darkroom.spool.record import Stage
-from darkroom.systemd.install import SERVICE, UNIT_FILE, Account, Facts, Group, Place, Step, Wish, own_folder
+from darkroom.systemd.install import (
+    DATABASE,
+    DROP_INS,
+    OWN_NAMES,
+    SERVICE,
+    STATE_NAMES,
+    UNIT_FILE,
+    Account,
+    Facts,
+    Group,
+    Link,
+    Place,
+    Step,
+    Wish,
+    own_folder,
+)
 
-DATABASE = "darkroom.sqlite3"
 BOOTED = Path("/run/systemd/system")
 IN_KEEPING = (Stage.TAKEN, Stage.RENDERING, Stage.CLOSING)
 
@@ -27,15 +45,42 @@ IN_KEEPING = (Stage.TAKEN, Stage.RENDERING, Stage.CLOSING)
 def look(wish: Wish) -> Facts:
     """How the machine is, as far as it matters to the service."""
     active = _systemctl("is-active")
+    mirrors = tuple(_mirrors(wish))
     return Facts(
         account=_account(wish.user),
         group=_group(wish.group, wish.user),
-        places=dict(_places(wish)),
-        unit=UNIT_FILE.read_text(encoding="utf-8") if UNIT_FILE.exists() else None,
+        places=dict(_places(wish, mirrors)),
+        unit=installed_unit(),
         enabled=_systemctl("is-enabled"),
         active=active,
-        in_keeping=0 if active else in_keeping(wish.state_dir),
+        in_keeping=_told_in_keeping(wish) if active else in_keeping(wish.state_dir),
+        links=tuple(link for path in wish.said for link in _links(path)),
+        mirrors=mirrors,
+        has_drop_ins=DROP_INS.is_dir(),
     )
+
+
+def installed_unit() -> str | None:
+    """The text of the unit file that is there."""
+    return UNIT_FILE.read_text(encoding="utf-8") if UNIT_FILE.exists() else None
+
+
+def heartbeat(wish: Wish) -> Json | None:
+    """What the service tells of itself."""
+    return Client(wish.inbox, wish.outbox, wish.state_dir, Disk()).health()
+
+
+def main_pid() -> int:
+    """The service's process; 0 where it does not run."""
+    asked = ["systemctl", "show", "--value", "--property", "MainPID", SERVICE]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - our own words
+    return int(said) if said.isdigit() else 0
+
+
+def _told_in_keeping(wish: Wish) -> int:
+    """While it runs it is asked; what was taken ahead of its turn is known only once it has stopped."""
+    health = heartbeat(wish) or {}
+    return int("rendering" in health) + int(health.get("undelivered", 0))
 
 
 def require_rights() -> None:
@@ -52,7 +97,49 @@ def carry_out(step: Step) -> None:
     if step.file is not None:
         Disk().write(step.file, step.content.encode(), mode=0o644)
         return
-    done = subprocess.run(step.command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    if step.on is not None:
+        _carry_out_on(step, step.on)
+    else:
+        _run(step, step.command)
+
+
+def _carry_out_on(step: Step, folder: Path) -> None:
+    """The folder was resolved when it was looked at: a link on the way has been put there since."""
+    disk, below = Disk(), str(folder).lstrip("/")
+    makes = step.command[0] == "install"
+    try:
+        if makes:
+            _make_folders(disk, folder)
+        with disk.anchored(Path("/"), below) as place:
+            for command in _as_made(step) if makes else [step.command]:
+                _run(step, [_moved(word, folder, place) for word in command], keep_open=int(place.name))
+    except OSError as error:
+        raise DarkroomError(
+            f"{folder} cannot be reached without following a link: {error.strerror}. Nothing was changed there.",
+            hint="Look who has put it there, then say it again.",
+        ) from error
+
+
+def _make_folders(disk: Disk, folder: Path) -> None:
+    for above, part in zip(reversed(folder.parents), folder.parts[1:], strict=True):
+        with disk.anchored(Path("/"), str(above).lstrip("/")) as place:
+            disk.make_folder(place / part)
+
+
+def _as_made(step: Step) -> list[tuple[str, ...]]:
+    """What `install -d -o USER -g GROUP -m MODE FOLDER` does to a folder that is there."""
+    _, _, _, user, _, group, _, mode, folder = step.command
+    return [("chown", f"{user}:{group}", folder), ("chmod", mode, folder)]
+
+
+def _moved(word: str, folder: Path, place: Path) -> str:
+    """A path in the folder, by our handle on the folder."""
+    return f"{place}{word[len(str(folder)) :]}" if Path(word).is_relative_to(folder) else word
+
+
+def _run(step: Step, command: Sequence[str], *, keep_open: int | None = None) -> None:
+    handles = () if keep_open is None else (keep_open,)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=handles)  # noqa: S603 - our own words
     if done.returncode in (0, step.also_fine):
         return
     hint = f"`journalctl -u {SERVICE} -n 20` tells why." if step.command[:1] == ("systemctl",) else ""
@@ -78,9 +165,44 @@ def _group(name: str, user: str) -> Group | None:
     return Group(found.gr_gid, tuple(dict.fromkeys(who for who in (*found.gr_mem, *primary) if who != user)))
 
 
-def _places(wish: Wish) -> Iterable[tuple[Path, Place]]:
+def _links(path: Path) -> Iterable[Link]:
+    leads_to = Path(os.path.realpath(path))
+    for place in (*reversed(path.parents), path):
+        if os.path.islink(place):
+            yield Link(place, leads_to, is_roots=place.lstat().st_uid == 0 and _is_roots(place.parent))
+
+
+def _is_roots(folder: Path) -> bool:
+    """Whether nobody else can change what is in it."""
+    status = folder.stat()
+    return status.st_uid == 0 and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _mirrors(wish: Wish) -> Iterable[Path]:
+    """The folders of the outbox whose like is in the inbox, at most as deep as requests may lie."""
+    todo = [""]
+    while todo:
+        above = todo.pop()
+        for name in _folders_in(wish.outbox / above):
+            folder = f"{above}/{name}".lstrip("/")
+            if is_watched(folder) and os.path.isdir(wish.inbox / folder):
+                yield wish.outbox / folder
+                todo += [folder] if folder.count("/") + 1 < MAX_DEPTH else []
+
+
+def _folders_in(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _places(wish: Wish, mirrors: Sequence[Path]) -> Iterable[tuple[Path, Place]]:
     shared = (wish.inbox, wish.outbox)
-    paths = [*shared, *map(own_folder, shared), wish.state_dir, wish.model_cache, *wish.needed]
+    ours = [own_folder(folder) / name for folder in shared for name in OWN_NAMES]
+    ours += [wish.state_dir / name for name in STATE_NAMES]
+    paths = [*shared, *ours, *mirrors, wish.state_dir, wish.model_cache, *wish.needed]
     for path in dict.fromkeys(each for below in paths for each in (below, *below.parents)):
         place = _place(path)
         if place is not None:
@@ -93,7 +215,15 @@ def _place(path: Path) -> Place | None:
     except OSError:
         return None
     waits_for = expected_mount(path) or ""
-    return Place(status.st_uid, status.st_gid, status.st_mode, kind_of(path).network, waits_for)
+    is_share = kind_of(path).network
+    return Place(status.st_uid, status.st_gid, status.st_mode, is_share, waits_for, has_acl=_has_acl(path))
+
+
+def _has_acl(path: Path) -> bool:
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access"))
+    except OSError:
+        return False
 
 
 def _systemctl(question: str) -> bool:
@@ -118,7 +248,8 @@ def in_keeping(state_dir: Path) -> int:
         return 0
     with TemporaryDirectory() as scratch:
         for part in state_dir.glob(f"{DATABASE}*"):
-            shutil.copyfile(part, Path(scratch, part.name))
+            if part.is_file() and not part.is_symlink():
+                shutil.copyfile(part, Path(scratch, part.name))
         with closing(sqlite3.connect(Path(scratch, DATABASE))) as copy:
             stages = [row[0] for row in copy.execute("SELECT stage FROM requests WHERE stage != 'settled'")]
     return sum(stage in IN_KEEPING for stage in stages)

@@ -1,20 +1,20 @@
 """What has to be done to install the service, or to remove it: a list of commands, decided from how the machine is.
 
-Pure: `host` looks at the machine and carries the steps out. What is done already is no step, so that a second run does
-nothing.
+Pure: `host` looks at the machine and carries the steps out. What is done already is not a step, so that a second run
+does nothing.
 """
 
 from __future__ import annotations
 
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from darkroom.errors import DarkroomError
-from darkroom.names import HEALTH, OWN_FOLDER
+from darkroom.names import HEALTH, MARKER, OWN_FOLDER, OWNER
 from darkroom.systemd.unit import MODEL_CACHE, STATE_DIR
 
 SERVICE = "darkroom"
@@ -22,9 +22,15 @@ UNIT_FILE = Path("/etc/systemd/system/darkroom.service")
 #: The full name of a user that was made here: only such a user is removed again.
 FULL_NAME = "Darkroom service"
 #: What the service makes in its state folder.
-STATE_NAMES = ("darkroom.sqlite3", "darkroom.sqlite3-wal", "darkroom.sqlite3-shm", "lock", HEALTH, "requests", "work")
+DATABASE = "darkroom.sqlite3"
+STATE_NAMES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "lock", HEALTH, "requests", "work")
+#: What only the daemon writes in its own folder of inbox and outbox.
+OWN_NAMES = (MARKER, OWNER, HEALTH)
+#: Where a person's changes of the unit lie (`systemctl edit`).
+DROP_INS = Path("/etc/systemd/system/darkroom.service.d")
 GROUP_UNKNOWN = 6  #: groupdel's exit status for a group that is not there
 PRIVATE = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - nothing is put there
+PRIVATE_HOMES = (Path("/root"),)  #: never to be opened
 FOLDER_MODE = 0o2775  #: the group may do in it what the owner may, and what is made in it belongs to the group
 
 
@@ -37,6 +43,7 @@ class Step:
     file: Path | None = None
     content: str = ""
     also_fine: int = 0  #: an exit status that means: it was so already
+    on: Path | None = None  #: the folder that it changes; others may change it too, so no link on the way is followed
 
     def __str__(self) -> str:
         """The command as a person would type it."""
@@ -73,6 +80,21 @@ class Place:
     mode: int
     is_share: bool = False  #: on a network file system, which has its own idea of owners and modes
     waits_for: str = ""  #: what should be mounted there and is not
+    has_acl: bool = False  #: more is allowed than the mode says
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is one, now that links are followed."""
+        return stat.S_ISDIR(self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link on the way to a folder that is configured."""
+
+    path: Path
+    leads_to: Path  #: where the whole way leads
+    is_roots: bool  #: nobody but root can redirect it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +111,8 @@ class Wish:
     needed: tuple[Path, ...] = ()  #: what its user has to be able to read
     config: Path | None = None  #: the configuration that the unit names
     config_is_named: bool = False  #: a person has named it, for this very command
+    said: tuple[Path, ...] = ()  #: inbox and outbox as they are configured; the others are what they lead to
+    python: Path | None = None  #: the interpreter that the service runs on, one of `needed`
 
     @property
     def kept_by_systemd(self) -> tuple[tuple[Path, Path], ...]:
@@ -106,7 +130,10 @@ class Facts:
     unit: str | None = None  #: text of the unit file that is there
     enabled: bool = False
     active: bool = False
-    in_keeping: int = 0  #: taken, not delivered: only the state folder has them. Not known (0) while it is active
+    in_keeping: int = 0  #: taken, not delivered: only the state folder has them. While it is active: what it tells
+    links: tuple[Link, ...] = ()  #: on the way to inbox and outbox
+    mirrors: tuple[Path, ...] = ()  #: folders of the outbox that mirror one of the inbox
+    has_drop_ins: bool = False
 
 
 # Installing ----------------------------------------------------------------------------------------------------------
@@ -116,13 +143,16 @@ def to_install(wish: Wish, facts: Facts) -> list[Step]:
     """The steps that are left to do. Raises DarkroomError when the service could not start afterwards."""
     _refuse_other_configuration("install", wish, facts)
     _refuse_private_folders(wish)
+    _refuse_links(wish, facts)
+    _refuse_what_is_not_a_folder(wish, facts)
     _refuse_what_cannot_be_reached(wish, facts)
     steps = [*_account(wish, facts)]
     for folder in (wish.inbox, wish.outbox):
         steps += _shared_folder(folder, wish, facts)
+        steps += _ours_in(folder, wish, facts)
     for path, usual in wish.kept_by_systemd:
-        if path != usual and path not in facts.places:
-            steps.append(Step(f"{path} is the service's own.", _make_folder(path, wish, 0o750)))
+        if path != usual:
+            steps += _private_folder(path, wish, facts)
     return steps + _unit(wish, facts)
 
 
@@ -140,26 +170,80 @@ def _shared_folder(folder: Path, wish: Wish, facts: Facts) -> list[Step]:
     place = facts.places.get(folder)
     if place is None:
         waits = next((facts.places[parent].waits_for for parent in folder.parents if parent in facts.places), "")
-        return [] if waits else [Step(f"{folder} is not there yet.", _make_folder(folder, wish, FOLDER_MODE))]
+        return [] if waits else [_make_folder(f"{folder} is not there yet.", folder, wish, FOLDER_MODE)]
     if place.is_share or place.waits_for or _is_open_to_group(place, facts):
         return []
     why = f"The service cannot write to {folder} yet; its owner stays."
     return [
-        Step(why, ("chgrp", wish.group, str(folder))),
-        Step("What is made in it belongs to the group, too.", ("chmod", "g+rwxs", str(folder))),
+        Step(why, ("chgrp", wish.group, str(folder)), on=folder),
+        Step("What is made in it belongs to the group, too.", ("chmod", "g+rwxs", str(folder)), on=folder),
     ]
+
+
+def _ours_in(folder: Path, wish: Wish, facts: Facts) -> Iterator[Step]:
+    """What a Darkroom has made there that ran as another user, by hand perhaps, this one could not change."""
+    own = own_folder(folder)
+    before = facts.places.get(own)
+    if before is None or before.is_share:
+        return
+    if any(_is_strange(path, facts) for path in (own, *(own / name for name in OWN_NAMES))):
+        yield Step("Its marker is the service's to keep.", _give(own, wish), on=folder)
+    for mirror in facts.mirrors if folder == wish.outbox else ():
+        place = facts.places[mirror]
+        if place.uid == before.uid and not _is_open_to_group(place, facts):
+            yield Step("Made by the Darkroom that was here before.", ("chown", *_owners(wish), str(mirror)), on=mirror)
+
+
+def _private_folder(path: Path, wish: Wish, facts: Facts) -> Iterator[Step]:
+    place = facts.places.get(path)
+    if place is None:
+        yield _make_folder(f"{path} is the service's own.", path, wish, 0o750)
+        return
+    if place.is_share or not _is_strange(path, facts):
+        return
+    if not _is_writable(place, facts):
+        yield Step(
+            f"The service cannot write to {path} yet; its owner stays.", ("chgrp", wish.group, str(path)), on=path
+        )
+        yield Step("The group may do what its owner may.", ("chmod", "g+rwx", str(path)), on=path)
+    theirs = [path / name for name in STATE_NAMES if path / name in facts.places and _is_strange(path / name, facts)]
+    if path == wish.state_dir and path / DATABASE in facts.places and theirs:
+        words = ("chown", "-R", "-h", *_owners(wish), *map(str, theirs))
+        yield Step("The state of the Darkroom that was here before.", words, on=path)
+
+
+def _is_strange(path: Path, facts: Facts) -> bool:
+    place = facts.places.get(path)
+    return place is not None and (facts.account is None or place.uid != facts.account.uid)
+
+
+def _is_writable(place: Place, facts: Facts) -> bool:
+    return place.gid in _groups(facts) and place.mode & 0o070 == 0o070
+
+
+def _give(path: Path, wish: Wish) -> tuple[str, ...]:
+    return ("chown", "-R", "-h", *_owners(wish), str(path))
+
+
+def _owners(wish: Wish) -> tuple[str]:
+    return (f"{wish.user}:{wish.group}",)
+
+
+def _groups(facts: Facts) -> frozenset[int]:
+    known = facts.account.groups if facts.account else frozenset()
+    return known | ({facts.group.gid} if facts.group else set())
 
 
 def _is_open_to_group(place: Place, facts: Facts) -> bool:
     """Whether the service may write, and what it makes there belongs to the folder's group."""
     if facts.account is not None and place.uid == facts.account.uid:
         return place.mode & 0o700 == 0o700
-    known = (facts.account.groups if facts.account else frozenset()) | ({facts.group.gid} if facts.group else set())
-    return place.gid in known and place.mode & 0o2070 == 0o2070
+    return place.gid in _groups(facts) and place.mode & 0o2070 == 0o2070
 
 
-def _make_folder(path: Path, wish: Wish, mode: int) -> tuple[str, ...]:
-    return ("install", "-d", "-o", wish.user, "-g", wish.group, "-m", f"{mode:04o}", str(path))
+def _make_folder(why: str, path: Path, wish: Wish, mode: int) -> Step:
+    command = ("install", "-d", "-o", wish.user, "-g", wish.group, "-m", f"{mode:04o}", str(path))
+    return Step(why, command, on=path)
 
 
 def _unit(wish: Wish, facts: Facts) -> list[Step]:
@@ -173,15 +257,32 @@ def _unit(wish: Wish, facts: Facts) -> list[Step]:
     if not facts.active:
         steps.append(Step("Start it now.", ("systemctl", "start", SERVICE)))
     elif changed:
-        steps.append(Step("Start it anew; nothing is lost by that.", ("systemctl", "restart", SERVICE)))
+        steps.append(Step("Restart it; nothing is lost by that.", ("systemctl", "restart", SERVICE)))
     return steps
 
 
 def configuration_of(unit: str) -> Path | None:
     """The file that a unit's command names with `--config`."""
-    command = next((line for line in unit.splitlines() if line.startswith("ExecStart=")), "")
-    words = shlex.split(command.partition("=")[2].replace("%%", "%").replace("$$", "$"))
-    return next((Path(value) for option, value in pairwise(words) if option == "--config"), None)
+    named = option_of(unit, "--config")
+    return Path(named) if named is not None else None
+
+
+def option_of(unit: str, option: str) -> str | None:
+    """What a unit's command says behind an option."""
+    words = shlex.split(setting_of(unit, "ExecStart").replace("$$", "$"))
+    return next((value for name, value in pairwise(words) if name == option), None)
+
+
+def setting_of(unit: str, key: str) -> str:
+    """The value of a key of a unit; "" where it has none."""
+    line = next((line for line in unit.splitlines() if line.startswith(f"{key}=")), "")
+    return line.partition("=")[2].strip().replace("%%", "%")
+
+
+def variable_of(unit: str, name: str) -> str | None:
+    """What a unit sets an environment variable to."""
+    words = (word.partition("=") for word in shlex.split(setting_of(unit, "Environment")))
+    return next((value for key, _, value in words if key == name), None)
 
 
 def _refuse_other_configuration(action: str, wish: Wish, facts: Facts) -> None:
@@ -190,10 +291,10 @@ def _refuse_other_configuration(action: str, wish: Wish, facts: Facts) -> None:
     if installed is None or wish.config_is_named or installed == wish.config:
         return
     said = f"darkroom service {action} --config"
-    other = f" `{said} {wish.config}` would take the other one." if wish.config is not None else ""
+    other = f" `{said} {shlex.quote(str(wish.config))}` would take the other one." if wish.config is not None else ""
     raise DarkroomError(
         f"The installed service uses {installed}; this command, run here, uses {wish.config or 'no file'}.",
-        hint=f"`{said} {installed}` keeps it.{other}",
+        hint=f"`{said} {shlex.quote(str(installed))}` keeps it.{other}",
     )
 
 
@@ -205,20 +306,63 @@ def _refuse_private_folders(wish: Wish) -> None:
             raise DarkroomError(f"{folder} would be hidden from the service, which has a /tmp of its own.", hint=hint)
 
 
+def _refuse_links(wish: Wish, facts: Facts) -> None:
+    """Whoever can redirect a link could have root open any folder of the machine to the group."""
+    for link in _redirected(wish, facts):
+        raise DarkroomError(
+            f"{link.path} is a link, and nothing is changed through links that others could redirect.",
+            hint=f"Name the folder that it leads to in the configuration: {link.leads_to}.",
+        )
+
+
+def _redirected(wish: Wish, facts: Facts) -> list[Link]:
+    return [link for link in facts.links if link.path in wish.said or not link.is_roots]
+
+
+def _refuse_what_is_not_a_folder(wish: Wish, facts: Facts) -> None:
+    for path in (wish.inbox, wish.outbox, wish.state_dir, wish.model_cache):
+        place = facts.places.get(path)
+        if place is not None and not place.is_folder:
+            raise DarkroomError(f"{path} is not a folder.", hint="Name another one in the configuration.")
+
+
 def _refuse_what_cannot_be_reached(wish: Wish, facts: Facts) -> None:
     for path in wish.needed:
-        for step in (*reversed(path.parents), path):
-            place = facts.places.get(step)
-            if place is not None and not _may_read(place, facts):
-                raise DarkroomError(
-                    f"The user {wish.user} could not read {path}: {step} is closed to it.",
-                    hint="Put Darkroom (and the Python that it runs on) where everybody can read it, such as /opt, or"
-                    f" open {step}.",
-                )
+        closed = _first_closed((*reversed(path.parents), path), facts)
+        if closed is not None:
+            raise DarkroomError(
+                f"The user {wish.user} could not read {path}: {closed} is closed to it.", hint=_cure(path, closed, wish)
+            )
+    for folder in (wish.inbox, wish.outbox, wish.state_dir, wish.model_cache):
+        closed = _first_closed(tuple(reversed(folder.parents)), facts)
+        if closed is not None:
+            hint = "Name a folder elsewhere, such as /srv/darkroom" + (
+                "." if closed in PRIVATE_HOMES else f", or let others pass: chmod o+x {shlex.quote(str(closed))}"
+            )
+            raise DarkroomError(f"The user {wish.user} could not reach {folder}: {closed} is closed to it.", hint=hint)
+
+
+def _first_closed(way: Sequence[Path], facts: Facts) -> Path | None:
+    return next((step for step in way if step in facts.places and not _may_read(facts.places[step], facts)), None)
+
+
+def _cure(path: Path, closed: Path, wish: Wish) -> str:
+    """Nobody should open root's home, or another's, for a program's sake."""
+    if path == wish.python:
+        return (
+            "This Python belongs to one person. Make the virtual environment anew with the system's own:"
+            " make clean; make PYTHON=/usr/bin/python3 venv"
+        )
+    move = "Move it to where everybody can read it"
+    kind = "such as /etc/darkroom for a configuration or a style book, /srv for models, /opt for Darkroom itself"
+    opened = "" if closed in PRIVATE_HOMES else f"; or open {closed}"
+    return f"{move}, {kind}{opened}."
 
 
 def _may_read(place: Place, facts: Facts) -> bool:
     """Whether the service's user may read a file, or pass through a folder."""
+    if place.has_acl or place.is_share:
+        return True  # the mode does not tell
     wanted = 0o1 if stat.S_ISDIR(place.mode) else 0o4
     if facts.account is not None and place.uid == facts.account.uid:
         return bool(place.mode >> 6 & wanted)
@@ -232,6 +376,8 @@ def _may_read(place: Place, facts: Facts) -> bool:
 
 def to_remove(wish: Wish, facts: Facts, *, discard: bool) -> list[Step]:
     """The steps that leave what people own, and nothing else. Raises DarkroomError while requests are in keeping."""
+    if is_absent(facts):
+        return []
     _refuse_other_configuration("remove", wish, facts)
     if facts.in_keeping and not discard:
         count = f"{facts.in_keeping} request" + ("s are" if facts.in_keeping > 1 else " is")
@@ -239,14 +385,25 @@ def to_remove(wish: Wish, facts: Facts, *, discard: bool) -> list[Step]:
             f"{count} taken and not delivered; {wish.state_dir} holds the only copy.",
             hint="Let the service finish (`darkroom status`), or say --discard-requests.",
         )
-    return [*_no_unit(facts), *_no_state(wish, facts), *_no_traces(wish, facts), *_no_account(wish, facts)]
+    # The unit goes after what it names: a removal that was interrupted finds them again.
+    steps = [*_stopped(facts), *_no_state(wish, facts), *_no_traces(wish, facts)]
+    return [*steps, *_no_unit(facts), *_no_account(wish, facts)]
 
 
-def _no_unit(facts: Facts) -> Iterator[Step]:
+def is_absent(facts: Facts) -> bool:
+    """Whether no service is installed. Half of one may be, when a removal was interrupted: then its user is left."""
+    of_old = facts.account is not None and facts.account.full_name == FULL_NAME
+    return facts.unit is None and not facts.active and not of_old and STATE_DIR not in facts.places
+
+
+def _stopped(facts: Facts) -> Iterator[Step]:
     if facts.active:
         yield STOP
     if facts.enabled:
-        yield Step("Start it with the machine no more.", ("systemctl", "disable", SERVICE))
+        yield Step("It no longer starts with the machine.", ("systemctl", "disable", SERVICE))
+
+
+def _no_unit(facts: Facts) -> Iterator[Step]:
     if facts.unit is not None:
         yield Step("Its unit.", ("rm", str(UNIT_FILE)))
         yield Step("Let systemd forget it.", ("systemctl", "daemon-reload"))
@@ -258,8 +415,9 @@ def _no_state(wish: Wish, facts: Facts) -> Iterator[Step]:
         why = "Its state: what it remembers of requests, all delivered."
         if wish.state_dir == STATE_DIR:
             yield Step(why, _remove(wish.state_dir))
-        else:  # a folder of a person's own choice may hold other things
-            yield Step(why, ("rm", "-rf", "--one-file-system", *(str(wish.state_dir / name) for name in STATE_NAMES)))
+        elif facts.unit is not None:  # a folder of a person's own choice may hold other things
+            command = ("rm", "-rf", "--one-file-system", *(str(wish.state_dir / name) for name in STATE_NAMES))
+            yield Step(why, command, on=wish.state_dir)
             command = ("rmdir", "--ignore-fail-on-non-empty", str(wish.state_dir))
             yield Step("Its folder, if nothing else is in it.", command)
     if wish.model_cache in facts.places and wish.model_cache == MODEL_CACHE:
@@ -267,10 +425,12 @@ def _no_state(wish: Wish, facts: Facts) -> Iterator[Step]:
 
 
 def _no_traces(wish: Wish, facts: Facts) -> Iterator[Step]:
+    if facts.unit is None or _redirected(wish, facts):
+        return  # nobody knows whether these folders were its own; or whose they are
     for folder in (wish.inbox, wish.outbox):
         own = own_folder(folder)
         if own in facts.places:
-            yield Step("Its marker and heartbeat; everything else there is yours.", _remove(own))
+            yield Step("Its marker and heartbeat; everything else there is yours.", _remove(own), on=folder)
 
 
 def _no_account(wish: Wish, facts: Facts) -> Iterator[Step]:
@@ -309,4 +469,9 @@ def left(wish: Wish, facts: Facts) -> list[str]:
         lines.append(f"user {wish.user}, who was there before")
     if facts.group is not None and not _takes_group_along(wish, facts):
         lines.append(f"group {wish.group}" + (f" ({', '.join(facts.group.members)})" if facts.group.members else ""))
+    lines += [f"{link.path}, a link, with what Darkroom keeps there" for link in _redirected(wish, facts)]
+    if wish.config is not None:
+        lines.append(f"configuration {wish.config}")
+    if facts.has_drop_ins:
+        lines.append(f"changes of the unit in {DROP_INS}")
     return lines

@@ -6,6 +6,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+from darkroom.printable import printable
+
 
 class Notifier:
     """The notify socket of the unit (sd_notify(3)), or nothing when there is none."""
@@ -37,7 +39,7 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
-        """Never waits and never fails: a manager that does not listen is no reason to stop rendering."""
+        """Never waits and never fails: a manager that does not listen is not a reason to stop rendering."""
         if self._address is None:
             return
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -65,5 +67,5 @@ def _watchdog_s(environ: Mapping[str, str]) -> float | None:
 
 
 def _one_line(text: str) -> str:
-    """A newline would begin another variable."""
-    return " ".join(text.split())
+    """A newline would begin another variable; and `systemctl status` shows the line as it is."""
+    return printable(" ".join(text.split()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,10 +19,11 @@ STOP_SPARE_S = 25  #: beyond `stop_within_s`: for answers that are still to be w
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
 
-def service_unit(config: Config, *, file: Path | None, user: str, group: str) -> str:
+def service_unit(config: Config, *, file: Path | None, user: str, group: str, start: Path = Path("/")) -> str:
     """The text of `systemd/darkroom.service` with user, group, command and folders replaced.
 
-    State and models go to systemd's own places unless the configuration names others than the default ones.
+    `start` is where relative paths of the configuration start. State and models go to systemd's own places unless the
+    configuration names others than the default ones.
     """
     state_dir, model_cache = state_folder(config), model_folder(config)
     command = [str(program()), "run"]
@@ -38,7 +40,8 @@ def service_unit(config: Config, *, file: Path | None, user: str, group: str) ->
         ),
         "TimeoutStopSec": str(max(TIMEOUT_STOP_S, math.ceil(config.stop_within_s) + STOP_SPARE_S)),
         "ReadWritePaths": " ".join(_word(f"-{path}") for path in dict.fromkeys(written)),
-        "ProtectHome": "read-only" if _needs_a_home([*needed(config, file), *written]) else "yes",
+        "ProtectHome": "read-only" if _needs_a_home([*needed(config, file), *written, start]) else "yes",
+        "WorkingDirectory": str(start).replace("%", "%%"),
     }
     template = shipped("systemd/darkroom.service").read_text(encoding="utf-8")
     return "".join(_filled(line, values) for line in template.splitlines(keepends=True))
@@ -59,17 +62,28 @@ def program() -> Path:
     return Path(sys.executable).absolute().with_name("darkroom")
 
 
+def python() -> Path:
+    """The interpreter behind the virtual environment's."""
+    return Path(sys.executable).resolve()
+
+
+def resolved(config: Config) -> Config:
+    """The same, with each folder as what it is, whatever links lead to it."""
+    keys = ("inbox", "outbox", "state_dir", "model_cache")
+    return config.model_copy(update={key: Path(os.path.realpath(getattr(config, key))) for key in keys})
+
+
 def needed(config: Config, file: Path | None) -> list[Path]:
     """What the service's user has to be able to read before anything can start."""
     folders = [Path(model.source) for model in config.models.values() if model.source.startswith("/")]
-    code = [program(), Path(sys.executable).resolve(), Path(__file__).parent]
+    code = [program(), python(), Path(__file__).parent]
     return [*code, config.styles, *folders, *([file.absolute()] if file is not None else [])]
 
 
 def _kept(configured: Path, key: str, usual: Path) -> Path:
     """A default lies in the working directory, and a service has none of its own."""
-    default = Path(Config.model_fields[key].default).absolute()
-    return usual if configured == default else configured
+    default = Path(os.path.realpath(Config.model_fields[key].default))
+    return usual if Path(os.path.realpath(configured)) == default else configured
 
 
 def _writable_place(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from darkroom.disk.files import Disk
 
 
 class Crash(BaseException):
-    """The process died here. No handler of ours may swallow it, so it is no Exception."""
+    """The process died here. No handler of ours may swallow it, so it is not an Exception."""
 
 
 class CountingDisk(Disk):

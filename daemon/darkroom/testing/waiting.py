@@ -41,7 +41,7 @@ class Log:
     _offset: int = 0
 
     def read(self) -> list[Json]:
-        """Every event so far; whole lines only. What is no JSON is an event of its own."""
+        """Every event so far; whole lines only. What is not JSON is an event of its own."""
         with open(self.path, "rb") as reader:
             reader.seek(self._offset)
             new = reader.read()
