@@ -16,11 +16,13 @@ from PIL import Image
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.render.encode import Provenance, a1111_parameters, encode
 from darkroom.render.engine import Pixels
-from darkroom.request.plan import Plan
+from darkroom.request import plan_json
+from darkroom.request.plan import ImagePlan, Plan
+from darkroom.testing.plans import plan as plan_of
 
 FROM = Provenance("451f4fe16113bff5a5d2269ed5ad43b0592e9a14", "NVIDIA GeForce RTX 3060", {"torch": "2.13.0"})
 
-PLAN = Plan(
+PLAN = plan_of(
     model="sd15",
     prompt="a castle on a hill",
     negative_prompt="blurry, ugly",
@@ -28,12 +30,8 @@ PLAN = Plan(
     width=48,
     height=32,
     num_inference_steps=25,
-    guidance_scale=7.5,
     scheduler="dpmsolver_multistep_karras",
-    seed=7,
     num_images=2,
-    format="png",
-    quality=None,
 )
 JPEG = replace(PLAN, format="jpeg", quality=90)
 WEBP = replace(PLAN, format="webp", quality=80)
@@ -82,7 +80,7 @@ def read_parameters(text: str) -> dict[str, str]:
 
 @FORMATS
 def test_other_tools_read_the_parameters(plan: Plan) -> None:
-    parameters, _ = texts_of(encode(PIXELS, plan, 8, FROM))
+    parameters, _ = texts_of(encode(PIXELS, plan, plan.images[1], FROM))
     read = read_parameters(parameters)
 
     assert read.pop("Version").startswith("Darkroom ")
@@ -102,28 +100,40 @@ def test_other_tools_read_the_parameters(plan: Plan) -> None:
 
 @FORMATS
 def test_everything_is_there_as_json(plan: Plan) -> None:
-    _, record = texts_of(encode(PIXELS, plan, 8, FROM))
+    _, record = texts_of(encode(PIXELS, plan, plan.images[1], FROM))
     read: dict[str, Any] = json.loads(record)
 
-    assert Plan.from_json(read["plan"]) == plan
+    assert plan_json.load(read["plan"]) == plan
     assert read["seed"] == 8
     assert read["model_revision"] == FROM.model_revision
     assert read["software"] == FROM.software
 
 
 @FORMATS
+def test_a_picture_tells_of_its_own_prompts_and_of_the_whole_plan(plan: Plan) -> None:
+    first, second = ImagePlan(7, "a red fox", "blurry"), ImagePlan(1_000, "a blue fox", "")
+    varied = replace(plan, images=(first, second))
+    parameters, record = texts_of(encode(PIXELS, varied, second, FROM))
+    read = read_parameters(parameters)
+
+    assert (read["prompt"], read["negative"], read["Seed"]) == ("a blue fox", "", "1000")
+    assert json.loads(record)["seed"] == 1_000
+    assert plan_json.load(json.loads(record)["plan"]) == varied
+
+
+@FORMATS
 def test_the_same_picture_gives_the_same_bytes(plan: Plan) -> None:
-    assert encode(PIXELS, plan, 8, FROM) == encode(PIXELS, plan, 8, FROM)
+    assert encode(PIXELS, plan, plan.images[1], FROM) == encode(PIXELS, plan, plan.images[1], FROM)
 
 
 def test_a_png_holds_the_pixels_unchanged() -> None:
-    assert opened(encode(PIXELS, PLAN, 7, FROM)).tobytes() == PIXELS.rgb
+    assert opened(encode(PIXELS, PLAN, PLAN.images[0], FROM)).tobytes() == PIXELS.rgb
 
 
 @pytest.mark.parametrize("plan", [JPEG, WEBP], ids=["jpeg", "webp"])
 def test_quality_decides_about_the_size(plan: Plan) -> None:
-    small = encode(PIXELS, replace(plan, quality=5), 7, FROM)
-    large = encode(PIXELS, replace(plan, quality=100), 7, FROM)
+    small = encode(PIXELS, replace(plan, quality=5), plan.images[0], FROM)
+    large = encode(PIXELS, replace(plan, quality=100), plan.images[0], FROM)
 
     assert opened(small).size == opened(large).size == (48, 32)
     assert len(small) < len(large)
@@ -146,19 +156,19 @@ TRAPS = [
 @pytest.mark.parametrize("prompt", TRAPS)
 @FORMATS
 def test_odd_prompts_survive(plan: Plan, prompt: str) -> None:
-    odd = replace(plan, prompt=prompt, negative_prompt=prompt)
-    parameters, record = texts_of(encode(PIXELS, odd, 7, FROM))
+    odd = replace(plan, images=(ImagePlan(7, prompt, prompt),))
+    parameters, record = texts_of(encode(PIXELS, odd, odd.images[0], FROM))
     read = read_parameters(parameters)
 
     assert words(read["prompt"]) == words(prompt)
     assert words(read["negative"]) == words(prompt)
     assert read["Steps"] == "25"
-    assert Plan.from_json(json.loads(record)["plan"]) == odd
+    assert plan_json.load(json.loads(record)["plan"]) == odd
 
 
 def test_what_begins_the_negative_prompt_is_there_once_whatever_is_in_it() -> None:
     text = "a, Negative prompt: b\nNegative prompt: c"
-    parameters = a1111_parameters(replace(PLAN, prompt=text, negative_prompt=text), 7, PIXELS)
+    parameters = a1111_parameters(PLAN, ImagePlan(7, text, text), PIXELS)
     assert parameters.count("Negative prompt:") == 1
 
 
@@ -171,8 +181,7 @@ def words(text: str) -> list[str]:
 @given(prompt=st.text(min_size=1), negative=st.text())
 @settings(max_examples=200, deadline=None)
 def test_no_prompt_can_change_the_other_fields(prompt: str, negative: str) -> None:
-    plan = replace(PLAN, prompt=prompt, negative_prompt=negative)
-    read = read_parameters(a1111_parameters(plan, 7, PIXELS))
+    read = read_parameters(a1111_parameters(PLAN, ImagePlan(7, prompt, negative), PIXELS))
 
     assert words(read["prompt"]) == words(prompt)
     assert words(read["negative"]) == words(negative)
@@ -181,7 +190,7 @@ def test_no_prompt_can_change_the_other_fields(prompt: str, negative: str) -> No
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_every_scheduler_has_a_name_that_other_tools_know(name: str) -> None:
-    read = read_parameters(a1111_parameters(replace(PLAN, scheduler=name), 7, PIXELS))
+    read = read_parameters(a1111_parameters(replace(PLAN, scheduler=name), PLAN.images[0], PIXELS))
 
     assert (read["Sampler"], read["Schedule type"]) == (SCHEDULERS[name].sampler, SCHEDULERS[name].schedule_type)
 
@@ -189,16 +198,16 @@ def test_every_scheduler_has_a_name_that_other_tools_know(name: str) -> None:
 def test_an_odd_model_name_is_quoted() -> None:
     plan = replace(PLAN, model="mine: v2, final")
 
-    assert read_parameters(a1111_parameters(plan, 7, PIXELS))["Model"] == "mine: v2, final"
+    assert read_parameters(a1111_parameters(plan, plan.images[0], PIXELS))["Model"] == "mine: v2, final"
 
 
 def test_a_jpeg_has_room_for_the_longest_prompts() -> None:
-    plan = replace(JPEG, prompt="城" * 4_000, negative_prompt="🦊" * 4_000)
-    parameters, record = texts_of(encode(PIXELS, plan, 7, FROM))
+    plan = replace(JPEG, images=(ImagePlan(7, "城" * 4_000, "🦊" * 4_000),))
+    parameters, record = texts_of(encode(PIXELS, plan, plan.images[0], FROM))
 
-    assert read_parameters(parameters)["prompt"] == plan.prompt
+    assert read_parameters(parameters)["prompt"] == plan.images[0].prompt
     assert record == ""  # left out: EXIF in a JPEG ends at 64 KiB
 
 
 def test_an_empty_negative_prompt_is_left_out() -> None:
-    assert "Negative prompt" not in a1111_parameters(replace(PLAN, negative_prompt=""), 7, PIXELS)
+    assert "Negative prompt" not in a1111_parameters(PLAN, ImagePlan(7, "a castle", ""), PIXELS)

@@ -20,24 +20,29 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from darkroom.errors import ErrorCode, ModelUnavailable
-from darkroom.executor.local import Died, RendererProcess
-from darkroom.executor.settings import RendererSettings
-from darkroom.executor.wire import (
-    EXIT_POISONED,
+from darkroom.executor.local import RendererProcess
+from darkroom.executor.port import (
+    Attempt,
+    AttemptKey,
     Cancelled,
+    Died,
+    Event,
     Failed,
     Finished,
     Load,
     Loaded,
     LoadFailed,
-    Message,
+    OfAttempt,
+    Painted,
     Render,
     Rendered,
     Started,
-    Step,
+    Stepped,
     Tried,
-    decode,
 )
+from darkroom.executor.settings import RendererSettings
+from darkroom.executor.wire import EXIT_POISONED, decode
+from darkroom.facts import Progress, Tokens
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.models.source import ModelSource
 from darkroom.render import adapter as pipelines
@@ -47,8 +52,9 @@ from darkroom.render.alive import SignsOfLife
 from darkroom.render.engine import DriverLate
 from darkroom.render.token_limit import first_unread
 from darkroom.render.worker import Channel, Worker
-from darkroom.request.plan import Plan
+from darkroom.request.plan import Plan, images_of
 from darkroom.testing import tiny_hub, tiny_pipeline
+from darkroom.testing.plans import plan as plan_of
 from darkroom.testing.tiny_hub import TinyHub
 
 # torch calls numpy's array protocol in a way that numpy deprecates.
@@ -58,21 +64,16 @@ T = TypeVar("T")
 
 DEADLINE_S = 60.0
 
-PLAN = Plan(
-    model="tiny",
-    prompt="a castle on a hill",
-    negative_prompt="blurry",
-    style="none",
-    width=64,
-    height=64,
-    num_inference_steps=2,
-    guidance_scale=7.5,
-    scheduler="dpmsolver_multistep",
-    seed=7,
-    num_images=1,
-    format="png",
-    quality=None,
-)
+PROMPT, NEGATIVE = "a castle on a hill", "blurry"
+
+
+def asked(prompt: str = PROMPT, negative_prompt: str = NEGATIVE, **values: Any) -> Plan:
+    """What the tiny model is asked for."""
+    given = {"model": "tiny", "num_inference_steps": 2, "scheduler": "dpmsolver_multistep"} | values
+    return plan_of(prompt=prompt, negative_prompt=negative_prompt, **given)
+
+
+PLAN = asked()
 
 
 @pytest.fixture(scope="module")
@@ -98,30 +99,43 @@ class Bench:
         self.worker = Worker(settings, channel, self.agenda, SignsOfLife(channel.send))
         self.folder = folder
         self.status: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.told: list[Message] = []
+        self.told: list[Event] = []
         self._thread = threading.Thread(target=lambda: self.status.put(self.worker.run()))
         self._thread.start()
 
     def render(self, name: str, plan: Plan = PLAN) -> None:
-        (self.folder / name).mkdir(parents=True)
-        self.agenda.add(Render(name, plan, str(self.folder / name), name))
+        work = self.folder / name
+        work.mkdir(parents=True)
+        self.agenda.add(Render(Attempt(AttemptKey(name, 1), plan, name, self.folder, work)))
 
-    def wait_for(self, kind: type[T], **fields: object) -> T:
+    def wait_for(self, kind: type[T], name: str | None = None, **fields: object) -> T:
+        """The next event of this kind, of this attempt, with these fields."""
+        wanted = fields if name is None else {"key": AttemptKey(name, 1), **fields}
         for line in self._lines:
-            self.told.append(decode(line))
-            last = self.told[-1]
-            if isinstance(last, kind) and all(getattr(last, key) == value for key, value in fields.items()):
+            last = self._read(line)
+            if isinstance(last, kind) and all(getattr(last, key) == value for key, value in wanted.items()):
                 return last
         raise AssertionError(f"the channel ended before {kind.__name__}")
+
+    def _read(self, line: bytes) -> Event:
+        event = decode(line)
+        assert isinstance(event, Event)
+        self.told.append(event)
+        return event
 
     def pictures(self, name: str, plan: Plan = PLAN) -> list[bytes]:
         """Render and wait; the pixels of each picture."""
         self.render(name, plan)
-        finished = self.wait_for(Finished, id=name)
-        return [pixels_of(self.folder / name / picture.file) for picture in finished.pictures]
+        self.wait_for(Finished, name)
+        return [pixels_of(self.folder / name / each.artefact.file) for each in self.of(name, Painted)]
+
+    def of(self, name: str, kind: type[T]) -> list[T]:
+        """What was told of the last attempt of this name, of one kind."""
+        last = max(index for index, each in enumerate(self.told) if _is_of(each, name) and isinstance(each, Started))
+        return [each for each in self.told[last:] if _is_of(each, name) and isinstance(each, kind)]
 
     def started(self, name: str) -> Started:
-        return next(event for event in reversed(self.told) if isinstance(event, Started) and event.id == name)
+        return self.of(name, Started)[0]
 
     @property
     def pipeline(self) -> Any:
@@ -134,8 +148,13 @@ class Bench:
         self.agenda.stop()
         self._thread.join(DEADLINE_S)
         self._theirs.close()
-        self.told += [decode(line) for line in self._lines]
+        for line in self._lines:
+            self._read(line)
         self._lines.close()
+
+
+def _is_of(event: Event, name: str) -> bool:
+    return isinstance(event, OfAttempt) and event.key.id == name
 
 
 def pixels_of(file: Path) -> bytes:
@@ -170,12 +189,12 @@ class Elsewhere:
         }
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
         settings = RendererSettings(sources, device="cpu", model_cache=str(cache), threads=1)
-        self.process = RendererProcess(settings, emit=self._events.put)
+        self.process = RendererProcess(settings, name="cpu", emit=self._events.put)
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("HF_ENDPOINT", self.hub.url)
             environment.setenv("NO_PROXY", "127.0.0.1")
             environment.delenv("HF_HUB_OFFLINE", raising=False)
-            self.process.start()
+            self.process.start(1)
 
     def wait_for(self, *kinds: type[Any]) -> Any:
         while not isinstance(event := self._events.get(timeout=DEADLINE_S), kinds):
@@ -211,8 +230,8 @@ def stock(models: Path) -> Any:
 def test_a_picture_is_what_the_stock_pipeline_returns_bit_for_bit(bench: Bench, stock: Any) -> None:
     stock.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(stock.scheduler.config)
     expected = stock(
-        PLAN.prompt,
-        negative_prompt=PLAN.negative_prompt,
+        PROMPT,
+        negative_prompt=NEGATIVE,
         width=64,
         height=64,
         num_inference_steps=2,
@@ -224,21 +243,28 @@ def test_a_picture_is_what_the_stock_pipeline_returns_bit_for_bit(bench: Bench, 
 
 
 def test_picture_i_of_a_request_is_the_picture_of_its_own_seed(bench: Bench) -> None:
-    together = bench.pictures("three", replace(PLAN, num_images=3))
-    alone = [bench.pictures(f"one-{seed}", replace(PLAN, seed=seed))[0] for seed in (7, 8, 9)]
+    together = bench.pictures("three", asked(num_images=3))
+    alone = [bench.pictures(f"one-{seed}", asked(seed=seed))[0] for seed in (7, 8, 9)]
 
     assert together == alone
     assert len(set(together)) == 3
 
 
+def test_pictures_of_one_request_may_have_prompts_of_their_own(bench: Bench) -> None:
+    cat, dog = images_of("a red cat", "blurry", seed=7, num_images=1), images_of("a dog", "", seed=3, num_images=1)
+    together = bench.pictures("both", replace(PLAN, images=cat + dog))
+
+    assert together == [bench.pictures(name, replace(PLAN, images=own))[0] for name, own in (("c", cat), ("d", dog))]
+
+
 def test_a_negative_prompt_changes_the_picture(bench: Bench) -> None:
-    assert bench.pictures("one") != bench.pictures("two", replace(PLAN, negative_prompt="red cat"))
+    assert bench.pictures("one") != bench.pictures("two", asked(negative_prompt="red cat"))
 
 
 def test_without_guidance_the_negative_prompt_has_no_effect(bench: Bench) -> None:
-    unguided = replace(PLAN, guidance_scale=1.0)
+    other = asked(negative_prompt="red cat", guidance_scale=1.0)
 
-    assert bench.pictures("one", unguided) == bench.pictures("two", replace(unguided, negative_prompt="red cat"))
+    assert bench.pictures("one", asked(guidance_scale=1.0)) == bench.pictures("two", other)
     assert bench.started("two").warnings == ()  # who wrote one was told when it was accepted
 
 
@@ -251,8 +277,7 @@ def test_every_scheduler_is_fresh_for_each_request(bench: Bench, scheduler: str)
 
     assert bench.pictures("two", plan) == first
     assert bench.pipeline.scheduler is not used
-    steps = [event for event in bench.told if isinstance(event, Step) and event.id == "two"]
-    assert steps[-1] == Step("two", 1, 1, 3, 3)
+    assert bench.of("two", Stepped)[-1].progress == Progress(1, 1, 3, 3)
 
 
 def test_the_settings_of_one_scheduler_do_not_reach_the_next(bench: Bench) -> None:
@@ -269,7 +294,8 @@ def test_every_scheduler_can_do_a_single_step(bench: Bench, scheduler: str) -> N
 
 def test_any_multiple_of_8_is_a_size(bench: Bench) -> None:
     bench.render("wide", replace(PLAN, width=136, height=72))
-    (picture,) = bench.wait_for(Finished, id="wide").pictures
+    picture = bench.wait_for(Painted, "wide").artefact
+    bench.wait_for(Finished, "wide")
 
     assert (picture.width, picture.height) == (136, 72)
 
@@ -278,12 +304,13 @@ def test_the_same_request_gives_the_same_file_in_another_process(
     elsewhere: Elsewhere, bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "there").mkdir()
-    elsewhere.process.send(Render("cat", PLAN, str(tmp_path / "there"), "cat"))
-    there: Finished = elsewhere.wait_for(Finished)
+    elsewhere.process.send(Render(Attempt(AttemptKey("cat", 1), PLAN, "cat", tmp_path, tmp_path / "there")))
+    there: Painted = elsewhere.wait_for(Painted)
     bench.render("cat")
-    here = bench.wait_for(Finished, id="cat")
+    here = bench.wait_for(Painted, "cat")
+    bench.wait_for(Finished, "cat")
 
-    assert there.pictures == here.pictures
+    assert there.artefact == here.artefact
 
 
 # What is warned of ------------------------------------------------------------------------------------------------
@@ -291,18 +318,29 @@ def test_the_same_request_gives_the_same_file_in_another_process(
 
 def test_words_beyond_the_limit_are_named_on_both_sides(bench: Bench) -> None:
     cats, dogs = " ".join(["cat"] * 75), " ".join(["dog"] * 74)
-    bench.pictures("long", replace(PLAN, prompt=f"{cats}, Golden  Moon", negative_prompt=f"{dogs} sea, Red Sun"))
+    bench.pictures("long", asked(f"{cats}, Golden  Moon", f"{dogs} sea, Red Sun"))
     told = bench.started("long")
 
-    assert told.tokens == {"prompt": 78, "negative_prompt": 78, "limit": 75}
+    assert told.tokens == Tokens(prompt=78, negative_prompt=78, limit=75)
     assert told.warnings == (
         'The prompt has 78 tokens, the model reads 75: "…Golden  Moon" at its end has no effect. Shorten it.',
         'The negative prompt has 78 tokens, the model reads 75: "…Red Sun" at its end has no effect. Shorten it.',
     )
 
 
+def test_what_does_not_fit_is_told_of_every_prompt_once(bench: Bench) -> None:
+    long = " ".join(["cat"] * 75)
+    images = images_of("a dog", "", seed=7, num_images=1) + images_of(f"{long} Golden Moon", "", seed=8, num_images=2)
+    bench.pictures("some", replace(PLAN, images=images))
+    told = bench.started("some")
+
+    assert told.tokens.prompt == 77
+    (warning,) = told.warnings
+    assert '"…Golden Moon" at its end has no effect' in warning
+
+
 def test_what_just_fits_is_not_warned_of(bench: Bench) -> None:
-    bench.pictures("fits", replace(PLAN, prompt=" ".join(["cat"] * 75)))
+    bench.pictures("fits", asked(" ".join(["cat"] * 75)))
 
     assert bench.started("fits").warnings == ()
 
@@ -338,32 +376,32 @@ def test_the_unread_part_begins_at_a_word(text: str, count: Callable[[str], int]
 def test_a_cancelled_request_leaves_a_clean_model_behind(bench: Bench) -> None:
     before = bench.pictures("before")
     bench.render("endless", replace(PLAN, num_inference_steps=900))
-    bench.wait_for(Step, id="endless")
-    bench.agenda.cancel("endless")
-    bench.wait_for(Cancelled, id="endless")
+    bench.wait_for(Stepped, "endless")
+    bench.agenda.cancel(AttemptKey("endless", 1))
+    bench.wait_for(Cancelled, "endless")
 
     assert bench.pictures("after") == before
-    assert not [event for event in bench.told if isinstance(event, Rendered) and event.id == "endless"]
+    assert bench.of("endless", Rendered) == []
 
 
 def test_nan_is_a_failure_and_not_a_black_picture(bench: Bench) -> None:
     hook = bench.pipeline.unet.register_forward_hook(lambda _module, _inputs, output: (output[0] * float("nan"),))
     bench.render("broken")
-    failed = bench.wait_for(Failed, id="broken")
+    failed = bench.wait_for(Failed, "broken")
     hook.remove()
 
-    assert failed.code == ErrorCode.BROKEN_PICTURE
-    assert "float32" in failed.hint
+    assert failed.fault.code == ErrorCode.BROKEN_PICTURE
+    assert "float32" in failed.fault.hint
     assert bench.pictures("next")
 
 
 def test_nan_of_the_decoder_is_a_failure_too(bench: Bench) -> None:
     hook = bench.pipeline.vae.decoder.register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
     bench.render("broken")
-    failed = bench.wait_for(Failed, id="broken")
+    failed = bench.wait_for(Failed, "broken")
     hook.remove()
 
-    assert failed.code == ErrorCode.BROKEN_PICTURE
+    assert failed.fault.code == ErrorCode.BROKEN_PICTURE
 
 
 def test_too_little_memory_fails_the_request_and_lets_go_of_what_it_held(bench: Bench) -> None:
@@ -376,11 +414,11 @@ def test_too_little_memory_fails_the_request_and_lets_go_of_what_it_held(bench: 
 
     hook = bench.pipeline.unet.register_forward_hook(ask_for_too_much)
     bench.render("large")
-    failed = bench.wait_for(Failed, id="large")
+    failed = bench.wait_for(Failed, "large")
     hook.remove()
 
-    assert (failed.code, failed.can_retry, failed.before_first_step) == (ErrorCode.OUT_OF_MEMORY, True, True)
-    assert "smaller" in failed.hint
+    assert (failed.fault.code, failed.fault.can_retry, failed.stepped) == (ErrorCode.OUT_OF_MEMORY, True, False)
+    assert "smaller" in failed.fault.hint
     assert held[0]() is None
     assert bench.pictures("next")
 
@@ -391,11 +429,11 @@ def test_an_error_after_the_first_step_is_told_as_such(bench: Bench) -> None:
 
     hook = bench.pipeline.vae.decoder.register_forward_pre_hook(break_down)
     bench.render("broken")
-    failed = bench.wait_for(Failed, id="broken")
+    failed = bench.wait_for(Failed, "broken")
     hook.remove()
 
-    assert (failed.code, failed.before_first_step) == (ErrorCode.RENDER_ERROR, False)
-    assert "the decoder has no opinion" in failed.message
+    assert (failed.fault.code, failed.stepped) == (ErrorCode.RENDER_ERROR, True)
+    assert "the decoder has no opinion" in failed.fault.message
 
 
 def test_a_poisoned_device_ends_the_worker_and_no_request_is_blamed_by_it(
@@ -586,8 +624,8 @@ def test_what_a_scheduler_cannot_do_fails_before_the_first_step_with_one_that_ca
     bench.close()
 
     (failed,) = [event for event in bench.told if isinstance(event, Failed)]
-    assert (failed.code, failed.before_first_step) == (ErrorCode.UNSUPPORTED, True)
-    assert failed.hint == 'Use "scheduler": "dpmsolver_multistep".'
+    assert (failed.fault.code, failed.stepped) == (ErrorCode.UNSUPPORTED, False)
+    assert failed.fault.hint == 'Use "scheduler": "dpmsolver_multistep".'
     assert tried.impossible == {"euler_ancestral": ((1, 150),), "pndm": ((1, 150),)}
 
 
@@ -606,12 +644,12 @@ def test_what_can_never_be_loaded_fails_its_requests_and_leaves_the_loaded_model
     bench = Bench({"tiny": models / "tiny", "flux": other}, tmp_path)
     before = bench.pictures("before")
     bench.render("flux", replace(PLAN, model="flux"))
-    failed = bench.wait_for(Failed, id="flux")
+    failed = bench.wait_for(Failed, "flux")
     assert bench.pictures("after") == before
     bench.close()
 
-    assert (failed.code, failed.can_retry) == (ErrorCode.UNSUPPORTED, False)
-    assert "FluxPipeline" in failed.message
+    assert (failed.fault.code, failed.fault.can_retry) == (ErrorCode.UNSUPPORTED, False)
+    assert "FluxPipeline" in failed.fault.message
     assert [event.model for event in bench.told if isinstance(event, Loaded)] == ["tiny"]
     assert [event.for_good for event in bench.told if isinstance(event, LoadFailed)] == [True]
 
@@ -655,8 +693,8 @@ def test_what_the_worker_cannot_load_is_told(tmp_path: Path) -> None:
 
 def test_the_starter_model_says_when_it_knows_nothing_of_a_prompt() -> None:
     model = load("starter")
-    known = model.read(replace(PLAN, prompt="fantasy art, a castle"))
-    unknown = model.read(replace(PLAN, prompt="fantasy art, the gross national product"))
+    known = model.read(asked("fantasy art, a castle"))
+    unknown = model.read(asked("fantasy art, the gross national product"))
 
     assert known.warnings == ()
     assert "starter model knows nothing" in unknown.warnings[0]

@@ -186,16 +186,17 @@ class _Child:
         with ours.makefile("rb") as reader, suppress(ConnectionResetError):  # it died before it read our last message
             for line in reader:
                 try:
-                    event = decode(line)
-                except (ValueError, KeyError, TypeError, RecursionError):
+                    event = of_life(decode(line), self._name, self._life)  # type: ignore[arg-type] - what is no event raises
+                except (ValueError, KeyError, TypeError):
                     _log.warning("renderer_message_unreadable", line=line[:200])
                     continue
-                self._emit(of_life(self._checked(event), self._name, self._life))  # type: ignore[arg-type]
+                self._emit(self._checked(event))
 
-    def _checked(self, event: object) -> object:
+    def _checked(self, event: Event) -> Event:
         """A picture is told when it is there, whoever says so."""
         if isinstance(event, Painted) and (why := _why_not_there(self._works, event)):
-            return Failed(key=event.key, fault=Fault(ErrorCode.RENDER_ERROR, why, can_retry=True), stepped=True)
+            fault = Fault(ErrorCode.RENDER_ERROR, why, can_retry=True)
+            return of_life(Failed(key=event.key, fault=fault, stepped=True), self._name, self._life)
         if isinstance(event, OfAttempt) and isinstance(event, Finished | Failed | Cancelled):
             self._works.pop(event.key, None)
         return event

@@ -201,7 +201,8 @@ class Died(FromExecutor):
 
 
 Event = (
-    Ready | Loaded | LoadFailed | Tried | Unloaded | Started | Stepped | Rendered | Painted | Finished | Failed | Cancelled
+    Ready | Loaded | LoadFailed | Tried | Unloaded
+    | Started | Stepped | Rendered | Painted | Finished | Failed | Cancelled
     | Alive | Died
 )  # fmt: skip
 Emit = Callable[[Event], None]

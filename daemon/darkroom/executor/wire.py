@@ -75,12 +75,10 @@ def encode(message: Command | Event) -> bytes:
 
 def decode(line: bytes) -> Command | Event | Stop:
     """The inverse of `encode`. Raises ValueError, KeyError or TypeError for a line that is not a message."""
-    data = json.loads(line)
-    kind = data.pop("kind")
-    if kind == "Stop":
-        return Stop()
-    message: Command | Event = _KINDS[kind](**{key: _read(key, value) for key, value in data.items()})
-    return message
+    try:
+        return _message(json.loads(line))
+    except (AttributeError, OverflowError, RecursionError) as error:  # a number in place of an object, and the like
+        raise ValueError(f"not a message: {error}") from None
 
 
 def of_life(event: Event, executor: str, life: int) -> Event:
@@ -88,10 +86,20 @@ def of_life(event: Event, executor: str, life: int) -> Event:
     return replace(event, executor=executor, life=life)
 
 
+def _message(data: dict[str, Any]) -> Command | Event | Stop:
+    kind = data.pop("kind")
+    if kind == "Stop":
+        return Stop()
+    message: Command | Event = _KINDS[kind](**{key: _read(key, value) for key, value in data.items()})
+    return message
+
+
 def _read(key: str, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    return _READERS[key](value) if isinstance(value, dict) and key in _READERS else value
+    if key in _READERS:
+        if not isinstance(value, dict):
+            raise TypeError(f"{key!r} is not an object")
+        return _READERS[key](value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _attempt(data: dict[str, Any]) -> Attempt:
