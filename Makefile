@@ -22,10 +22,11 @@ demo: $(READY) ## Start the daemon, drop three requests, show what comes of them
 	@$(BIN)/python -m darkroom.cli.demo
 
 test: $(READY) lint types ## Check format, style and types, then run every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-real: $(READY) ## Run what needs root and Debian packages: real clients, shares and faults (REAL=FILES for a part)
 	@tests/real/set_up.sh
+	$(if $(REAL),,SAMPLED_ALL=1 $(BIN)/pytest -n auto tests/test_crash.py)
 	$(BIN)/pytest $(or $(REAL),tests/real)
 
 run: $(READY) ## Run the daemon on inbox/ and outbox/ until Ctrl-C

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
+from darkroom.config.load import Config
 from darkroom.inbox.drops import Taking
 from darkroom.inbox.taking import Taker
 from darkroom.outbox.results import Results
@@ -22,12 +23,14 @@ from darkroom.spool.record import Record
 from darkroom.spool.recovery import HiddenStep
 from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk, FailingDisk
 from darkroom.testing.world import World
+from tests.sampling import ALL, chance, sample
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "cat.json": {"prompt": "a cat", "style": "none"},
     "bob/dog.json": {"prompt": "a dog", "num_images": 2, "seed": 7},
 }
-CHUNKS = 8
+CHUNKS = 4
+FIRSTS, SECONDS = 3, 8  #: so many of each chunk, where not all pairs are tried
 pytestmark = pytest.mark.timeout(900)  # thousands of lives, on a machine that may be busy
 
 
@@ -137,37 +140,48 @@ def test_a_crash_at_every_effect_loses_halves_and_doubles_nothing(root: Path) ->
     crash_at_every_effect(root, number_of_effects(root / "count"))
 
 
+def crash_twice(root: Path, config: Config, dropped: dict[str, bytes], second: int) -> bool:
+    """Recover from a crash, and crash again at effect `second` of the recovery. False when it has fewer."""
+    shutil.copytree(root / "crashed", root / "again")
+    world = World(root / "again", config=config)
+    crashed = crash(world, second)
+    check_nothing_half_made(world)
+    if crashed:
+        world.live()
+    check_all_is_well(world, dropped)
+    shutil.rmtree(root / "again")
+    return crashed
+
+
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_a_crash_at_every_effect_and_another_in_the_recovery(root: Path, chunk: int) -> None:
-    for first in range(1 + chunk, number_of_effects(root / "count") + 1, CHUNKS):
+    """All pairs (some six thousand) with SAMPLED_ALL; else of some first crashes a few second ones."""
+    effects = range(1 + chunk, number_of_effects(root / "count") + 1, CHUNKS)
+    config = World(root / "again").config
+    shutil.rmtree(root / "again")
+    for first in sample(effects, FIRSTS, "first crashes"):
         crashed, dropped = new_world(root / "crashed")
         assert crash(crashed, first)
-        config = World(root / "again").config
-        shutil.rmtree(root / "again")
-        second = 0
-        while True:
-            second += 1
-            shutil.copytree(root / "crashed", root / "again")
-            world = World(root / "again", config=config)
-            went_on = crash(world, second)
-            check_nothing_half_made(world)
-            if went_on:
-                world.live()
-            check_all_is_well(world, dropped)
-            shutil.rmtree(root / "again")
-            if not went_on:
+        for second in (
+            range(1, 10_000) if ALL else sample(range(1, len(effects) * CHUNKS + 1), SECONDS, f"after {first}")
+        ):
+            if not crash_twice(root, config, dropped, second):
                 break
         shutil.rmtree(root / "crashed")
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_disk_that_fails_at_any_effect_and_is_healed_loses_nothing(root: Path, code: int, times: int) -> None:
+FAULTS = [(code, times) for code in (errno.ENOSPC, errno.EIO) for times in (1, 3)]
+
+
+def test_a_disk_that_fails_at_any_effect_and_is_healed_loses_nothing(root: Path) -> None:
+    """At every effect one of the faults, all of them with SAMPLED_ALL."""
+    rng = chance("faults")
     for at in range(1, number_of_effects(root / "count") + 1):
-        world, dropped = new_world(root / str(at))
-        world.live(FailingDisk(at, code=code, times=times))
-        check_nothing_half_made(world)
-        check_all_is_well(world, dropped)
+        for code, times in FAULTS if ALL else [rng.choice(FAULTS)]:
+            world, dropped = new_world(root / f"{at} {code} {times}")
+            world.live(FailingDisk(at, code=code, times=times))
+            check_nothing_half_made(world)
+            check_all_is_well(world, dropped)
 
 
 def settle_before_delivery(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,20 +12,20 @@ HERE = Path(__file__).parent
 BUDGET_S = 300
 #: How long a file takes on two cores, in seconds, and what it is about; measured by `make test-real`.
 FILES = {
-    "test_every_client.py": (40, "inbox|outbox|watch|names|files|register|desk|takes"),
-    "test_habits.py": (25, "inbox|watch|names|files"),
-    "test_rsync.py": (40, "inbox|outbox|folders|spool|register|desk|takes"),
-    "test_syncthing.py": (110, "inbox|outbox|names|register|desk|takes"),
-    "test_daemon_on_a_mount.py": (95, "inbox|outbox|mounts|folders|shares"),
-    "test_two_daemons.py": (45, "owner|shares|folders"),
-    "test_systemd.py": (175, "systemd|health|service|install|config"),
+    "test_every_client.py": (40, "inbox/|outbox/|names|left_alone|disk/files|acceptance|taking"),
+    "test_habits.py": (25, "inbox/|names|left_alone|disk/files"),
+    "test_rsync.py": (40, "inbox/|outbox/|disk/folders|spool/|acceptance|taking"),
+    "test_syncthing.py": (110, "inbox/|outbox/|names|left_alone|acceptance|taking"),
+    "test_daemon_on_a_mount.py": (95, "inbox/|outbox/|disk/"),
+    "test_two_daemons.py": (45, "owner|inbox/thread|disk/folders"),
+    "test_systemd.py": (175, "systemd/|report/|supervise|config/"),
     "test_pages.py": (130, "install|unit|host|config|doctor|cli|client"),
-    "test_faults.py": (250, "files|outbox|inbox|spool|launch|actor"),
-    "test_power_cut.py": (70, "files|spool|outbox"),
-    "test_memory.py": (10, "device|render|attempts"),
-    "test_clocks.py": (12, "clock|queue|spool"),
-    "test_hostile.py": (230, "request|json_text|names|inbox|files"),
-    "test_soak.py": (30, "spool|register|desk|takes|attempts|device"),
+    "test_faults.py": (250, "disk/files|outbox/|inbox/|spool/|supervise|actor|guard"),
+    "test_power_cut.py": (70, "disk/files|spool/|outbox/"),
+    "test_memory.py": (10, "render/|executor/|rendering|fleet"),
+    "test_clocks.py": (12, "clock|line|spool/"),
+    "test_hostile.py": (230, "request/|names|inbox/|disk/files"),
+    "test_soak.py": (30, "spool/|service/"),
 }
 UNKNOWN_S = 60  #: a file that is not in the table
 

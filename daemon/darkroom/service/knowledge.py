@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib import metadata
 
 import structlog
@@ -49,6 +50,7 @@ def _key(alias: str) -> str:
     return f"impossible:{alias}"
 
 
+@cache
 def _version(package: str) -> str:
     """Of an installed package, without importing it; "" where there is none."""
     try:
