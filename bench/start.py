@@ -23,7 +23,7 @@ LIBRARIES = "import pydantic_settings, structlog, watchdog.observers"
 OURS = """
 from darkroom.cli import arguments, run
 with run.importing():
-    from darkroom.service import compose as launch
+    from darkroom.service import supervise
     from darkroom.log import setup as log
     from darkroom.cli import configured
 """

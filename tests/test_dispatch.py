@@ -99,14 +99,22 @@ CASES = [
         view_of(waits(1), seats=(seat(is_free=False),), gate=Gate(why="paused", unload=True)),
         {},
     ),
-    ("a held model lets others go on", view_of(waits(1), waits(2, "b"), holds=held(ModelHold("a"))), {"load": ["b on cpu"]}),
+    (
+        "a held model lets others go on",
+        view_of(waits(1), waits(2, "b"), holds=held(ModelHold("a"))),
+        {"load": ["b on cpu"]},
+    ),
     ("a held seat gets nothing", view_of(waits(1), holds=held(SeatHold("cpu"))), {}),
     (
         "what one seat cannot load another one does",
         view_of(waits(1), seats=(seat("0"), seat("1", None)), holds=held(ModelHold("a", "0"))),
         {"load": ["a on 1"]},
     ),
-    ("a higher priority goes before the loaded model", view_of(waits(1), waits(2, "b", priority=1)), {"load": ["b on cpu"]}),
+    (
+        "a higher priority goes before the loaded model",
+        view_of(waits(1), waits(2, "b", priority=1)),
+        {"load": ["b on cpu"]},
+    ),
     ("among equals the loaded model goes on", view_of(waits(1, "b"), waits(2)), {"start": ["2 on cpu"]}),
     (
         "after sixteen others have their turn",
@@ -148,7 +156,11 @@ CASES = [
         view_of(waits(1, folder="x"), waits(2, folder="x"), waits(3, folder="y"), seats=(seat("0"), seat("1"))),
         {"start": ["1 on 0", "3 on 1"]},
     ),
-    ("a suspect lets another one of its model go first", view_of(waits(1), waits(2), suspects=("id-1",)), {"start": ["2 on cpu"]}),
+    (
+        "a suspect lets another one of its model go first",
+        view_of(waits(1), waits(2), suspects=("id-1",)),
+        {"start": ["2 on cpu"]},
+    ),
     ("a suspect alone has its turn", view_of(waits(1), suspects=("id-1",)), {"start": ["1 on cpu"]}),
     (
         "a suspect does not wait for other models",
@@ -286,7 +298,7 @@ def test_nobody_idles_and_no_rule_is_broken_whatever_comes(steps: list[object], 
     house = House([seat(str(number), None) for number in range(seats)], bound)
     for order, step in enumerate(steps):
         match step:
-            case (model, folder, owner, priority):
+            case (str(model), folder, owner, priority):
                 house.comes(waits(order, model, folder=folder, owner=owner, priority=priority, place=IN_INBOX))
             case int(which):
                 house.change(str(which % seats), is_free=True)

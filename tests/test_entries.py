@@ -93,7 +93,7 @@ def test_a_request_is_live_once() -> None:
 
 
 def test_who_waits_in_line_may_be_called_from_where_it_is() -> None:
-    assert IN_LINE == {Place.IN_INBOX, Place.TAKING, Place.IN_STATE}
+    assert {Place.IN_INBOX, Place.TAKING, Place.IN_STATE} == IN_LINE
 
 
 def test_a_name_in_another_spelling_means_the_only_one_that_folds_to_it() -> None:

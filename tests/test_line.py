@@ -120,7 +120,8 @@ class Slow:
         return -entry.priority, max(owners, default=0), max(folders, default=0), entry.order
 
     def first(self, count: int) -> list[Entry]:
-        left, found, done = list(self.waiting), [], list(self.served)
+        found: list[Entry] = []
+        left, done = list(self.waiting), list(self.served)
         while left and len(found) < count:
             best = min(left, key=lambda each: self.rank(each, done))
             left.remove(best)

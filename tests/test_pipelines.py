@@ -69,7 +69,7 @@ PROMPT, NEGATIVE = "a castle on a hill", "blurry"
 
 def asked(prompt: str = PROMPT, negative_prompt: str = NEGATIVE, **values: Any) -> Plan:
     """What the tiny model is asked for."""
-    given = {"model": "tiny", "num_inference_steps": 2, "scheduler": "dpmsolver_multistep"} | values
+    given: dict[str, Any] = {"model": "tiny", "num_inference_steps": 2, "scheduler": "dpmsolver_multistep"} | values
     return plan_of(prompt=prompt, negative_prompt=negative_prompt, **given)
 
 

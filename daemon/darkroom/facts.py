@@ -1,4 +1,4 @@
-"""What whoever renders tells of an attempt, and what an answer says of it: small values that travel through all rooms."""
+"""What whoever renders tells of an attempt, and what an answer says of it: small values that travel far."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _empty(shares: dict[str, FaultyShare]) -> None:
 
 
 def _live(world: World, *, until: Callable[[], bool] | None = None) -> None:
-    """One life, begun again when the state folder fails, as `launch.main` does; ends when all is done, or `until`."""
+    """One life, begun again when the state folder fails, as `supervise.main` does; ends when all is done or `until`."""
     for _ in range(60):
         try:
             world.start()

@@ -35,7 +35,7 @@ from darkroom.executor.port import (
     Render,
 )
 from darkroom.executor.settings import RendererSettings
-from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, STOP, decode, encode, of_life
+from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, STOP, decode_event, encode, of_life
 from darkroom.facts import Fault
 
 #: The one place that names it: nobody imports the renderer, it is a process.
@@ -186,8 +186,8 @@ class _Child:
         with ours.makefile("rb") as reader, suppress(ConnectionResetError):  # it died before it read our last message
             for line in reader:
                 try:
-                    event = of_life(decode(line), self._name, self._life)  # type: ignore[arg-type] - what is no event raises
-                except (ValueError, KeyError, TypeError):
+                    event = of_life(decode_event(line), self._name, self._life)
+                except (ValueError, KeyError, TypeError, RecursionError):
                     _log.warning("renderer_message_unreadable", line=line[:200])
                     continue
                 self._emit(self._checked(event))

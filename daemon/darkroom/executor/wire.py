@@ -81,6 +81,14 @@ def decode(line: bytes) -> Command | Event | Stop:
         raise ValueError(f"not a message: {error}") from None
 
 
+def decode_event(line: bytes) -> Event:
+    """What an executor says. Raises ValueError, KeyError or TypeError for a line that is not an event."""
+    message = decode(line)
+    if not isinstance(message, Event):
+        raise TypeError(f"not an event: {type(message).__name__}")
+    return message
+
+
 def of_life(event: Event, executor: str, life: int) -> Event:
     """An event, and whose it is."""
     return replace(event, executor=executor, life=life)

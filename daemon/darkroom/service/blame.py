@@ -1,7 +1,7 @@
 """Whose fault a death or an error of a renderer is: facts in, verdict out; no clock, no process.
 
 Before the first step of a request it is its model's, unless others of that model get further, or the error is one that
-libraries raise about what was asked; after the first step, the request's; three different requests in a row, the seat's.
+libraries raise about what was asked; after the first step, the request's; three different ones in a row, the seat's.
 """
 
 from __future__ import annotations

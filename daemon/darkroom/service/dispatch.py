@@ -81,7 +81,7 @@ class View:
 
 
 def dispatch(view: View) -> Dispatch:
-    """What is to be done now. Nothing is left undone that could be done, and nothing is begun that would have to wait."""
+    """What is to be done now: all that could be done, and nothing that would have to wait."""
     if view.gate.why:
         unloads = [seat.name for seat in view.seats if seat.is_free and seat.model is not None and view.gate.unload]
         return Dispatch(unloads=tuple(unloads))

@@ -65,7 +65,7 @@ class Entry:
 
 
 class Entries:
-    """Every live request, by id, by the path of its file and by its name in the inbox. Owned by the service's thread."""
+    """Every live request, by id, by the path of its file, by its name in the inbox. Owned by the service's thread."""
 
     def __init__(self) -> None:
         self.version = 0  #: another one: something has come, gone or moved
@@ -97,7 +97,7 @@ class Entries:
         return self._entries.get(self._by_path.get(path, ""))
 
     def meant_by(self, stem: str) -> Entry | None:
-        """The live request that a person means by this name (a path without .json): those in the inbox, then the newest.
+        """The live request that a person means by this name (a path without .json): one in the inbox, else the newest.
 
         Of names that differ by case or by the form of their letters the exact one counts, else the only one.
         """

@@ -71,12 +71,12 @@ def _answer(content: str) -> Answer:
         raise ValueError("a record is damaged: its answer holds other bytes than we write")
     data = json.loads(content)
     if not isinstance(data, dict):
-        raise ValueError("a record is damaged: its answer is not an object")
+        raise ValueError("a record is damaged: its answer is not an object")  # noqa: TRY004 - it is not about types
     return answer_json.load(data)
 
 
 def _list(content: str) -> list[dict[str, Any]]:
     data = json.loads(content)
     if not isinstance(data, list):
-        raise ValueError("a record is damaged: what should be a list is none")
+        raise ValueError("a record is damaged: what should be a list is not one")  # noqa: TRY004 - it is not about types
     return data

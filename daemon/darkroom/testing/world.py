@@ -109,7 +109,7 @@ class World:
         raise AssertionError(f"not finished after {steps} steps: {self.running.service.snapshot}")
 
     def live(self, disk: Disk | None = None) -> None:
-        """A whole life: begin, run, end; trouble with the state folder begins the next one, as `supervise.main` does."""
+        """A whole life: begin, run, end; trouble with the state folder begins the next, as `supervise.main` does."""
         while True:
             try:
                 self.start(disk)
