@@ -186,7 +186,7 @@ class _Child:
         with ours.makefile("rb") as reader, suppress(ConnectionResetError):  # it died before it read our last message
             for line in reader:
                 try:
-                    event = of_life(decode(line), self._name, self._life)  # type: ignore[arg-type] - what is no event raises
+                    event = of_life(cast(Event, decode(line)), self._name, self._life)  # what is no event raises
                 except (ValueError, KeyError, TypeError):
                     _log.warning("renderer_message_unreadable", line=line[:200])
                     continue
