@@ -46,6 +46,7 @@ from darkroom.facts import Progress, Tokens
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.models.source import ModelSource
 from darkroom.render import adapter as pipelines
+from darkroom.render import scheduling
 from darkroom.render.adapter import DiffusionModel, TorchDevice
 from darkroom.render.agenda import Agenda
 from darkroom.render.alive import SignsOfLife
@@ -76,7 +77,7 @@ def asked(prompt: str = PROMPT, negative_prompt: str = NEGATIVE, **values: Any) 
 PLAN = asked()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of models: a good one, and others that cannot be loaded."""
     folder = tmp_path_factory.mktemp("models")
@@ -627,6 +628,28 @@ def test_what_a_scheduler_cannot_do_fails_before_the_first_step_with_one_that_ca
     assert (failed.fault.code, failed.stepped) == (ErrorCode.UNSUPPORTED, False)
     assert failed.fault.hint == 'Use "scheduler": "dpmsolver_multistep".'
     assert tried.impossible == {"euler_ancestral": ((1, 150),), "pndm": ((1, 150),)}
+
+
+def test_a_saved_scheduler_is_tried_once_for_every_model_that_has_it(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+
+    def try_it(saved: object, stopped: object) -> dict[str, object]:
+        tried.append((saved, stopped))
+        return {"lms": ((1, 2),)}
+
+    monkeypatch.setattr(scheduling, "all_impossible", try_it)
+    bench = Bench({"tiny": models / "tiny", "same": models / "tiny"}, tmp_path)
+    told = []
+    for alias in ("tiny", "same", "tiny"):
+        bench.agenda.add(Load(alias))
+        told.append(bench.wait_for(Tried))
+    bench.close()
+
+    assert len(tried) == 1
+    assert [each.model for each in told] == ["tiny", "same", "tiny"]
+    assert {(each.scheduler, str(each.impossible)) for each in told} == {(told[0].scheduler, "{'lms': ((1, 2),)}")}
 
 
 def test_defaults_that_a_model_cannot_be_rendered_with_are_its_own_fault(models: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def any_of(hint: Any) -> st.SearchStrategy[Any]:
     """Every value that a type allows, but for whose event it is: that is not sent."""
     if hint in SIMPLE:
         return SIMPLE[hint]
-    if is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and is_dataclass(hint):
         hints = get_type_hints(hint)
         own = [field.name for field in fields(hint) if field.name not in ("executor", "life")]
         return st.builds(hint, **{name: _field(hints[name]) for name in own})

@@ -42,6 +42,7 @@ from darkroom.executor.port import (
 from darkroom.executor.settings import RendererSettings
 from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, Stop, decode, encode
 from darkroom.facts import Fault, Progress
+from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
 from darkroom.render import testcard
 from darkroom.render.agenda import Agenda, Task
@@ -132,6 +133,7 @@ class Worker:
         self._finisher = Finisher(channel.send, agenda, Disk())
         self._loaded: OnDevice | None = None
         self._trials: list[threading.Thread] = []
+        self._tried: dict[str, Impossible] = {}  # by digest of the saved scheduler
         self._trouble: ModelUnavailable | None = None  # why the last model could not be loaded
         with alive.during("starting"):
             self._device = open_device(settings)
@@ -187,15 +189,20 @@ class Worker:
         load_s = round(time.monotonic() - began_s, 3)
         self._channel.send(Loaded(model=alias, revision=self._loaded.model.revision, load_s=load_s))
         if self._loaded.model.scheduler:
+            self._trials = [each for each in self._trials if each.is_alive()]
             self._trials.append(threading.Thread(target=self._try, args=(alias, self._loaded.model), name="trial"))
             self._trials[-1].start()
         return self._loaded
 
     def _try(self, alias: str, model: Model) -> None:
-        """Beside the first picture: a second or two that nobody has to wait for."""
-        impossible = model.try_schedulers(lambda: self._agenda.stopped)
-        if not self._agenda.stopped:
-            self._channel.send(Tried(model=alias, scheduler=model.scheduler, impossible=impossible))
+        """Beside the first picture: a second or two that nobody has to wait for, once for each saved scheduler."""
+        impossible = self._tried.get(model.scheduler)
+        if impossible is None:
+            impossible = model.try_schedulers(lambda: self._agenda.stopped)
+            if self._agenda.stopped:
+                return
+            self._tried[model.scheduler] = impossible
+        self._channel.send(Tried(model=alias, scheduler=model.scheduler, impossible=impossible))
 
     def _put_on_device(self, alias: str) -> OnDevice:
         source = self._settings.models.get(alias)
