@@ -23,6 +23,7 @@ from darkroom.errors import RequestRefused
 from darkroom.models.card import ModelCard
 from darkroom.request.decide import Rules, decide
 from darkroom.request.json_text import EndsTooEarly, Malformed, TextProblem, load
+from darkroom.request.shape import read
 from darkroom.request.styles import StyleBook
 
 BOOK = Path(__file__).parents[1] / "config" / "styles.toml"
@@ -73,13 +74,13 @@ def mutated(chance: random.Random) -> bytes:
 def broken_promise(raw: bytes, rules: Rules, chance: random.Random) -> tuple[str, str]:
     """Return what came of a request, and what is wrong with that: the empty string when nothing is."""
     try:
-        decision = decide(raw, rules, drawn_seed=1)
+        decision = decide(read(raw), rules, drawn_seed=1)
     except RequestRefused as refused:
         return refused.code, _wrong_refusal(refused) or _wrong_kind(raw, chance)
     except Exception as error:  # noqa: BLE001 - that is what is looked for
         return "raised", f"{type(error).__name__}: {error}"
     same = json.loads(raw.decode("utf-8-sig")) == load(raw)
-    return "decided", "" if same and decision.plan.prompt else "not what the standard library reads"
+    return "decided", "" if same and decision.plan.images[0].prompt else "not what the standard library reads"
 
 
 def _wrong_refusal(refused: RequestRefused) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 DAEMON = Path(__file__).resolve().parents[1] / "daemon"
-AT_REST = {"ready", "unloaded"}  #: states of a renderer that could render now
+AT_REST = ("ready", "unloaded")  #: states of a seat that could render now
 
 IN_MOVED_TO = 0x80  # linux/inotify.h
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -117,10 +117,14 @@ class Daemon:
         """Started, its renderer ready, its default model loaded if that was asked for; stopped at the end."""
         self.start()
         try:
-            self._wait(lambda: {seat["state"] for seat in self.health().get("seats", ())} & AT_REST, within_s)
+            self._wait(self._is_at_rest, within_s)
             yield self
         finally:
             self.stop()
+
+    def _is_at_rest(self) -> bool:
+        seats = self.health().get("seats", [])
+        return bool(seats) and all(seat["state"] in AT_REST for seat in seats)
 
     def _wait(self, condition: Callable[[], bool], within_s: float) -> None:
         try:
