@@ -16,8 +16,9 @@ from darkroom.disk.files import Disk, SourceUnreadable
 from darkroom.disk.folder_state import FolderState
 from darkroom.disk.folders import Folder
 from darkroom.facts import Artefact
+from darkroom.guard import Kind
 from darkroom.outbox.backlog import Delivery
-from darkroom.outbox.events import Delivered, Mirrored, Spoilt, Told
+from darkroom.outbox.events import Delivered, Late, Mirrored, Spoilt, Told
 from darkroom.outbox.thread import Outbox, OutboxThread
 from darkroom.spool.answer import Answer, State
 from darkroom.spool.answer_json import load, to_bytes
@@ -452,6 +453,10 @@ def test_one_folder_in_trouble_keeps_nobody_else_waiting(code: int, failing: tup
         "bob/done.json", "bob/queued.json", "bob/rendering.json", "three/answer.json", "three/request.json",
     ]  # fmt: skip
     were_idle = [box.outbox.is_idle]
+    late = {name for _, name in box.outbox.late}
+    assert late == {"alice/one", "alice/done", "alice/rendering", "alice/queued"}
+    assert "alice" in box.outbox.late[Kind.RESULT, "alice/one"]
+    assert [event.id for event in box.events if isinstance(event, Late)] == ["ID-alice-one"]
     for number in range(5):  # and later ones do not wait either
         box.outbox.publish(answer(f"later-{number}"))
     box.work(for_s=1.0)
@@ -459,6 +464,7 @@ def test_one_folder_in_trouble_keeps_nobody_else_waiting(code: int, failing: tup
     disk.fails = lambda kind, path: False
     box.work(for_s=70.0)
     assert [*were_idle, box.outbox.is_idle] == [False, True]
+    assert not box.outbox.late
     assert box.delivered()[-1].name == "alice/one"
     assert box.read("alice/queued.json")["state"] == "queued"
 

@@ -2,12 +2,13 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from darkroom.disk.files import Disk
-from darkroom.testing.world import World
+from darkroom.testing.world import STYLES, World
 
 SENT_NS = 1_600_000_000_000_000_000
 
@@ -114,3 +115,36 @@ def test_a_file_sent_again_that_could_not_be_taken_out_is_taken_out_later(tmp_pa
     world.run()
     assert not path.exists()
     assert (results(world), (world.answer("cat") or {})["resent"]) == (["cat"], 1)
+
+
+def test_what_failed_through_our_fault_is_rendered_when_the_very_same_file_comes_again(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.holding = True
+    drop(world, mtime_ns=SENT_NS)
+    world.start()
+    world.step()
+    world.step()
+    world.die()
+    shutil.rmtree(world.state / "requests")
+    world.live()
+    assert (world.answer("cat") or {})["error"]["code"] == "state_lost"
+    world.holding = False
+    drop(world, mtime_ns=SENT_NS)
+    world.live()
+    answer = world.answer("cat") or {}
+    assert (answer["state"], answer.get("resent", 0)) == ("done", 0)
+
+
+def test_a_refusal_that_the_configuration_has_overtaken_is_no_answer_to_the_very_same_file(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.drop("cat.json", {"prompt": "a cat", "style": "fantasie"})
+    os.utime(world.inbox / "cat.json", ns=(SENT_NS, SENT_NS))
+    world.live()
+    assert (world.answer("cat") or {})["error"]["code"] == "unknown_style"
+    (tmp_path / "more.toml").write_text(STYLES + "[styles.fantasie]\nprompt = 'fantasy'\n")
+    for settings, state in (({}, "refused"), ({"styles": str(tmp_path / "more.toml")}, "done")):
+        again = World(tmp_path, **settings)
+        again.drop("cat.json", {"prompt": "a cat", "style": "fantasie"})
+        os.utime(again.inbox / "cat.json", ns=(SENT_NS, SENT_NS))
+        again.live()
+        assert (again.answer("cat") or {})["state"] == state

@@ -313,7 +313,7 @@ def test_a_full_outbox_is_told_and_waited_for(tmp_path: Path) -> None:
     with on_a_small_disk("outbox", tmp_path) as (daemon, disk, numbers):
         ballast = disk.fill()
         numbers.drop(3)
-        said = daemon.wait_for_event("outbox_waits")
+        said = daemon.wait_for_event("outbox_unwritable")
         assert said["why"] == "No space left on device"
         daemon.wait_for_health(lambda health: health["undelivered"] == 3, "they are rendered and wait")
         ballast.unlink()
@@ -353,7 +353,7 @@ def test_a_share_that_becomes_read_only_is_told_and_waited_for(tmp_path: Path, r
         with disk.read_only():
             if role == "outbox":
                 numbers.drop(2)
-                daemon.wait_for_event("outbox_waits", why="Read-only file system")
+                daemon.wait_for_event("outbox_unwritable", why="Read-only file system")
             else:
                 daemon.wait_for_health(
                     lambda health: health["folders"].get("inbox", {}).get("why"), "the inbox is told"

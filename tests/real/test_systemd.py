@@ -411,7 +411,7 @@ def test_a_share_that_goes_and_comes_back_while_a_picture_is_rendered(on_share: 
         assert (
             on_share.run("grep", "-c", NAS, f"/proc/{on_share.show('MainPID')}/mountinfo", check=False).stdout == "0\n"
         )
-        on_share.wait_for(lambda: on_share.journal("DARKROOM_EVENT=outbox_waits"), "it waits for the outbox")
+        on_share.wait_for(lambda: on_share.journal("DARKROOM_EVENT=outbox_unwritable"), "it waits for the outbox")
     with nas(on_share):
         on_share.wait_for(is_state(on_share, "present"), "the folders are back")
         assert state_of(on_share, "cat", "done", outbox=f"{NAS}/outbox")["attempt"] == 1

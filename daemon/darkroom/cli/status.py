@@ -253,6 +253,9 @@ def _queue(health: Json) -> list[RenderableType]:
         waiting = terminal.size(health.get("undelivered_bytes", 0))
         lines.append(_line("to deliver", f"{health['undelivered']} ({waiting})", "yellow"))
     lines += [_line("held", _hold(held), "red") for held in health.get("held", ())]
+    lines += [
+        _line("in trouble", f"{late.get('name')}: {late.get('why')}", "red") for late in health.get("troubled", ())
+    ]
     not_taken = [left for left in health.get("not_taken", ()) if not _explains_the_folder(left)]
     lines += [_line("not taken", f"{left.get('name')}: {left.get('why')}", "yellow") for left in not_taken]
     if health.get("not_taken_more"):

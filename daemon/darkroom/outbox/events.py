@@ -30,6 +30,14 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """A folder that waits for something of its own, while the others go on."""
+
+    id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mirrored:
     """An outbox folder was chosen for an inbox sub-folder."""
 
@@ -37,4 +45,4 @@ class Mirrored:
     outbox: str
 
 
-Event = Delivered | Spoilt | Told | Mirrored | FolderState
+Event = Delivered | Spoilt | Told | Late | Mirrored | FolderState

@@ -21,13 +21,14 @@ from darkroom.guard import Guard, Kind
 from darkroom.names import folder_of
 from darkroom.outbox.answers import Answers
 from darkroom.outbox.backlog import Backlog, Delivery, Item
-from darkroom.outbox.events import Delivered, Event, Spoilt, Told
+from darkroom.outbox.events import Delivered, Event, Late, Spoilt, Told
 from darkroom.outbox.mirrors import Mirrors
 from darkroom.outbox.results import Results
-from darkroom.outbox.trouble import WHOLE_SHARE_ERRNOS
+from darkroom.outbox.trouble import WHOLE_SHARE_ERRNOS, in_words
 from darkroom.spool.answer import Answer
 
 PATIENCE_TRIES = 4  #: for an answer that fails again and again by itself
+MOST_LATE = 100  #: so many are told by name
 
 _log = structlog.get_logger("darkroom.outbox")
 
@@ -50,6 +51,8 @@ class Outbox:
     ) -> None:
         self.folder = folder
         self.guard = guard or Guard(clock)
+        #: What waits for something of its own, and why; replaced whole at each change, so that any thread may read it.
+        self.late: dict[tuple[Kind, str], str] = {}
         self._disk = disk
         self._emit = emit
         self._clock = clock
@@ -103,7 +106,7 @@ class Outbox:
         if not self.check():
             return self._back_off(self.folder.away)
         item, failures = self._backlog.next()
-        kind, name = (Kind.RESULT, item.answer.name) if isinstance(item, Delivery) else (Kind.ANSWER, item.name)
+        kind, name = _key(item)
         try:
             with self.guard.alone(kind, name, passes=(OSError,)):
                 self._write(item)
@@ -112,7 +115,7 @@ class Outbox:
                 self._set_aside(item, failures, why)
                 return True
         except OSError as error:
-            why = str(error.strerror or error)
+            why = in_words(error, folder_of(name))
             if self._is_its_own_trouble(item, error):
                 self._set_aside(item, failures, why)  # one folder without rights does not keep the others waiting
                 return True
@@ -122,6 +125,8 @@ class Outbox:
         if isinstance(item, Delivery):
             self._results.unreadable.pop(item.answer.id, None)  # delivered, or made again: then its files are others
         self._failures = 0
+        if (kind, name) in self.late:
+            self.late = {key: why for key, why in self.late.items() if key != (kind, name)}
         return True
 
     def _is_its_own_trouble(self, item: Item, error: OSError) -> bool:
@@ -150,10 +155,9 @@ class Outbox:
         return present
 
     def _write(self, item: Item) -> None:
-        name = item.answer.name if isinstance(item, Delivery) else item.name
         if isinstance(item, Answer) and self._backlog.is_overtaken(item):
             return
-        with self._disk.anchored(self.folder.path, self._mirrors.folder_for(folder_of(name))) as place:
+        with self._disk.anchored(self.folder.path, self._mirrors.folder_for(folder_of(_key(item)[1]))) as place:
             self._write_into(item, place)
 
     def _write_into(self, item: Item, place: Path) -> None:
@@ -169,16 +173,21 @@ class Outbox:
         """Try it again later and go on with the others."""
         delay_s = backoff.OUTBOX.delay_s(failures + 1)
         self._backlog.set_aside(item, until_s=self._clock() + delay_s, failures=failures + 1)
-        name = item.answer.name if isinstance(item, Delivery) else item.name
-        if (folder_of(name), why) not in self._troubles:
-            self._troubles.add((folder_of(name), why))
-            _log.warning("written_later", name=name, why=why, again_in_s=delay_s)
+        key = _key(item)
+        if isinstance(item, Delivery) and self.late.get(key) != why:
+            self._emit(Late(item.answer.id, why))
+        if key in self.late or len(self.late) < MOST_LATE:
+            self.late = self.late | {key: why}
+        folder = folder_of(key[1])
+        if (folder, why) not in self._troubles:
+            self._troubles.add((folder, why))
+            _log.warning("delivered_later", name=key[1], why=why, again_in_s=delay_s)
 
     def _back_off(self, why: str) -> bool:
         self._failures += 1
         delay_s = backoff.OUTBOX.delay_s(self._failures)
         self._retry_at_s = self._clock() + delay_s
-        _log.warning("outbox_waits", why=why, again_in_s=delay_s, results=self._backlog.deliveries)
+        _log.warning("outbox_unwritable", why=why, again_in_s=delay_s, results=self._backlog.deliveries)
         return False
 
 
@@ -212,8 +221,8 @@ class OutboxThread:
 
     @property
     def late(self) -> dict[tuple[Kind, str], str]:
-        """What has met an error in the outbox that nobody foresaw, and why it waits."""
-        return self.outbox.guard.open
+        """What waits for something of its own, and why."""
+        return self.outbox.late
 
     def abandon(self) -> None:
         """End after the work in hand, and let no folder appear any more."""
@@ -233,6 +242,11 @@ class OutboxThread:
         if self.outbox.is_idle:
             return self._check_every_s
         return min(max(self.outbox.wait_s, 0.01), self._check_every_s)
+
+
+def _key(item: Item) -> tuple[Kind, str]:
+    """What it is, and the name of its request."""
+    return (Kind.RESULT, item.answer.name) if isinstance(item, Delivery) else (Kind.ANSWER, item.name)
 
 
 def _differs(one: FolderState, other: FolderState) -> bool:

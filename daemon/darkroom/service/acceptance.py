@@ -95,12 +95,33 @@ class Acceptance:
             return  # answered, and left where it is
         if same is None and sent is not None and not drop.still:
             self._inbox.doubt(drop.path)
-        elif same is None or _was_withdrawn(same):
+        elif same is None or self._is_asked_anew(same, drop):
             accepted.append(self._accept(drop, accepted))
         elif same.stage is Stage.ACCEPTED:
             accepted.append(same)
         else:
             resent.append((self._note_resent(same), drop))
+
+    def _is_asked_anew(self, same: Record, drop: Drop) -> bool:
+        """Whether the very same file asks for something that it has not had: what failed did so through our fault."""
+        if same.stage is not Stage.SETTLED:
+            return False
+        match same.answer.state:
+            case State.FAILED:
+                return True
+            case State.CANCELLED:
+                return _was_withdrawn(same)
+            case State.REFUSED:
+                return not self._is_refused(drop)
+        return False
+
+    def _is_refused(self, drop: Drop) -> bool:
+        """As the configuration is now."""
+        try:
+            self._decide(drop)
+        except RequestRefused:
+            return True
+        return False
 
     def _accept(self, drop: Drop, with_it: list[Record]) -> Record:
         self._takes.make_room(drop.path)
@@ -189,5 +210,4 @@ def _was_taken_too_soon(sent: Record, mtime_ns: int) -> bool:
 
 def _was_withdrawn(record: Record) -> bool:
     """Cancelled by deleting its file: putting the file back asks for it again."""
-    is_cancelled = record.stage is Stage.SETTLED and record.answer.state is State.CANCELLED
-    return is_cancelled and record.answer.result is None and not record.answer.in_inbox
+    return record.answer.result is None and not record.answer.in_inbox

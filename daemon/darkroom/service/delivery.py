@@ -69,6 +69,12 @@ class Deliveries:
         told = answer.in_short() | {name: time_s for name, time_s in times_s.items() if time_s is not None}
         _log.info(event, request=record.name, id=record.id, result=answer.result, **told)
 
+    def late(self, request_id: str, why: str) -> None:
+        """Its folder waits for something of its own."""
+        record = self._spool.get(request_id)
+        if record is not None and record.stage is Stage.CLOSING:
+            self._ledger.tell_late(record, why)
+
     def spoilt(self, request_id: str) -> None:
         """The state folder has lost its pictures before they were delivered: make them again, from the same seed."""
         record = self._spool.get(request_id)

@@ -116,6 +116,12 @@ class Ledger:
             answer = moves.stepped(record.answer, progress, eta_s)
             self._outbox.publish(replace(answer, rev=self.spool.told_rev(record.name)))
 
+    def tell_late(self, record: Record, why: str) -> None:
+        """Say why the folder of a finished request does not appear, as far as an answer can be written."""
+        record = self.save(record)
+        if self.spool.is_current(record):
+            self._outbox.publish(moves.undelivered(record.answer, why))
+
     def explain(self, request_ids: Iterable[str], why: str | None) -> None:
         """Say in the answers of waiting requests why they do not start; only where that changes."""
         stale = [request_id for request_id in request_ids if self._is_stale(request_id, why)]

@@ -19,7 +19,8 @@ from darkroom.inbox.drops import Listing, Taking
 from darkroom.inbox.thread import InboxThread
 from darkroom.models.thread import Looked
 from darkroom.names import file_of, is_request
-from darkroom.outbox.events import Delivered, Mirrored, Spoilt, Told
+from darkroom.outbox import events as outbox_events
+from darkroom.outbox.events import Delivered, Late, Mirrored, Spoilt, Told
 from darkroom.outbox.thread import OutboxThread
 from darkroom.report.snapshot import Snapshot
 from darkroom.service.acceptance import Acceptance
@@ -62,7 +63,7 @@ class Limits:
 
 
 #: All that may come to the service's thread.
-Event = Listing | Taking | FolderState | Delivered | Spoilt | Told | Mirrored | Looked | port.Event | Broken | Stop
+Event = Listing | Taking | FolderState | outbox_events.Event | Looked | port.Event | Broken | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +146,8 @@ class Service:
             case Taking():
                 with self._guard.alone(Kind.REQUEST, event.id):
                     self._rooms.takes.taken(event)
-            case Delivered():
-                with self._guard.alone(Kind.REQUEST, event.answer.id):
-                    self._rooms.deliveries.delivered(event.answer)
-            case Spoilt():
-                with self._guard.alone(Kind.REQUEST, event.id):
-                    self._rooms.deliveries.spoilt(event.id)
-            case Told():
-                with self._guard.alone(Kind.REQUEST, event.id):
-                    self._ledger.is_told(event.id)
+            case Delivered() | Spoilt() | Late() | Told():
+                self._hear_of_outbox(event)
             case Mirrored():
                 self._ledger.remember_mirror(event.folder, event.outbox)
             case FolderState():
@@ -169,6 +163,21 @@ class Service:
                 self._rendering.handle(event)
             case _:
                 assert_never(event)
+
+    def _hear_of_outbox(self, event: Delivered | Spoilt | Late | Told) -> None:
+        deliveries = self._rooms.deliveries
+        with self._guard.alone(Kind.REQUEST, event.answer.id if isinstance(event, Delivered) else event.id):
+            match event:
+                case Delivered():
+                    deliveries.delivered(event.answer)
+                case Spoilt():
+                    deliveries.spoilt(event.id)
+                case Late():
+                    deliveries.late(event.id, event.why)
+                case Told():
+                    self._ledger.is_told(event.id)
+                case _:
+                    assert_never(event)
 
     def advance(self) -> None:
         """Do what has become possible: render the next one, take the one after it."""
@@ -321,6 +330,7 @@ class Service:
             state=state,
             next_in_line=self._orders.expected,
             waiting_for=self._orders.waiting_for,
+            late=self._rooms.outbox.late,
             now_s=self._clock.monotonic_s(),
         )
 

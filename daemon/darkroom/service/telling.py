@@ -25,9 +25,10 @@ def describe(
     state: str,
     next_in_line: list[Entry],
     waiting_for: str | None,
+    late: dict[tuple[Kind, str], str],
     now_s: float,
 ) -> Snapshot:
-    """What goes on; `now_s` is monotonic."""
+    """What goes on; `late`: what the outbox cannot write, and why; `now_s` is monotonic."""
     listing = outside.listing
     not_taken = [NotTaken(name, why) for (kind, name), why in guard.open.items() if kind is Kind.FILE][:SHOWN_TROUBLES]
     not_taken += [NotTaken(name, why) for name, why in listing.not_taken] if listing else []
@@ -49,9 +50,7 @@ def describe(
         waiting_for=waiting_for,
         not_taken=tuple(not_taken),
         not_taken_more=listing.not_taken_more if listing else 0,
-        troubled=tuple(
-            NotTaken(ledger.name_of(name), why) for (kind, name), why in guard.open.items() if kind is Kind.REQUEST
-        )[:SHOWN_TROUBLES],
+        troubled=_troubled(ledger, guard, late),
         settled={state.value: count for state, count in ledger.settled.items()},
     )
 
@@ -62,6 +61,14 @@ def status_line(ledger: Ledger, fleet: Fleet, outside: Outside) -> str:
     doing = f"rendering {', '.join(running)}" if running else ", ".join(_doing(s, fleet) for s in fleet.seats)
     away = [folder.away for folder in outside.folders.values() if folder.away]
     return f"{doing}, {len(ledger.line)} queued" + "".join(f"; {why}" for why in away)
+
+
+def _troubled(ledger: Ledger, guard: Guard, late: dict[tuple[Kind, str], str]) -> tuple[NotTaken, ...]:
+    """Each request once."""
+    whys = {ledger.name_of(name): why for (kind, name), why in guard.open.items() if kind is Kind.REQUEST}
+    for (_, name), why in late.items():
+        whys.setdefault(name, why)
+    return tuple(NotTaken(name, why) for name, why in whys.items())[:SHOWN_TROUBLES]
 
 
 def _seat(seat: Seat, fleet: Fleet, now_s: float) -> SeatReport:

@@ -79,6 +79,11 @@ def stepped(answer: Answer, progress: Progress, eta_s: float | None) -> Answer:
     return replace(answer, progress=progress, eta_s=eta_s)
 
 
+def undelivered(answer: Answer, why: str) -> Answer:
+    """It is finished, and nobody can see it yet: to others it is still being made."""
+    return replace(answer, state=State.RENDERING, waiting_for=why, result=None, images=(), error=None, finished_at=None)
+
+
 def back_in_line(answer: Answer, *, attempt: int) -> Answer:
     """It left the device unfinished, or the service begins anew."""
     return answer.moved_to(
