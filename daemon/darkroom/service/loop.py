@@ -318,6 +318,7 @@ class Service:
             self._fleet,
             self._outside,
             self._guard,
+            late=self._rooms.outbox.late,
             state=state,
             next_in_line=self._orders.expected,
             waiting_for=self._orders.waiting_for,
