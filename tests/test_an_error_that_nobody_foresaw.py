@@ -299,8 +299,9 @@ def check_told(world: World, log: Lines, plant: Plant) -> None:
     told = log.named("unforeseen_error")
     assert any(OURS in str({**each, "why": ""}) and "exc_info" in each for each in told), "the log does not name it"
     assert "Unforeseen" in str(told[-1]["why"])
-    snapshot = world.running.service.snapshot or {}
-    seen = json.dumps([snapshot.get("not_taken"), snapshot.get("troubled"), world.answer(OURS)])
+    snapshot = world.running.service.snapshot
+    assert snapshot is not None
+    seen = json.dumps([str(snapshot.not_taken), str(snapshot.troubled), world.answer(OURS)])
     assert OURS in seen
 
 

@@ -135,7 +135,8 @@ def test_a_stop_finishes_the_picture_in_hand_and_not_the_whole_request(daemon: D
     daemon.drop("many.json", {"num_images": 16, "num_inference_steps": 40})
 
     def second_picture() -> Json:
-        progress: Json = daemon.health().get("rendering", {}).get("progress") or {}
+        running = [each for seat in daemon.health().get("seats", []) for each in seat["rendering"]]
+        progress: Json = running[0].get("progress", {}) if running else {}
         return progress if progress.get("image", 0) >= 2 else {}
 
     daemon.wait_for(second_picture, "the second picture is begun")

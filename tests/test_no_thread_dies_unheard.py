@@ -17,12 +17,14 @@ import structlog
 
 from darkroom.actor import Broken
 from darkroom.disk.files import Disk
-from darkroom.executor import local as process
+from darkroom.executor import local
+from darkroom.executor.port import Executor
 from darkroom.executor.settings import RendererSettings
 from darkroom.inbox.thread import InboxThread
-from darkroom.outbox.results import Outbox
+from darkroom.outbox.thread import Outbox
 from darkroom.report.heartbeat import Heartbeat
-from darkroom.service import compose as launch
+from darkroom.service import supervise
+from darkroom.service.compose import Daemon, Emit
 from darkroom.service.loop import Service
 from darkroom.testing.painter import Painter
 from darkroom.testing.waiting import wait_for
@@ -59,6 +61,10 @@ def err_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, error: B
     monkeypatch.setattr(owner, method, err)
 
 
+def paint(_settings: RendererSettings, name: str, emit: Emit) -> Executor:
+    return Painter(emit, disk=Disk(), name=name)
+
+
 def serve(world: World, monkeypatch: pytest.MonkeyPatch) -> int:
     """A daemon that is told to stop when a request has been answered."""
 
@@ -69,10 +75,10 @@ def serve(world: World, monkeypatch: pytest.MonkeyPatch) -> int:
             os.kill(os.getpid(), signal.SIGTERM)
 
     world.drop("cat.json", {"prompt": "a cat", "num_inference_steps": 2, "width": 64, "height": 64})
-    monkeypatch.setattr(launch, "RendererProcess", lambda _, emit: Painter(emit, disk=Disk()))
+    monkeypatch.setattr(supervise, "Daemon", functools.partial(Daemon, make_executor=paint))
     watcher = threading.Thread(target=stop)
     watcher.start()
-    status = launch.main(world.config)
+    status = supervise.main(world.config)
     watcher.join()
     return status
 
@@ -127,10 +133,10 @@ def test_the_death_of_a_thread_that_serves_a_renderer_is_heard(method: str, monk
     events: list[Any] = []
     error = RuntimeError("planted")
     thread = "renderer _live" if method == "_read" else f"renderer {method}"
-    monkeypatch.setattr(process, "_spawn", _sleeper)
-    err_once(monkeypatch, process._Child, method, error, thread)
-    renderer = process.RendererProcess(RendererSettings(), emit=events.append)
-    renderer.start()
+    monkeypatch.setattr(local, "_spawn", _sleeper)
+    err_once(monkeypatch, local._Child, method, error, thread)
+    renderer = local.RendererProcess(RendererSettings(), name="cpu", emit=events.append)
+    renderer.start(1)
     wait_for(lambda: Broken(thread, error) in events, "the death is heard")
     renderer.kill()
     renderer.stop(1.0)

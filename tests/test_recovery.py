@@ -64,7 +64,8 @@ def test_a_request_that_was_hidden_when_we_died_goes_on_under_its_own_name(name:
     (world.inbox / "cat.json").rename(world.inbox / name)
     with pytest.raises(Crash):
         world.live(CrashingDisk(at=hidden + 1))
-    (accepted,) = world.running.spool.unsettled()
+    (accepted,) = map(world.running.spool.get, world.running.spool.unsettled())
+    assert accepted is not None
     world.die()
     world.live()
     told = world.answer(accepted.name)

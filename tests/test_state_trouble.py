@@ -10,7 +10,7 @@ import pytest
 
 from darkroom.disk.files import Disk
 from darkroom.errors import FolderUnusable
-from darkroom.service import compose as launch
+from darkroom.service import supervise
 from darkroom.service.compose import Daemon
 from darkroom.spool.records import Spool
 from darkroom.systemd.notify import Notifier
@@ -21,7 +21,7 @@ def test_a_state_folder_that_cannot_be_made_is_told_at_the_start(tmp_path: Path)
     world = World(tmp_path)
     world.state.write_text("a file")
     with pytest.raises(FolderUnusable, match=r"The state folder .*/state cannot be used: .*File exists"):
-        launch.main(world.config)
+        supervise.main(world.config)
 
 
 def test_a_state_folder_that_fails_while_a_life_begins_is_given_back(
@@ -45,12 +45,14 @@ def test_a_request_that_the_state_folder_cannot_keep_waits_and_says_why(tmp_path
     world.step()
     kept = world.state / "requests"
     kept.rename(world.state / "elsewhere")
+    kept.touch()
     world.drop("cat.json", {"prompt": "a cat"})
     for _ in range(3):
         world.step()
     answer = world.answer("cat")
     assert answer is not None
-    assert "the state folder cannot keep it: No such file or directory" in answer["waiting_for"]
+    assert "the state folder cannot keep it: File exists" in answer["waiting_for"]
+    kept.unlink()
     (world.state / "elsewhere").rename(kept)
     world.run()
     answer = world.answer("cat")
@@ -75,7 +77,7 @@ def test_pictures_that_the_state_folder_has_lost_before_their_delivery_are_made_
     (picture,) = world.state.glob("work/*/cat-1.png")
     picture.unlink()
     if not has_request:
-        next(world.state.glob("requests/*.json")).unlink()
+        next(world.state.glob("requests/*/request.json")).unlink()
     marker.write_bytes(right)
     world.run()
     answer = world.answer("cat") or {}
@@ -120,4 +122,4 @@ def test_an_inbox_that_cannot_be_looked_at_is_told_at_the_very_first_start(
 
     monkeypatch.setattr(Path, "is_dir", closed)
     with pytest.raises(FolderUnusable, match="inbox cannot be looked at: Permission denied"):
-        launch.main(world.config)
+        supervise.main(world.config)

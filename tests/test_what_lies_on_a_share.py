@@ -75,7 +75,7 @@ def copied_from(world: World, request_id: str) -> Path:
     forge(folder, request_id, name="cat")
     for picture in (world.state / "work" / request_id).iterdir():
         shutil.copy(picture, folder)
-    shutil.copy(world.state / "requests" / f"{request_id}.json", folder / "request.json")
+    shutil.copy(world.state / "requests" / request_id / "request.json", folder)
     return folder
 
 

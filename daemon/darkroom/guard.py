@@ -24,6 +24,7 @@ class Kind(StrEnum):
     REQUEST = "request"  #: its name is its id
     ANSWER = "answer"  #: its name is the request's
     RESULT = "result"  #: a folder on its way to the outbox; its name is the request's
+    HANDOVER = "handed_over"  #: an answer or a result, to the outbox's thread; its name is that of the file or folder
     FOLDER = "folder"
     HEARTBEAT = "heartbeat"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 import structlog
@@ -208,11 +209,12 @@ class OutboxThread:
 
     def publish(self, answer: Answer) -> None:
         """Write an answer."""
-        self.actor.post(partial(self.outbox.publish, answer), (Kind.ANSWER, answer.name))
+        self.actor.post(partial(self.outbox.publish, answer), (Kind.HANDOVER, f"{answer.name}.json"))
 
     def deliver(self, delivery: Delivery) -> None:
-        """Let a folder appear."""
-        self.actor.post(partial(self.outbox.deliver, delivery), (Kind.RESULT, delivery.answer.name))
+        """Let a folder appear. Handed over once more, after an error that nobody foresaw, it may be there already."""
+        handed = chain((delivery,), repeat(replace(delivery, again=True)))
+        self.actor.post(lambda: self.outbox.deliver(next(handed)), (Kind.HANDOVER, delivery.answer.name))
 
     @property
     def is_idle(self) -> bool:
@@ -222,7 +224,7 @@ class OutboxThread:
     @property
     def late(self) -> dict[tuple[Kind, str], str]:
         """What waits for something of its own, and why."""
-        return self.outbox.late
+        return {**self.outbox.guard.open, **self.outbox.late}
 
     def abandon(self) -> None:
         """End after the work in hand, and let no folder appear any more."""

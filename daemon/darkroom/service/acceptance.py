@@ -72,8 +72,13 @@ class Acceptance:
         with self._spool.transaction():
             for drop in drops:
                 if not self._guard.waits(Kind.FILE, drop.path):  # else it is told again
-                    with self._guard.alone(Kind.FILE, drop.path), self._spool.part():
-                        self._note(drop, accepted, resent)
+                    with self._guard.alone(Kind.FILE, drop.path):
+                        with self._spool.part():
+                            record = self._note(drop, accepted)
+                        if record is not None and record.stage is Stage.ACCEPTED:
+                            accepted.append(record)
+                        elif record is not None:
+                            resent.append((record, drop))
         for record in accepted:
             with self._guard.alone(Kind.REQUEST, record.id):
                 self._takes.admit(record)
@@ -85,22 +90,20 @@ class Acceptance:
                 self._inbox.discard(drop.path, self._new_id(), drop.sha256, drop.mtime_ns)
                 _log.info("resent", request=record.name, id=record.id, times=record.answer.resent)
 
-    def _note(self, drop: Drop, accepted: list[Record], resent: list[tuple[Record, Drop]]) -> None:
-        """Store what a drop is: a new request, one that we have, or one that we had."""
+    def _note(self, drop: Drop, with_it: list[Record]) -> Record | None:
+        """Store what a drop is: a new request, one that we have, or one that we had; None: it is not answered."""
         same = self._spool.same_file(drop.path, drop.sha256, drop.mtime_ns)
         sent = self._spool.last_sent(drop.path, drop.sha256) if same is None else None
         if sent is not None and drop.still and _was_taken_too_soon(sent, drop.mtime_ns):
             same = replace(sent, mtime_ns=drop.mtime_ns)
         if same is not None and same.stage is Stage.SETTLED and same.answer.in_inbox:
-            return  # answered, and left where it is
+            return None  # answered, and left where it is
         if same is None and sent is not None and not drop.still:
             self._inbox.doubt(drop.path)
-        elif same is None or self._is_asked_anew(same, drop):
-            accepted.append(self._accept(drop, accepted))
-        elif same.stage is Stage.ACCEPTED:
-            accepted.append(same)
-        else:
-            resent.append((self._note_resent(same), drop))
+            return None
+        if same is None or self._is_asked_anew(same, drop):
+            return self._accept(drop, with_it)
+        return same if same.stage is Stage.ACCEPTED else self._note_resent(same)
 
     def _is_asked_anew(self, same: Record, drop: Drop) -> bool:
         """Whether the very same file asks for something that it has not had: what failed did so through our fault."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from darkroom.disk.folder_state import FolderState
 from darkroom.guard import Guard, Kind
 from darkroom.report.snapshot import FolderReport, HoldReport, NotTaken, RenderingReport, SeatReport, Snapshot
@@ -25,13 +27,11 @@ def describe(
     state: str,
     next_in_line: list[Entry],
     waiting_for: str | None,
-    late: dict[tuple[Kind, str], str],
+    late: Mapping[tuple[Kind, str], str],
     now_s: float,
 ) -> Snapshot:
     """What goes on; `late`: what the outbox cannot write, and why; `now_s` is monotonic."""
     listing = outside.listing
-    not_taken = [NotTaken(name, why) for (kind, name), why in guard.open.items() if kind is Kind.FILE][:SHOWN_TROUBLES]
-    not_taken += [NotTaken(name, why) for name, why in listing.not_taken] if listing else []
     spool = ledger.spool
     folders = {role: _folder(folder) for role, folder in outside.folders.items()}
     return Snapshot(
@@ -48,7 +48,7 @@ def describe(
             if isinstance(key, ModelHold)
         ),
         waiting_for=waiting_for,
-        not_taken=tuple(not_taken),
+        not_taken=_not_taken(ledger, outside, guard),
         not_taken_more=listing.not_taken_more if listing else 0,
         troubled=_troubled(ledger, guard, late),
         settled={state.value: count for state, count in ledger.settled.items()},
@@ -63,7 +63,15 @@ def status_line(ledger: Ledger, fleet: Fleet, outside: Outside) -> str:
     return f"{doing}, {len(ledger.line)} queued" + "".join(f"; {why}" for why in away)
 
 
-def _troubled(ledger: Ledger, guard: Guard, late: dict[tuple[Kind, str], str]) -> tuple[NotTaken, ...]:
+def _not_taken(ledger: Ledger, outside: Outside, guard: Guard) -> tuple[NotTaken, ...]:
+    """Files that stay where they are. The answer of one that is refused is not told yet, so this says why it waits."""
+    unforeseen = [(name, why) for (kind, name), why in guard.open.items() if kind is Kind.FILE][:SHOWN_TROUBLES]
+    blocked = [(entry.path, entry.why) for entry in ledger.entries.at(Place.BLOCKED)[:SHOWN_TROUBLES]]
+    listed = outside.listing.not_taken if outside.listing is not None else ()
+    return tuple(NotTaken(name, why) for name, why in {**dict(blocked), **dict(unforeseen), **dict(listed)}.items())
+
+
+def _troubled(ledger: Ledger, guard: Guard, late: Mapping[tuple[Kind, str], str]) -> tuple[NotTaken, ...]:
     """Each request once."""
     whys = {ledger.name_of(name): why for (kind, name), why in guard.open.items() if kind is Kind.REQUEST}
     for (_, name), why in late.items():

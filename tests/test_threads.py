@@ -40,7 +40,7 @@ def test_a_life_that_is_abandoned_leaves_no_watch_behind(tmp_path: Path) -> None
     daemon = Daemon(
         world.config,
         notifier=Notifier({}),
-        make_renderer=lambda _, emit: Painter(emit, disk=Disk()),
+        make_executor=lambda _, name, emit: Painter(emit, disk=Disk(), name=name),
     )
     daemon.service.begin()
     daemon.inbox_thread.look()
