@@ -332,7 +332,7 @@ def test_status_of_a_queued_request_tells_its_place_now(home: Path, capsys: pyte
     (home / "outbox" / "cat.json").write_text(json.dumps({"name": "cat", "state": "queued", "ahead": 7}))
     main(["status", "cat"])
     assert "queued, 7 ahead when it was accepted" in capsys.readouterr().out
-    beat(home, next=["dog", "cat"], rendering={"name": "fox"})
+    beat(home, next=["dog", "cat"], seats=[{"name": "cpu", "state": "rendering", "rendering": [{"name": "fox"}]}])
     main(["status", "cat"])
     assert "queued, 2 ahead\n" in capsys.readouterr().out
 

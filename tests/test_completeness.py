@@ -7,6 +7,7 @@ from darkroom.inbox.completeness import (
     Patience,
     Verdict,
     completeness_of,
+    content_of,
     judge,
 )
 from darkroom.request.shape import MAX_BYTES
@@ -34,7 +35,7 @@ SHARE = Patience.on(network=True, settle_s=10, network_settle_s=60)
     ],
 )
 def test_the_bytes_say_how_much_of_a_file_is_there(raw: bytes, expected: Completeness) -> None:
-    assert completeness_of(raw) is expected
+    assert completeness_of(content_of(raw), len(raw)) is expected
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_the_bytes_say_how_much_of_a_file_is_there(raw: bytes, expected: Complet
         (WHOLE, LOCAL, 0, True, Verdict.DROP, ""),
         (WHOLE, SHARE, 0, True, Verdict.WAIT, "read again to be sure"),
         (WHOLE, SHARE, 0, False, Verdict.DROP, ""),
-        (BEYOND_MENDING, LOCAL, 0, True, Verdict.WAIT, "no valid request yet, 20 bytes"),
+        (BEYOND_MENDING, LOCAL, 0, True, Verdict.WAIT, "not a valid request yet, 20 bytes"),
         (BEYOND_MENDING, LOCAL, MALFORMED_SETTLE_S, False, Verdict.DROP, ""),
         (BEYOND_MENDING, SHARE, 59, False, Verdict.WAIT, "still for 59 s"),
         (BEYOND_MENDING, SHARE, 60, False, Verdict.DROP, ""),
@@ -58,7 +59,7 @@ def test_the_bytes_say_how_much_of_a_file_is_there(raw: bytes, expected: Complet
 def test_bytes_and_stillness_decide_what_becomes_of_a_file(
     raw: bytes, patience: Patience, still_s: float, first_time: bool, verdict: Verdict, why: str
 ) -> None:
-    decided, told = judge(raw, patience, still_s=still_s, first_time=first_time)
+    decided, told = judge(content_of(raw), len(raw), patience, still_s=still_s, first_time=first_time)
     assert decided is verdict
     assert why in told
     assert bool(told) is (verdict is not Verdict.DROP)
@@ -72,5 +73,7 @@ def test_a_file_that_looks_unchanged_is_read_again_when_its_bytes_may_be_judged_
 
 def test_bytes_that_were_sent_before_wait_for_a_time_that_can_be_believed() -> None:
     for still_s, expected in ((0.9, Verdict.WAIT), (TIMES_SETTLE_S, Verdict.DROP)):
-        assert judge(WHOLE, LOCAL, still_s=still_s, first_time=False, doubted=True)[0] is expected
+        assert (
+            judge(content_of(WHOLE), len(WHOLE), LOCAL, still_s=still_s, first_time=False, doubted=True)[0] is expected
+        )
         assert LOCAL.is_over(still_s, doubted=True) is (expected is Verdict.DROP)

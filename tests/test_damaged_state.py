@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,12 +12,20 @@ from structlog.testing import capture_logs
 
 from darkroom.disk.files import Disk
 from darkroom.errors import FolderUnusable
-from darkroom.service import compose as launch
+from darkroom.service import supervise
 from darkroom.spool.database import Damaged
 from darkroom.spool.records import Spool
 from darkroom.testing.world import World
 
 PAGE_BYTES = 4096
+
+
+def take(world: World, request_id: str) -> None:
+    """Let a request be taken ahead of its turn."""
+    rooms = world.running.service._rooms
+    entry = rooms.ledger.entries.get(request_id)
+    assert entry is not None
+    rooms.takes.take(entry)
 
 
 def waiting_world(root: Path, names: list[str]) -> World:
@@ -28,8 +37,8 @@ def waiting_world(root: Path, names: list[str]) -> World:
     for name in names:
         world.drop(f"{name}.json", {"prompt": f"a {name}"})
     world.step()
-    for record in list(world.running.spool.unsettled()):
-        world.running.threads.take(record.path, record.id, record.sha256)
+    for request_id in world.running.spool.unsettled():
+        take(world, request_id)
     for _ in range(3):
         world.step()
     (world.inbox / ".darkroom" / "pause").unlink()
@@ -133,15 +142,15 @@ def test_a_damaged_page_costs_what_was_on_it_and_no_request(tmp_path: Path, wher
         state = tmp_path / f"state-{page}"
         (state / "requests").mkdir(parents=True)
         for kept in (world.state / "requests").iterdir():
-            (state / "requests" / kept.name).write_bytes(kept.read_bytes())
+            shutil.copytree(kept, state / "requests" / kept.name)
         (state / "darkroom.sqlite3").write_bytes(raw)
         spool = Spool(state, disk=Disk())
         try:
-            alive = {record.id for record in spool.unsettled()}
+            alive = set(spool.unsettled())
         except Damaged:  # an index is damaged, which the next life mends
             spool.close()
             spool = Spool(state, disk=Disk())
-            alive = {record.id for record in spool.unsettled()}
+            alive = set(spool.unsettled())
         strays = {stray.id for stray in spool.strays()}
         assert len(alive | strays) == len(names)
         assert not alive & strays
@@ -186,7 +195,7 @@ def test_a_database_of_which_nothing_can_be_read_says_which_files_to_move(tmp_pa
     world = waiting_world(tmp_path, ["cat"])
     (world.state / "darkroom.sqlite3").write_bytes(b"this is no database" * 300)
     with pytest.raises(FolderUnusable, match="leave requests/ where it is"):
-        launch.main(world.config)
+        supervise.main(world.config)
     (world.state / "darkroom.sqlite3").unlink()
     world.live()
     assert len(done(world)) == 1

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
 from darkroom.models.card import ModelCard
 from darkroom.models.schedulers import SCHEDULERS, Impossible
+from darkroom.request import plan_json
 from darkroom.request.decide import DRAWN_SEEDS, Decision, Rules, decide
-from darkroom.request.plan import Plan
+from darkroom.request.plan import Plan, images_of
 from darkroom.request.schema import schema
-from darkroom.request.shape import KEYS, Incomplete
+from darkroom.request.shape import KEYS, Incomplete, read
 from darkroom.request.styles import Style, StyleBook
 
 BOOK = StyleBook(
@@ -29,7 +30,7 @@ MAX_SEED = 2**63 - 1
 
 
 def decided(**keys: object) -> Decision:
-    return decide(json.dumps({"prompt": "a cat"} | keys).encode(), RULES, drawn_seed=7)
+    return decide(read(json.dumps({"prompt": "a cat"} | keys).encode()), RULES, drawn_seed=7)
 
 
 def problems(**keys: object) -> dict[str, Problem]:
@@ -42,16 +43,13 @@ def test_a_prompt_alone_gets_every_value_from_the_defaults() -> None:
     assert decided() == Decision(
         plan=Plan(
             model="sd15",
-            prompt="fantasy art, a cat",
-            negative_prompt="blurry",
+            images=images_of("fantasy art, a cat", "blurry", seed=7, num_images=1),
             style="fantasy",
             width=512,
             height=512,
             num_inference_steps=30,
             guidance_scale=7.5,
             scheduler="euler",
-            seed=7,
-            num_images=1,
             format="png",
             quality=None,
         ),
@@ -76,7 +74,7 @@ def test_what_is_asked_for_wins_over_everything() -> None:
         "quality": 1,
     }
     plan = decided(**asked, negative_prompt="dogs").plan
-    assert plan.as_json() == asked | {"prompt": "ink of a cat", "negative_prompt": "dogs, color, blurry"}
+    assert plan_json.dump(plan) == asked | {"prompt": "ink of a cat", "negative_prompt": "dogs, color, blurry"}
 
 
 def test_a_style_wins_over_the_model() -> None:
@@ -87,7 +85,7 @@ def test_a_style_wins_over_the_model() -> None:
 
 def test_zero_is_a_value() -> None:
     assert decided(guidance_scale=0, seed=0, default_negative=False).plan.guidance_scale == 0
-    assert decided(seed=0).plan.seed == 0
+    assert decided(seed=0).plan.images[0].seed == 0
 
 
 def test_a_model_may_have_a_default_style_of_its_own() -> None:
@@ -137,7 +135,7 @@ def test_what_the_model_was_found_not_to_do_is_refused_with_a_way_out(
 ) -> None:
     raw = json.dumps({"prompt": "a cat", "model": "sd15", **asked}).encode()
     with pytest.raises(RequestRefused) as caught:
-        decide(raw, RULES, drawn_seed=1, impossible=impossible)
+        decide(read(raw), RULES, drawn_seed=1, impossible=impossible)
     (problem,) = caught.value.problems
     assert problem.where == where
     assert "can't be rendered with" in problem.message
@@ -149,7 +147,7 @@ def test_a_styles_defaults_apply_only_where_its_model_allows_them() -> None:
     style = RULES.book.styles["ink"]
     assert style.scheduler is not None
     broken: Impossible = {style.scheduler: ((1, 150),)}
-    plan = decide(raw, RULES, drawn_seed=1, impossible=lambda _: broken).plan
+    plan = decide(read(raw), RULES, drawn_seed=1, impossible=lambda _: broken).plan
     card = RULES.cards["sd15"]
     assert (plan.scheduler, plan.num_inference_steps) == (card.scheduler, card.num_inference_steps)
 
@@ -204,8 +202,8 @@ def test_the_step_of_a_size_is_checked_even_when_the_model_is_unknown() -> None:
 
 
 def test_the_last_picture_has_a_seed_too() -> None:
-    assert decided(seed=MAX_SEED).plan.seed == MAX_SEED
-    assert decided(seed=MAX_SEED - 15, num_images=16).plan.seed == MAX_SEED - 15
+    assert decided(seed=MAX_SEED).plan.images[-1].seed == MAX_SEED
+    assert decided(seed=MAX_SEED - 15, num_images=16).plan.images[-1].seed == MAX_SEED
     assert str(MAX_SEED - 15) in problems(seed=MAX_SEED - 14, num_images=16)["/seed"].hint
 
 
@@ -217,7 +215,7 @@ def test_problems_of_shape_and_of_sense_are_told_at_once() -> None:
 
 def test_what_ends_too_early_is_incomplete() -> None:
     with pytest.raises(Incomplete):
-        decide(b'{"prompt": "a cat"', RULES, drawn_seed=7)
+        read(b'{"prompt": "a cat"')
 
 
 def test_rules_whose_names_lead_nowhere_are_unusable_and_all_are_told() -> None:
@@ -240,7 +238,7 @@ odd_requests = st.dictionaries(odd_keys, odd_values, max_size=8).map(json.dumps)
 
 def decision_or_refusal(raw: bytes, drawn_seed: int) -> Decision | RequestRefused:
     try:
-        return decide(raw, RULES, drawn_seed=drawn_seed)
+        return decide(read(raw), RULES, drawn_seed=drawn_seed)
     except RequestRefused as refused:
         return refused
 
@@ -256,8 +254,8 @@ def test_whatever_comes_is_decided_whole_or_refused_with_reasons(raw: bytes, dra
         assert all(problem.message and problem.hint and str(problem).isprintable() for problem in decision.problems)
         return
     plan = decision.plan
-    assert Plan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
-    assert plan.seed + plan.num_images - 1 <= MAX_SEED
+    assert plan_json.load(json.loads(json.dumps(plan_json.dump(plan)))) == plan
+    assert plan.images[-1].seed <= MAX_SEED
     assert plan.width % 8 == plan.height % 8 == 0
     assert (plan.quality is None) == (plan.format == "png")
     assert type(plan.guidance_scale) is float

@@ -49,7 +49,7 @@ PURE_PARTS = {
 CHANGES_ALLOWED = {
     "spool.records": {"os.open", "os.ftruncate", "os.pwrite"},  # the lock names its process
     "spool.database": {"sqlite3.connect"},  # SQLite's own files
-    "cli.doctor": {"place.rmdir"},  # what its own probe had made
+    "cli.doctor": {"(path / own).rmdir"},  # what its own probe had made
     "systemd.host": {"TemporaryDirectory", "shutil.copyfile", "sqlite3.connect"},  # asks a copy of the database
     "cli.demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
     "cli": {"os.open"},  # /dev/null, when whoever read us has seen enough

@@ -18,7 +18,8 @@ from darkroom.errors import ErrorCode
 from darkroom.names import why_ignored
 from darkroom.request.decide import DEFAULT_QUALITY, Rules, decide
 from darkroom.request.schema import schema
-from darkroom.request.shape import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES
+from darkroom.request.shape import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES, read
+from darkroom.spool import answer_json
 from darkroom.spool.answer import FORMAT, MOVES, Answer, State
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +77,7 @@ def requests_of(page: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])
 def test_every_request_that_is_shown_would_be_accepted(name: str, rules: Rules) -> None:
     for request in requests_of(PAGES[name]):
-        decide(json.dumps(request).encode(), rules, drawn_seed=0)
+        decide(read(json.dumps(request).encode()), rules, drawn_seed=0)
 
 
 def test_the_pages_show_requests() -> None:
@@ -232,7 +233,7 @@ def test_the_example_of_an_answer_has_fields_of_an_answer() -> None:
     blocks = re.findall(r"^```json\n(.*?)^```", CONTRACT, re.DOTALL | re.MULTILINE)
     (example,) = [data for data in map(json.loads, blocks) if "darkroom" in data]
     assert example["darkroom"] == FORMAT
-    assert [*Answer.from_json(example).as_json()] == [*example]
+    assert [*answer_json.dump(answer_json.load(example))] == [*example]
 
 
 def test_the_page_says_what_a_state_may_become() -> None:
@@ -251,6 +252,8 @@ def test_the_page_lists_every_error() -> None:
 
 
 def test_the_state_of_an_answer_stands_on_a_line_where_grep_finds_it() -> None:
-    content = Answer("1", "a", "a.json", State.DONE, result="a-2", metadata={"state": "queued"}).to_bytes().decode()
+    content = answer_json.to_bytes(
+        Answer("1", "a", "a.json", State.DONE, result="a-2", metadata={"state": "queued"})
+    ).decode()
     assert re.findall(r'^ "state": "(\w+)"', content, re.MULTILINE) == ["done"]
     assert re.findall(r'^ "result": "(\S+)"', content, re.MULTILINE) == ["a-2"]

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from darkroom.service.whose import Whose
 from structlog.testing import capture_logs
 
 from darkroom.cli import doctor
@@ -19,6 +18,8 @@ from darkroom.disk.folders import Folder
 from darkroom.inbox import taking
 from darkroom.inbox.drops import BATCH_FILES
 from darkroom.names import parse_taken, safe_name, taken_name
+from darkroom.request.inputs import Bundle
+from darkroom.service.entries import Entries, Entry, Place
 from darkroom.spool.answer import Answer, State
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import Spool
@@ -236,14 +237,20 @@ def test_a_wish_that_two_requests_may_be_meant_by_is_for_the_one_of_that_very_na
     world.die()
 
 
-def test_paths_are_found_by_every_spelling() -> None:
-    whose = Whose()
-    whose["Cat.json"], whose["cat.json"], whose["dog.json"] = "A", "B", "C"
-    assert whose.alike("CAT.JSON") == {"Cat.json": "A", "cat.json": "B"}
-    del whose["Cat.json"]
-    assert whose.alike("CAT.JSON") == {"cat.json": "B"}
-    assert whose.pop("cat.json", None) == "B"
-    assert (whose.alike("cat.json"), dict(whose), len(whose)) == ({}, {"dog.json": "C"}, 1)
+def test_requests_are_found_by_every_spelling() -> None:
+    entries = Entries()
+    for order, path in enumerate(["Cat.json", "cat.json", "dog.json"]):
+        entries.enter(Entry(f"id-{path}", path, path, "", "sd15", 0, order), Place.IN_INBOX, 0.0)
+
+    def meant(stem: str) -> str | None:
+        entry = entries.meant_by(stem)
+        return None if entry is None else entry.path
+
+    assert [meant(stem) for stem in ("Cat", "cat", "CAT", "DOG")] == ["Cat.json", "cat.json", None, "dog.json"]
+    entries.leave("id-Cat.json")
+    assert [meant(stem) for stem in ("Cat", "CAT")] == ["cat.json"] * 2
+    entries.leave("id-cat.json")
+    assert (meant("cat"), meant("dog"), len(entries)) == (None, "dog.json", 1)
 
 
 # Rows that go --------------------------------------------------------------------------------------------------------
@@ -256,15 +263,26 @@ def test_names_are_forgotten_with_their_requests_and_the_rev_still_grows(tmp_pat
         with spool.transaction():
             spool.name_for(name, ".json")
             answer = Answer(request_id, name, name, State.QUEUED)
-            return spool.add(Record(0, request_id, f"{name}.json", name, Stage.ACCEPTED, 0, "00", 7, answer))
+            return spool.add(
+                Record(
+                    id=request_id,
+                    path=f"{name}.json",
+                    name=name,
+                    stage=Stage.ACCEPTED,
+                    bundle=Bundle("00"),
+                    mtime_ns=7,
+                    answer=answer,
+                )
+            )
 
     record = add("A", "cat")
     for _ in range(4):
         with spool.transaction():
             record = spool.save(record)
     add("B", "dog")
+    ended = record.answer.moved_to(State.CANCELLED)
     with spool.transaction():
-        record = spool.save(replace(record, stage=Stage.SETTLED, settled_at=1.0))
+        record = spool.save(replace(record, stage=Stage.SETTLED, settled_at=1.0, answer=ended))
     assert spool.prune(before=2.0) == 1
     assert [row["name"] for row in spool._db.rows("SELECT name FROM names")] == ["dog"]
     assert add("C", "cat").answer.rev > record.answer.rev

@@ -9,8 +9,8 @@ from darkroom.inbox import listing as tree
 from darkroom.inbox.completeness import MALFORMED_SETTLE_S
 from darkroom.inbox.drops import BATCH_BYTES, BATCH_FILES, Found, Listing
 from darkroom.inbox.listing import RELIST_S, SHOWN
-from darkroom.request.shape import MAX_BYTES
-from tests.inbox_box import GOOD, NETWORK_SETTLE_S, OTHER, SETTLE_S, Box, paths, sha256
+from darkroom.request.shape import MAX_BYTES, Reading
+from tests.inbox_box import GOOD, NETWORK_SETTLE_S, OTHER, SETTLE_S, Box, contents, paths, sha256
 
 BEYOND_MENDING = b'{"prompt": "a cat",}'
 OPEN = [b'{"prompt": "a c', b"", b"\0" * 40, b" \n"]
@@ -22,7 +22,9 @@ OPEN = [b'{"prompt": "a c', b"", b"\0" * 40, b" \n"]
 def test_a_whole_request_is_complete_at_once(box: Box) -> None:
     file = box.drop("cat.json")
     (drop,) = box.look().drops
-    assert (drop.path, drop.raw, drop.sha256) == ("cat.json", GOOD, sha256(GOOD))
+    assert (drop.path, drop.bytes, drop.sha256) == ("cat.json", len(GOOD), sha256(GOOD))
+    assert isinstance(drop.asked, Reading)
+    assert drop.asked.request.prompt == "a cat"
     assert drop.mtime_ns == file.stat().st_mtime_ns
     assert paths(box.look()) == []
 
@@ -35,7 +37,7 @@ def test_an_old_mtime_keeps_no_whole_request_waiting(box: Box) -> None:
 def test_what_no_further_byte_can_mend_is_told_after_two_still_seconds(box: Box) -> None:
     box.drop("cat.json", BEYOND_MENDING)
     assert paths(box.look()) == []
-    assert "no valid request yet" in box.why_not("cat.json")
+    assert "not a valid request yet" in box.why_not("cat.json")
     assert paths(box.look(MALFORMED_SETTLE_S - 0.1)) == []
     assert paths(box.look(0.2)) == ["cat.json"]
 
@@ -44,7 +46,7 @@ def test_what_is_mended_within_two_seconds_is_never_told(box: Box) -> None:
     file = box.drop("cat.json", BEYOND_MENDING)
     box.look()
     file.write_bytes(GOOD)
-    assert [drop.raw for drop in box.look().drops] == [GOOD]
+    assert contents(box.look()) == [sha256(GOOD)]
 
 
 @pytest.mark.parametrize("raw", OPEN)
@@ -58,7 +60,8 @@ def test_what_more_bytes_could_complete_is_answered_after_the_settling_time_and_
         assert box.look().stuck == ()
     assert box.why_not("cat.json") == f"still arriving: {len(raw)} bytes for 9 s"
     (stuck,) = box.look().stuck
-    assert (stuck.path, stuck.raw, stuck.sha256) == ("cat.json", raw, sha256(raw))
+    assert (stuck.path, stuck.sha256) == ("cat.json", sha256(raw))
+    assert stuck.refusal.problems
     assert box.why_not("cat.json").startswith("refused as it stands")
     assert file.read_bytes() == raw
     assert box.look(SETTLE_S).stuck == ()
@@ -116,10 +119,10 @@ def test_an_unfinished_file_that_is_gone_leaves_nothing_to_tell(settled: bool, b
 
 
 def test_a_file_that_is_too_large_is_answered_without_being_read_whole(box: Box) -> None:
-    box.drop("cat.json", b'{"prompt": "' + b"x" * (2 * MAX_BYTES) + b'"}')
+    file = box.drop("cat.json", b'{"prompt": "' + b"x" * (2 * MAX_BYTES) + b'"}')
     assert paths(box.look()) == []
     (stuck,) = box.look(SETTLE_S).stuck
-    assert len(stuck.raw) == MAX_BYTES + 1
+    assert stuck.sha256 == sha256(file.read_bytes()[: MAX_BYTES + 1])
     assert "larger than" in box.why_not("cat.json")
 
 
@@ -146,7 +149,7 @@ def test_on_a_share_a_request_is_complete_when_two_listings_read_the_same(share:
     assert "read once" in share.why_not("cat.json")
     file.write_bytes(OTHER)
     assert paths(share.look()) == []
-    assert [drop.raw for drop in share.look().drops] == [OTHER]
+    assert contents(share.look()) == [sha256(OTHER)]
 
 
 def test_on_a_share_the_longer_settling_time_holds_for_all_that_is_incomplete(share: Box) -> None:
@@ -297,7 +300,7 @@ def test_large_files_come_in_smaller_batches(box: Box) -> None:
     for number in range(8):
         (box.path / f"{number}.json").write_bytes(large)
     first = box.look()
-    assert BATCH_BYTES <= sum(len(drop.raw) for drop in first.drops) < BATCH_BYTES + len(large)
+    assert BATCH_BYTES <= sum(drop.bytes for drop in first.drops) < BATCH_BYTES + len(large)
     assert first.more
     assert len(first.drops) + len(box.look().drops) == 8
 
@@ -383,7 +386,7 @@ def test_a_request_that_is_overwritten_while_it_waits_is_noticed_by_a_hint(box: 
     box.look()
     file.write_bytes(OTHER)
     box.inbox.hint("cat.json")
-    assert [drop.raw for drop in box.inbox.glance().drops] == [OTHER]
+    assert contents(box.inbox.glance()) == [sha256(OTHER)]
 
 
 def test_those_that_are_next_in_line_are_looked_at_closely_even_without_a_hint(box: Box) -> None:

@@ -421,7 +421,8 @@ def test_what_is_in_keeping_is_counted_while_the_service_holds_its_state(tmp_pat
     world.start()
     for _ in range(5):
         world.step()
-    assert sorted(record.stage for record in world.running.spool.unsettled()) == sorted(
+    spool = world.running.spool
+    assert sorted(record.stage for id in spool.unsettled() if (record := spool.get(id))) == sorted(
         [Stage.RENDERING, Stage.TAKEN, Stage.ACCEPTED]
     )
     assert host.in_keeping(world.state) == 2

@@ -18,6 +18,7 @@ from darkroom.disk.folder_state import Remembered
 from darkroom.disk.folders import Folder, look
 from darkroom.disk.mounts import kind_of
 from darkroom.inbox.owner import Owner
+from darkroom.request.inputs import Bundle
 from darkroom.spool.answer import Answer, State
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import Spool
@@ -67,7 +68,17 @@ def test_a_record_of_any_time_and_any_name_comes_back_and_is_known_again(
         with state.transaction():
             name = state.name_for(path.removesuffix(".json"), ".json")
             answer = Answer("A", name, "", State.QUEUED)
-            record = state.add(Record(0, "A", path, name, Stage.ACCEPTED, 0, "00", mtime_ns, answer))
+            record = state.add(
+                Record(
+                    id="A",
+                    path=path,
+                    name=name,
+                    stage=Stage.ACCEPTED,
+                    bundle=Bundle("00"),
+                    mtime_ns=mtime_ns,
+                    answer=answer,
+                )
+            )
         assert state.get("A") == record
         assert state.same_file(path, "00", mtime_ns) == record
         assert (state.same_file(path, "00", other_ns) is None) == (other_ns != mtime_ns)

@@ -209,7 +209,7 @@ def test_a_request_cannot_be_changed() -> None:
         Request(prompt="a").prompt = "b"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("module", ["plan", "styles", "json_text", "errors", "spelling"])
+@pytest.mark.parametrize("module", ["request.plan", "request.styles", "request.json_text", "errors", "spelling"])
 def test_only_reading_requests_imports_pydantic(module: str) -> None:
     code = f"import sys, darkroom.{module}; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGES, check=False).returncode == 0

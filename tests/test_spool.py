@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 from darkroom.disk.files import Disk
 from darkroom.disk.folder_state import Remembered
 from darkroom.errors import FolderUnusable
+from darkroom.facts import Artefact
 from darkroom.names import MAX_STEM_BYTES, folded
+from darkroom.request.inputs import Bundle, InputFile
 from darkroom.spool.answer import Answer, State
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import VERSION, Spool
-from darkroom.testing.faults import CountingDisk
+from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk
 
 
 @pytest.fixture
@@ -36,17 +39,26 @@ def spool(state: Path) -> Iterator[Spool]:
     spool.close()
 
 
-def add(spool: Spool, id: str, path: str = "cat.json", *, sha256: str = "00", mtime_ns: int = 7) -> Record:
+def add_to(spool: Spool, id: str, path: str = "cat.json", *, sha256: str = "00", mtime_ns: int = 7) -> Record:
+    """Inside a transaction."""
     stem, dot, suffix = path.rpartition(".")
+    name = spool.name_for(stem, dot + suffix)
+    answer = Answer(id, name, path, State.QUEUED)
+    bundle = Bundle(sha256)
+    return spool.add(
+        Record(id=id, path=path, name=name, stage=Stage.ACCEPTED, bundle=bundle, mtime_ns=mtime_ns, answer=answer)
+    )
+
+
+def add(spool: Spool, id: str, path: str = "cat.json", *, sha256: str = "00", mtime_ns: int = 7) -> Record:
     with spool.transaction():
-        name = spool.name_for(stem, dot + suffix)
-        answer = Answer(id, name, path, State.QUEUED)
-        return spool.add(Record(0, id, path, name, Stage.ACCEPTED, 0, sha256, mtime_ns, answer))
+        return add_to(spool, id, path, sha256=sha256, mtime_ns=mtime_ns)
 
 
 def settled(spool: Spool, record: Record, at: float = 1.0) -> Record:
+    answer = record.answer if record.answer.state.is_final else record.answer.moved_to(State.CANCELLED)
     with spool.transaction():
-        return spool.save(replace(record, stage=Stage.SETTLED, settled_at=at))
+        return spool.save(replace(record, stage=Stage.SETTLED, settled_at=at, answer=answer))
 
 
 # Records -------------------------------------------------------------------------------------------------------------
@@ -55,8 +67,14 @@ def settled(spool: Spool, record: Record, at: float = 1.0) -> Record:
 def test_a_record_comes_back_as_it_was_stored_also_after_a_restart(spool: Spool, state: Path) -> None:
     path = os.fsdecode(b"a/caf\xe9.json")
     record = add(spool, "A", path)
-    changed = replace(record, stage=Stage.CLOSING, attempt=2, work_bytes=9, priority=-3, sha256="ff", mtime_ns=2**62)
-    changed = replace(changed, answer=replace(changed.answer, metadata={"a": ["é\ud83d", None]}, warnings=["w"]))
+    answer = record.answer.moved_to(State.CANCELLED, metadata={"a": ["é\ud83d", None]}, warnings=("w",))
+    bundle = Bundle("ff", (InputFile("mask\udce9.png", "ee", 2**40),))
+    done = (Artefact("cat-1.png", 2**63, 64, 64, 9, "dd"), Artefact("cat-2.png", 8, 64, 64, 7, "cc"))
+    changed = replace(
+        record, stage=Stage.CLOSING, attempt=2, priority=-3, mtime_ns=2**62, owner=2**32 - 1, answer=answer
+    )
+    changed = replace(changed, bundle=bundle, done=done)
+    assert changed.work_bytes == 16
     with spool.transaction():
         changed = spool.save(changed)
     assert spool.get("A") == changed
@@ -102,28 +120,30 @@ def test_the_very_same_file_is_recognised_by_name_bytes_and_mtime(spool: Spool) 
 def test_what_is_not_settled_comes_in_the_order_of_acceptance(spool: Spool) -> None:
     records = [add(spool, id, f"{id}.json") for id in "ZYXW"]
     settled(spool, records[1])
-    assert [each.id for each in spool.unsettled()] == ["Z", "X", "W"]
+    assert spool.unsettled() == ["Z", "X", "W"]
 
 
 def test_records_may_be_settled_while_they_are_gone_through(spool: Spool) -> None:
     for id in "ZYX":
         add(spool, id, f"{id}.json")
-    for record in spool.unsettled():
+    for id in spool.unsettled():
+        record = spool.get(id)
+        assert record is not None
         settled(spool, record)
-    assert list(spool.unsettled()) == []
+    assert spool.unsettled() == []
 
 
 def test_a_final_answer_that_may_not_be_out_is_remembered_until_it_is(spool: Spool) -> None:
     for id in "AB":
         settled(spool, add(spool, id, f"{id}.json"))
-    assert [each.id for each in spool.untold()] == ["A", "B"]
+    assert spool.untold() == ["A", "B"]
     with spool.transaction():
         spool.tell(["A"])
-    assert [each.id for each in spool.untold()] == ["B"]
+    assert spool.untold() == ["B"]
     record = spool.get("A")
     assert record is not None
     settled(spool, record)
-    assert [each.id for each in spool.untold()] == ["A", "B"], "a new answer has to be told anew"
+    assert spool.untold() == ["A", "B"], "a new answer has to be told anew"
 
 
 def test_a_request_that_was_replaced_is_forgotten(spool: Spool) -> None:
@@ -131,7 +151,7 @@ def test_a_request_that_was_replaced_is_forgotten(spool: Spool) -> None:
     with spool.transaction():
         spool.forget("A")
     assert spool.get("A") is None
-    assert list(spool.unsettled()) == []
+    assert spool.unsettled() == []
 
 
 def test_history_is_forgotten_after_its_time_but_nothing_that_lives(spool: Spool) -> None:
@@ -227,22 +247,49 @@ def test_mirrors_and_folders_are_remembered(spool: Spool) -> None:
 
 
 def test_kept_bytes_are_private_and_swept_with_the_pictures(spool: Spool) -> None:
-    spool.keep_bytes("A", b"{}")
-    (spool.clear_work("A") / "cat-1.png").write_bytes(b"png")
-    assert spool.has_bytes("A")
-    assert spool.bytes_path("A").stat().st_mode & 0o077 == 0
-    assert spool.leftovers() == ["A"]
-    assert list(spool.clear_work("A").iterdir()) == []
-    spool.sweep("A")
-    spool.sweep("A")
-    assert (spool.has_bytes("A"), spool.leftovers()) == (False, [])
+    kept = spool.kept
+    kept.keep("A", b"{}")
+    (kept.prepare_work("A", ())[0] / "cat-1.png").write_bytes(b"png")
+    assert kept.has("A")
+    assert kept.request("A").read_bytes() == b"{}"
+    assert [each.stat().st_mode & 0o077 for each in (kept.folder("A"), kept.request("A"), kept.work("A"))] == [0] * 3
+    assert kept.leftovers() == ["A"]
+    kept.sweep("A")
+    kept.sweep("A")
+    assert (kept.has("A"), kept.leftovers()) == (False, [])
+
+
+def artefact(file: str, size: int = 3) -> Artefact:
+    return Artefact(file, 7, 64, 64, size, "dd")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "whole"),
+    [((3, 3, 3), 3), ((3, 3, 2), 2), ((3, None, 3), 1), ((2, 3, 3), 0), ((None, None, None), 0)],
+)
+def test_the_next_attempt_finds_the_pictures_that_are_whole_and_nothing_else(
+    spool: Spool, sizes: tuple[int | None, ...], whole: int
+) -> None:
+    done = [artefact(f"cat-{number}.png") for number in (1, 2, 3)]
+    work = spool.kept.work("A")
+    work.mkdir()
+    for each, size in zip(done, sizes, strict=True):
+        if size is not None:
+            (work / each.file).write_bytes(b"x" * size)
+    (work / "cat-4.png").write_bytes(b"not recorded")
+    (work / ".half").mkdir()
+    assert spool.kept.prepare_work("A", done) == (work, tuple(done[:whole]))
+    assert sorted(os.listdir(work)) == [each.file for each in done[:whole]]
 
 
 def test_half_written_files_of_a_process_that_died_are_swept(spool: Spool, state: Path) -> None:
-    (state / "requests" / ".A.json.part").write_bytes(b"{")
-    spool.keep_bytes("B", b"{}")
-    spool.sweep_temporaries()
-    assert os.listdir(state / "requests") == ["B.json"]
+    half = spool.kept.folder("A") / ".request.json.part"
+    half.parent.mkdir()
+    half.write_bytes(b"{")
+    spool.kept.keep("B", b"{}")
+    assert (spool.kept.has("A"), spool.kept.leftovers()) == (False, ["A", "B"])
+    assert [stray.id for stray in spool.strays()] == ["B"]
+    assert os.listdir(state / "requests") == ["B"]
     assert (spool.free_bytes() or 0) > 0
 
 
@@ -328,20 +375,97 @@ def test_what_was_stored_survives_a_crash(spool: Spool, state: Path) -> None:
     records = [add(spool, id, f"{id}.json") for id in "AB"]
     shutil.copytree(state, state.with_name("crashed"))
     again = Spool(state.with_name("crashed"), disk=Disk())
-    assert list(again.unsettled()) == records
+    assert [again.get(id) for id in again.unsettled()] == records
     again.close()
 
 
-def test_a_state_folder_of_an_older_program_is_brought_up_to_date(spool: Spool, state: Path) -> None:
-    record = add(spool, "A")
+# Older state folders -------------------------------------------------------------------------------------------------
+
+#: What each version has that the one before had not, taken away again.
+OLDER = {
+    2: """ALTER TABLE requests DROP COLUMN owner; ALTER TABLE requests DROP COLUMN inputs;
+    ALTER TABLE requests DROP COLUMN done; ALTER TABLE requests ADD COLUMN work_bytes INTEGER NOT NULL DEFAULT 0;
+    DROP TABLE strays;""",
+    1: "ALTER TABLE requests DROP COLUMN cancelling;",
+}
+KEPT = {"A": b'{"prompt": "a cat"}', "B": b'{"prompt": "a dog"}'}
+
+
+def made_older(state: Path, version: int) -> list[Record]:
+    """A state folder as the program of that version left it: two requests were taken, one had been painted."""
+    spool = Spool(state, disk=Disk())
+    records = []
+    for id, raw in KEPT.items():
+        with spool.transaction():
+            record = spool.save(replace(add_to(spool, id, f"{id}.json"), stage=Stage.TAKEN))
+        (state / "requests" / f"{id}.json").write_bytes(raw)
+        records.append(record)
     spool.close()
+    (state / "requests" / ".C.json.part").write_bytes(b'{"pro')
+    (state / "work" / "B").mkdir()
+    (state / "work" / "B" / "B-1.png").write_bytes(b"png")
     with closing(sqlite3.connect(state / "darkroom.sqlite3")) as db:
-        db.execute("ALTER TABLE requests DROP COLUMN cancelling")
-        db.execute("DROP TABLE strays")
-        db.execute("PRAGMA user_version = 1")
-    again = Spool(state, disk=Disk())
-    assert again.get("A") == record
-    with again.transaction():
-        again.settle(replace(record, cancelling=True))
-    assert again.get("A") == replace(record, cancelling=True)
-    again.close()
+        for older in range(VERSION - 1, version - 1, -1):
+            db.executescript(f"{OLDER[older]} PRAGMA user_version = {older};")
+    return records
+
+
+def version_of(state: Path) -> int:
+    with closing(sqlite3.connect(state / "darkroom.sqlite3")) as db:
+        return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def see_that_all_is_there(state: Path, records: list[Record]) -> None:
+    spool = Spool(state, disk=Disk())
+    assert [spool.get(id) for id in spool.unsettled()] == records
+    assert {id: spool.kept.request(id).read_bytes() for id in KEPT} == KEPT
+    assert (spool.kept.leftovers(), spool.strays()) == (["A", "B"], [])
+    assert (state / "work" / "B" / "B-1.png").read_bytes() == b"png"
+    assert sorted(os.listdir(state / "requests")) == ["A", "B"]
+    assert [path for path in (state / "requests").rglob("*") if path.stat().st_mode & 0o007] == []
+    spool.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_state_folder_of_an_older_program_is_brought_up_to_date(state: Path, version: int) -> None:
+    records = made_older(state, version)
+    assert version_of(state) == version
+    for _ in range(2):
+        see_that_all_is_there(state, records)
+    assert version_of(state) == VERSION
+    spool = Spool(state, disk=Disk())
+    changed = replace(records[0], cancelling=True, owner=1000, done=(Artefact("A-1.png", 7, 64, 64, 3, "dd"),))
+    with spool.transaction():
+        spool.settle(changed)
+    assert spool.get("A") == changed
+    spool.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_bringing_up_to_date_may_be_cut_short_before_any_effect(tmp_path: Path, version: int) -> None:
+    records = made_older(tmp_path / "old", version)
+    for at in count(1):
+        state = tmp_path / f"state-{at}"
+        shutil.copytree(tmp_path / "old", state)
+        try:
+            Spool(state, disk=CrashingDisk(at)).close()
+        except Crash:
+            is_old = sorted(KEPT) == [id for id in KEPT if (state / "requests" / f"{id}.json").is_file()]
+            assert is_old or version_of(state) == VERSION, "an older program refuses what it would not find"
+            see_that_all_is_there(state, records)
+        else:
+            break
+    assert at > 10
+
+
+@pytest.mark.parametrize("damage", ["lost", "damaged"])
+def test_an_older_state_folder_without_a_sound_database_loses_no_request(state: Path, damage: str) -> None:
+    made_older(state, 2)
+    if damage == "lost":
+        (state / "darkroom.sqlite3").unlink()
+    else:
+        (state / "darkroom.sqlite3.suspect").touch()
+    spool = Spool(state, disk=Disk())
+    assert {*spool.unsettled(), *(stray.id for stray in spool.strays())} == set(KEPT)
+    assert {id: spool.kept.request(id).read_bytes() for id in KEPT} == KEPT
+    spool.close()

@@ -11,7 +11,7 @@ import pytest
 from darkroom.disk.files import Disk
 from darkroom.inbox.drops import Hidden, Outcome
 from darkroom.names import parse_taken, taken_name
-from tests.inbox_box import GOOD, OTHER, Box, Unreadable, paths, sha256
+from tests.inbox_box import GOOD, OTHER, Box, Unreadable, contents, paths, sha256
 
 ID = "01JD0000000000000000000000"
 
@@ -53,7 +53,7 @@ def test_bytes_that_are_not_those_that_were_accepted_are_not_taken(box: Box) -> 
     assert box.inbox.take("cat.json", ID, sha256(GOOD)).outcome is Outcome.CHANGED
     assert box.files() == ["cat.json"]
     assert box.kept == {}
-    assert [drop.raw for drop in box.look().drops] == [OTHER]
+    assert contents(box.look()) == [sha256(OTHER)]
 
 
 class Meddling(Disk):
@@ -83,14 +83,14 @@ def test_a_writer_that_still_has_the_file_open_gets_it_back(tmp_path: Path) -> N
     disk.after = lambda hidden: hidden.write_bytes(OTHER)
     assert box.inbox.take("cat.json", ID, sha256(GOOD)).outcome is Outcome.CHANGED
     assert box.files() == ["cat.json"]
-    assert [drop.raw for drop in box.look().drops] == [OTHER]
+    assert contents(box.look()) == [sha256(OTHER)]
 
 
 def test_a_file_replaced_the_moment_before_it_is_hidden_is_accepted_anew(tmp_path: Path) -> None:
     box, disk = meddled(tmp_path)
     disk.before = lambda source: source.write_bytes(OTHER)
     assert box.inbox.take("cat.json", ID, sha256(GOOD)).outcome is Outcome.CHANGED
-    assert [drop.raw for drop in box.look().drops] == [OTHER]
+    assert contents(box.look()) == [sha256(OTHER)]
 
 
 def test_a_newer_file_that_has_come_meanwhile_replaces_the_one_that_changed(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_newer_file_that_has_come_meanwhile_replaces_the_one_that_changed(tmp_
     disk.after = meddle
     assert box.inbox.take("cat.json", ID, sha256(GOOD)).outcome is Outcome.CHANGED
     assert box.files() == ["cat.json"]
-    assert [drop.raw for drop in box.look().drops] == [OTHER]
+    assert contents(box.look()) == [sha256(OTHER)]
 
 
 def test_a_link_in_place_of_a_request_is_not_taken(box: Box, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_request_that_was_gone_when_it_was_taken_is_told_when_it_comes_back(bo
     file.unlink()
     assert box.inbox.take("cat.json", ID, sha256(GOOD)).outcome is Outcome.GONE
     box.drop("cat.json")
-    assert [drop.raw for drop in box.look().drops] == [GOOD]
+    assert contents(box.look()) == [sha256(GOOD)]
 
 
 @pytest.mark.parametrize("outcome", [Outcome.GONE, Outcome.CHANGED])
@@ -189,7 +189,7 @@ def test_a_file_sent_again_that_changes_meanwhile_is_a_new_request(box: Box) -> 
     mtime_ns = file.stat().st_mtime_ns
     file.write_bytes(OTHER)
     box.inbox.discard("cat.json", ID, sha256(GOOD), mtime_ns)
-    assert [drop.raw for drop in box.look().drops] == [OTHER]
+    assert contents(box.look()) == [sha256(OTHER)]
 
 
 def test_a_file_sent_again_that_is_touched_meanwhile_is_a_new_request(box: Box) -> None:
@@ -198,7 +198,7 @@ def test_a_file_sent_again_that_is_touched_meanwhile_is_a_new_request(box: Box) 
     mtime_ns = file.stat().st_mtime_ns
     os.utime(file, ns=(mtime_ns + 1, mtime_ns + 1))
     box.inbox.discard("cat.json", ID, sha256(GOOD), mtime_ns)
-    assert [drop.raw for drop in box.look().drops] == [GOOD]
+    assert contents(box.look()) == [sha256(GOOD)]
     assert not box.inbox.owes
 
 

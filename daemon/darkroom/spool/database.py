@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -36,7 +36,6 @@ class Tables:
     schema: str
     migrations: Mapping[int, str]  #: from each version to the next one
     names: tuple[str, ...]  #: of all tables, those that others hang on first
-    files_first: Callable[[int], None] = lambda _: None  #: what is done to files before a version is migrated
 
 
 class Damaged(OSError):
@@ -188,7 +187,6 @@ class Database:
                 self._db.executescript(f"BEGIN; {tables.schema} PRAGMA user_version = {tables.version}; COMMIT;")
             return
         for older in range(version, tables.version):
-            tables.files_first(older)
             with self._disk.effect("commit", self._path):
                 self._db.executescript(f"BEGIN; {tables.migrations[older]} PRAGMA user_version = {older + 1}; COMMIT;")
 

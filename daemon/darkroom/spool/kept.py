@@ -72,14 +72,18 @@ class Kept:
         """Ids of requests that have files here."""
         return sorted({*_names(self._requests), *_names(self._work)})
 
-    def migrate(self) -> None:
-        """From version 2: `requests/ID.json` becomes `requests/ID/request.json`. May be cut short, and begun again."""
+    def bring_up_to_date(self) -> None:
+        """`requests/ID.json` of an older program becomes `requests/ID/request.json`.
+
+        At each start, whatever the database says: it may be a new one. May be cut short, and begun again.
+        """
         for name in os.listdir(self._requests):
             if name.startswith("."):
                 self._disk.remove(self._requests / name)  # half-written by a process that died
             elif name.endswith(OLD_SUFFIX):
                 folder = self.folder(name.removesuffix(OLD_SUFFIX))
                 self._disk.make_folder(folder, private=True)
+                self._disk.close_to_others(self._requests / name)
                 self._disk.rename(self._requests / name, folder / REQUEST)
 
 

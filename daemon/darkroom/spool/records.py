@@ -109,11 +109,12 @@ class Spool:
         self._told: dict[str, int] = {}  # name → the last `rev` that was told of it, and not recorded
         self._lock = _lock(folder / "lock")
         try:
-            self._db = Database(folder / "darkroom.sqlite3", replace(_TABLES, files_first=self._migrate), disk=disk)
+            self._db = Database(folder / "darkroom.sqlite3", _TABLES, disk=disk)
         except BaseException:
             _close(self._lock)
             raise
         try:
+            self.kept.bring_up_to_date()  # after the database: from here on, no older program uses this folder
             self.instance = self._know_myself(folder / "darkroom.sqlite3")
         except BaseException:
             self.close()
@@ -381,11 +382,6 @@ class Spool:
         self.kept.sweep(request_id)
 
     # Inside -------------------------------------------------------------------------------------------------------
-
-    def _migrate(self, version: int) -> None:
-        """What becomes of files, before the database is brought up from this version."""
-        if version <= 2:
-            self.kept.migrate()
 
     def _with_next_rev(self, record: Record) -> Record:
         rev = self._next_rev(record.name)
