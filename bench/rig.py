@@ -84,7 +84,11 @@ class Daemon:
 
     def _folders(self) -> dict[str, object]:
         named = {"inbox": self.inbox, "outbox": self.outbox, "state_dir": self.state, "model_cache": self._root}
-        return {key: str(path) for key, path in named.items()} | {"stop_within_s": 0, "default_style": "none"}
+        return {key: str(path) for key, path in named.items()} | {
+            "stop_within_s": 0,
+            "default_style": "none",
+            "max_priority": 10,
+        }
 
     # Its life -----------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,10 @@
 import errno
 import json
 import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +46,7 @@ OTHER_MOUNTS: list[dict[str, Any]] = [
         (None, found(None, expected_mount="fstab mounts it", adopt=True), Verdict.ADOPT),
         (KNOWN, found("m1"), Verdict.PRESENT),
         (KNOWN, found("m2"), Verdict.AWAY),
+        (KNOWN, found("m2", network=False), Verdict.MARK),
         (KNOWN, found("m2", adopt=True), Verdict.ADOPT),
         (KNOWN, found(None), Verdict.MARK),
         (KNOWN, found(None, adopt=True), Verdict.ADOPT),
@@ -100,9 +105,7 @@ def test_a_marker_that_a_mirror_deleted_is_written_again(path: Path) -> None:
     folder = Folder(path, None, disk=Disk())
     folder.check()
     before = folder.remembered
-    for entry in (path / ".darkroom").iterdir():
-        entry.unlink()
-    (path / ".darkroom").rmdir()
+    shutil.rmtree(path / ".darkroom")
     assert folder.check()
     assert "mirror" in folder.news
     assert folder.remembered == before
@@ -153,6 +156,55 @@ def test_a_person_may_say_that_another_folder_is_the_right_one(path: Path) -> No
     assert before is not None
     assert folder.remembered.inode != before.inode
     assert folder.remembered.marker == marker_of(path) != before.marker
+
+
+@pytest.mark.parametrize("place", [".darkroom", ".darkroom/wishes"])
+def test_a_person_may_say_so_where_wishes_go(place: str, path: Path) -> None:
+    folder = Folder(path, None, disk=Disk())
+    folder.check()
+    (path / place / "adopt").touch()
+    assert folder.check()
+    assert folder.news == "a person adopted it"
+    assert not (path / place / "adopt").exists()
+    (path / place / "pause").touch()
+    assert folder.is_asked("pause")
+    (path / place / "pause").unlink()
+    assert not folder.is_asked("pause")
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "others"), [(0o2775, True, False), (0o777, True, True), (0o755, False, False)]
+)
+def test_people_write_their_wishes_and_nothing_else_of_ours(mode: int, group: bool, others: bool, path: Path) -> None:
+    path.chmod(mode)
+    (path / ".darkroom").mkdir()
+    (path / ".darkroom").chmod(0o777)
+    assert Folder(path, None, disk=Disk()).check()
+    assert not (path / ".darkroom").stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    wishes = (path / ".darkroom" / "wishes").stat().st_mode
+    assert (bool(wishes & stat.S_IWGRP), bool(wishes & stat.S_IWOTH)) == (group, others)
+
+
+def test_a_share_that_knows_no_rights_is_used_as_it_is(path: Path) -> None:
+    class NoRights(Disk):
+        @contextmanager
+        def effect(self, kind: str, path: Path) -> Iterator[None]:
+            if kind == "chmod":
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+            yield
+
+    path.chmod(0o777)
+    assert Folder(path, None, disk=NoRights()).check()
+
+
+def test_a_strange_marker_in_the_very_folder_that_we_know_is_replaced(path: Path) -> None:
+    folder = Folder(path, None, disk=Disk())
+    folder.check()
+    ours = marker_of(path)
+    (path / ".darkroom" / "folder.json").write_text('{"darkroom": 1, "folder": "forged"}')
+    assert folder.check()
+    assert "that of another folder" in folder.news
+    assert marker_of(path) == ours
 
 
 def test_a_folder_that_waits_for_its_mount_is_not_adopted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,4 +65,4 @@ def test_a_file_in_place_of_our_folder_is_told_with_what_to_do(tmp_path: Path) -
     (tmp_path / ".darkroom").write_text("a file")
     folder = Folder(tmp_path, None, disk=Disk())
     assert not folder.check()
-    assert "Its .darkroom has to be a folder" in folder.away
+    assert "Its .darkroom must be a folder" in folder.away

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from darkroom.disk.files import Disk
 from darkroom.testing.world import STYLES, World
@@ -142,7 +143,8 @@ def test_a_refusal_that_the_configuration_has_overtaken_is_no_answer_to_the_very
     world.live()
     assert (world.answer("cat") or {})["error"]["code"] == "unknown_style"
     (tmp_path / "more.toml").write_text(STYLES + "[styles.fantasie]\nprompt = 'fantasy'\n")
-    for settings, state in (({}, "refused"), ({"styles": str(tmp_path / "more.toml")}, "done")):
+    more: dict[str, Any] = {"styles": str(tmp_path / "more.toml")}
+    for settings, state in (({}, "refused"), (more, "done")):
         again = World(tmp_path, **settings)
         again.drop("cat.json", {"prompt": "a cat", "style": "fantasie"})
         os.utime(again.inbox / "cat.json", ns=(SENT_NS, SENT_NS))

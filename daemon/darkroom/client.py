@@ -25,6 +25,7 @@ from darkroom.names import (
     MAX_DEPTH,
     OWN_FOLDER,
     PAUSE,
+    WISHES,
     cut,
     file_of,
     folder_of,
@@ -45,8 +46,6 @@ START_HINT = "Start one: `darkroom run`, or `systemctl start darkroom`."
 _ANSWER_LIMIT_BYTES = 4 << 20
 _REQUEST_LIMIT_BYTES = 1 << 20
 _NAME_WORDS = 5
-#: In our own folder: where people's wishes go once the daemon has made it, apart from what is the daemon's alone.
-WISHES = "wishes"
 
 
 @dataclass(frozen=True, slots=True)

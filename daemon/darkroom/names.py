@@ -18,8 +18,9 @@ from darkroom import left_alone
 OWN_FOLDER = ".darkroom"  #: our own folder in the inbox and in the outbox
 MARKER = "folder.json"  #: in OWN_FOLDER: which folder this is
 OWNER = "owner.json"  #: in the inbox's OWN_FOLDER: which daemon serves it
-PAUSE = "pause"  #: in the inbox's OWN_FOLDER: while it is there, nothing renders
-ADOPT = "adopt"  #: in OWN_FOLDER: a person says that this is the right folder
+WISHES = "wishes"  #: in OWN_FOLDER, which is the daemon's alone: a folder where whoever may write to an inbox may write
+PAUSE = "pause"  #: in the inbox's WISHES, or in its OWN_FOLDER: while it is there, nothing renders
+ADOPT = "adopt"  #: in WISHES or in OWN_FOLDER: a person says that this is the right folder
 HEALTH = "health.json"  #: in the outbox's OWN_FOLDER and in the state folder
 
 MAX_DEPTH = 3  #: sub-folders of the inbox that are watched

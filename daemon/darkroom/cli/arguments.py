@@ -219,7 +219,7 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         (["--num-images", "-n"], int, "N", "1 to 16"),
         (["--format"], str, "FORMAT", "png, jpeg or webp"),
         (["--quality"], int, "N", "1 to 100, for jpeg and webp"),
-        (["--priority"], int, "N", "-10 to 10; higher goes first"),
+        (["--priority"], int, "N", "-10 to 10; higher goes first, up to the configured max_priority"),
     ):
         group.add_argument(*flags, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
     group.add_argument(

@@ -141,7 +141,7 @@ class Config(BaseModel):
     settle_s: Seconds = 10.0
     network_settle_s: Seconds = 60.0
     scan_interval_s: Seconds = 1.0
-    max_priority: Annotated[int, Field(ge=-10, le=10)] = 10
+    max_priority: Annotated[int, Field(ge=-10, le=10)] = 0
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     warm_requests: Annotated[int, Field(ge=0, le=1_000_000)] = 16
     warm_s: Annotated[float, Field(ge=0, le=86_400 * 7)] = 300.0

@@ -185,12 +185,22 @@ class Disk:
         if private:
             self.close_to_others(path)
 
+    def open_like(self, path: Path, model: Path) -> None:
+        """Let group and others do in a folder what they may do in another one, as far as that is ours to say."""
+        self._change_rights(path, path.stat().st_mode | model.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+    def keep_from_others(self, path: Path) -> None:
+        """Let nobody else change what is in a folder, as far as that is ours to say."""
+        self._change_rights(path, path.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
+
+    def _change_rights(self, path: Path, mode: int) -> None:
+        if path.stat().st_mode != mode:
+            with suppress(PermissionError), self.effect("chmod", path):
+                path.chmod(stat.S_IMODE(mode))
+
     def close_to_others(self, path: Path) -> None:
         """Take every right from group and others, where it is ours to take."""
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            with suppress(PermissionError), self.effect("chmod", path):
-                path.chmod(mode & stat.S_IRWXU)
+        self._change_rights(path, path.stat().st_mode & ~(stat.S_IRWXG | stat.S_IRWXO))
 
     def remove_tree(self, path: Path) -> None:
         """Remove a folder of ours and what is in it, never following a link; a missing one is fine.

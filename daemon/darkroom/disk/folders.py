@@ -9,17 +9,23 @@ import re
 import shlex
 import stat
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
+import structlog
+
 from darkroom.disk import mounts
 from darkroom.disk.files import Disk
 from darkroom.disk.folder_state import FolderState, Remembered
-from darkroom.names import ADOPT, MARKER, OWN_FOLDER
+from darkroom.names import ADOPT, MARKER, OWN_FOLDER, WISHES
 
 _MARKER_LIMIT_BYTES = 4096
+_WISHED = (OWN_FOLDER, f"{OWN_FOLDER}/{WISHES}")  # where people may say something
 _MARKER = re.compile(r"[0-9A-Za-z-]{1,64}")
+
+_log = structlog.get_logger("darkroom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +81,13 @@ def judge(remembered: Remembered | None, found: Found | None, path: Path) -> Jud
         return Judgement(Verdict.ADOPT, "never seen before")
     if found.marker == remembered.marker:
         return Judgement(Verdict.PRESENT)
+    if found.same_mount(remembered) and (found.marker is None or not found.network):
+        what = "gone" if found.marker is None else "that of another folder"
+        return Judgement(Verdict.MARK, f"its marker is {what}; somebody mirrored something over it")
     if found.marker is not None:
         return Judgement(
             Verdict.AWAY, f"{path} is another Darkroom folder than before (its marker differs). {adopt_hint}"
         )
-    if found.same_mount(remembered):
-        return Judgement(Verdict.MARK, "its marker is gone; somebody mirrored something over it")
     what = "another folder in its place" if found.on_same_mount(remembered) else "another mount"
     return Judgement(Verdict.AWAY, f"{path} is not the folder it was: no marker, {what}. {adopt_hint}")
 
@@ -96,11 +103,16 @@ class Folder:
         self.away = "not looked at yet"  #: why it cannot be used; "" while it can
         self.news: str = ""  #: what checks have done since the last `state` that deserves a line in the log
         self._disk = disk
+        self._is_prepared = False  # in this life
 
     @property
     def own(self) -> Path:
         """Our folder in it."""
         return self.path / OWN_FOLDER
+
+    def is_asked(self, wish: str) -> bool:
+        """Whether somebody asks for this: PAUSE or ADOPT."""
+        return _is_asked(self.path, wish)
 
     def check(self) -> bool:
         """Look again; adopt or mark it where that is right. Returns whether it may be used.
@@ -124,18 +136,32 @@ class Folder:
 
     def _settle(self, found: Found, judgement: Judgement) -> None:
         self.network, self.kind = found.network, found.fs_type
-        marker = found.marker or (
-            self.remembered.marker if judgement.verdict is Verdict.MARK and self.remembered else ""
-        )
+        known = self.remembered.marker if judgement.verdict is Verdict.MARK and self.remembered is not None else None
+        marker = known or found.marker or uuid.uuid4().hex
         if judgement.verdict in (Verdict.MARK, Verdict.ADOPT):
-            marker = marker or uuid.uuid4().hex
-            if found.marker is None:
+            if marker != found.marker:
                 self._mark(marker, found)
             self.news = judgement.why
+            self._is_prepared = False
         if found.adopt:
-            with self._disk.anchored(self.path, OWN_FOLDER) as own:
-                self._disk.remove(own / ADOPT)
+            for place in _WISHED:
+                with suppress(FileNotFoundError, NotADirectoryError), self._disk.anchored(self.path, place) as said:
+                    self._disk.remove(said / ADOPT)
+        if not self._is_prepared:
+            self._is_prepared = True
+            self._prepare()
         self.remembered = Remembered(marker, found.source, found.fs_type, found.root, found.inode)
+
+    def _prepare(self) -> None:
+        """What people may ask for stands apart from what only the daemon may write, where the share lets us say so."""
+        try:
+            with self._disk.anchored(self.path, OWN_FOLDER) as own:
+                self._disk.make_folder(own / WISHES)
+                with self._disk.anchored(own, WISHES) as wishes:
+                    self._disk.open_like(wishes, self.path)
+                self._disk.keep_from_others(own)
+        except OSError as error:
+            _log.warning("rights_unsettled", folder=str(self.own), why=error.strerror)
 
     def _mark(self, marker: str, found: Found) -> None:
         """Write the marker into the very folder that was found: another one may have come in its place since."""
@@ -172,7 +198,7 @@ def look(path: Path, *, first_time: bool) -> Found | None:
         inode=before.st_ino,
         network=mount.network,
         expected_mount=mounts.expected_mount(path) if first_time else None,
-        adopt=is_said(path / OWN_FOLDER / ADOPT),
+        adopt=_is_asked(path, ADOPT),
     )
     after = _stat(path)
     if after is None or (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino):
@@ -180,7 +206,11 @@ def look(path: Path, *, first_time: bool) -> Found | None:
     return found
 
 
-def is_said(path: Path) -> bool:
+def _is_asked(path: Path, wish: str) -> bool:
+    return any(_is_said(path / place / wish) for place in _WISHED)
+
+
+def _is_said(path: Path) -> bool:
     """Whether a file is there by which a person says something. A folder says nothing: no command makes one."""
     try:
         return not stat.S_ISDIR(os.lstat(path).st_mode)

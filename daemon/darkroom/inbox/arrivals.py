@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk.files import Disk, within
-from darkroom.disk.folders import Folder, is_said
+from darkroom.disk.folders import Folder
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, content_of, judge, refusal_of
 from darkroom.inbox.drops import (
@@ -174,7 +174,7 @@ class Inbox:
     def _is_paused(self) -> bool:
         """As before where the share cannot say: an error here may not swallow what the look has found."""
         try:
-            self._paused = is_said(self.folder.own / PAUSE)
+            self._paused = self.folder.is_asked(PAUSE)
         except OSError as error:
             _log.warning("pause_unknown", why=error.strerror)
         return self._paused

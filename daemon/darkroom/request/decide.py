@@ -142,7 +142,7 @@ def _first(*values: T | None) -> T:
 def _warnings(asked: Request, plan: Plan, priority: int) -> tuple[str, ...]:
     warnings = []
     if priority < asked.priority:
-        warnings.append(f"The priority {asked.priority} is above what is allowed here; {priority} is used.")
+        warnings.append(f"The priority {asked.priority} is lowered to {priority}, the highest that is allowed here.")
     if asked.negative_prompt.strip() and plan.guidance_scale <= 1:
         warnings.append(
             f"The negative prompt has no effect at a guidance_scale of {plan.guidance_scale:g}; it takes more than 1."

@@ -30,6 +30,7 @@ SETTINGS: Json = {
     "heartbeat_s": 0.2,
     "scan_interval_s": 0.25,
     "min_free_bytes": 0,
+    "max_priority": 10,
 }
 
 
