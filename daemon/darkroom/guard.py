@@ -21,6 +21,7 @@ class Kind(StrEnum):
     """What something is done for."""
 
     FILE = "file"  #: in the inbox; its name is its path
+    TAKING = "taking"  #: a file out of the inbox; its name is its path
     REQUEST = "request"  #: its name is its id
     ANSWER = "answer"  #: its name is the request's
     RESULT = "result"  #: a folder on its way to the outbox; its name is the request's

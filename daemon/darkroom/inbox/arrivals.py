@@ -169,7 +169,8 @@ class Inbox:
 
     def _unforeseen(self) -> tuple[tuple[str, str], ...]:
         """Files over which an error came that nobody foresaw."""
-        return tuple((path, why) for (kind, path), why in self.guard.open.items() if kind is Kind.FILE)[:SHOWN]
+        of_files = (Kind.FILE, Kind.TAKING)
+        return tuple((path, why) for (kind, path), why in self.guard.open.items() if kind in of_files)[:SHOWN]
 
     def _is_paused(self) -> bool:
         """As before where the share cannot say: an error here may not swallow what the look has found."""
@@ -287,10 +288,13 @@ class Inbox:
 
     def take(self, path: str, request_id: str, sha256: str) -> Taking:
         """Bytes durable in state, hidden name, read again. `remove_hidden` removes the file once that is recorded."""
-        with self.guard.alone(Kind.FILE, path):
-            return self._note(self._taker.take(path, request_id, sha256))
-        self._taker.put_back(path, request_id)  # it may have its hidden name already
-        return Taking(request_id, path, Outcome.TROUBLE, why=self.guard.why(Kind.FILE, path))
+        if not self.guard.waits(Kind.TAKING, path):
+            with self.guard.alone(Kind.TAKING, path):
+                taking = self._note(self._taker.take(path, request_id, sha256))
+                self.guard.works(Kind.TAKING, path)
+                return taking
+            self._taker.put_back(path, request_id)  # it may have its hidden name already
+        return Taking(request_id, path, Outcome.TROUBLE, why=self.guard.why(Kind.TAKING, path))
 
     def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
         """Take a file out of the inbox that is a request that we have, or had; touched meanwhile, it is a new one."""

@@ -130,7 +130,7 @@ class Tree:
         """This file has left."""
         self.view(folder_of(path)).files.pop(file_of(path), None)
         self.unsettled.discard(path)
-        self._guard.works(Kind.FILE, path)
+        self._end_trouble(path)
 
     def reconsider(self, path: str) -> None:
         """Its file is another one than we thought, or not there: the next looks tell which, even if it comes back."""
@@ -148,7 +148,11 @@ class Tree:
             view.calm = False
         else:
             self.unsettled.discard(path)
-            self._guard.works(Kind.FILE, path)
+            self._end_trouble(path)
+
+    def _end_trouble(self, path: str) -> None:
+        for kind in (Kind.FILE, Kind.TAKING):
+            self._guard.works(kind, path)
 
     def arriving(self) -> int:
         """How many files may still become requests."""

@@ -219,19 +219,17 @@ class Seat:
 
     def load(self, model: str, request_id: str | None, now_s: float) -> None:
         """Put a model on the device."""
-        self._tell(Load(model))
         self._new_run()
-        self.model, self.sign_s, self.alive, self.loading_for = model, now_s, None, request_id
-        self.executor.send(Load(model))
+        self.sign_s, self.alive = now_s, None
+        self._send(Load(model), model=model)
+        self.loading_for = request_id
 
     def render(self, running: Running, now_s: float, *, others_wait: bool) -> None:
         """Send an attempt whose model is there."""
-        command = Render(running.attempt)
-        self._tell(command)
-        self.running, self.sign_s = running, now_s
+        self.sign_s = now_s
+        self._send(Render(running.attempt), model=self.model, running=running)
         self.run_requests = self.run_requests + 1 if others_wait else 0
         self.run_since_s = (self.run_since_s or now_s) if others_wait else None
-        self.executor.send(command)
 
     def cancel(self, running: Running) -> None:
         """Let an attempt leave the device at its next step; once."""
@@ -241,10 +239,8 @@ class Seat:
 
     def unload(self) -> None:
         """Free the device."""
-        self._tell(Unload())
-        self.model = None
         self._new_run()
-        self.executor.send(Unload())
+        self._send(Unload(), model=None)
 
     def has_died(self, now_s: float) -> None:
         """Its life has ended, and not by our wish: the next one begins later each time."""
@@ -260,6 +256,17 @@ class Seat:
 
     def _new_run(self) -> None:
         self.run_requests, self.run_since_s = 0, None
+
+    def _send(self, command: Command, *, model: str | None, running: Running | None = None) -> None:
+        """With this on the device from now on. What errs has not been sent: then all is as it was before."""
+        before = self.doing, self.model, self.running
+        try:
+            self._tell(command)
+            self.model, self.running = model, running
+            self.executor.send(command)
+        except BaseException:
+            self.doing, self.model, self.running = before
+            raise
 
     def _tell(self, what: Command | Start | Stop) -> None:
         """Raises AssertionError for a command that is out of turn: a bug of ours."""

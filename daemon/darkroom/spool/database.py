@@ -65,8 +65,8 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that is stored inside becomes durable at its end, or nothing of it."""
-        self.change("BEGIN IMMEDIATE")
         try:
+            self.change("BEGIN IMMEDIATE")
             yield
             with self._disk.effect("commit", self._path.parent):
                 self.change("COMMIT")

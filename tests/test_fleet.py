@@ -1,0 +1,273 @@
+"""The lives and models of the seats: `Fleet`, with an executor that does what a test says."""
+
+import queue
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from darkroom.actor import Broken
+from darkroom.backoff import RENDERER
+from darkroom.executor.port import (
+    Alive,
+    Attempt,
+    AttemptKey,
+    Command,
+    Load,
+    Loaded,
+    LoadFailed,
+    Ready,
+    Tried,
+)
+from darkroom.facts import Progress
+from darkroom.service.blame import Charge
+from darkroom.service.fleet import Fleet, OfSeat
+from darkroom.service.holds import ModelHold, SeatHold
+from darkroom.service.seats import Doing, Running, Seat
+from darkroom.testing.plans import plan
+from darkroom.testing.world import HandClock
+
+STALL_S = 60.0
+READY = Ready(device="cpu", title="a device")
+
+
+@dataclass
+class Told:
+    """An executor that only remembers what it was told."""
+
+    name: str
+    lives: list[int] = field(default_factory=list)
+    sent: list[Command] = field(default_factory=list)
+    kills: int = 0
+    stops: "queue.SimpleQueue[float]" = field(default_factory=queue.SimpleQueue)
+
+    def start(self, life: int) -> None:
+        self.lives.append(life)
+
+    def send(self, command: Command) -> None:
+        self.sent.append(command)
+
+    def kill(self) -> None:
+        self.kills += 1
+
+    def stop(self, within_s: float) -> None:
+        self.stops.put(within_s)
+
+
+class Hall:
+    """A fleet, its executors, and a clock that is moved by hand."""
+
+    def __init__(self, *names: str, preload: str | None = None) -> None:
+        self.clock = HandClock()
+        self.told = [Told(name) for name in names]
+        self.tried: list[Tried] = []
+        self.broken: list[Broken] = []
+        self.fleet = Fleet(
+            [Seat(each) for each in self.told],
+            clock=self.clock,
+            stall_s=STALL_S,
+            preload=preload,
+            note_tried=self.tried.append,
+            tell=self.broken.append,
+        )
+
+    @property
+    def seat(self) -> Seat:
+        """The first one."""
+        return self.fleet.seats[0]
+
+    def tick(self, after_s: float = 0.0) -> None:
+        self.clock.now_s += after_s
+        self.fleet.tick()
+
+    def hear(self, event: OfSeat) -> None:
+        """As `Rendering` hands it over: it is in turn."""
+        assert self.seat.turns_to(event)
+        self.fleet.hear(self.seat, event)
+
+
+@pytest.fixture
+def hall() -> Hall:
+    return Hall("cpu")
+
+
+@pytest.fixture
+def ready() -> Hall:
+    """Its seat waits for something to do."""
+    hall = Hall("cpu")
+    hall.tick()
+    hall.hear(READY)
+    return hall
+
+
+def running(progress: Progress | None, *, since_s: float) -> Running:
+    attempt = Attempt(AttemptKey("01K", 1), plan(), "cat", Path("/inputs"), Path("/work"))
+    return Running(attempt, "cat", progress=progress, first_step_s=since_s, first_steps=1)
+
+
+# Lives ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_seat_that_is_down_is_started_once(hall: Hall) -> None:
+    for _ in range(3):
+        hall.tick()
+    assert hall.told[0].lives == [1]
+    assert hall.seat.doing is Doing.STARTING
+
+
+def test_after_a_death_the_next_life_begins_later(hall: Hall) -> None:
+    hall.seat.has_died(hall.clock.now_s)
+    hall.tick(RENDERER.delay_s(1) - 0.01)
+    assert hall.told[0].lives == []
+    hall.tick(0.02)
+    assert hall.told[0].lives == [1]
+
+
+def test_a_seat_that_is_held_is_not_started_and_another_one_is() -> None:
+    hall = Hall("cpu", "cuda:0")
+    hall.fleet.hold(Charge(SeatHold("cpu"), "no paint", ""))
+    hall.tick()
+    assert [told.lives for told in hall.told] == [[], [1]]
+    hold = hall.fleet.holds.get(SeatHold("cpu"))
+    assert hold is not None
+    hall.tick(hold.until_s - hall.clock.now_s)
+    assert [told.lives for told in hall.told] == [[1], [1]]
+
+
+def test_a_seat_that_gives_no_sign_of_life_is_killed_once(hall: Hall) -> None:
+    hall.tick()
+    hall.tick(STALL_S)
+    assert hall.told[0].kills == 0
+    for _ in range(3):
+        hall.tick(0.1)
+    assert hall.told[0].kills == 1
+    assert hall.seat.stalled
+
+
+def test_a_seat_that_waits_for_something_to_do_need_give_no_sign_of_life(ready: Hall) -> None:
+    ready.tick(10 * STALL_S)
+    assert ready.told[0].kills == 0
+
+
+def test_a_fleet_that_is_stopped_ends_each_life_in_order_and_begins_none() -> None:
+    hall = Hall("cpu", "cuda:0")
+    hall.tick()
+    hall.fleet.seats[1].doing = Doing.DOWN
+    hall.fleet.stop(7.0)
+    assert hall.told[0].stops.get(timeout=10) == 7.0
+    hall.tick(1000.0)
+    assert [told.lives for told in hall.told] == [[1], [1]]
+    assert hall.told[1].stops.empty()
+    assert hall.broken == []
+
+
+@pytest.mark.parametrize(
+    ("progress", "waits_s"),
+    [
+        (None, 9.0),  # nobody can tell
+        (Progress(1, 2, 1, 30), 9.0),
+        (Progress(1, 2, 6, 10), 9.0),  # 5 steps in 5 s, 4 left
+        (Progress(1, 2, 6, 30), 0.0),  # 24 left: it would not be finished
+    ],
+)
+def test_a_stop_waits_for_a_picture_that_will_be_finished_in_time(
+    progress: Progress | None, waits_s: float, hall: Hall
+) -> None:
+    hall.seat.running = running(progress, since_s=hall.clock.now_s - 5.0)
+    assert hall.fleet.is_busy
+    assert hall.fleet.patience_s(9.0) == waits_s
+
+
+def test_a_request_is_found_on_its_device_and_while_it_is_encoded(hall: Hall) -> None:
+    cat = running(None, since_s=0.0)
+    assert hall.fleet.find("01K") is None
+    hall.seat.running = cat
+    assert hall.fleet.find("01K") == (hall.seat, cat)
+    hall.seat.running, hall.seat.encoding = None, {"01K": cat}
+    assert hall.fleet.find("01K") == (hall.seat, cat)
+
+
+# Models ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("is_held", "loads"), [(False, [Load("sd15")]), (True, [])])
+def test_a_model_is_preloaded_when_its_seat_is_ready_unless_it_is_held(is_held: bool, loads: list[Command]) -> None:
+    hall = Hall("cpu", preload="sd15")
+    if is_held:
+        hall.fleet.hold(Charge(ModelHold("sd15"), "no paint", ""))
+    hall.tick()
+    hall.hear(READY)
+    assert hall.told[0].sent == loads
+
+
+def test_without_a_preload_a_seat_waits_for_a_request(ready: Hall) -> None:
+    assert ready.told[0].sent == []
+    assert [(view.name, view.is_free, view.model) for view in ready.fleet.views()] == [("cpu", True, None)]
+
+
+@pytest.mark.parametrize(
+    ("sign", "told"),
+    [
+        (None, "its model sd15 is being loaded"),
+        (Alive(doing="loading sd15"), "its model sd15 is being loaded"),
+        (
+            Alive(doing="downloading sd15", bytes_done=1_239_000_000),
+            "its model sd15 is being downloaded: 1,230 MB have come",
+        ),
+        (
+            Alive(doing="downloading sd15", bytes_done=1_239_000_000, bytes_total=4_000_000_000),
+            "its model sd15 is being downloaded: 1,230 of 4,000 MB have come",
+        ),
+    ],
+)
+def test_while_a_model_is_loaded_its_request_is_told_so(sign: Alive | None, told: str, ready: Hall) -> None:
+    ready.fleet.load("sd15", ready.seat, "01K")
+    if sign is not None:
+        ready.hear(sign)
+    assert ready.fleet.loading_for == {"01K": told}
+    ready.hear(Loaded(model="sd15", revision="local", load_s=1.0))
+    assert ready.fleet.loading_for == {}
+    assert [(view.is_free, view.model) for view in ready.fleet.views()] == [(True, "sd15")]
+
+
+def test_a_model_that_cannot_be_loaded_is_held_and_given_up_by_the_seat(ready: Hall) -> None:
+    ready.fleet.load("sd15", ready.seat, "01K")
+    ready.hear(LoadFailed(model="sd15", message="no paint", hint="buy some"))
+    hold = ready.fleet.holds.get(ModelHold("sd15"))
+    assert hold is not None
+    assert (hold.why, hold.hint, hold.in_loading) == ("no paint", "buy some", True)
+    assert (ready.seat.model, ready.fleet.loading_for) == (None, {})
+
+
+def test_a_model_that_can_never_be_loaded_is_not_waited_for(ready: Hall) -> None:
+    ready.fleet.hold(Charge(ModelHold("sd15"), "no paint", "", in_loading=True))
+    ready.fleet.load("sd15", ready.seat, "01K")
+    ready.hear(LoadFailed(model="sd15", message="it is none", for_good=True))
+    assert ready.fleet.holds.all() == {}
+
+
+@pytest.mark.parametrize(("in_loading", "is_held"), [(True, False), (False, True)])
+def test_files_of_a_model_that_have_changed_end_a_hold_that_began_in_loading_alone(
+    in_loading: bool, is_held: bool, hall: Hall
+) -> None:
+    keys = (ModelHold("sd15"), ModelHold("sd15", "cpu"))
+    hall.fleet.hold(*(Charge(key, "no paint", "", in_loading=in_loading) for key in keys))
+    hall.fleet.hold(Charge(ModelHold("other"), "no paint", "", in_loading=True))
+    hall.fleet.look_again("sd15")
+    assert set(hall.fleet.holds.all()) == {ModelHold("other"), *(keys if is_held else ())}
+
+
+def test_a_step_with_a_model_ends_every_hold_on_it_here(hall: Hall) -> None:
+    elsewhere = ModelHold("sd15", "cuda:0")
+    for key in (ModelHold("sd15"), ModelHold("sd15", "cpu"), elsewhere):
+        hall.fleet.hold(Charge(key, "no paint", ""))
+    hall.fleet.works("sd15", hall.seat)
+    assert set(hall.fleet.holds.all()) == {elsewhere}
+
+
+def test_what_is_held_already_is_not_held_for_longer(hall: Hall) -> None:
+    charge = Charge(ModelHold("sd15"), "no paint", "")
+    hall.fleet.hold(charge)
+    before = hall.fleet.holds.get(ModelHold("sd15"))
+    hall.fleet.hold(charge)
+    assert hall.fleet.holds.get(ModelHold("sd15")) == before

@@ -1,0 +1,232 @@
+"""From the inbox into our keeping: `Takes`, seen from outside."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from darkroom.inbox.drops import Outcome, Taking
+from darkroom.inbox.listing import RELIST_S
+from darkroom.inbox.taking import Taker
+from darkroom.names import taken_name
+from darkroom.service.entries import Place
+from darkroom.service.gate import TAKE_PATIENCE_S
+from darkroom.spool.record import Record, Stage
+from darkroom.testing.world import World
+
+CAT = {"prompt": "a cat"}
+ID = "01JD0000000000000000000000"
+
+
+def steps(world: World, number: int = 3) -> None:
+    for _ in range(number):
+        world.step()
+
+
+def answer(world: World, name: str = "cat") -> dict[str, Any]:
+    return world.answer(name) or {}
+
+
+def record(world: World, name: str = "cat") -> Record:
+    found = world.running.spool.current(name)
+    assert found is not None
+    return found
+
+
+def place(world: World, name: str = "cat") -> Place | None:
+    entry = world.running.service._ledger.entries.get(record(world, name).id)
+    return entry.place if entry is not None else None
+
+
+def in_inbox(world: World) -> list[str]:
+    return sorted(path.name for path in world.inbox.iterdir() if path.is_file())
+
+
+class Unwilling:
+    """The inbox lets nothing out while `why` is said."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, why: str, *, lasting: bool = False) -> None:
+        self.why = why
+        self.asked = 0
+        take = Taker.take
+
+        def refuse(taker: Taker, path: str, request_id: str, sha256: str) -> Taking:
+            self.asked += 1
+            if not self.why:
+                return take(taker, path, request_id, sha256)
+            return Taking(request_id, path, Outcome.TROUBLE, why=self.why, lasting=lasting)
+
+        monkeypatch.setattr(Taker, "take", refuse)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """It has looked at its folders."""
+    structlog.reset_defaults()
+    world = World(tmp_path)
+    world.start()
+    world.step()
+    return world
+
+
+def test_what_the_inbox_does_not_let_us_take_lets_others_go_first_and_is_tried_again_a_few_seconds_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwilling = Unwilling(monkeypatch, "it is held open")
+    world.drop("cat.json", CAT)
+    with capture_logs() as log:
+        steps(world, 4)
+        assert (place(world), unwilling.asked) == (Place.BLOCKED, 1)
+        assert (answer(world)["state"], answer(world)["waiting_for"]) == ("queued", "it is held open")
+        steps(world, 12)
+    assert unwilling.asked == 3
+    assert [each["why"] for each in log if each["event"] == "cannot_take"] == ["it is held open"]
+    unwilling.why = ""
+    world.run()
+    assert (answer(world)["state"], "waiting_for" in answer(world)) == ("done", False)
+    world.die()
+
+
+def test_a_refused_request_that_cannot_be_taken_for_now_is_told_among_the_files_that_are_not_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is not told before its end is whole."""
+    unwilling = Unwilling(monkeypatch, "the state folder cannot keep it")
+    world.drop("cat.json", {"prompt": ""})
+    steps(world, 20)
+    snapshot = world.running.service.snapshot
+    assert snapshot is not None
+    assert [(each.name, each.why) for each in snapshot.not_taken] == [("cat.json", "the state folder cannot keep it")]
+    assert answer(world) == {}
+    unwilling.why = ""
+    world.run()
+    assert (answer(world)["state"], answer(world)["result"]) == ("refused", "cat.refused")
+    assert snapshot != world.running.service.snapshot
+    world.die()
+
+
+def test_a_refused_request_that_can_never_be_taken_is_answered_and_left_in_the_inbox(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwilling = Unwilling(monkeypatch, "it cannot be taken", lasting=True)
+    world.drop("cat.json", {"prompt": ""})
+    steps(world, 20)
+    assert unwilling.asked == 2
+    assert (answer(world)["state"], answer(world)["in_inbox"], answer(world).get("result")) == ("refused", True, None)
+    assert in_inbox(world) == ["cat.json"]
+    world.die()
+
+
+def test_a_good_request_that_can_never_be_taken_waits_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    unwilling = Unwilling(monkeypatch, "it cannot be taken", lasting=True)
+    world.drop("cat.json", CAT)
+    steps(world, 40)
+    assert unwilling.asked > 3
+    assert answer(world)["state"] == "queued"
+    world.die()
+
+
+def test_an_error_that_nobody_foresaw_in_a_take_is_told_until_one_comes_through_and_is_tried_less_and_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, tries = Taker.take, 0
+
+    def err(taker: Taker, path: str, request_id: str, sha256: str) -> Taking:
+        nonlocal tries
+        tries += 1
+        take(taker, path, request_id, sha256)  # its file has its hidden name when that happens
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(Taker, "take", err)
+    world.drop("cat.json", {"prompt": ""})
+    for _ in range(30):
+        world.step()
+        snapshot = world.running.service.snapshot
+        assert snapshot is not None
+        if tries:
+            assert "RuntimeError: planted" in {each.name: each.why for each in snapshot.not_taken}["cat.json"]
+    assert 3 <= tries <= 6
+    assert in_inbox(world) == ["cat.json"]
+    monkeypatch.undo()
+    world.run()
+    assert (answer(world)["state"], answer(world)["result"]) == ("refused", "cat.refused")
+    world.die()
+
+
+def test_a_request_whose_file_has_other_bytes_when_its_turn_comes_makes_room_for_them(world: World) -> None:
+    assert world.painter is not None
+    world.painter.hold = True
+    for name in ("first", "second", "cat"):
+        world.drop(f"{name}.json", CAT)
+        steps(world)
+    before = record(world)
+    (world.inbox / "cat.json").write_bytes(b'{"prompt": "a better cat"}')
+    service = world.running.service
+    service._rooms.takes.take(service._ledger.entries.get(before.id) or pytest.fail("it is not live"))
+    steps(world)
+    assert record(world).id != before.id
+    assert world.running.spool.get(before.id) is None
+    world.painter.hold = False
+    world.painter.release()
+    world.run()
+    assert answer(world)["plan"]["prompt"].endswith("a better cat")
+    world.die()
+
+
+def test_a_request_that_was_replaced_while_it_was_being_taken_gets_its_file_back(world: World) -> None:
+    hidden = world.inbox / taken_name("cat.json", ID)
+    hidden.write_text('{"prompt": "a cat"}')
+    world.running.service.handle(Taking(ID, "cat.json", Outcome.TAKEN, mtime_ns=1))
+    world.run()
+    assert (answer(world)["state"], in_inbox(world)) == ("done", [])
+    world.die()
+
+
+@pytest.mark.parametrize(("stage", "is_put_back"), [(None, True), (Stage.ACCEPTED, True), (Stage.TAKEN, False)])
+def test_a_hidden_name_is_put_back_until_its_request_is_in_our_keeping(
+    stage: Stage | None, is_put_back: bool, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwilling = Unwilling(monkeypatch, "not now")
+    request_id = ID
+    if stage is not None:
+        unwilling.why = "" if stage is Stage.TAKEN else "not now"
+        assert world.painter is not None
+        world.painter.broken_models["testcard"] = "no paint"
+        world.painter.die()
+        world.drop("cat.json", CAT)
+        steps(world, 2)
+        request_id = record(world).id
+        unwilling.why = "not now"
+    hidden = world.inbox / taken_name("dog.json", request_id)
+    hidden.write_text('{"prompt": "a dog"}')
+    steps(world, round(RELIST_S) + 1)  # seconds pass in no time here: the folder's own time may be the same
+    assert not hidden.exists()
+    assert ("dog.json" in in_inbox(world) or "cat-2.json" in in_inbox(world)) is is_put_back
+    world.die()
+
+
+def test_a_take_that_hangs_lets_what_is_in_state_go_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert world.painter is not None
+    world.painter.hold = True
+    for name in ("first", "second"):
+        world.drop(f"{name}.json", CAT)
+        steps(world)
+    inbox = world.running.service._rooms.inbox
+    take, owed = inbox.take, list[tuple[str, str, str]]()
+    monkeypatch.setattr(inbox, "take", lambda *what: owed.append(what))
+    world.drop("urgent.json", {**CAT, "priority": 10})
+    world.step(TAKE_PATIENCE_S / 4)
+    world.painter.release()
+    world.step(TAKE_PATIENCE_S / 4)
+    assert (place(world, "second"), place(world, "urgent")) == (Place.IN_STATE, Place.TAKING)
+    steps(world)
+    assert (place(world, "second"), place(world, "urgent")) == (Place.RUNNING, Place.TAKING)
+    (what,) = owed
+    take(*what)
+    world.painter.hold = False
+    world.painter.release()
+    world.run()
+    assert answer(world, "urgent")["state"] == "done"
+    world.die()
