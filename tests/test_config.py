@@ -5,11 +5,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from darkroom.config import load as config
 from darkroom.config.load import Config, find_file, foreign_variables, load
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, Problem
+from darkroom.testing.world import World
 
 CHECKOUT = Path(__file__).parents[1]
 SHIPPED_FILE = CHECKOUT / "config" / "darkroom.toml"
@@ -134,6 +136,34 @@ def test_requests_are_decided_by_what_is_configured(folder: Path) -> None:
     assert (rules.default_model, rules.default_style, rules.max_priority) == ("starter", "fantasy", 3)
     assert (rules.cards["sd15"].default_style, rules.cards["starter"].default_style) == ("anime", None)
     assert (rules.cards["starter"].width, rules.cards["starter"].scheduler) == (96, "dpmsolver_multistep")
+
+
+def test_the_loaded_model_goes_on_for_as_many_requests_as_is_configured(folder: Path) -> None:
+    for bound, expected in ((0, "abababab"), (2, "aabbaabb"), (16, "aaaabbbb")):
+        world = World(folder / f"{bound}", warm_requests=bound)
+        (world.inbox / ".darkroom").mkdir()
+        (world.inbox / ".darkroom" / "pause").touch()
+        world.start()
+        for number in range(4):
+            for name, model in (("a", "testcard"), ("b", "sd15")):
+                world.drop(f"{name}/{number}.json", {"prompt": "a cat", "model": model})
+        world.step()
+        (world.inbox / ".darkroom" / "pause").unlink()
+        with capture_logs() as logs:
+            world.run()
+        world.die()
+        assert "".join(line["request"][0] for line in logs if line["event"] == "rendering") == expected
+
+
+def test_how_long_the_loaded_model_goes_on_may_be_nothing_and_not_less(folder: Path) -> None:
+    loaded = load(write(folder, "warm_requests = 0\nwarm_s = 0\n"))
+    assert (loaded.warm_requests, loaded.warm_s) == (0, 0)
+    assert [
+        problem.where.rpartition(" ")[2] for problem in problems(write(folder, "warm_requests = -1\nwarm_s = -1"))
+    ] == [
+        "warm_requests",
+        "warm_s",
+    ]
 
 
 def test_one_key_of_a_shipped_model_can_be_changed_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,18 @@ import pytest
 
 from darkroom.cli.arguments import parser
 from darkroom.config.load import Config
-from darkroom.errors import ErrorCode
+from darkroom.errors import ErrorCode, Problem
+from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
 from darkroom.names import why_ignored
+from darkroom.report import snapshot as report
+from darkroom.report.snapshot import FolderReport, HoldReport, Life, NotTaken, RenderingReport, SeatReport, Snapshot
 from darkroom.request.decide import DEFAULT_QUALITY, Rules, decide
 from darkroom.request.schema import schema
 from darkroom.request.shape import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES, read
+from darkroom.service.seats import Doing
 from darkroom.spool import answer_json
-from darkroom.spool.answer import FORMAT, MOVES, Answer, State
+from darkroom.spool.answer import FORMAT, MOVES, Answer, Error, State, Timing
+from darkroom.testing.plans import plan
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -29,6 +33,37 @@ PAGES = {
     for path in sorted(ROOT.glob(pattern))
 }
 CONTRACT = PAGES["docs/contract.md"]
+
+
+#: An answer in which every field says something; no real one does.
+WHOLE = Answer(
+    "A",
+    "cat",
+    "cat.json",
+    State.FAILED,
+    rev=1,
+    request_sha256="00",
+    accepted_at="2025",
+    started_at="2025",
+    finished_at="2025",
+    in_inbox=False,
+    ahead=0,
+    waiting_for="x",
+    progress=Progress(1, 1, 1, 1),
+    eta_s=1.0,
+    plan=plan(),
+    tokens=Tokens(1, 1, 75),
+    result="cat",
+    images=(Artefact("cat-1.png", 7, 64, 64, 3, "00"),),
+    timing=Timing(1.0, 1.0, 1.0, 1.0),
+    warnings=("w",),
+    error=Error("render_error", "m", "h", (Problem("/x", "m", "h"),)),
+    attempt=1,
+    resent=1,
+    retry_of="B",
+    rendered_by=RenderedBy("h", "d", "m", "r", {"torch": "2"}),
+    metadata={"a": 1},
+)
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +260,41 @@ def test_the_request_that_says_everything_does() -> None:
 
 def test_the_page_lists_every_field_of_an_answer_in_their_order() -> None:
     said = [name for row in table("The answer") for name in re.findall(r"`(\w+)`", row[0])]
-    everything: dict[str, Any] = {field.name: "" for field in fields(Answer)}
-    assert said == list(Answer(**everything | {"state": State.QUEUED}).as_json())
+    assert said == list(answer_json.dump(WHOLE))
+
+
+def test_the_page_names_what_is_in_each_part_of_an_answer() -> None:
+    says = {name: row[1] for row in table("The answer") for name in re.findall(r"`(\w+)`", row[0])}
+    data = answer_json.dump(WHOLE)
+    for field in ("progress", "timing", "error", "rendered_by"):
+        assert set(data[field]) <= set(re.findall(r"`(\w+)`", says[field])) | {"images", "steps"}, field
+    assert set(data["images"][0]) <= set(re.findall(r"`(\w+)`", says["images"]))
+
+
+def test_the_page_lists_every_field_of_a_heartbeat_in_their_order() -> None:
+    says = {tuple(re.findall(r"`(\w+)`", row[0])): row[1] for row in table("Is anybody there?")}
+    life = Life("1", "i", "h", 1, "2025")
+    seat = SeatReport(
+        "cpu", "ready", "cpu", "CPU", "sd15", "why", (RenderingReport("cat", "A", Progress(1, 1, 1, 1), 1.0),)
+    )
+    folder = FolderReport("/x", "ext4", False, "present", True, "why", 1)
+    snapshot = Snapshot(
+        "running",
+        folders={"inbox": folder},
+        seats=(seat,),
+        held=(HoldReport("sd15", "why", "hint", 1, "cpu"),),
+        waiting_for="x",
+        not_taken=(NotTaken("a", "b"),),
+        troubled=(NotTaken("a", "b"),),
+    )
+    data = report.dump(life, snapshot)
+    assert [name for names in says for name in names if name not in ("counter", "written_at")] == list(data)
+    words = {name: set(re.findall(r"`(\w+)`", text)) for names, text in says.items() for name in names}
+    assert f"of this format: {data['darkroom']}" in says["darkroom",]
+    assert set(data["folders"]["inbox"]) <= words["folders"]
+    assert set(data["seats"][0]) | set(data["seats"][0]["rendering"][0]) <= words["seats"]
+    assert set(data["held"][0]) <= words["held"]
+    assert {doing.value for doing in Doing} | {"held", "unloaded"} <= words["seats"]
 
 
 def test_the_example_of_an_answer_has_fields_of_an_answer() -> None:

@@ -96,5 +96,11 @@ def test_a_file_that_is_not_an_answer_gets_a_word(
 
 
 def test_what_has_another_shape_counts_as_absent_and_the_rest_stays() -> None:
-    said = {"queued": True, "pid": 2**70, "next": ["a", 1, "b"], "held": 5, "rendering": {"eta_s": 1}, "more": {"x": 1}}
-    assert hearsay.read(json.dumps(said).encode(), hearsay.HEARTBEAT) == {"next": ["a", "b"], "more": {"x": 1}}
+    cats = [{"eta_s": 1}, {"name": "cat", "eta_s": "soon", "progress": {"image": 1}}]
+    seats = [{"name": "cpu", "state": 5, "rendering": cats}, "cuda", {"name": 7, "rendering": {"name": "dog"}}]
+    said = {"queued": True, "pid": 2**70, "next": ["a", 1, "b"], "held": 5, "seats": seats, "more": {"x": 1}}
+    assert hearsay.read(json.dumps(said).encode(), hearsay.HEARTBEAT) == {
+        "next": ["a", "b"],
+        "seats": [{"name": "cpu", "rendering": [{"name": "cat"}]}, {}],
+        "more": {"x": 1},
+    }

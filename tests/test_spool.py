@@ -25,6 +25,7 @@ from darkroom.spool.answer import Answer, State
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import VERSION, Spool
 from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk
+from darkroom.testing.world import World
 
 
 @pytest.fixture
@@ -391,22 +392,31 @@ OLDER = {
 KEPT = {"A": b'{"prompt": "a cat"}', "B": b'{"prompt": "a dog"}'}
 
 
+def make_older(state: Path, version: int) -> None:
+    """Let a state folder be as the program of that version would have left it."""
+    for folder in (state / "requests").iterdir():
+        (folder / "request.json").rename(folder.with_name(f"{folder.name}.json"))
+        folder.rmdir()
+    with closing(sqlite3.connect(state / "darkroom.sqlite3")) as db:
+        for older in range(VERSION - 1, version - 1, -1):
+            db.executescript(f"{OLDER[older]} PRAGMA user_version = {older};")
+
+
 def made_older(state: Path, version: int) -> list[Record]:
-    """A state folder as the program of that version left it: two requests were taken, one had been painted."""
+    """Two requests were taken, one had been painted, a third was being written."""
     spool = Spool(state, disk=Disk())
     records = []
     for id, raw in KEPT.items():
         with spool.transaction():
             record = spool.save(replace(add_to(spool, id, f"{id}.json"), stage=Stage.TAKEN))
-        (state / "requests" / f"{id}.json").write_bytes(raw)
+        spool.kept.keep(id, raw)
         records.append(record)
     spool.close()
+    make_older(state, version)
     (state / "requests" / ".C.json.part").write_bytes(b'{"pro')
+    (state / "requests" / "A.json").chmod(0o644)
     (state / "work" / "B").mkdir()
     (state / "work" / "B" / "B-1.png").write_bytes(b"png")
-    with closing(sqlite3.connect(state / "darkroom.sqlite3")) as db:
-        for older in range(VERSION - 1, version - 1, -1):
-            db.executescript(f"{OLDER[older]} PRAGMA user_version = {older};")
     return records
 
 
@@ -469,3 +479,27 @@ def test_an_older_state_folder_without_a_sound_database_loses_no_request(state: 
     assert {*spool.unsettled(), *(stray.id for stray in spool.strays())} == set(KEPT)
     assert {id: spool.kept.request(id).read_bytes() for id in KEPT} == KEPT
     spool.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_an_older_program_had_taken_and_rendered_is_delivered(tmp_path: Path, version: int) -> None:
+    world = World(tmp_path)
+    world.holding = True
+    raw = {name: world.drop(f"{name}.json", {"prompt": f"a {name}"}) for name in ("cat", "dog", "fox")}
+    world.start()
+    for _ in range(4):
+        world.step()
+    stages = {
+        record.name: record.stage for id in world.running.spool.unsettled() if (record := world.running.spool.get(id))
+    }
+    assert stages == {"cat": Stage.RENDERING, "dog": Stage.TAKEN, "fox": Stage.ACCEPTED}
+    world.die()
+    make_older(world.state, version)
+    world.holding = False
+    world.live()
+    for name, content in raw.items():
+        answer = world.answer(name)
+        assert answer is not None
+        assert (answer["state"], answer["attempt"]) == ("done", 2 if name == "cat" else 1)
+        assert (world.outbox / name / "request.json").read_bytes() == content
+    assert os.listdir(world.state / "requests") == []

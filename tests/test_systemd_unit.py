@@ -30,7 +30,9 @@ class Unit(ConfigParser):
 
 
 @pytest.fixture
-def printed(tmp_path: Path) -> str:
+def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As for folders on a disk of this machine, whatever these tests lie on."""
+    monkeypatch.setattr("darkroom.systemd.unit.share_point", lambda _: None)
     config = Config(inbox=tmp_path / "my inbox", outbox=tmp_path / "out")
     return service_unit(config, file=tmp_path / "darkroom.toml", user="ann", group="ann")
 
