@@ -116,7 +116,8 @@ class Outbox:
                 self._set_aside(item, failures, why)
                 return True
         except OSError as error:
-            why = in_words(error, folder_of(name))
+            is_outbox = not isinstance(error, SourceUnreadable)
+            why = in_words(error, folder_of(name)) if is_outbox else str(error.strerror or error)
             if self._is_its_own_trouble(item, error):
                 self._set_aside(item, failures, why)  # one folder without rights does not keep the others waiting
                 return True

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 
-from darkroom.disk.files import SourceUnreadable
-
 #: Trouble with the whole share: all wait, and order is kept. Anything else is trouble with one folder or name, such as
 #: EBUSY for an answer that a Windows program holds open.
 WHOLE_SHARE_ERRNOS = (
@@ -48,10 +46,7 @@ NOT_OURS_ERRNOS = (
 
 def in_words(error: OSError, folder: str) -> str:
     """Why nothing could be written into a folder of the outbox; "" is the outbox itself."""
-    cause = str(error.strerror or error)
-    if isinstance(error, SourceUnreadable):
-        return cause
     where = f"the outbox's folder {folder}" if folder else "the outbox"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"Darkroom's user has no right to write to {where}; give it that right"
-    return f"{where} could not be written to: {cause}"
+    return f"{where} could not be written to: {error.strerror or error}"
