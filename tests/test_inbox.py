@@ -219,6 +219,21 @@ def test_what_is_no_regular_file_is_left_alone_and_told(box: Box, tmp_path: Path
     assert paths(box.look()) == ["link.json"]
 
 
+@pytest.mark.parametrize(("mode", "taken"), [(0o600, False), (0o644, True), (0o640, True)])
+def test_a_hard_link_to_a_file_that_only_its_owner_may_read_gives_nothing_away(
+    mode: int, taken: bool, box: Box, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.json"
+    secret.write_bytes(GOOD)
+    secret.chmod(mode)
+    (box.path / "cat.json").hardlink_to(secret)
+    assert paths(box.look()) == (["cat.json"] if taken else [])
+    if not taken:
+        assert box.why_not("cat.json") == "left alone: it is a hard link to a file that only its owner may read"
+        secret.unlink()
+        assert paths(box.look()) == ["cat.json"]  # it has one name now, and that is here
+
+
 def test_a_file_without_the_right_to_read_it_is_told_and_taken_when_there_is_one(tmp_path: Path) -> None:
     class Forbidding(Disk):
         forbidden = True

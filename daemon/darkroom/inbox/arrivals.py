@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -235,6 +236,8 @@ class Inbox:
                 seen.why = arriving(status.st_size, self._clock() - seen.since_s)
             return
         raw, status = self._disk.read(place, limit=MAX_BYTES)
+        if status.st_nlink > 1 and not status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            raise OSError(errno.EMLINK, "a file of this user's alone, which somebody has given a name here")
         sha256 = hashlib.sha256(raw).hexdigest()
         if seen is not None and seen.phase is Phase.KNOWN and seen.digest == sha256:
             seen.signature = _signature(status)  # touched, or first seen since the start
@@ -357,6 +360,7 @@ def _why_aside(error: OSError) -> tuple[Phase, str]:
         errno.EINVAL: "left alone: it is not a regular file",
         errno.ENXIO: "left alone: it is not a regular file",
         errno.EISDIR: "left alone: it is a folder",
+        errno.EMLINK: "left alone: it is a hard link to a file that only its owner may read",
         errno.EACCES: "cannot be read: permission denied. Let the daemon's user read it.",
         errno.EPERM: "cannot be read: permission denied. Let the daemon's user read it.",
     }.get(error.errno or 0, f"cannot be read: {error.strerror}")

@@ -19,7 +19,7 @@ from darkroom.models.source import ModelSource
 from darkroom.starter import MODEL_DIR
 
 INDEX = "model_index.json"
-LOCAL = "local"  #: the revision of what is no repository of the hub
+LOCAL = "local"  #: the revision of what is not a repository of the hub
 
 #: Folders that are saved as one of these have the same parts, and are rendered from words alone.
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline")
@@ -107,7 +107,7 @@ def judge_folder(source: ModelSource, folder: Path) -> Judgement:
 
 
 def local_folder(source: ModelSource) -> Path | None:
-    """The folder of a source that is no repository of the hub."""
+    """The folder of a source that is not a repository of the hub."""
     if source.is_starter:
         return MODEL_DIR
     return Path(source.source) if source.source.startswith("/") else None

@@ -55,7 +55,7 @@ class Mirrors:
 
 
 def _may_mirror(path: Path) -> bool:
-    """Whether a folder may mirror an inbox sub-folder: a free name, or a folder that is no result of ours."""
+    """Whether a folder may mirror an inbox sub-folder: a free name, or a folder that is not a result of ours."""
     if not os.path.lexists(path):
         return True
     if path.is_symlink() or not path.is_dir():

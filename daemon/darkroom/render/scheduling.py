@@ -69,7 +69,7 @@ def _look(scheduler: Any, steps: int) -> None:
         raise ValueError("the first timestep is doubled")
     sigmas = getattr(scheduler, "sigmas", None)
     if sigmas is not None and not math.isfinite(sum(sigmas.tolist())):
-        raise ValueError("a sigma is no number")
+        raise ValueError("a sigma is not a number")
 
 
 def _rehearse(scheduler: Any, steps: int) -> None:

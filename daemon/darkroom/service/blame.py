@@ -146,7 +146,7 @@ class Blame:
             return Verdict({running.id: End.LEFT})
         if running.stepped:
             message = f"{STRIKES} different requests in a row ended the renderer; the last time it {why}."
-            verdict = self._strike(running, seat, message, "Look after the device; the log tells more.")
+            verdict = self._strike(running, seat, message, "Check the device; the log says more.")
             return Verdict(verdict.ends, verdict.charges)
         end = self.error_before_first_step(running, is_loaded=is_loaded)
         held = f"The renderer {why} before the first step."

@@ -1,4 +1,4 @@
-"""The long life: mend, then notice, accept, order, render, deliver, until told to stop. One thread owns it all."""
+"""The long life: put right, then notice, accept, order, render, deliver, until told to stop. One thread owns it all."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Service:
         return 0
 
     def begin(self) -> None:
-        """Mend what the last life left, before anything new is looked at."""
+        """Put right what the last life left, before anything new is looked at."""
         self._rooms.restart.begin()
         self.tick()
 

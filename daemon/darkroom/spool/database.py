@@ -196,7 +196,7 @@ class Database:
             f"The database {self._path} is damaged: nothing in it can be read.",
             hint=f"Move {name} and {name}-wal out of that folder, leave requests/ where it is, and start again: the "
             "requests that lie there are put back into the inbox, and what lies in the inbox is accepted anew. "
-            "Look after that disk.",
+            "Check that disk.",
         )
 
     # Mending ------------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ class Database:
         _log.error(
             "database_mended",
             why=f"The database {self._path} was damaged.",
-            do=f"Look after that disk. The damaged one is kept as {kept}; delete it when nobody needs it any more.",
+            do=f"Check that disk. The damaged one is kept as {kept}; delete it when nobody needs it any more.",
             **{f"{table}_read": number for table, number in counts.items()},
         )
 

@@ -421,7 +421,7 @@ class Spool:
             request=str(row["name"]),
             id=request_id,
             why=why,
-            do="Nothing: its request is put back into the inbox. Look after the disk of the state folder.",
+            do="Nothing: its request is put back into the inbox. Check the disk that holds the state folder.",
         )
 
     def _meta(self, key: str) -> str | None:
