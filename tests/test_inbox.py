@@ -1,5 +1,7 @@
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -348,6 +350,31 @@ def test_a_calm_folder_is_not_listed_again_for_a_minute(box: Box, monkeypatch: p
     assert listings.count == 1
     box.look(RELIST_S)
     assert listings.count == 2
+
+
+def test_calm_sub_folders_are_not_even_opened_and_one_that_changes_is(tmp_path: Path) -> None:
+    class Counting(Disk):
+        opened = 0
+
+        @contextmanager
+        def anchored(self, root: Path, folder: str) -> Iterator[Path]:
+            self.opened += folder.startswith("calm")
+            with super().anchored(root, folder) as place:
+                yield place
+
+    disk = Counting()
+    box = Box(tmp_path / "inbox", disk)
+    for number in range(50):
+        (box.path / f"calm-{number}" / "below").mkdir(parents=True)
+    for _ in range(4):
+        box.look(2.0)
+    disk.opened = 0
+    box.look(2.0)
+    assert disk.opened == 0
+    box.drop("calm-7/below/cat.json")
+    assert paths(box.look(2.0)) == ["calm-7/below/cat.json"]
+    box.look(RELIST_S)
+    assert disk.opened >= 100
 
 
 def test_two_looks_at_one_moment_are_no_proof_that_a_folder_is_calm(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

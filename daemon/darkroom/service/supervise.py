@@ -159,5 +159,6 @@ def _refuse_missing(config: Config) -> None:
     for role, path in (("inbox", config.inbox), ("outbox", config.outbox)):
         if _is_missing(path):
             raise FolderUnusable(
-                f"The {role} {path} is not a folder.", hint=f"Make it (mkdir -p '{path}'), or set {role} to the right one."
+                f"The {role} {path} is not a folder.",
+                hint=f"Make it (mkdir -p '{path}'), or set {role} to the right one.",
             )

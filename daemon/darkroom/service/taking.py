@@ -129,7 +129,7 @@ class Takes:
         self._ledger.explain([entry.id], taking.why)
 
     def _leave_in_inbox(self, record: Record, why: str) -> None:
-        """An end is known, wherever the file is. What a program holds open for a moment it lets go: this is something else."""
+        """An end is known, wherever the file is. It is not just held open for a moment by a program."""
         self._deliveries.settle(record, moves.left(record.answer, self._clock.stamp()))
         _log.warning("left_in_inbox", request=record.name, id=record.id, why=why)
 
