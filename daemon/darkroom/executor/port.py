@@ -23,7 +23,7 @@ class AttemptKey:
     """Which attempt of which request a message is about."""
 
     id: str
-    number: int  #: of the attempt, from 1
+    number: int  #: counts all attempts of this life of the service, from 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Diffusion models on a device; the only module of the renderer that imports torch and diffusers.
+"""Diffusion models on a device; the one place that builds and runs pipelines.
 
 What `paint` returns for picture i of a plan is what the stock pipeline returns for one picture with the seed
 `plan.seed + i`, bit for bit on the same device: each picture is rendered alone, with a fresh scheduler and a generator

@@ -1,4 +1,4 @@
-"""What the last life left is mended: for every record what the truth table says; and for one that a bug has left."""
+"""What the last life left is put right: for every record that is not settled what the truth table says."""
 
 from __future__ import annotations
 
