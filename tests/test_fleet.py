@@ -40,11 +40,14 @@ class Told:
     sent: list[Command] = field(default_factory=list)
     kills: int = 0
     stops: "queue.SimpleQueue[float]" = field(default_factory=queue.SimpleQueue)
+    errs: bool = False  #: nothing can be sent
 
     def start(self, life: int) -> None:
         self.lives.append(life)
 
     def send(self, command: Command) -> None:
+        if self.errs:
+            raise RuntimeError("planted")
         self.sent.append(command)
 
     def kill(self) -> None:
@@ -228,6 +231,20 @@ def test_while_a_model_is_loaded_its_request_is_told_so(sign: Alive | None, told
     ready.hear(Loaded(model="sd15", revision="local", load_s=1.0))
     assert ready.fleet.loading_for == {}
     assert [(view.is_free, view.model) for view in ready.fleet.views()] == [(True, "sd15")]
+
+
+def test_an_order_that_could_not_be_sent_leaves_the_seat_as_it_was(ready: Hall) -> None:
+    cat = running(None, since_s=0.0)
+    ready.told[0].errs = True
+    with pytest.raises(RuntimeError, match="planted"):
+        ready.fleet.load("sd15", ready.seat, "01K")
+    with pytest.raises(RuntimeError, match="planted"):
+        ready.seat.render(cat, 0.0, others_wait=False)
+    assert (ready.seat.doing, ready.seat.model, ready.seat.running) == (Doing.IDLE, None, None)
+    assert ready.fleet.loading_for == {}
+    ready.told[0].errs = False
+    ready.fleet.load("sd15", ready.seat, "01K")
+    assert ready.told[0].sent == [Load("sd15")]
 
 
 def test_a_model_that_cannot_be_loaded_is_held_and_given_up_by_the_seat(ready: Hall) -> None:
