@@ -123,15 +123,21 @@ def test_the_pictures_that_are_finished_come_with_every_end(state: str, result: 
     world.die()
 
 
-def test_an_end_without_its_pictures_which_the_state_folder_has_lost_is_the_same_end(world: World) -> None:
+@pytest.mark.parametrize("state", ["cancelled", "failed"])
+def test_an_end_without_its_pictures_which_the_state_folder_has_lost_is_the_same_end(state: str, world: World) -> None:
     away(world)
-    cancel(world)
+    if state == "cancelled":
+        cancel(world)
+    else:
+        painter(world).fail()
+        steps(world)
+    painter(world).hold = False
     assert record(world).stage is Stage.CLOSING
     (world.state / "work" / record(world).id / "cat-1.png").unlink()
     back(world)
     world.run()
-    assert (answer(world)["state"], answer(world).get("images", [])) == ("cancelled", [])
-    assert sorted(os.listdir(world.outbox / "cat.cancelled")) == ["answer.json", "request.json"]
+    assert (answer(world)["state"], answer(world).get("images", [])) == (state, [])
+    assert sorted(os.listdir(world.outbox / f"cat.{state}")) == ["answer.json", "request.json"]
     world.die()
 
 

@@ -274,6 +274,13 @@ def test_files_of_a_model_that_have_changed_end_a_hold_that_began_in_loading_alo
     assert set(hall.fleet.holds.all()) == {ModelHold("other"), *(keys if is_held else ())}
 
 
+def test_a_model_that_can_be_loaded_after_all_is_held_no_more(ready: Hall) -> None:
+    ready.fleet.hold(Charge(ModelHold("sd15"), "no paint", "", in_loading=True))
+    ready.fleet.load("sd15", ready.seat, "01K")
+    ready.hear(Loaded(model="sd15", revision="local", load_s=1.0))
+    assert ready.fleet.holds.all() == {}
+
+
 def test_a_step_with_a_model_ends_every_hold_on_it_here(hall: Hall) -> None:
     elsewhere = ModelHold("sd15", "cuda:0")
     for key in (ModelHold("sd15"), ModelHold("sd15", "cpu"), elsewhere):
