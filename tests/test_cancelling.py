@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from darkroom.inbox.drops import Found
+from darkroom.inbox.drops import Found, Outcome, Taking
 from darkroom.inbox.listing import Tree
+from darkroom.inbox.taking import Taker
+from darkroom.service.entries import Place
 from darkroom.testing.world import World
 
 
@@ -101,3 +104,129 @@ def test_a_file_that_comes_back_in_the_very_look_that_finds_it_gone_is_a_new_req
     world.run()
     answer = world.answer("cat") or {}
     assert (answer["state"], answer["plan"]["prompt"]) == ("done", "fantasy art, a better cat")
+
+
+# What a `.cancel` file does, wherever its request is ------------------------------------------------------------------
+
+
+def steps(world: World, number: int = 3) -> None:
+    for _ in range(number):
+        world.step()
+
+
+def cancel(world: World, name: str) -> None:
+    (world.inbox / f"{name}.cancel").touch()
+    steps(world)
+
+
+def answer(world: World, name: str) -> dict[str, Any]:
+    return world.answer(name) or {}
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> World:
+    """The first one renders, the second one is taken, the third one lies in the inbox."""
+    world = World(tmp_path)
+    world.holding = True
+    world.start()
+    for name in ("first", "second", "third"):
+        world.drop(f"{name}.json", {"prompt": name})
+        steps(world)
+    assert [answer(world, name).get("in_inbox") for name in ("first", "second", "third")] == [None, False, True]
+    return world
+
+
+def release(world: World) -> None:
+    assert world.painter is not None
+    world.painter.hold = False
+    world.painter.release()
+    world.run()
+
+
+@pytest.mark.parametrize("name", ["first", "second", "third"])
+def test_whoever_is_cancelled_leaves_the_inbox_and_the_line_at_once_and_the_others_go_on(
+    name: str, busy: World
+) -> None:
+    cancel(busy, name)
+    assert (answer(busy, name)["state"], answer(busy, name)["result"]) == ("cancelled", f"{name}.cancelled")
+    assert not (busy.inbox / f"{name}.cancel").exists()
+    assert not (busy.inbox / f"{name}.json").exists()
+    assert (busy.outbox / f"{name}.cancelled" / "request.json").exists()
+    release(busy)
+    others = {"first", "second", "third"} - {name}
+    assert {each: answer(busy, each)["state"] for each in others} == dict.fromkeys(others, "done")
+    assert answer(busy, name)["state"] == "cancelled"
+    busy.die()
+
+
+def test_whose_end_is_decided_is_cancelled_no_more(busy: World) -> None:
+    busy.outbox.rename(busy.outbox.with_name("elsewhere"))
+    assert busy.painter is not None
+    busy.painter.release()
+    steps(busy)
+    cancel(busy, "first")
+    assert not (busy.inbox / "first.cancel").exists()
+    busy.outbox.with_name("elsewhere").rename(busy.outbox)
+    release(busy)
+    assert (answer(busy, "first")["state"], answer(busy, "first")["result"]) == ("done", "first")
+    busy.die()
+
+
+def test_what_was_refused_stays_so_whoever_cancels_it(busy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = Taker.take
+    monkeypatch.setattr(Taker, "take", lambda _, path, *what: Taking(what[0], path, Outcome.TROUBLE, why="not now"))
+    busy.drop("wrong.json", {"prompt": ""})
+    steps(busy)
+    cancel(busy, "wrong")
+    monkeypatch.setattr(Taker, "take", take)
+    release(busy)
+    assert (answer(busy, "wrong")["state"], answer(busy, "wrong")["result"]) == ("refused", "wrong.refused")
+    busy.die()
+
+
+def test_a_request_that_cannot_be_taken_for_now_is_cancelled_when_it_can(
+    busy: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Taker.take
+    monkeypatch.setattr(Taker, "take", lambda _, path, *what: Taking(what[0], path, Outcome.TROUBLE, why="not now"))
+    cancel(busy, "third")
+    assert not (busy.inbox / "third.cancel").exists()
+    assert (busy.inbox / "third.json").exists()
+    monkeypatch.setattr(Taker, "take", take)
+    release(busy)
+    assert (answer(busy, "third")["state"], answer(busy, "third")["result"]) == ("cancelled", "third.cancelled")
+    busy.die()
+
+
+def test_a_wish_without_a_request_is_kept_for_one_that_comes_and_then_removed(busy: World) -> None:
+    cancel(busy, "late")
+    assert (busy.inbox / "late.cancel").exists()
+    busy.drop("late.json", {"prompt": "late"})
+    steps(busy)
+    assert answer(busy, "late")["state"] == "cancelled"
+    cancel(busy, "nobody")
+    settle_s = busy.config.settle_s
+    busy.step(settle_s)
+    steps(busy)
+    assert not (busy.inbox / "nobody.cancel").exists()
+    busy.die()
+
+
+def test_a_file_that_is_deleted_while_it_waits_cancels_its_request_and_one_that_is_being_taken_does_not(
+    busy: World,
+) -> None:
+    (busy.inbox / "third.json").unlink()
+    steps(busy, 4)
+    assert (answer(busy, "third")["state"], answer(busy, "third").get("result")) == ("cancelled", None)
+    entries, cancelling = busy.running.service._ledger.entries, busy.running.service._rooms.cancelling
+    busy.drop("fourth.json", {"prompt": "fourth"})
+    steps(busy)
+    fourth = next(entry for entry in entries.at(Place.IN_INBOX) if entry.name == "fourth")
+    busy.running.service._ledger.move(fourth, Place.TAKING)
+    cancelling.vanish("fourth.json")
+    assert fourth.place is Place.TAKING
+    busy.running.service._ledger.move(fourth, Place.MISSING)
+    cancelling.vanish("fourth.json")
+    steps(busy)
+    assert answer(busy, "fourth")["state"] == "cancelled"
+    busy.die()

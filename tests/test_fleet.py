@@ -40,11 +40,14 @@ class Told:
     sent: list[Command] = field(default_factory=list)
     kills: int = 0
     stops: "queue.SimpleQueue[float]" = field(default_factory=queue.SimpleQueue)
+    errs: bool = False  #: nothing can be sent
 
     def start(self, life: int) -> None:
         self.lives.append(life)
 
     def send(self, command: Command) -> None:
+        if self.errs:
+            raise RuntimeError("planted")
         self.sent.append(command)
 
     def kill(self) -> None:
@@ -230,6 +233,20 @@ def test_while_a_model_is_loaded_its_request_is_told_so(sign: Alive | None, told
     assert [(view.is_free, view.model) for view in ready.fleet.views()] == [(True, "sd15")]
 
 
+def test_an_order_that_could_not_be_sent_leaves_the_seat_as_it_was(ready: Hall) -> None:
+    cat = running(None, since_s=0.0)
+    ready.told[0].errs = True
+    with pytest.raises(RuntimeError, match="planted"):
+        ready.fleet.load("sd15", ready.seat, "01K")
+    with pytest.raises(RuntimeError, match="planted"):
+        ready.seat.render(cat, 0.0, others_wait=False)
+    assert (ready.seat.doing, ready.seat.model, ready.seat.running) == (Doing.IDLE, None, None)
+    assert ready.fleet.loading_for == {}
+    ready.told[0].errs = False
+    ready.fleet.load("sd15", ready.seat, "01K")
+    assert ready.told[0].sent == [Load("sd15")]
+
+
 def test_a_model_that_cannot_be_loaded_is_held_and_given_up_by_the_seat(ready: Hall) -> None:
     ready.fleet.load("sd15", ready.seat, "01K")
     ready.hear(LoadFailed(model="sd15", message="no paint", hint="buy some"))
@@ -255,6 +272,13 @@ def test_files_of_a_model_that_have_changed_end_a_hold_that_began_in_loading_alo
     hall.fleet.hold(Charge(ModelHold("other"), "no paint", "", in_loading=True))
     hall.fleet.look_again("sd15")
     assert set(hall.fleet.holds.all()) == {ModelHold("other"), *(keys if is_held else ())}
+
+
+def test_a_model_that_can_be_loaded_after_all_is_held_no_more(ready: Hall) -> None:
+    ready.fleet.hold(Charge(ModelHold("sd15"), "no paint", "", in_loading=True))
+    ready.fleet.load("sd15", ready.seat, "01K")
+    ready.hear(Loaded(model="sd15", revision="local", load_s=1.0))
+    assert ready.fleet.holds.all() == {}
 
 
 def test_a_step_with_a_model_ends_every_hold_on_it_here(hall: Hall) -> None:

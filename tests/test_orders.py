@@ -8,6 +8,8 @@ import pytest
 
 from darkroom.executor.port import Alive, Command, Load, Loaded, Render
 from darkroom.report.snapshot import Snapshot
+from darkroom.service import orders
+from darkroom.service.dispatch import Dispatch, View, dispatch
 from darkroom.service.entries import Entry, Place
 from darkroom.service.holds import ModelHold
 from darkroom.testing.painter import Painter
@@ -146,6 +148,66 @@ def test_while_one_renders_the_next_one_alone_is_taken_out_of_the_inbox(world: W
     assert (world.inbox / "fox.json").exists()
     assert not (world.inbox / "dog.json").exists()
     assert [answer(world, name)["in_inbox"] for name in ("dog", "fox")] == [False, True]
+    world.die()
+
+
+def test_whoever_is_next_is_looked_at_closely_so_that_what_changes_in_place_is_noticed(world: World) -> None:
+    world.holding = True
+    world.start()
+    for name in ("cat", "dog", "fox"):
+        world.drop(f"{name}.json", CAT)
+        steps(world)
+    before = answer(world, "fox")["id"]
+    (world.inbox / "fox.json").write_bytes(b'{"prompt": "another fox"}')  # the time of its folder stays as it was
+    steps(world)
+    assert (answer(world, "fox")["state"], answer(world, "fox")["id"] == before) == ("queued", False)
+    world.die()
+
+
+def test_what_has_not_changed_is_not_thought_over_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.holding = True
+    world.start()
+    for name in ("cat", "dog", "fox"):
+        world.drop(f"{name}.json", CAT)
+        steps(world)
+    thought: list[View] = []
+
+    def think(view: View) -> Dispatch:
+        thought.append(view)
+        return dispatch(view)
+
+    monkeypatch.setattr(orders, "dispatch", think)
+    service = world.running.service
+    for seconds in (1, 2, 3):
+        for _ in range(5):
+            service.advance()
+        assert len(thought) == seconds
+        service.tick()  # time has passed: a hold may have ended
+    world.die()
+
+
+def test_an_attempt_whose_start_has_erred_leaves_the_seat_at_once_and_is_begun_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.holding = True
+    world.start()
+    world.step()
+    rendering = world.running.service._rendering
+    start = rendering.start
+
+    def err(*what: Any, **more: Any) -> None:
+        start(*what, **more)
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(rendering, "start", err)
+    world.drop("cat.json", CAT)
+    world.step(0.1)
+    assert painter(world).held == []
+    assert [seat.rendering for seat in snapshot(world).seats] == [()]
+    monkeypatch.undo()
+    painter(world).hold = False
+    world.run()
+    assert (answer(world, "cat")["state"], answer(world, "cat")["attempt"]) == ("done", 1)
     world.die()
 
 

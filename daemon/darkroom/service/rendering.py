@@ -124,12 +124,11 @@ class Rendering:
         if not isinstance(event, OfAttempt):
             self._heard(seat, event)
             return
-        if self._is_let_go(event.key.id):
-            seat.turns_to(event)
-        else:
+        if not self._is_let_go(event.key.id):
             with self._guard.alone(Kind.REQUEST, event.key.id):
                 self._heard(seat, event)
                 return
+        seat.turns_to(event)  # if it has not: the seat serves others, too
         if isinstance(event, (*ENDS, port.Rendered)):  # it has left the device, whatever we could make of that
             self._leave_seat(seat, event.key)
 
