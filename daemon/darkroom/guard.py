@@ -9,8 +9,8 @@ from types import TracebackType
 
 import structlog
 
-FIRST_DELAY_S = 1.0
-LAST_DELAY_S = 60.0
+from darkroom import backoff
+
 GRACE_S = 5.0  #: from a new try to the moment when it counts as well again
 FORGIVEN_S = 600.0  #: after so long without another error the next one counts as the first
 
@@ -125,7 +125,7 @@ class Guard:
         now_s = self._clock()
         before = self._troubles.get((kind, name))
         failures = before.failures if before is not None and now_s - before.until_s < FORGIVEN_S else 0
-        delay_s = min(LAST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(failures, 10))
+        delay_s = backoff.UNFORESEEN.delay_s(failures + 1)
         why = f"an error that nobody foresaw: {describe(error)}; it is tried again. The service's log tells more"
         self._troubles = {key: each for key, each in self._troubles.items() if each.until_s > now_s - FORGIVEN_S}
         self._troubles[kind, name] = Trouble(why, failures + 1, now_s + delay_s)
