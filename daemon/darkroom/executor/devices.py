@@ -20,11 +20,6 @@ class DeviceInfo:
     memory_bytes: int | None  #: of the device; None where nobody tells
 
 
-def find_devices() -> list[DeviceInfo]:
-    """The CUDA devices, in the driver's order, then the CPU."""
-    return [*cuda_devices(), cpu()]
-
-
 def likely_device(asked: str) -> DeviceInfo | None:
     """What the setting `device` will probably come to; None when it asks for a CUDA device that is not there."""
     if asked == "cpu":

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk.files import Disk, within
+from darkroom.names import file_of
 from darkroom.spool.answer import Answer
 from darkroom.spool.answer_json import to_bytes
 
@@ -26,7 +27,7 @@ class Answers:
 
     def write(self, answer: Answer, place: Path) -> None:
         """Replace the answer of this name, in the folder that mirrors the request's."""
-        target = within(place, f"{stem(answer.name)}.json")
+        target = within(place, f"{file_of(answer.name)}.json")
         there, content = _content_of(target), to_bytes(answer)
         if there is not None and json_in(there).get("darkroom") is None:
             self._withhold(answer.name)
@@ -41,11 +42,6 @@ class Answers:
         if name not in self._foreign:
             self._foreign.add(name)
             _log.warning("answer_withheld", name=name, why=f"{name}.json in the outbox is a file of somebody else")
-
-
-def stem(name: str) -> str:
-    """The last part of a name."""
-    return name.rpartition("/")[2]
 
 
 def json_in(content: bytes) -> dict[str, object]:

@@ -15,8 +15,8 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk.files import Disk, LeadsOut, SourceUnreadable, within
-from darkroom.names import folder_of, is_result_name, result_names
-from darkroom.outbox.answers import ANSWER_LIMIT_BYTES, json_in, stem
+from darkroom.names import file_of, folder_of, is_result_name, result_names
+from darkroom.outbox.answers import ANSWER_LIMIT_BYTES, json_in
 from darkroom.outbox.backlog import Delivery
 from darkroom.outbox.mirrors import Mirrors
 from darkroom.outbox.trouble import NOT_OURS_ERRNOS, WHOLE_SHARE_ERRNOS
@@ -91,7 +91,7 @@ class Results:
 
     def _let_appear(self, answer: Answer, hidden: Path, inside: Path, parent: Path, started_s: float) -> Answer:
         """By one rename, to the first free name; `inside` is the folder `hidden`, whatever becomes of its name."""
-        for name in result_names(stem(answer.name), FOLDER_ENDINGS[answer.state]):
+        for name in result_names(file_of(answer.name), FOLDER_ENDINGS[answer.state]):
             if os.path.lexists(within(parent, name)) or self._mirrors.is_one(folder_of(answer.name), name):
                 continue
             final = _delivered(answer, name, round(self._clock() - started_s, 3))
@@ -112,7 +112,7 @@ class Results:
         Anybody may write to the outbox, so what it holds is believed only as far as our own record bears it out: it is
         ours if it says so and the pictures lie in it, byte for byte.
         """
-        its_stem, ending = stem(delivery.answer.name), FOLDER_ENDINGS[delivery.answer.state]
+        its_stem, ending = file_of(delivery.answer.name), FOLDER_ENDINGS[delivery.answer.state]
         names = sorted(name for name in os.listdir(parent) if is_result_name(name, its_stem, ending))
         return next((name for name in names if self._is_ours(delivery, parent, name)), None)
 

@@ -34,7 +34,7 @@ from darkroom.executor.port import (
     Unload,
     Unloaded,
 )
-from darkroom.facts import Fault, Progress
+from darkroom.facts import Progress
 
 
 class Doing(StrEnum):
@@ -110,8 +110,6 @@ class Running:
     render_s: float = 0.0
     rendered: bool = False  #: off the device, its pictures are being encoded
     cancelled: bool = False
-    warnings: tuple[str, ...] = ()
-    fault: Fault | None = None  #: why it is ending
 
     @property
     def id(self) -> str:
