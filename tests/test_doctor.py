@@ -53,8 +53,9 @@ def failed(config: Config, file: Path | None = None) -> dict[str, str]:
 def test_somebody_outside_is_told_whose_rights_are_meant_and_how_to_get_in(
     config: Config, tmp_path: Path, closed: str, request: pytest.FixtureRequest
 ) -> None:
+    ours: Path = request.getfixturevalue("tmp_path_factory").getbasetemp()
     for parent in (tmp_path, *tmp_path.parents):
-        if Path(gettempdir()) in parent.parents:
+        if parent == ours or ours in parent.parents or Path(gettempdir()) in parent.parents:
             parent.chmod(0o755)
     (tmp_path / "darkroom.service").write_text("[Service]\nUser=darkroom\n")
     (tmp_path / closed).chmod(0o700)
