@@ -179,6 +179,8 @@ def test_a_request_that_was_replaced_while_it_was_being_taken_gets_its_file_back
     hidden = world.inbox / taken_name("cat.json", ID)
     hidden.write_text('{"prompt": "a cat"}')
     world.running.service.handle(Taking(ID, "cat.json", Outcome.TAKEN, mtime_ns=1))
+    world.running.inbox_thread.actor.step(0.0)  # at once, and not when the next listing finds it
+    assert in_inbox(world) == ["cat.json"]
     world.run()
     assert (answer(world)["state"], in_inbox(world)) == ("done", [])
     world.die()
