@@ -123,8 +123,11 @@ def test_a_good_request_that_can_never_be_taken_waits_for_ever(world: World, mon
     unwilling = Unwilling(monkeypatch, "it cannot be taken", lasting=True)
     world.drop("cat.json", CAT)
     steps(world, 40)
+    snapshot = world.running.service.snapshot
+    assert snapshot is not None
     assert unwilling.asked > 3
-    assert answer(world)["state"] == "queued"
+    assert (answer(world)["state"], answer(world)["waiting_for"]) == ("queued", "it cannot be taken")
+    assert snapshot.troubled == ()
     world.die()
 
 
