@@ -171,6 +171,7 @@ def test_a_request_whose_file_has_other_bytes_when_its_turn_comes_makes_room_for
     steps(world)
     assert record(world).id != before.id
     assert world.running.spool.get(before.id) is None
+    assert service._ledger.entries.get(before.id) is None
     world.painter.hold = False
     world.painter.release()
     world.run()
