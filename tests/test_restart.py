@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from darkroom.executor.port import Stepped
+from darkroom.facts import Progress
 from darkroom.service.entries import Place
 from darkroom.spool.record import Record, Stage
 from darkroom.testing.painter import Painter
@@ -62,6 +64,21 @@ def test_a_life_that_begins_goes_on_with_each_request_from_where_it_was(world: W
         "third": ("queued", before["third"]),
     }
     assert [record(world, name).attempt for name in before] == [2, 0, 0]
+    world.die()
+
+
+def test_an_answer_counts_on_in_another_life_from_what_was_told_and_not_recorded(world: World) -> None:
+    (attempt,) = painter(world).held
+    steps_made = attempt.plan.num_inference_steps
+    for step in range(2, steps_made):
+        painter(world).tell(Stepped(key=attempt.key, progress=Progress(1, 1, step, steps_made)))
+        world.step(2.0)
+    before = answer(world, "first")
+    assert before["progress"]["step"] == steps_made - 1
+    world.die()
+    world.start()
+    steps(world)
+    assert (answer(world, "first")["attempt"], answer(world, "first")["rev"] > before["rev"]) == (2, True)
     world.die()
 
 

@@ -123,8 +123,11 @@ def test_a_good_request_that_can_never_be_taken_waits_for_ever(world: World, mon
     unwilling = Unwilling(monkeypatch, "it cannot be taken", lasting=True)
     world.drop("cat.json", CAT)
     steps(world, 40)
+    snapshot = world.running.service.snapshot
+    assert snapshot is not None
     assert unwilling.asked > 3
-    assert answer(world)["state"] == "queued"
+    assert (answer(world)["state"], answer(world)["waiting_for"]) == ("queued", "it cannot be taken")
+    assert snapshot.troubled == ()
     world.die()
 
 
@@ -168,6 +171,7 @@ def test_a_request_whose_file_has_other_bytes_when_its_turn_comes_makes_room_for
     steps(world)
     assert record(world).id != before.id
     assert world.running.spool.get(before.id) is None
+    assert service._ledger.entries.get(before.id) is None
     world.painter.hold = False
     world.painter.release()
     world.run()
@@ -179,6 +183,8 @@ def test_a_request_that_was_replaced_while_it_was_being_taken_gets_its_file_back
     hidden = world.inbox / taken_name("cat.json", ID)
     hidden.write_text('{"prompt": "a cat"}')
     world.running.service.handle(Taking(ID, "cat.json", Outcome.TAKEN, mtime_ns=1))
+    world.running.inbox_thread.actor.step(0.0)  # at once, and not when the next listing finds it
+    assert in_inbox(world) == ["cat.json"]
     world.run()
     assert (answer(world)["state"], in_inbox(world)) == ("done", [])
     world.die()
