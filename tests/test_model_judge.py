@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from darkroom.models.judge import Fate, Judgement, judge, judge_folder, signature
+from darkroom.models.files import Fate
+from darkroom.models.judge import Judgement, judge, judge_folder, signature
 from darkroom.models.source import ModelSource
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"

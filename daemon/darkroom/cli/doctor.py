@@ -24,7 +24,8 @@ from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.mounts import Mount, expected_mount, kind_of
 from darkroom.executor.devices import likely_device
 from darkroom.hearsay import Json
-from darkroom.models.judge import Fate, judge
+from darkroom.models.files import Fate
+from darkroom.models.judge import judge
 from darkroom.models.source import ModelSource
 from darkroom.names import MARKER, OWN_FOLDER
 from darkroom.rights import how_to_get_in, who

@@ -39,7 +39,8 @@ def styles(args: argparse.Namespace) -> int:
 
 def models(args: argparse.Namespace) -> int:
     """List the models, or show one whole; of the starter model also what it can draw."""
-    from darkroom.models.judge import Fate, judge
+    from darkroom.models.files import Fate
+    from darkroom.models.judge import judge
     from darkroom.models.source import STARTER
 
     config = configuration(args)

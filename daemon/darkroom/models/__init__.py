@@ -3,6 +3,10 @@
 card         pure            What planning must know of a model.
 source       pure            Where a model comes from.
 schedulers   pure            Every scheduler that a request may name, and what makes it what it is called.
+family       pure            Which families can be rendered, and of which classes their parts are.
+files        edge: models    What of a model's files is there, and what an unusable one is told as.
+weights      edge: models    The weights: which variant is meant, whether they are whole.
+hub_cache    edge: models    The hub's cache on a disk.
 judge        edge: models    Can it be rendered, never, or are parts of it missing? By its own files.
 thread       edge: models    Looks at the files now and then; they may lie on a share that hangs.
 """

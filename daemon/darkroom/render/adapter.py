@@ -26,7 +26,8 @@ from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
 from darkroom.executor.devices import cpu
 from darkroom.executor.settings import RendererSettings
 from darkroom.facts import Tokens
-from darkroom.models.judge import Fate, Judgement, judge_folder
+from darkroom.models.files import Fate
+from darkroom.models.judge import Judgement, judge_folder
 from darkroom.models.schedulers import SCHEDULERS, Impossible, digest, way_out
 from darkroom.models.source import ModelSource
 from darkroom.render import model_files, scheduling

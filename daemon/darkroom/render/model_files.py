@@ -22,7 +22,8 @@ from huggingface_hub.errors import (
 
 from darkroom.errors import ModelUnavailable, ModelUnsupported
 from darkroom.executor.settings import RendererSettings
-from darkroom.models.judge import Fate, Judgement, judge
+from darkroom.models.files import Fate
+from darkroom.models.judge import Judgement, judge
 from darkroom.models.source import ModelSource
 
 

@@ -9,7 +9,7 @@ from importlib import metadata
 import structlog
 
 from darkroom.executor.port import Tried
-from darkroom.models.judge import Fate
+from darkroom.models.files import Fate
 from darkroom.models.schedulers import Impossible, digest, impossible_of
 from darkroom.models.thread import Looked
 from darkroom.spool.records import Spool

@@ -1,0 +1,118 @@
+"""The weights of a model, by their names and headers: which variant is meant, whether they are whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json, short
+from darkroom.models.source import ModelSource
+
+#: A header of safetensors is JSON and no larger, says its own library.
+MAX_HEADER_BYTES = 100_000_000
+POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One file of weights, by its name."""
+
+    name: str
+    variant: str | None
+    kind: str  #: "safetensors" or "bin"
+
+
+def weights_in(folder: Path, stem: str) -> Iterator[Weights]:
+    """Names like `model.safetensors`, `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`."""
+    pattern = re.compile(
+        rf"{stem}(?:\.(?P<before>[\w]+))?(?:-\d{{5}}-of-\d{{5}})?(?:\.(?P<after>[\w]+))?\.(?P<kind>safetensors|bin)"
+    )
+    for name in sorted(os.listdir(folder)):
+        found = pattern.fullmatch(name) or (stem == "model" and re.fullmatch(r"pytorch_model.*\.(?P<kind>bin)", name))
+        if found:
+            groups = found.groupdict()
+            yield Weights(name, groups.get("before") or groups.get("after"), groups["kind"])
+    for name in sorted(os.listdir(folder)):
+        if found := re.fullmatch(rf"{stem}\.safetensors\.index(?:\.(\w+))?\.json", name):
+            yield Weights(name, found[1], "safetensors")
+
+
+def choose_variant(source: ModelSource, weights: Mapping[str, list[Weights]]) -> str | None:
+    """The one that was asked for; without a wish none, or the only one that there is."""
+    safe = {part: [each for each in files if each.kind == "safetensors"] for part, files in weights.items()}
+    for part, files in safe.items():
+        if files:
+            continue
+        if weights[part]:
+            message = f"of its {part} there is only {weights[part][0].name}, and only .safetensors files are loaded."
+            raise Unusable(Fate.NEVER, message, "Convert the model (a .bin can run code), or choose another.")
+        raise Unusable(Fate.HELD, f"the weights of its {part} are missing.", COPY_AGAIN)
+    offered = sorted({each.variant for files in safe.values() for each in files if each.variant})
+    if source.variant:
+        if source.variant not in offered:
+            raise _no_variant(f"there is no variant {source.variant!r}", offered)
+        return source.variant
+    lacking = [part for part, files in safe.items() if all(each.variant for each in files)]
+    if not lacking:
+        return None
+    if len(offered) > 1:
+        raise _no_variant(f"the weights of its {lacking[0]} come in variants only", offered)
+    return offered[0]
+
+
+def _no_variant(message: str, offered: list[str]) -> Unusable:
+    settings = " or ".join(f'`variant = "{variant}"`' for variant in offered)
+    return Unusable(Fate.HELD, f"{message}.", f"Set {settings}." if offered else "Leave `variant` out.")
+
+
+def check_weights(folder: Path, stem: str, variant: str | None) -> None:
+    """Raises Unusable where weights of a part are missing or torn."""
+    safe = [each for each in weights_in(folder, stem) if each.kind == "safetensors"]
+    chosen = [each for each in safe if each.variant == variant] or [each for each in safe if each.variant is None]
+    if not chosen:
+        raise _no_variant(
+            f"of its {folder.name} there is no variant {variant!r}", sorted({each.variant or "" for each in safe})
+        )
+    read_json(folder / "config.json")
+    for each in chosen:
+        if each.name.endswith(".json"):
+            _check_shards(folder, each.name)
+        else:
+            _check_file(folder / each.name)
+
+
+def _check_shards(folder: Path, index: str) -> None:
+    shards = set(map(str, read_json(folder / index).get("weight_map", {}).values()))
+    missing = sorted(name for name in shards if not exists(folder / name))
+    if missing:
+        message = f"{len(missing)} of the {len(shards)} files with the weights of its {folder.name} are missing: "
+        raise Unusable(Fate.HELD, f"{message}{missing[0]}.", COPY_AGAIN)
+
+
+def _check_file(file: Path) -> None:
+    """By its header: whether it is as long as it says."""
+    size = file.stat().st_size if exists(file) else 0
+    with file.open("rb") as opened:
+        begin = opened.read(len(POINTER))
+        if begin == POINTER:
+            hint = "In its folder: git lfs pull. Or download it in another way."
+            raise Unusable(Fate.HELD, f"{short(file)} is a pointer of Git LFS, not the weights.", hint)
+        header_bytes = int.from_bytes(begin[:8], "little")
+        opened.seek(8)
+        header = opened.read(header_bytes) if header_bytes <= min(size - 8, MAX_HEADER_BYTES) else b""
+    data_bytes = _data_bytes(header)
+    if data_bytes is None or size != 8 + header_bytes + data_bytes:
+        raise Unusable(Fate.HELD, f"{short(file)} is torn: it is {size} bytes long, and should not be.", COPY_AGAIN)
+
+
+def _data_bytes(header: bytes) -> int | None:
+    """How many bytes follow a header of safetensors; None for what is none."""
+    try:
+        tensors = json.loads(header)
+        return max((entry["data_offsets"][1] for key, entry in tensors.items() if key != "__metadata__"), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return None
