@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import shutil
 import sys
 import time
@@ -23,10 +22,11 @@ import structlog
 import darkroom
 from darkroom.guard import Guard
 from darkroom.testing.world import World
+from tests import sampling
 
 HOME = os.path.dirname(darkroom.__file__) + os.sep
 OURS = "cat"  #: the one over which the errors come
-SAMPLED_S = 15.0  #: without UNFORESEEN_ALL, so long
+SAMPLED_S = 15.0  #: without SAMPLED_ALL, so long
 pytestmark = pytest.mark.timeout(900)
 
 Site = tuple[str, str]  #: module, function
@@ -342,14 +342,12 @@ def test_an_error_at_any_call_made_for_one_thing_costs_that_thing_alone(story: S
         for when in ("call", "return")
         for once in (False, True)
     ]
-    seed = int(os.environ.get("UNFORESEEN_SEED") or random.randrange(2**32))
     functions = len({site for site, _, _ in sites})
-    print(f"{story.name}: {len(sites)} errors at {functions} functions; UNFORESEEN_SEED={seed}")  # noqa: T201 - to repeat it
-    random.Random(seed).shuffle(sites)
+    sampling.chance(f"{story.name}, some of {len(sites)} errors at {functions} functions").shuffle(sites)
     end_s = time.monotonic() + SAMPLED_S / len(STORIES)
     done = 0
     for number, (site, when, once) in enumerate(sites):
-        if time.monotonic() > end_s and "UNFORESEEN_ALL" not in os.environ:
+        if time.monotonic() > end_s and not sampling.ALL:
             break
         plant = Plant(site, when=when, once=once)
         try:

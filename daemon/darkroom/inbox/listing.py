@@ -131,9 +131,9 @@ class Tree:
 
     def forget(self, path: str) -> None:
         """This file has left."""
-        self.view(folder_of(path)).files.pop(file_of(path), None)
-        self.unsettled.discard(path)
         self._end_trouble(path)
+        self.unsettled.discard(path)
+        self.view(folder_of(path)).files.pop(file_of(path), None)  # last: should anything err, it is still missed
 
     def reconsider(self, path: str) -> None:
         """Its file is another one than we thought, or not there: the next looks tell which, even if it comes back."""
@@ -327,6 +327,8 @@ class Tree:
         view.missed = {name: view.missed.get(name, now) for name in view.files if name not in names}
         for name in [name for name, since_s in view.missed.items() if now - since_s >= GONE_S]:
             path = joined(folder, name)
+            if self._guard.waits(Kind.FILE, path):
+                continue
             with self._guard.alone(Kind.FILE, path):
                 self.forget(path)
                 found.vanished.append(path)

@@ -154,4 +154,5 @@ class Takes:
         else:
             # A long file name was cut to make the hidden one; its folder may have another name now.
             name = names.file_of(record.path if record is not None else found.path)
-            self._inbox.put_back(names.joined(names.folder_of(found.path), name), found.id, found.name)
+            hidden = found.name or names.taken_name(names.file_of(found.path), found.id)
+            self._inbox.put_back(names.joined(names.folder_of(found.path), name), found.id, hidden)

@@ -148,4 +148,4 @@ def _config(root: Path, settings: dict[str, Any]) -> Config:
     file = root / "darkroom.toml"
     file.write_text("")
     file.with_name("styles.toml").write_text(STYLES)  # small: a life begins with reading it
-    return load(file, {**given, "default_model": "testcard", "min_free_bytes": 0, **settings})
+    return load(file, {**given, "default_model": "testcard", "min_free_bytes": 0, "max_priority": 10, **settings})
