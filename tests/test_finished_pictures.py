@@ -113,7 +113,7 @@ def test_a_cancel_in_the_middle_delivers_what_is_finished(tmp_path: Path) -> Non
     answer = world.answer("cat")
     assert answer is not None
     assert (answer["state"], answer["result"]) == ("cancelled", "cat.cancelled")
-    assert [image["file"] for image in answer["images"]] == ALL[:2]
+    assert [image["file"] for image in answer["images"]] == ALL[:3]
     assert (world.outbox / "cat.cancelled" / "request.json").exists()
 
 

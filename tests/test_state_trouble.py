@@ -67,10 +67,8 @@ def test_pictures_that_the_state_folder_has_lost_before_their_delivery_are_made_
 ) -> None:
     world = World(tmp_path)
     world.live()
-    marker = world.outbox / ".darkroom" / "folder.json"
-    right = marker.read_bytes()
     world.start()
-    marker.write_bytes(b'{"folder": "another"}')  # away: what is finished waits in state
+    away = world.outbox.rename(tmp_path / "away")  # what is finished waits in state
     world.drop("cat.json", {"prompt": "a cat", "seed": 7})
     for _ in range(5):
         world.step()
@@ -78,7 +76,7 @@ def test_pictures_that_the_state_folder_has_lost_before_their_delivery_are_made_
     picture.unlink()
     if not has_request:
         next(world.state.glob("requests/*/request.json")).unlink()
-    marker.write_bytes(right)
+    away.rename(world.outbox)
     world.run()
     answer = world.answer("cat") or {}
     if has_request:
