@@ -54,6 +54,7 @@ def test_somebody_outside_is_told_whose_rights_are_meant_and_how_to_get_in(
     config: Config, tmp_path: Path, closed: str, request: pytest.FixtureRequest
 ) -> None:
     ours: Path = request.getfixturevalue("tmp_path_factory").getbasetemp()
+    ours = ours.parent if ours.name.startswith("popen-") else ours
     for parent in (tmp_path, *tmp_path.parents):
         if parent == ours or ours in parent.parents or Path(gettempdir()) in parent.parents:
             parent.chmod(0o755)
