@@ -273,7 +273,7 @@ def test_a_file_in_place_of_a_folder_is_refused() -> None:
 
 
 def test_a_python_in_a_closed_home_is_no_reason_to_open_that_home() -> None:
-    python = Path("/root/.pyenv/bin/python3.12")
+    python = Path("/root", "python", "bin", "python3.12")
     wish = replace(WISH, needed=(python,), python=python)
     with pytest.raises(DarkroomError, match="/root is closed") as refused:
         to_install(wish, replace(NOTHING, places=ROOTS | {Path("/root"): Place(0, 0, 0o040700)}))

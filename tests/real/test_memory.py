@@ -21,18 +21,18 @@ MODEL = {"source": "testcard", "max_px": HUGE_PX}
 class Cage:
     """A memory cgroup; what is moved into it brings no charges along, and pays for what it asks for from then on."""
 
-    def __init__(self, folder: Path, *, mib: int) -> None:
+    def __init__(self, folder: Path, *, kib: int) -> None:
         self._folder = folder
         limit = "memory.limit_in_bytes" if (folder / "memory.limit_in_bytes").exists() else "memory.max"
-        (folder / limit).write_text(str(mib << 20))
+        (folder / limit).write_text(str(kib << 10))
 
     @classmethod
     @contextmanager
-    def made(cls, name: str, *, mib: int) -> Iterator[Cage]:
+    def made(cls, name: str, *, kib: int) -> Iterator[Cage]:
         folder = _own_group() / name
         folder.mkdir()
         try:
-            yield cls(folder, mib=mib)
+            yield cls(folder, kib=kib)
         finally:
             wait_for(lambda: not (folder / "cgroup.procs").read_text(), "nobody is in the cage")
             folder.rmdir()
@@ -62,7 +62,7 @@ def _own_group() -> Path:
 def test_a_request_that_needs_too_much_memory_fails_after_its_attempts_and_the_others_render(tmp_path: Path) -> None:
     settings = {"max_attempts": 2}
     with (
-        Cage.made("darkroom-test-renderer", mib=120) as cage,
+        Cage.made("darkroom-test-renderer", kib=120 << 10) as cage,
         DaemonProcess(tmp_path, models={"card": MODEL}, settings=settings) as daemon,
     ):
         cage.take_in(daemon.process.pid)  # its renderer is not there yet, or is ended here: the next one is in it
@@ -85,9 +85,7 @@ def test_a_request_that_needs_too_much_memory_fails_after_its_attempts_and_the_o
 @pytest.mark.timeout(300)
 def test_a_service_that_the_kernel_kills_for_memory_finishes_everything_after_its_next_start(tmp_path: Path) -> None:
     names = [f"r{number}" for number in range(30)]
-    daemon = DaemonProcess(tmp_path)
-    with Cage.made("darkroom-test-service", mib=1) as cage:
-        daemon.start()
+    with Cage.made("darkroom-test-service", kib=256) as cage, DaemonProcess(tmp_path) as daemon:
         daemon.drop("cat.json", {"num_inference_steps": 100})
         daemon.wait_for_state("cat", "rendering")
         cage.take_in(daemon.process.pid)
@@ -95,5 +93,5 @@ def test_a_service_that_the_kernel_kills_for_memory_finishes_everything_after_it
             daemon.drop(f"{name}.json", {"metadata": {"long": "x" * 4000}})
         assert daemon.wait_for_end() == -9
         assert cage.kills >= 1
-    with daemon:
+        daemon.start()  # outside: only what is moved in is caged
         daemon.check_settled(["cat", *names])
