@@ -24,34 +24,34 @@ fox | fox | fox head
 cat-face | cat | cat face, kitten
 lion | lion | lion head
 tiger-face | tiger | tiger face
-horse | horse |
-unicorn | unicorn | unicorn head
-zebra | zebra |
+=horse | horse |
+=unicorn | unicorn | unicorn head
+=zebra | zebra |
 cow-face | cow | cow face
 pig-face | pig | pig face
-giraffe | giraffe |
-elephant | elephant |
+=giraffe | giraffe |
+=elephant | elephant |
 mouse-face | mouse | mouse face
 rabbit-face | rabbit | bunny, rabbit face
 bear | bear | bear head
 panda | panda | panda bear
-baby-chick | chick | baby chick
-penguin | penguin |
-owl | owl |
-flamingo | flamingo |
-parrot | parrot |
+=baby-chick | chick | baby chick
+=penguin | penguin |
+=owl | owl |
+=flamingo | flamingo |
+=parrot | parrot |
 frog | frog | frog face
-turtle | turtle | tortoise
-snake | snake |
-dragon | dragon |
-t-rex | dinosaur | t-rex
-spouting-whale | whale |
-dolphin | dolphin |
-fish | fish |
-shark | shark |
+=turtle | turtle | tortoise
+=snake | snake |
+=dragon | dragon |
+=t-rex | dinosaur | t-rex
+=spouting-whale | whale |
+=dolphin | dolphin |
+=fish | fish |
+=shark | shark |
 octopus | octopus |
 crab | crab |
-snail | snail |
+=snail | snail |
 butterfly | butterfly |
 honeybee | bee | honeybee
 lady-beetle | ladybug | ladybird, lady beetle
@@ -68,7 +68,7 @@ maple-leaf | maple leaf |
 grapes | grapes | bunch of grapes
 watermelon | watermelon | slice of watermelon
 lemon | lemon |
-banana | banana |
+=banana | banana |
 pineapple | pineapple |
 red-apple | apple |
 pear | pear |
@@ -76,11 +76,11 @@ cherries | cherries | cherry
 strawberry | strawberry |
 tomato | tomato |
 avocado | avocado |
-carrot | carrot |
-hot-pepper | chili pepper | chili, hot pepper
+=carrot | carrot |
+=hot-pepper | chili pepper | chili, hot pepper
 broccoli | broccoli |
 bread | bread | loaf of bread
-cheese-wedge | cheese | piece of cheese
+=cheese-wedge | cheese | piece of cheese
 hamburger | hamburger | burger
 french-fries | french fries | fries
 pizza | pizza | slice of pizza
@@ -98,25 +98,25 @@ house | house |
 castle | castle |
 tent | tent |
 cityscape | city | cityscape, skyline
-locomotive | steam train | train, locomotive
-bus | bus |
+=locomotive | steam train | train, locomotive
+=bus | bus |
 taxi | taxi | cab
-automobile | car | automobile
-motorcycle | motorcycle | motorbike
-bicycle | bicycle | bike
-sailboat | sailboat | sailing boat, boat
-airplane | airplane | plane
-helicopter | helicopter |
-rocket | rocket | spaceship
+=automobile | car | automobile
+=motorcycle | motorcycle | motorbike
+=bicycle | bicycle | bike
+=sailboat | sailboat | sailing boat, boat
+=airplane | airplane | plane
+=helicopter | helicopter |
+=rocket | rocket | spaceship
 flying-saucer | ufo | flying saucer
-crescent-moon | moon | crescent moon
+=crescent-moon | moon | crescent moon
 sun | sun |
-ringed-planet | planet | saturn, ringed planet
+=ringed-planet | planet | saturn, ringed planet
 star | star |
 cloud | cloud |
 rainbow | rainbow |
 umbrella | umbrella |
-high-voltage | lightning | lightning bolt
+=high-voltage | lightning | lightning bolt
 fire | fire | flame, flames
 droplet | water drop | drop of water, droplet
 alarm-clock | alarm clock | clock
@@ -131,60 +131,56 @@ teddy-bear | teddy bear |
 glasses | glasses | eyeglasses
 t-shirt | t-shirt | shirt
 dress | dress |
-running-shoe | shoe | running shoe, sneaker
+=running-shoe | shoe | running shoe, sneaker
 crown | crown |
 top-hat | top hat | hat
 gem-stone | diamond | gem, gem stone
 bell | bell |
-guitar | guitar |
+=guitar | guitar |
 television | television | tv
-camera | camera |
+=camera | camera |
 candle | candle |
 light-bulb | light bulb | lamp
 books | books | stack of books, book
-pencil | pencil |
+=pencil | pencil |
 scissors | scissors |
 =key | key |
 locked | padlock | lock
-hammer | hammer |
+=hammer | hammer |
 bomb | bomb |
 magnet | magnet |
 door | door |
 chair | chair |
 anchor | anchor |
 red-heart | heart |
-"""
-
-#: In the same format: things whose words the tokenizer knows, for a longer training.
-LATER = """
 smiling-face-with-heart-eyes | heart eyes face | face in love
 angry-face | angry face |
 clown-face | clown | clown face
 wolf | wolf | wolf head
-camel | camel |
-rhinoceros | rhinoceros | rhino
-hedgehog | hedgehog |
-bat | bat |
+=camel | camel |
+=rhinoceros | rhinoceros | rhino
+=hedgehog | hedgehog |
+=bat | bat |
 koala | koala |
-rooster | rooster |
-chicken | chicken | hen
-duck | duck |
-swan | swan |
-peacock | peacock |
-crocodile | crocodile | alligator
-tropical-fish | tropical fish |
-lobster | lobster |
+=rooster | rooster |
+=chicken | chicken | hen
+=duck | duck |
+=swan | swan |
+=peacock | peacock |
+=crocodile | crocodile | alligator
+=tropical-fish | tropical fish |
+=lobster | lobster |
 hibiscus | hibiscus | flower
 four-leaf-clover | four leaf clover | clover
 peach | peach |
 kiwi-fruit | kiwi | kiwi fruit
 eggplant | eggplant | aubergine
-ear-of-corn | corn | ear of corn
-croissant | croissant |
+=ear-of-corn | corn | ear of corn
+=croissant | croissant |
 pretzel | pretzel |
 hot-dog | hot dog |
-taco | taco |
-cooking | fried egg | egg
+=taco | taco |
+=cooking | fried egg | egg
 sushi | sushi |
 cupcake | cupcake | muffin
 lollipop | lollipop |
@@ -193,25 +189,25 @@ church | church |
 ferris-wheel | ferris wheel |
 factory | factory |
 circus-tent | circus tent | circus
-ambulance | ambulance |
-fire-engine | fire truck | fire engine
+=ambulance | ambulance |
+=fire-engine | fire truck | fire engine
 police-car | police car |
-tractor | tractor |
-racing-car | race car | racing car
-ship | ship |
+=tractor | tractor |
+=racing-car | race car | racing car
+=ship | ship |
 snowflake | snowflake |
-water-wave | wave | ocean wave
+=water-wave | wave | ocean wave
 hourglass-done | hourglass |
-kite | kite |
+=kite | kite |
 artist-palette | palette | paint palette
 backpack | backpack |
 ring | ring | diamond ring
-violin | violin |
+=violin | violin |
 drum | drum |
-trumpet | trumpet |
+=trumpet | trumpet |
 laptop | laptop | computer
-axe | axe |
-dagger | dagger | sword, knife
+=axe | axe |
+=dagger | dagger | sword, knife
 shield | shield |
 """
 
@@ -284,4 +280,10 @@ HELD_OUT = (
 UNLISTED: frozenset[str] = frozenset({
     "unicorn", "elephant", "flamingo", "snake", "dragon", "dinosaur", "whale", "dolphin", "shark", "octopus", "snail",
     "helicopter", "airplane", "planet", "lightning", "cloud", "shoe", "camera", "cheese", "lemon", "owl", "zebra",
+    "heart eyes face", "angry face", "clown", "wolf", "camel", "rhinoceros", "hedgehog", "bat", "koala", "rooster",
+    "chicken", "duck", "swan", "peacock", "crocodile", "tropical fish", "lobster", "hibiscus", "four leaf clover",
+    "peach", "kiwi", "eggplant", "corn", "croissant", "pretzel", "hot dog", "taco", "fried egg", "sushi", "cupcake",
+    "lollipop", "wine glass", "church", "ferris wheel", "factory", "circus tent", "ambulance", "fire truck",
+    "police car", "tractor", "race car", "ship", "snowflake", "wave", "hourglass", "kite", "palette", "backpack",
+    "ring", "violin", "drum", "trumpet", "laptop", "axe", "dagger", "shield",
 })  # fmt: skip

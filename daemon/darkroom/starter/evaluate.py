@@ -23,18 +23,22 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from darkroom.starter import MODEL_DIR
 from darkroom.starter.art import draw_all
 from darkroom.starter.autoencoder import PatchAutoencoder
 from darkroom.starter.captions import StyleBook
 from darkroom.starter.concepts import CONCEPTS, HELD_OUT, Concept
+from darkroom.starter.customer import Customer
 from darkroom.starter.drawings import COLOURS
 from darkroom.starter.fit_autoencoder import encode_all, to_tensor
 from darkroom.starter.looks import LOOKS
 from darkroom.starter.measures import (
     LookJudge,
     colour_of,
+    fringes,
+    ground_of,
     look_features,
     mean_difference,
     nearest,
@@ -46,8 +50,9 @@ from darkroom.starter.measures import (
     thumbnails,
 )
 from darkroom.starter.painter import STEPS, Painter
-from darkroom.starter.samples import Sample, Studio
+from darkroom.starter.samples import ARTS, Sample, Studio
 from darkroom.starter.sheets import write_sheet
+from darkroom.starter.unwanted import Measure, try_each, unwanted
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +68,12 @@ _PAIRED = (
     "pizza", "fox", "tree", "balloon", "robot", "fish", "rose", "strawberry",
 )  # fmt: skip
 _PIXEL_BOUND = 12.0
+_FLAT = 250  #: pixels with no channel below are taken for the white ground
+_TWO_COLOURS = ("red", "yellow", "green", "blue", "purple", "pink")
+_TWO_COLOUR_WORDING = "a {colour} {thing} on a {ground} background"
+#: That no caption of the training has.
+_OTHER_WORDING = "{colour} {thing} standing before something {ground}"
+_LOOK_NAMES = ("plain", "3d-render", *LOOKS)
 
 
 @dataclass(frozen=True)
@@ -136,19 +147,39 @@ class Examination:
         marks = [("" if ok else "!") + prompt[2:] for ok, prompt in zip(right, prompts, strict=True)]
         write_sheet(self.output / "colours.png", list(pictures), marks, len(COLOURS), side_px=72)
 
+    def two_colours(self) -> None:
+        """Whether the thing has the one colour and the ground the other, with the default negative prompt."""
+        pairs = [(a, b) for a in _TWO_COLOURS for b in _TWO_COLOURS if a != b]
+        asked = [(thing, *pairs[(11 * i + 5 * k) % len(pairs)]) for i, thing in enumerate(_COLOURED) for k in range(6)]
+        for wording, offset in ((_TWO_COLOUR_WORDING, 12_000), (_OTHER_WORDING, 13_000)):
+            prompts = [wording.format(thing=thing, colour=colour, ground=ground) for thing, colour, ground in asked]
+            seeds = [offset + i for i in range(len(prompts))]
+            pictures = self.painter.paint(prompts, seeds, self.book.default_negative)
+            both = np.array(
+                [
+                    (colour_of(picture), ground_of(picture)) == (colour, ground)
+                    for picture, (_, colour, ground) in zip(pictures, asked, strict=True)
+                ]
+            )
+            self.figures.setdefault("two colours", {})[wording] = float(both.mean())
+            if wording == _TWO_COLOUR_WORDING:
+                self._row(f'"{wording}": both right, of {len(asked)}', f"{both.mean():.1%}", "80 %", both.mean() >= 0.8)
+                marks = [("" if ok else "!") + f"{c} {t}, {g}" for ok, (t, c, g) in zip(both, asked, strict=True)]
+                write_sheet(self.output / "two-colours.png", list(pictures), marks, 12, side_px=80)
+
     def styles(self) -> None:
         """Whether the picture of a style's own keywords looks like that style's training pictures."""
-        names = ["plain", "3d-render", "flat-design", *LOOKS]
+        names = list(_LOOK_NAMES)
         judge, control = self._look_judge(names)
-        texts = {name: self.book.keywords.get(name, "") for name in names}
-        prompts = [", ".join(filter(None, [texts[name], f"a {thing}"])) for name in names for thing in _STYLED]
-        pictures = self.painter.paint(prompts, [20_000 + i for i in range(len(prompts))])
+        asked = [self.book.prompts(name, f"a {thing}") for name in names for thing in _STYLED]
+        seeds = [20_000 + i for i in range(len(asked))]
+        pictures = self.painter.paint([prompt for prompt, _ in asked], seeds, [negative for _, negative in asked])
         truth = np.repeat(np.arange(len(names)), len(_STYLED))
         right = (judge.judge(look_features(pictures)) == truth).reshape(-1, len(_STYLED)).mean(1)
         works = {name: float(share) for name, share in zip(names, right, strict=True) if name != "plain"}
         count = sum(share >= 0.75 for share in works.values())
         self.figures["styles"] = {"right": works, "plain": float(right[0]), "control": control}
-        self._row(f"styles seen in at least 6 of 8 pictures, of {len(works)}", str(count), "8", count >= 8)
+        self._row(f"styles seen in at least 6 of 8 pictures, of {len(works)}", str(count), "14", count >= 14)
         marks = [f"{name} {thing}" for name in names for thing in _STYLED]
         write_sheet(self.output / "styles.png", list(pictures), marks, len(_STYLED), side_px=80)
 
@@ -180,19 +211,56 @@ class Examination:
         unseen = tuple(Concept(icon, icon, (), mirrors=True) for icon in HELD_OUT)
         studio = Studio(draw_all(self.packages, [c.icon for c in unseen]), unseen)
         rng = np.random.default_rng(_FIRST_SEED)
-        kinds: list[dict[str, str]] = [{"art": art} for art in ("noto", "fluent", "flat")]
+        kinds: list[dict[str, Any]] = [{"art": art} for art in ("noto", "fluent", "flat")]
         kinds += [{"art": "noto", "look": look} for look in ("pixel-art", "ink", "watercolor", "fantasy", "anime")]
-        kinds += [{"art": "noto", "fault": "blurred"}]
+        kinds += [{"art": "noto", "faults": ("blurred",)}]
         samples = [Sample(i, **kind) for i in range(len(unseen)) for kind in kinds]
         true = np.stack([np.asarray(studio.draw(sample, rng)) for sample in samples])
         with torch.no_grad():
             seen = torch.cat([self.autoencoder(to_tensor(true[i : i + 40])) for i in range(0, len(true), 40)])
         back = np.rint((seen.clamp(-1, 1).permute(0, 2, 3, 1).numpy() + 1) * 127.5)
+        by_kind = {
+            " ".join(kind[key] for key in kind if key != "faults") or "blurred": signal_to_noise(
+                back[i :: len(kinds)], true[i :: len(kinds)]
+            )
+            for i, kind in enumerate(kinds)
+        }
+        white = true[:: len(kinds)].min(3) >= _FLAT
+        flat = ndimage.binary_erosion(white, np.ones((1, 5, 5)))
+        self.figures["fringes"] = fringes(back[:: len(kinds)], flat)
         ratio, share = signal_to_noise(back, true), red_green_share(back, true)
-        self.figures["autoencoder"] = {"psnr_db": ratio, "red_green": share, "pictures": len(true)}
+        self.figures["autoencoder"] = {
+            "psnr_db": ratio,
+            "red_green": share,
+            "pictures": len(true),
+            "psnr by kind": by_kind,
+        }
         what = f"autoencoder on {len(unseen)} held-out concepts"
         self._row(f"{what}: PSNR", f"{ratio:.1f} dB", "26 dB", ratio >= 26)
         self._row(f"{what}: red-green R²", f"{share:.3f}", "0.95", share >= 0.95)
+
+    def unwanted(self) -> None:
+        """Whether each of ten negative prompts is seen beside the default one: asked of a daemon, pairs of one seed."""
+        judge, _ = self._look_judge(list(_LOOK_NAMES))
+
+        def likeness(style: str) -> Measure:
+            return lambda pictures: judge.likeness(look_features(pictures), _LOOK_NAMES.index(style))
+
+        with Customer() as customer:
+            trials = try_each(customer, unwanted(likeness), _PAIRED, _FIRST_SEED + 50_000)
+        for trial in trials:
+            case, seen = trial.case, int((trial.changes >= 1).sum())
+            name = f'"{case.negative}" against "{case.prompt.format("…")}" in style {case.style}'
+            self.figures.setdefault("unwanted", {})[name] = {
+                "seen": seen,
+                "right way": int((trial.changes > 0).sum()),
+                "median change": float(np.median(trial.changes) * case.least),
+                "least": case.least,
+            }
+            self._row(f"beside the default: {name}: {case.effect}", f"{seen} of {len(_PAIRED)}", "14 of 16", seen >= 14)
+        pictures = [p for trial in trials for side in (trial.without, trial.with_it) for p in side]
+        marks = [f"{sign}{thing}" for _ in trials for sign in ("", "-") for thing in _PAIRED]
+        write_sheet(self.output / "unwanted.png", pictures, marks, len(_PAIRED), side_px=64)
 
     def schedulers(self) -> None:
         """Whether other schedulers, made from the folder's configuration, draw the same things."""
@@ -270,7 +338,7 @@ class Examination:
     def _look_judge(self, names: list[str]) -> tuple[LookJudge, float]:
         """A judge of looks, and its share of right answers on rendered pictures that it did not learn from."""
         rng = np.random.default_rng(_FIRST_SEED + 3)
-        art = {"3d-render": "fluent", "flat-design": "flat"}
+        art = {"3d-render": "fluent", **ARTS}
         chosen = [int(i) for i in rng.permutation(len(self.concepts))[:60]]
         samples = [
             (label, Sample(i, art.get(name, "noto"), look=name if name in LOOKS else None))
@@ -284,7 +352,17 @@ class Examination:
         return LookJudge(features, labels), held
 
 
-_PARTS = ("cost", "reconstruction", "recognition", "colours", "styles", "negatives", "schedulers")
+_PARTS = (
+    "cost",
+    "reconstruction",
+    "recognition",
+    "colours",
+    "two_colours",
+    "styles",
+    "negatives",
+    "unwanted",
+    "schedulers",
+)
 
 
 def main() -> None:

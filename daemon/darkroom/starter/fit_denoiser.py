@@ -27,6 +27,7 @@ from darkroom.starter.captions import Captions
 from darkroom.starter.denoiser import Denoiser, draw_timesteps, fresh_denoiser, noise_levels
 from darkroom.starter.fit_autoencoder import fast_bfloat16
 from darkroom.starter.muon import Muon
+from darkroom.starter.samples import Sample
 from darkroom.starter.shards import Shards
 from darkroom.starter.wording import MAX_TOKENS, load_tokenizer
 
@@ -279,12 +280,17 @@ class _Trainer:
 
     def _batch(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         latents, samples = self.shards.draw(self.task.batch, self.rng)
-        empty = self.rng.random(len(samples)) < _EMPTY_SHARE
-        texts = ["" if e else self.task.captions.draw(s, self.rng) for s, e in zip(samples, empty, strict=True)]
+        texts = [self._text(sample) for sample in samples]
         clean, noise = torch.from_numpy(latents).float(), torch.randn(latents.shape)
         timesteps = draw_timesteps(len(samples))
         keep, add = (level[timesteps].view(-1, 1, 1, 1) for level in self.levels)
         return keep * clean + add * noise, timesteps, self._ids(texts), keep * noise - add * clean
+
+    def _text(self, sample: Sample) -> str:
+        """Without words, a picture should be what people want: those of the lists are not."""
+        if sample.listed is None and self.rng.random() < _EMPTY_SHARE:
+            return ""
+        return self.task.captions.draw(sample, self.rng)
 
     def _ids(self, texts: list[str]) -> Tensor:
         """Padded to the full length in every fourth batch only: most captions are short, and padding costs time."""

@@ -34,6 +34,19 @@ BACKDROPS: dict[str, Colour] = {
     "gray": (150, 150, 152),
 }
 
+#: The same words' colours at their strongest, as lists of unwanted things mean them.
+STRONG_BACKDROPS: dict[str, Colour] = {
+    "red": (236, 16, 16),
+    "orange": (255, 124, 0),
+    "yellow": (255, 212, 0),
+    "green": (0, 168, 30),
+    "blue": (0, 70, 240),
+    "purple": (146, 0, 228),
+    "pink": (255, 84, 176),
+    "black": (0, 0, 0),
+    "gray": (128, 128, 128),
+}
+
 
 def on_colour(drawing: Image.Image, colour: Colour = WHITE) -> Image.Image:
     """The drawing on a plain background."""
@@ -185,6 +198,37 @@ def vintage(drawing: Image.Image, _rng: Rng) -> Image.Image:
     return _image(tinted * (1 - 0.35 * np.clip(_radius(drawing.size) - 0.6, 0, 1))[..., None])
 
 
+def photographic(drawing: Image.Image, rng: Rng) -> Image.Image:
+    """Lit from one side, with a soft shadow on a grey studio floor, and film grain."""
+    floor = _floats(_vertical(drawing.size, (206, 202, 196), (120, 116, 112)))
+    shadow = _floats(ImageChops.offset(drawing.getchannel("A"), 5, 7).filter(ImageFilter.GaussianBlur(4)))
+    scene = _image(floor * (1 - 0.6 * shadow[..., None] / 255))
+    light = np.linspace(1.12, 0.72, drawing.width)[None, :, None]
+    lit = _image(_floats(on_colour(drawing)) * light * np.array([1.0, 0.97, 0.92]))
+    scene.paste(lit, (0, 0), drawing)
+    return _image(_floats(scene) + rng.normal(0, 4, (*drawing.size, 1)))
+
+
+def isometric(drawing: Image.Image, _rng: Rng) -> Image.Image:
+    """Small, on a thick tile seen from above a corner."""
+    side = drawing.width
+    scene = Image.new("RGB", drawing.size, (226, 236, 246))
+    brush = ImageDraw.Draw(scene)
+    left, top, right, bottom = ((side * x / 96, side * y / 96) for x, y in ((3, 66), (48, 43), (93, 66), (48, 89)))
+    down = side * 6 / 96
+    brush.polygon([left, bottom, (bottom[0], bottom[1] + down), (left[0], left[1] + down)], fill=(60, 130, 84))
+    brush.polygon([bottom, right, (right[0], right[1] + down), (bottom[0], bottom[1] + down)], fill=(40, 98, 62))
+    brush.polygon([left, top, right, bottom], fill=(112, 196, 126))
+    small = drawing.convert("RGBa").resize((side * 2 // 3,) * 2, Image.Resampling.BOX).convert("RGBA")
+    scene.paste(small, (side // 6, side * 8 // 96), small)
+    return scene
+
+
+def flat_design(drawing: Image.Image, _rng: Rng) -> Image.Image:
+    """On one pale solid colour."""
+    return on_colour(drawing, (150, 220, 212))
+
+
 def blurred(picture: Image.Image, rng: Rng) -> Image.Image:
     """Out of focus."""
     return picture.filter(ImageFilter.GaussianBlur(rng.uniform(1.8, 4.0)))
@@ -202,6 +246,11 @@ def blocky(picture: Image.Image, rng: Rng) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
+def garish(picture: Image.Image, _rng: Rng) -> Image.Image:
+    """Its colours far too strong."""
+    return ImageEnhance.Color(picture).enhance(2.4)
+
+
 def watermarked(picture: Image.Image, rng: Rng) -> Image.Image:
     """Lettering across it."""
     layer = Image.new("L", picture.size)
@@ -217,7 +266,7 @@ def cropped(picture: Image.Image, rng: Rng) -> Image.Image:
     """Mostly outside the frame."""
     reach = picture.width // 3
     dx, dy = (int(rng.choice([-1, 1])) * int(rng.integers(reach, picture.width // 2)) for _ in range(2))
-    out = Image.new("RGB", picture.size, WHITE)
+    out = Image.new("RGB", picture.size, picture.getpixel((0, 0)))
     out.paste(picture.resize((picture.width * 3 // 2,) * 2), (dx - picture.width // 4, dy - picture.height // 4))
     return out
 
@@ -250,16 +299,20 @@ LOOKS: dict[str, Look] = {
     "golden-hour": golden_hour,
     "black-and-white": black_and_white,
     "vintage": vintage,
+    "photographic": photographic,
+    "isometric": isometric,
+    "flat-design": flat_design,
 }
 
-#: What spoils a finished picture.
+#: What spoils a finished picture. Of several, each is seen only when they are done in this order: blur hides noise.
 FAULTS: dict[str, Look] = {
+    "garish": garish,
+    "deformed": deformed,
+    "cropped": cropped,
     "blurred": blurred,
+    "watermarked": watermarked,
     "noisy": noisy,
     "blocky": blocky,
-    "watermarked": watermarked,
-    "cropped": cropped,
-    "deformed": deformed,
 }
 
 

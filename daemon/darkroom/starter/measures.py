@@ -37,6 +37,14 @@ def corner_colour(pictures: Pictures) -> Floats:
     return np.asarray(np.stack(corners).astype(np.float64).mean((0, 2, 3)))
 
 
+def corner_grain(pictures: Pictures) -> Floats:
+    """The mean difference of two neighbouring pixels' grey in the corners, (B,), in [0, 255]."""
+    grey, n = _grey(pictures), pictures.shape[1] // 8
+    steps = np.abs(np.diff(grey, axis=2))
+    parts = [steps[:, a, b] for a in (slice(n), slice(-n, None)) for b in (slice(n), slice(-n, None))]
+    return np.asarray(np.mean(parts, axis=(0, 2, 3)))
+
+
 def purpleness(pictures: Pictures) -> Floats:
     """How far the corners' blue and red stand above their green, (B,)."""
     red, green, blue = corner_colour(pictures).T
@@ -58,6 +66,15 @@ def colour_of(picture: Pictures) -> str:
     spread = np.exp(-((np.arange(-30, 31) / 10) ** 2) / 2)
     smooth = np.convolve(np.r_[weights[-30:], weights, weights[:30]], spread, "valid")
     return min(HUES, key=lambda word: hue_distance(HUES[word], float(smooth.argmax())))
+
+
+def ground_of(picture: Pictures) -> str:
+    """The colour word for the corners of one picture (H, W, 3); "white", "gray" or "black" when they have none."""
+    red, green, blue = (int(channel) for channel in corner_colour(picture[None])[0])
+    hue, colour, value = Image.new("RGB", (1, 1), (red, green, blue)).convert("HSV").getpixel((0, 0))
+    if colour < 50:
+        return "white" if value > 220 else "gray" if value > 60 else "black"
+    return min(HUES, key=lambda word: hue_distance(HUES[word], hue * 360 / 256))
 
 
 def thumbnails(pictures: Pictures) -> Floats:
@@ -107,6 +124,18 @@ class LookJudge:
     def judge(self, features: Floats) -> NDArray[np.int64]:
         """The label (B,) of the nearest look for rows (B, D)."""
         return nearest(features @ self._whiten, self._centres, self._labels)
+
+    def likeness(self, features: Floats, label: int, plain: int = 0) -> Floats:
+        """How far rows (B, D) lie on the way from the centre of `plain`, 0, to that of `label`, 1: (B,)."""
+        origin, goal = (self._centres[np.searchsorted(self._labels, each)] for each in (plain, label))
+        return np.asarray((features @ self._whiten - origin) @ (goal - origin) / np.square(goal - origin).sum())
+
+
+def fringes(seen: Pictures, ground: Pictures) -> float:
+    """The root mean square of the checkered part of pictures where `ground` (B, H, W) says that they should be flat."""
+    x = _grey(seen)
+    checkered = (x[:, 1:, 1:] - x[:, :-1, 1:] - x[:, 1:, :-1] + x[:, :-1, :-1]) / 2
+    return float(np.sqrt(np.square(checkered[ground[:, 1:, 1:]]).mean()))
 
 
 def signal_to_noise(seen: Pictures, true: Pictures) -> float:

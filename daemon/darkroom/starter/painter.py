@@ -30,15 +30,16 @@ class Painter:
         )
         self.pipeline.set_progress_bar_config(disable=True)
 
-    def paint(self, prompts: Sequence[str], seeds: Sequence[int], negative: str = "") -> Pictures:
-        """One picture per prompt and seed, (B, H, W, 3)."""
+    def paint(self, prompts: Sequence[str], seeds: Sequence[int], negative: str | Sequence[str] = "") -> Pictures:
+        """One picture per prompt and seed, (B, H, W, 3); one negative prompt for all of them, or one for each."""
+        negatives = [negative] * len(prompts) if isinstance(negative, str) else list(negative)
         parts = []
         for start in range(0, len(prompts), _BATCH):
             some = list(prompts[start : start + _BATCH])
             generators = [torch.Generator().manual_seed(self._first_seed + s) for s in seeds[start : start + _BATCH]]
             images = self.pipeline(
                 some,
-                negative_prompt=[negative] * len(some),
+                negative_prompt=negatives[start : start + _BATCH],
                 num_inference_steps=STEPS,
                 guidance_scale=GUIDANCE,
                 generator=generators,

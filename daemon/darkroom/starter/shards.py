@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from darkroom.starter.looks import Rng
 from darkroom.starter.samples import Sample, Studio
 
 _AT_ONCE = 500
+#: Every such shard holds pictures for lists of terms. They have one of their own because lists are long, and a batch is
+#: as long as its longest caption.
+_LISTS_EVERY = 3
 
 
 class Shards:
@@ -40,9 +44,7 @@ class Shards:
         """Load shards that have appeared."""
         for path in sorted(self._folder.glob("*.npy")):
             if path.name not in self._loaded:
-                samples = [
-                    Sample(**entry) for entry in json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-                ]
+                samples = [_sample(entry) for entry in json.loads(path.with_suffix(".json").read_text("utf-8"))]
                 self._loaded[path.name] = np.load(path), samples
 
     def draw(self, count: int, rng: Rng) -> tuple[NDArray[np.float16], list[Sample]]:
@@ -50,6 +52,10 @@ class Shards:
         latents, samples = self._loaded[str(rng.choice(sorted(self._loaded)))]
         chosen = rng.integers(0, len(samples), count)
         return latents[chosen], [samples[i] for i in chosen]
+
+
+def _sample(entry: dict[str, Any]) -> Sample:
+    return Sample(**{**entry, "faults": tuple(entry.get("faults", ()))})
 
 
 def write_shard(
@@ -63,10 +69,11 @@ def write_shard(
     """Draw and encode `count` pictures; the same `number` gives the same shard."""
     rng = np.random.default_rng([11, number])
     studio = Studio(art, concepts)
+    choose = studio.choose_listed if number % _LISTS_EVERY == _LISTS_EVERY - 1 else studio.choose
     model = load_autoencoder(encoder)
     latents, samples = [], []
     for start in range(0, count, _AT_ONCE):
-        block = [studio.choose(rng) for _ in range(min(_AT_ONCE, count - start))]
+        block = [choose(rng) for _ in range(min(_AT_ONCE, count - start))]
         latents.append(encode_all(model, np.stack([np.asarray(studio.draw(sample, rng)) for sample in block])))
         samples += block
     folder.mkdir(parents=True, exist_ok=True)

@@ -56,14 +56,14 @@ class Effort:
 FULL = Effort(
     12_800,
     Plan(encoder_s=300, total_s=560),
-    shards=8,
-    pictures_per_shard=12_000,
+    shards=6,
+    pictures_per_shard=8_000,
     batch=16,
     batches_per_step=4,
     processes=2,
 )
 SMOKE = Effort(
-    64, Plan(encoder_s=1, total_s=2), shards=1, pictures_per_shard=64, batch=4, batches_per_step=1, processes=1
+    64, Plan(encoder_s=1, total_s=2), shards=3, pictures_per_shard=64, batch=4, batches_per_step=1, processes=1
 )
 _SMOKE_HOURS = 5 / 3600
 
