@@ -81,9 +81,14 @@ def test_a_smoke_run_of_the_training_makes_a_folder_that_draws(tmp_path: Path) -
     command += ["--packages", str(tmp_path / "node_modules")]
     environment = {"PYTHONPATH": str(ROOT / "daemon"), "OMP_NUM_THREADS": "1", "PATH": ""}
     made = tmp_path / "model"
-    subprocess.run(
-        [*command, "--work", str(tmp_path / "work"), "--output", str(made)], check=True, env=environment, timeout=280
-    )
+    command += ["--work", str(tmp_path / "work"), "--output", str(made)]
+    subprocess.run(command, check=True, env=environment, timeout=280)
+    before = load_file(str(made / "vae" / "diffusion_pytorch_model.safetensors"))
+    for stage in ("decoder", "model"):
+        again = [*command, "--only", stage, "--hours", "0.001"]
+        subprocess.run(again, check=True, env=environment, timeout=280)
+    after = load_file(str(made / "vae" / "diffusion_pytorch_model.safetensors"))
+    assert {name for name in before if torch.equal(before[name], after[name])} == {"encoder.bias", "encoder.weight"}
 
     pipeline = StableDiffusionPipeline.from_pretrained(str(made), dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)

@@ -153,6 +153,10 @@ door | door |
 chair | chair |
 anchor | anchor |
 red-heart | heart |
+"""
+
+#: In the same format: things whose words the tokenizer knows, for a longer training.
+LATER = """
 smiling-face-with-heart-eyes | heart eyes face | face in love
 angry-face | angry face |
 clown-face | clown | clown face
@@ -280,10 +284,4 @@ HELD_OUT = (
 UNLISTED: frozenset[str] = frozenset({
     "unicorn", "elephant", "flamingo", "snake", "dragon", "dinosaur", "whale", "dolphin", "shark", "octopus", "snail",
     "helicopter", "airplane", "planet", "lightning", "cloud", "shoe", "camera", "cheese", "lemon", "owl", "zebra",
-    "heart eyes face", "angry face", "clown", "wolf", "camel", "rhinoceros", "hedgehog", "bat", "koala", "rooster",
-    "chicken", "duck", "swan", "peacock", "crocodile", "tropical fish", "lobster", "hibiscus", "four leaf clover",
-    "peach", "kiwi", "eggplant", "corn", "croissant", "pretzel", "hot dog", "taco", "fried egg", "sushi", "cupcake",
-    "lollipop", "wine glass", "church", "ferris wheel", "factory", "circus tent", "ambulance", "fire truck",
-    "police car", "tractor", "race car", "ship", "snowflake", "wave", "hourglass", "kite", "palette", "backpack",
-    "ring", "violin", "drum", "trumpet", "laptop", "axe", "dagger", "shield",
 })  # fmt: skip

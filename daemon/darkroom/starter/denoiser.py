@@ -14,6 +14,7 @@ from darkroom.starter.wording import MAX_TOKENS
 LATENT_SIZE = 12
 _TEXT_WIDTH = 128
 _TIMESTEPS = 1000
+_LAST_STEPS = (10, 250)
 NOISE: dict[str, Any] = {
     "num_train_timesteps": _TIMESTEPS,
     "beta_start": 0.00085,
@@ -36,6 +37,24 @@ class Denoiser(nn.Module):
         words = self.text_encoder(ids)[0]
         sample: Tensor = self.unet(noisy, timesteps, words, return_dict=False)[0]
         return sample
+
+
+class Guess:
+    """Latents as the denoiser guesses them from a noisy version: what a decoder has to make pictures of."""
+
+    def __init__(self, model: Denoiser, empty_ids: Tensor) -> None:
+        """`empty_ids` (1, MAX_TOKENS) is no text."""
+        self._model, self._ids = model, empty_ids
+        self._keep, self._add = noise_levels()
+
+    @torch.no_grad()
+    def __call__(self, latents: Tensor) -> Tensor:
+        """(B, C, 12, 12) to the same shape."""
+        count = len(latents)
+        timesteps = torch.randint(*_LAST_STEPS, (count,))
+        keep, add = (level[timesteps].view(-1, 1, 1, 1) for level in (self._keep, self._add))
+        noisy = keep * latents + add * torch.randn_like(latents)
+        return keep * noisy - add * self._model(noisy, timesteps, self._ids.expand(count, -1))
 
 
 def fresh_denoiser(tokenizer: CLIPTokenizer, latent_channels: int) -> Denoiser:

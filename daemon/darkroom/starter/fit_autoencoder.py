@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,12 @@ _BATCH = 8
 _LEARNING_RATE = 2e-3
 _JITTER_PX = 4
 _LATENT_NOISE = 0.07
+_FLATNESS = 3.0
+_FLAT_RANGE = 0.02
 _COARSEST_SD = 1.5
 _FINENESS = 0.6
+
+Spoil = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,14 @@ def fit(
     pictures: NDArray[np.uint8],
     plan: Plan,
     seed: int = 0,
+    spoil: Spoil | None = None,
 ) -> PatchAutoencoder:
     """Train `model` on `pictures` (N, H, W, 3) and return its moving average.
 
+    The decoder learns to bring the pictures back from latents that `spoil` has changed: by a little noise, if None.
     Latents are levelled at the end if the encoder has learnt; else they stay valid.
     """
+    spoil = spoil or with_noise
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     average: PatchAutoencoder = copy.deepcopy(model).eval().requires_grad_(False)
@@ -73,7 +81,7 @@ def fit(
         if not frozen and elapsed >= plan.encoder_s:
             frozen = _freeze_encoder(model, average)
         _set_rate(optimizer, step, elapsed / plan.total_s)
-        loss = _loss(model, _batch(pictures, rng), frozen=frozen)
+        loss = _loss(model, _batch(pictures, rng), spoil, frozen=frozen)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
@@ -86,6 +94,12 @@ def fit(
     if plan.encoder_s:
         average.rescale_latents(levelling(average, pictures))
     return average
+
+
+def with_noise(latents: Tensor) -> Tensor:
+    """Latents (B, C, h, w) with a little noise: makes the decoder patient with a denoiser's mistakes."""
+    spread = latents.detach().std((0, 2, 3), keepdim=True)
+    return latents + _LATENT_NOISE * torch.randn_like(latents) * spread
 
 
 def levelling(model: PatchAutoencoder, pictures: NDArray[np.uint8]) -> Tensor:
@@ -134,14 +148,14 @@ def _batch(pictures: NDArray[np.uint8], rng: np.random.Generator) -> Tensor:
     return padded[:, :, top : top + side, left : left + side].contiguous()
 
 
-def _loss(model: PatchAutoencoder, x: Tensor, *, frozen: bool) -> Tensor:
+def _loss(model: PatchAutoencoder, x: Tensor, spoil: Spoil, *, frozen: bool) -> Tensor:
     (z,) = model.encode(x, return_dict=False)
-    spread = z.detach().std((0, 2, 3), keepdim=True)
     with torch.autocast("cpu", torch.bfloat16, enabled=fast_bfloat16()):
-        (seen,) = model.decode(z + _LATENT_NOISE * torch.randn_like(z) * spread, return_dict=False)
+        (seen,) = model.decode(spoil(z), return_dict=False)
     error = seen.float() - x
     loss = error.abs().mean() + 2 * error.square().mean()
     loss = loss + 0.7 * (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean())
+    loss = loss + _FLATNESS * (error.abs() * _flat(x)).mean()
     loss = loss + 0.5 * _chroma(functional.avg_pool2d(error, 2)).abs().mean()
     if not frozen:
         loss = loss + 1e-3 * (z.square().mean((0, 2, 3)) - 1).abs().mean()
@@ -152,6 +166,12 @@ def fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 in hardware; without that, autocast is slower than float32."""
     check: Any = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(check and check())
+
+
+def _flat(x: Tensor) -> Tensor:
+    """1 where nothing is near but one colour, else 0, (B, 1, H, W): every checkered fringe is seen there."""
+    lightest, darkest = (functional.max_pool2d(sign * x, 5, 1, 2) for sign in (1, -1))
+    return ((lightest + darkest).amax(1, keepdim=True) < _FLAT_RANGE).float()
 
 
 def _chroma(x: Tensor) -> Tensor:

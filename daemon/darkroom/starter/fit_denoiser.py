@@ -33,7 +33,7 @@ from darkroom.starter.wording import MAX_TOKENS, load_tokenizer
 
 log = logging.getLogger(__name__)
 
-_RATE = 1e-3
+_RATE = 7e-4
 _LAST_RATE = 0.02
 _HOLD = 0.45
 _WARM_UP_STEPS = 100

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from darkroom.starter.fit_autoencoder import fast_bfloat16
+
 _MOMENTUM = 0.95
 _ITERATIONS = 5
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -55,7 +57,7 @@ class Muon:
 def orthogonal(matrices: Tensor) -> Tensor:
     """(B, rows, columns) to nearly orthogonal matrices with the same singular vectors, by Newton-Schulz iteration."""
     a, b, c = _QUINTIC
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if fast_bfloat16() else matrices.float()
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT

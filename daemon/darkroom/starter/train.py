@@ -26,14 +26,14 @@ from darkroom.starter.art import draw_all
 from darkroom.starter.autoencoder import PatchAutoencoder
 from darkroom.starter.captions import Captions, StyleBook
 from darkroom.starter.concepts import CONCEPTS, Concept
-from darkroom.starter.denoiser import Denoiser
-from darkroom.starter.fit_autoencoder import Plan, fit, fresh_autoencoder, load_autoencoder
+from darkroom.starter.denoiser import Denoiser, Guess
+from darkroom.starter.fit_autoencoder import Plan, Spoil, fit, fresh_autoencoder, load_autoencoder, with_noise
 from darkroom.starter.fit_denoiser import Schedule, Task, averaged
 from darkroom.starter.fit_denoiser import fit as fit_denoiser
 from darkroom.starter.package import write_model
 from darkroom.starter.samples import Studio
 from darkroom.starter.shards import Shards, write_shards
-from darkroom.starter.wording import learn_tokenizer
+from darkroom.starter.wording import learn_tokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +59,13 @@ FULL = Effort(
     shards=6,
     pictures_per_shard=8_000,
     batch=16,
-    batches_per_step=4,
+    batches_per_step=2,
     processes=2,
 )
 SMOKE = Effort(
     64, Plan(encoder_s=1, total_s=2), shards=3, pictures_per_shard=64, batch=4, batches_per_step=1, processes=1
 )
+_GUESSED_SHARE = 0.5
 _SMOKE_HOURS = 5 / 3600
 
 
@@ -96,10 +97,13 @@ class Workshop:
         return path
 
     def decoder(self, hours: float) -> None:
-        """Let the autoencoder's decoder learn on; the latents, and so the denoiser, stay valid."""
+        """Let the autoencoder's decoder learn on, from what the denoiser makes of latents, if there is one.
+
+        The latents, and so the denoiser, stay valid.
+        """
         path = self.autoencoder()
         plan = Plan(encoder_s=0, total_s=3600 * hours)
-        fit(load_autoencoder(path), self._pictures(), plan).save_pretrained(str(path))
+        fit(load_autoencoder(path), self._pictures(), plan, spoil=self._guess()).save_pretrained(str(path))
 
     def tokenizer(self) -> Path:
         """The folder of the tokenizer."""
@@ -153,6 +157,13 @@ class Workshop:
         unet = UNet2DConditionModel.from_pretrained(str(self.work / "unet"), dtype=torch.float32)
         state: dict[str, torch.Tensor] = Denoiser(text_encoder, unet).state_dict()
         return state
+
+    def _guess(self) -> Spoil | None:
+        if not (self.work / "denoiser.pt").exists():
+            return None
+        ids = load_tokenizer(self.tokenizer())("", padding="max_length", return_tensors="pt").input_ids
+        guess = Guess(averaged(self.work, Shards(self.work / "shards").latent_channels), ids)
+        return lambda latents: guess(latents) if torch.rand(()) < _GUESSED_SHARE else with_noise(latents)
 
     def _fit_autoencoder(self, pictures: NDArray[np.uint8]) -> PatchAutoencoder:
         return fit(fresh_autoencoder(pictures), pictures, self.effort.autoencoder)
