@@ -68,7 +68,8 @@ _PAIRED = (
     "pizza", "fox", "tree", "balloon", "robot", "fish", "rose", "strawberry",
 )  # fmt: skip
 _PIXEL_BOUND = 12.0
-_FLAT = 250  #: pixels with no channel below are taken for the white ground
+_NEARLY_WHITE = 235  #: where the neighbourhood of a pixel is lighter on average, it is taken for ground
+_FRINGES_BEFORE = 4.0  #: of the first edition's pictures
 _TWO_COLOURS = ("red", "yellow", "green", "blue", "purple", "pink")
 _TWO_COLOUR_WORDING = "a {colour} {thing} on a {ground} background"
 #: That no caption of the training has.
@@ -124,6 +125,7 @@ class Examination:
         }
         by_thing = pictures.reshape(len(names), seeds, *pictures.shape[1:])
         self._difference(by_thing, drawn, labels)
+        self._fringes(pictures)
         marks = [("" if share == 1 else "!") + name for name, share in zip(names, both, strict=True)]
         write_sheet(self.output / "concepts.png", list(by_thing[:, 0]), marks, 16, side_px=80)
         some = range(0, len(names), max(1, len(names) // 12))[:12]
@@ -225,9 +227,6 @@ class Examination:
             )
             for i, kind in enumerate(kinds)
         }
-        white = true[:: len(kinds)].min(3) >= _FLAT
-        flat = ndimage.binary_erosion(white, np.ones((1, 5, 5)))
-        self.figures["fringes"] = fringes(back[:: len(kinds)], flat)
         ratio, share = signal_to_noise(back, true), red_green_share(back, true)
         self.figures["autoencoder"] = {
             "psnr_db": ratio,
@@ -322,6 +321,14 @@ class Examination:
         self.figures["difference"] = {"pictures": mean, "training pictures": training}
         what = f"mean difference of two seeds' pictures, of 255 (training pictures: {training:.1f})"
         self._row(what, f"{mean:.1f}", f"{_PIXEL_BOUND:.0f}", mean >= _PIXEL_BOUND)
+
+    def _fringes(self, pictures: Pictures) -> None:
+        """Of plain pictures that should stand on white."""
+        ground = ndimage.uniform_filter(pictures.min(3).astype(np.float64), (0, 9, 9)) > _NEARLY_WHITE
+        strength = fringes(pictures, ground)
+        self.figures["fringes"] = strength
+        what = "checkered fringes on white grounds, of 255"
+        self._row(what, f"{strength:.2f}", f"{_FRINGES_BEFORE / 2:.1f} (at most)", strength <= _FRINGES_BEFORE / 2)
 
     def _colour_control(self) -> float:
         """The same measure on rendered pictures of the same things: what it could reach at best."""

@@ -5,6 +5,7 @@ Pictures are (B, H, W, 3) in [0, 255], any float or integer type, unless said ot
 
 from __future__ import annotations
 
+import colorsys
 from typing import Any
 
 import numpy as np
@@ -70,11 +71,10 @@ def colour_of(picture: Pictures) -> str:
 
 def ground_of(picture: Pictures) -> str:
     """The colour word for the corners of one picture (H, W, 3); "white", "gray" or "black" when they have none."""
-    red, green, blue = (int(channel) for channel in corner_colour(picture[None])[0])
-    hue, colour, value = Image.new("RGB", (1, 1), (red, green, blue)).convert("HSV").getpixel((0, 0))
-    if colour < 50:
-        return "white" if value > 220 else "gray" if value > 60 else "black"
-    return min(HUES, key=lambda word: hue_distance(HUES[word], hue * 360 / 256))
+    hue, colour, value = colorsys.rgb_to_hsv(*corner_colour(picture[None])[0] / 255)
+    if colour < 0.2:
+        return "white" if value > 0.86 else "gray" if value > 0.24 else "black"
+    return min(HUES, key=lambda word: hue_distance(HUES[word], 360 * hue))
 
 
 def thumbnails(pictures: Pictures) -> Floats:
