@@ -72,6 +72,7 @@ _NEARLY_WHITE = 235  #: where the neighbourhood of a pixel is lighter on average
 _FRINGES_BEFORE = 4.0  #: of the first edition's pictures
 _TWO_COLOURS = ("red", "yellow", "green", "blue", "purple", "pink")
 _TWO_COLOUR_WORDING = "a {colour} {thing} on a {ground} background"
+_APART = 70.0  #: a coloured ground is uneven
 #: That no caption of the training has.
 _OTHER_WORDING = "{colour} {thing} standing before something {ground}"
 _LOOK_NAMES = ("plain", "3d-render", *LOOKS)
@@ -153,17 +154,18 @@ class Examination:
         """Whether the thing has the one colour and the ground the other, with the default negative prompt."""
         pairs = [(a, b) for a in _TWO_COLOURS for b in _TWO_COLOURS if a != b]
         asked = [(thing, *pairs[(11 * i + 5 * k) % len(pairs)]) for i, thing in enumerate(_COLOURED) for k in range(6)]
+        self.figures["two colours"] = {"control": self._two_colour_control(asked)}
         for wording, offset in ((_TWO_COLOUR_WORDING, 12_000), (_OTHER_WORDING, 13_000)):
             prompts = [wording.format(thing=thing, colour=colour, ground=ground) for thing, colour, ground in asked]
             seeds = [offset + i for i in range(len(prompts))]
             pictures = self.painter.paint(prompts, seeds, self.book.default_negative)
             both = np.array(
                 [
-                    (colour_of(picture), ground_of(picture)) == (colour, ground)
+                    (colour_of(picture, _APART), ground_of(picture)) == (colour, ground)
                     for picture, (_, colour, ground) in zip(pictures, asked, strict=True)
                 ]
             )
-            self.figures.setdefault("two colours", {})[wording] = float(both.mean())
+            self.figures["two colours"][wording] = float(both.mean())
             if wording == _TWO_COLOUR_WORDING:
                 self._row(f'"{wording}": both right, of {len(asked)}', f"{both.mean():.1%}", "80 %", both.mean() >= 0.8)
                 marks = [("" if ok else "!") + f"{c} {t}, {g}" for ok, (t, c, g) in zip(both, asked, strict=True)]
@@ -340,6 +342,16 @@ class Examination:
             if thing in index
             for colour in COLOURS
         ]
+        return float(np.mean(right))
+
+    def _two_colour_control(self, asked: list[tuple[str, str, str]]) -> float:
+        rng = np.random.default_rng(_FIRST_SEED + 4)
+        index = {c.name: i for i, c in enumerate(self.concepts)}
+        right = []
+        for thing, colour, ground in asked:
+            sample = Sample(index[thing], "noto", colour=colour, backdrop=ground)
+            picture = np.asarray(self.studio.draw(sample, rng))
+            right.append((colour_of(picture, _APART), ground_of(picture)) == (colour, ground))
         return float(np.mean(right))
 
     def _look_judge(self, names: list[str]) -> tuple[LookJudge, float]:

@@ -52,11 +52,14 @@ def purpleness(pictures: Pictures) -> Floats:
     return np.asarray((red + blue) / 2 - green)
 
 
-def colour_of(picture: Pictures) -> str:
-    """The colour word for the thing on a plain background, of one picture (H, W, 3)."""
+def colour_of(picture: Pictures, apart: float = 14) -> str:
+    """The colour word for the thing on a plain background, of one picture (H, W, 3).
+
+    The thing is what differs from the background by more than `apart`, of 255, in some channel.
+    """
     border = np.concatenate([picture[:3].reshape(-1, 3), picture[-3:].reshape(-1, 3)])
     distance = np.abs(picture.astype(np.float64) - np.median(border, 0)).max(2)
-    thing = distance > 14
+    thing = distance > apart
     if thing.sum() < 50:
         return "white"
     hsv = np.asarray(Image.fromarray(picture.astype(np.uint8)).convert("HSV")).astype(np.float64)
