@@ -133,7 +133,9 @@ class Tree:
         """This file has left."""
         self._end_trouble(path)
         self.unsettled.discard(path)
-        self.view(folder_of(path)).files.pop(file_of(path), None)  # last: should anything err, it is still missed
+        view = self.view(folder_of(path))
+        view.files.pop(file_of(path), None)
+        view.missed.pop(file_of(path), None)
 
     def reconsider(self, path: str) -> None:
         """Its file is another one than we thought, or not there: the next looks tell which, even if it comes back."""
@@ -209,7 +211,7 @@ class Tree:
                     todo.append(below)
         for folder in [each for each in self._views if each not in there]:
             self._miss(folder, self._views[folder], set(), found)
-            if not self._views[folder].files:
+            if not self._views[folder].files and not self._views[folder].missed:
                 del self._views[folder]
         for folder, why in unreadable.items() - self._unreadable.items():
             _log.warning("folder_unreadable", folder=folder, why=why)
@@ -324,15 +326,17 @@ class Tree:
     def _miss(self, folder: str, view: View, names: set[str], found: Found) -> None:
         """A file is gone when two listings in a row lack it: sync clients replace by deleting first."""
         now = self._clock()
-        view.missed = {name: view.missed.get(name, now) for name in view.files if name not in names}
-        for name in [name for name, since_s in view.missed.items() if now - since_s >= GONE_S]:
+        known = view.files.keys() | view.missed.keys()  # an error may have come between a file's end and its telling
+        view.missed = {name: view.missed.get(name, now) for name in known if name not in names}
+        for name, since_s in [(name, since_s) for name, since_s in view.missed.items() if now - since_s >= GONE_S]:
             path = joined(folder, name)
             if self._guard.waits(Kind.FILE, path):
                 continue
             with self._guard.alone(Kind.FILE, path):
                 self.forget(path)
                 found.vanished.append(path)
-                del view.missed[name]
+                continue
+            view.missed[name] = since_s
         if view.missed:
             view.calm = False
 
