@@ -116,13 +116,13 @@ class Outbox:
                 self._set_aside(item, failures, why)
                 return True
         except OSError as error:
-            is_outbox = not isinstance(error, SourceUnreadable)
-            why = in_words(error, folder_of(name)) if is_outbox else str(error.strerror or error)
+            cause = str(error.strerror or error)
+            why = cause if isinstance(error, SourceUnreadable) else in_words(error, folder_of(name))
             if self._is_its_own_trouble(item, error):
                 self._set_aside(item, failures, why)  # one folder without rights does not keep the others waiting
                 return True
             self._backlog.doubt()  # the error may have come after the rename
-            return self._back_off(why)
+            return self._back_off(cause)
         self._backlog.drop(item)
         if isinstance(item, Delivery):
             self._results.unreadable.pop(item.answer.id, None)  # delivered, or made again: then its files are others
