@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from darkroom.disk.folder_state import FolderState
 from darkroom.guard import Guard, Kind
@@ -72,8 +73,9 @@ def _not_taken(ledger: Ledger, outside: Outside, guard: Guard) -> tuple[NotTaken
 
 
 def _troubled(ledger: Ledger, guard: Guard, late: Mapping[tuple[Kind, str], str]) -> tuple[NotTaken, ...]:
-    """Each request once."""
-    whys = {ledger.name_of(name): why for (kind, name), why in guard.open.items() if kind is Kind.REQUEST}
+    """Each request once; no more of them are looked up than are shown, however many there are."""
+    unforeseen = ((name, why) for (kind, name), why in guard.open.items() if kind is Kind.REQUEST)
+    whys = {ledger.name_of(name): why for name, why in islice(unforeseen, SHOWN_TROUBLES)}
     for (_, name), why in late.items():
         whys.setdefault(name, why)
     return tuple(NotTaken(name, why) for name, why in whys.items())[:SHOWN_TROUBLES]
