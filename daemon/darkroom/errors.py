@@ -24,6 +24,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_MODEL = "unknown_model"  #: not an alias of the configuration
     UNKNOWN_SCHEDULER = "unknown_scheduler"  #: not a listed scheduler
     UNSUPPORTED_SIZE = "unsupported_size"  #: the model cannot draw this width or height
+    UNSUPPORTED_KEY = "unsupported_key"  #: the model cannot do what this key asks for
     INVALID_REQUEST = "invalid_request"  #: several of the above at once; `problems` names each
 
     # The machine is at fault (state `failed`): `darkroom retry NAME` asks again.
@@ -33,6 +34,7 @@ class ErrorCode(StrEnum):
     BROKEN_PICTURE = "broken_picture"  #: the model returned NaN instead of a picture
     RENDER_ERROR = "render_error"  #: the pipeline raised an error while rendering
     UNSUPPORTED = "unsupported"  #: a model that can never be rendered here, or not in the way that was asked
+    MODEL_CHANGED = "model_changed"  #: the model is not what it was taken for when the request was accepted
     STATE_LOST = "state_lost"  #: the request's bytes are gone from the state folder
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from pathlib import Path
 
 from darkroom.cli.arguments import OVERRIDES
 from darkroom.client import Client
 from darkroom.config.load import USUAL_FILES, Config, find_file, load
 from darkroom.disk.files import Disk
+from darkroom.models.judge import judge
+from darkroom.request.decide import Known, KnownOf
 
 
 def configuration(args: argparse.Namespace) -> Config:
@@ -29,6 +32,17 @@ def why_defaults(args: argparse.Namespace) -> list[str]:
         return []
     places = " nor ".join(str(path.absolute()) for path in USUAL_FILES)
     return [f"No configuration was found: there is neither {places}. Name one with --config or $DARKROOM_CONFIG."]
+
+
+def known_of(config: Config) -> KnownOf:
+    """What the models' own files say of them, as far as they can be seen from here."""
+    hub_cache, sources = config.model_cache / "hub", config.sources()
+
+    @cache
+    def known(alias: str) -> Known:
+        return Known(judge(sources[alias], hub_cache, offline=config.offline).family)
+
+    return known
 
 
 def client_of(config: Config) -> Client:

@@ -10,10 +10,12 @@ import textwrap
 from rich.text import Text
 
 from darkroom.cli import terminal
-from darkroom.cli.configured import config_file, configuration
+from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import CONFIG_UNUSABLE, DONE
 from darkroom.errors import DarkroomError
+from darkroom.models.card import ModelCard
 from darkroom.printable import printable
+from darkroom.request.decide import Known
 from darkroom.request.styles import NO_STYLE
 from darkroom.spelling import suggestion
 from darkroom.systemd.unit import program
@@ -41,14 +43,16 @@ def models(args: argparse.Namespace) -> int:
     """List the models, or show one whole; of the starter model also what it can draw."""
     from darkroom.models.files import Fate
     from darkroom.models.judge import judge
-    from darkroom.models.source import STARTER
 
     config = configuration(args)
-    hub_cache = config.model_cache / "hub"
-    sources = config.renderer_settings().models
-    judgements = {alias: judge(source, hub_cache, offline=config.offline) for alias, source in sources.items()}
+    hub_cache, rules = config.model_cache / "hub", config.rules()
+    judgements = {alias: judge(source, hub_cache, offline=config.offline) for alias, source in config.sources().items()}
+    cards = {alias: rules.card(alias, Known(found.family)) for alias, found in judgements.items()}
     if args.alias is None:
-        rows = [(alias, f"{model.width}×{model.height}, {model.source}") for alias, model in config.models.items()]
+        rows = [
+            (alias, f"{card.width}×{card.height}, {card.family.title}, {config.models[alias].source}")
+            for alias, card in cards.items()
+        ]
         status = _print_list(rows, default=config.default_model)
         for alias, judgement in judgements.items():
             if judgement.fate in (Fate.HELD, Fate.NEVER):
@@ -56,10 +60,11 @@ def models(args: argparse.Namespace) -> int:
         return status
     if args.alias not in config.models:
         raise DarkroomError(f"There is no model {args.alias}.", hint=suggestion(args.alias, config.models))
-    model = config.models[args.alias]
-    judgement = judgements[args.alias]
-    status = _print_fields(model.model_dump() | {"its files": f"{judgement.message} {judgement.hint}".strip()})
-    if model.source == STARTER:
+    model, judgement = config.models[args.alias], judgements[args.alias]
+    loading = {key: getattr(model, key) for key in ("source", "revision", "variant", "dtype", "safety_checker")}
+    its_files = {"its files": f"{judgement.message} {judgement.hint}".strip()}
+    status = _print_fields(loading | _can_do(cards[args.alias]) | its_files)
+    if config.sources()[args.alias].is_starter:
         from darkroom.starter.vocabulary import concepts
 
         print("\nIt draws these things, in the styles and colours that the prompt names:\n")
@@ -67,11 +72,33 @@ def models(args: argparse.Namespace) -> int:
     return status
 
 
+def _can_do(card: ModelCard) -> dict[str, object]:
+    """What requests can ask of a model, in the words of their keys; the defaults first."""
+    family = card.family
+    sides = f"{card.min_px} to {card.max_px}, multiples of {family.step_px}"
+    others = [name for name in family.schedulers if name != card.scheduler]
+    negative = "none"
+    if family.negative:
+        negative = f"where {family.cfg} is above {family.cfg_above:g}" if family.cfg else "yes"
+    return {
+        "family": family.title,
+        "width": f"{card.width} ({sides})",
+        "height": f"{card.height} ({sides})",
+        "num_inference_steps": f"{card.num_inference_steps}"
+        + (f" (made for few: {family.made_for} at most)" if family.made_for else ""),
+        **{key: f"{value:g}" for key, value in card.scales.items()},
+        "scheduler": card.scheduler + (f" (or {', '.join(others)})" if others else ""),
+        "negative_prompt": negative,
+        "default_style": card.default_style or "",
+    }
+
+
 def schema(args: argparse.Namespace) -> int:
     """Print the JSON Schema of a request."""
     from darkroom.request.schema import schema as request_schema
 
-    print(json.dumps(request_schema(configuration(args).rules()), indent=2, ensure_ascii=False))
+    config = configuration(args)
+    print(json.dumps(request_schema(config.rules(), known_of(config)), indent=2, ensure_ascii=False))
     return DONE
 
 

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from darkroom.cli import terminal
-from darkroom.cli.configured import client_of, config_file, configuration
+from darkroom.cli.configured import client_of, config_file, configuration, known_of
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import Config, find_file
@@ -27,6 +27,7 @@ KEYS = (
     "height",
     "num_inference_steps",
     "guidance_scale",
+    "true_cfg_scale",
     "scheduler",
     "seed",
     "num_images",
@@ -62,7 +63,7 @@ def _problems(request: dict[str, Any], config: Config, *, here: bool) -> tuple[P
     try:
         if not here:
             return read(raw).problems
-        decide(read(raw), config.rules(), drawn_seed=0)
+        decide(read(raw), config.rules(), drawn_seed=0, known=known_of(config))
     except RequestRefused as refusal:
         return refusal.problems
     return ()
@@ -117,13 +118,14 @@ def check(args: argparse.Namespace) -> int:
     from darkroom.request.plan import Plan
     from darkroom.request.shape import read
 
-    rules, say = configuration(args).rules(), terminal.out().print
+    config, say = configuration(args), terminal.out().print
+    rules, known = config.rules(), known_of(config)
     status = DONE
     for file in args.files:
         if file != "-" and (why := why_never_taken(os.path.basename(file))):
             say(printable(f"{file}: warning: in the inbox, a file of this name is never taken: {why}."))
         try:
-            decision = decide(read(_read(file)), rules, drawn_seed=0)
+            decision = decide(read(_read(file)), rules, drawn_seed=0, known=known)
         except RequestRefused as error:
             status = REFUSED_OR_FAILED
             for problem in error.problems:

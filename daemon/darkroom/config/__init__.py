@@ -1,5 +1,6 @@
 """The configuration.
 
 load     edge: configuration   Command line over environment over file over defaults.
+models   edge: environment     A model's table.
 layers   pure                  Which one wins, and where a value came from.
 """

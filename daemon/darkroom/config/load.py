@@ -18,58 +18,20 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.exceptions import SettingsError
 
 from darkroom.config.layers import Layer, Values, merge, origin, without
+from darkroom.config.models import OWN_WORDS, SHIPPED_MODELS, ModelSettings, absolute
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import RendererSettings
-from darkroom.models.card import ModelCard
-from darkroom.models.schedulers import SCHEDULERS
-from darkroom.models.source import STARTER, TESTCARD, ModelSource
+from darkroom.models.source import ModelSource
 from darkroom.request.decide import Rules
 from darkroom.request.styles import StyleBook
-from darkroom.spelling import nearest, suggestion
+from darkroom.spelling import nearest
 
 ENV_PREFIX = "DARKROOM_"
-#: The type of those errors whose words are ours.
-OWN_WORDS = "own_words"
 #: Names the file; it is not a key of it.
 ENV_CONFIG = "DARKROOM_CONFIG"
 #: Where the file is looked for when nobody names one; relative to the working directory.
 USUAL_FILES = (Path("config/darkroom.toml"), Path("/etc/darkroom/darkroom.toml"))
-
-#: Aliases that every installation knows; a file or the environment changes single keys of them, or adds others.
-SHIPPED_MODELS: dict[str, dict[str, Any]] = {
-    "starter": {
-        "source": STARTER,
-        "width": 96,
-        "height": 96,
-        "min_px": 96,
-        "max_px": 96,
-        "num_inference_steps": 20,
-        "guidance_scale": 5.0,
-        "scheduler": "dpmsolver_multistep",
-    },
-    "sd15": {
-        "source": "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "revision": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
-        "variant": "fp16",
-    },
-    "testcard": {"source": TESTCARD, "max_px": 2048, "scheduler": "ddim"},
-}
-
-
-def _absolute(path: Path) -> Path:
-    """Raises PydanticCustomError for a home that nobody has."""
-    expanded = os.path.expanduser(path)
-    if expanded.startswith("~"):
-        user = expanded.partition("/")[0]
-        raise PydanticCustomError(OWN_WORDS, "must be a path", {"hint": f"There is no user {user[1:]!r} here."})
-    return Path(os.path.abspath(expanded))
-
-
-def _listed_scheduler(name: str) -> str:
-    if name not in SCHEDULERS:
-        raise PydanticCustomError(OWN_WORDS, "must be a listed scheduler", {"hint": suggestion(name, SCHEDULERS)})
-    return name
 
 
 def _device(name: str) -> str:
@@ -78,36 +40,9 @@ def _device(name: str) -> str:
     return name
 
 
-def _folder_or_id(source: str) -> str:
-    """A folder is made absolute, so that it means the same to a renderer; hub ids have no dot or slash in front."""
-    return str(_absolute(Path(source))) if source.startswith(("/", "./", "../", "~")) else source
-
-
-Folder = Annotated[Path, AfterValidator(_absolute)]
-Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
-SidePx = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
-Scheduler = Annotated[str, AfterValidator(_listed_scheduler)]
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-
-
-class ModelSettings(BaseModel):
-    """One `[models.ALIAS]` table: where the model comes from, what it can draw, what it draws by default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    source: Annotated[str, Field(min_length=1), AfterValidator(_folder_or_id)]  #: see `ModelSource.source`
-    revision: str = ""  #: commit, tag or branch on the hub; "" for the default branch
-    variant: str = ""  #: "fp16" for files called `….fp16.safetensors`
-    dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
-    safety_checker: bool = False
-    width: SidePx = 512
-    height: SidePx = 512
-    min_px: SidePx = 64
-    max_px: SidePx = 1024
-    num_inference_steps: Annotated[int, Field(ge=1, le=150)] = 25
-    guidance_scale: Annotated[float, Field(ge=0, le=30)] = 7.5
-    scheduler: Scheduler = "dpmsolver_multistep_karras"
-    default_style: str = ""  #: "" for the configured default style
+Folder = Annotated[Path, AfterValidator(absolute)]
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
 
 
 def _shipped_models() -> dict[str, ModelSettings]:
@@ -174,43 +109,17 @@ class Config(BaseModel):
 
     def rules(self) -> Rules:
         """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
-        cards = {alias: _card(alias, model) for alias, model in self.models.items()}
-        return Rules(self.style_book(), cards, self.default_model, self.default_style, self.max_priority)
+        return Rules(self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority)
+
+    def sources(self) -> dict[str, ModelSource]:
+        """Every configured model, by alias."""
+        return {alias: model.of(alias) for alias, model in self.models.items()}
 
     def renderer_settings(self) -> RendererSettings:
         """What a renderer process is started with."""
-        sources = {alias: _source(alias, model) for alias, model in self.models.items()}
-        return RendererSettings(sources, device=self.device, model_cache=str(self.model_cache), offline=self.offline)
-
-
-def _card(alias: str, model: ModelSettings) -> ModelCard:
-    return ModelCard(
-        alias=alias,
-        width=model.width,
-        height=model.height,
-        min_px=model.min_px,
-        max_px=model.max_px,
-        num_inference_steps=model.num_inference_steps,
-        guidance_scale=model.guidance_scale,
-        scheduler=model.scheduler,
-        default_style=model.default_style or None,
-    )
-
-
-def _source(alias: str, model: ModelSettings) -> ModelSource:
-    return ModelSource(
-        alias=alias,
-        source=model.source,
-        revision=model.revision or None,
-        variant=model.variant or None,
-        dtype=model.dtype,
-        safety_checker=model.safety_checker,
-        width=model.width,
-        height=model.height,
-        num_inference_steps=model.num_inference_steps,
-        guidance_scale=model.guidance_scale,
-        scheduler=model.scheduler,
-    )
+        return RendererSettings(
+            self.sources(), device=self.device, model_cache=str(self.model_cache), offline=self.offline
+        )
 
 
 class _Environment(Config, BaseSettings):
@@ -407,9 +316,7 @@ def _contradictions(config: Config) -> list[Problem]:
     except ConfigUnusable as error:
         problems += error.problems
     for alias, model in config.models.items():
-        for side in ("width", "height"):
-            if not model.min_px <= getattr(model, side) <= model.max_px:
-                problems.append(Problem(f"models.{alias}.{side}", "is not between min_px and max_px."))
+        problems += [Problem(f"models.{alias}.{key}", message) for key, message in model.contradictions()]
     if kind_of(config.state_dir).network:
         message = f"{config.state_dir} lies on a network file system ({kind_of(config.state_dir).kind})."
         problems.append(Problem("state_dir", message, "What must survive a power cut needs a local disk: name one."))

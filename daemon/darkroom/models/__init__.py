@@ -1,9 +1,10 @@
 """What a model is and can do, known without torch: read by service, renderer and command.
 
-card         pure            What planning must know of a model.
+card         pure            What planning must know of a model: its family, and what was chosen for it.
 source       pure            Where a model comes from.
 schedulers   pure            Every scheduler that a request may name, and what makes it what it is called.
-family       pure            Which families can be rendered, and of which classes their parts are.
+family       pure            What a family can be asked for, and how it takes it.
+families     pure            The families that are described, one row each.
 files        edge: models    What of a model's files is there, and what an unusable one is told as.
 weights      edge: models    The weights: which variant is meant, whether they are whole.
 hub_cache    edge: models    The hub's cache on a disk.

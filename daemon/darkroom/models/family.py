@@ -1,54 +1,92 @@
-"""The families of models that can be rendered: of which classes their parts are, and what they are called on a disk."""
+"""A family of models: what one pipeline class of diffusers can be asked for, and how it takes it. Data, not code."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 #: Parts whose code is at hand; "stable_diffusion" is where diffusers keeps the safety checker.
-LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "deepfloyd_if")
 OWN_LIBRARY = "darkroom.starter."
 
-#: Those whose noise is that of Stable Diffusion: whichever a model was saved with, it says the same facts of it.
-_DIFFUSION_SCHEDULERS = re.compile(
-    r"(DDIM|DDPM|DDIMParallel|DDPMParallel|PNDM|LCM|TCD|DEISMultistep|UniPCMultistep|SASolver"
-    r"|DPMSolver(Multistep|Singlestep|SDE)|(LMS|Euler|EulerAncestral|Heun|KDPM2|KDPM2Ancestral)Discrete)Scheduler"
-)
+#: The request's keys that say how closely a prompt is followed, as diffusers calls them.
+SCALES = ("guidance_scale", "true_cfg_scale")
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """Models that one pipeline class of diffusers renders."""
+class Reads:
+    """A tokenizer of a pipeline, and how much of a text is read through it."""
 
+    tokenizer: str  #: its name in the pipeline
+    tokens: int | None = None  #: how many are read at most, those of `around` with them; None: as it says itself
+    around: str = ""  #: what the pipeline puts around each text, where that counts
+    is_chat: bool = False  #: whether each text is put into the tokenizer's own chat template, which counts too
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Models that one pipeline class of diffusers renders from words alone."""
+
+    key: str  #: as diffusers' auto mapping calls it, and the configuration
     title: str  #: as people call it
     pipelines: tuple[str, ...]  #: classes that a folder may be saved as; the first one renders it
-    weights: Mapping[str, str]  #: part with weights → how these are called
-    classes: Mapping[str, re.Pattern[str]]  #: part → the classes that it may be of; any, where it is not named
-    predictions: tuple[str, ...]  #: what its scheduler may say that it predicts; the first one where it says nothing
-    checker: str = "safety_checker"  #: the part that may flag pictures, where the configuration asks for it
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """All that it cannot do without."""
-        return (*self.weights, "tokenizer", "scheduler")
+    # How closely a prompt is followed.
+    scales: Mapping[str, float] = field(default_factory=lambda: {"guidance_scale": 5.0})  #: of SCALES: the default
+    idle: frozenset[str] = frozenset()  #: keys that its call takes, and that change nothing
+    cfg: str | None = "guidance_scale"  #: which of `scales` guides by a second, negative prompt; None: none does
+    cfg_above: float = 1.0  #: it does so above this value
+    negative: bool = True  #: whether its call takes a negative prompt
+    nothing: str | None = None  #: what it is given for no negative prompt, where it is guided; None: no argument
+
+    # Sizes, in pixels.
+    step_px: int = 16  #: sides are multiples of it
+    side_px: int = 1024  #: the default
+    largest_px: int = 2048
+    side_of: tuple[str, str] | None = None  #: part and key of its configuration that tell the default side in 8 pixels
+    area: str | None = None  #: an argument that wants width × height as well
+
+    # Steps.
+    steps: int = 50  #: the default
+    fewest_steps: int = 1
+    made_for: int | None = None  #: a few-step model: more steps than this make it no better
+    schedulers: tuple[str, ...]  #: keys of SCHEDULERS; the first one is the default
+    spacing: str | None = None  #: `timestep_spacing` that it was distilled with, whatever its scheduler was saved with
+
+    reads: tuple[Reads, ...] = (Reads("tokenizer"),)  #: the first one whose tokenizer is there tells what is read
+    fixed: Mapping[str, Any] = field(default_factory=dict)  #: arguments of every call
+
+    # What its files have to be.
+    needs: tuple[str, ...] = ("scheduler",)  #: parts that it cannot do without; others may be null
+    classes: Mapping[str, re.Pattern[str]] = field(default_factory=dict)  #: part → classes; any, where it isn't named
+    predictions: tuple[str, ...] = ()  #: what its saved scheduler may say that it predicts; () is anything
+    checker: str | None = None  #: the part that may flag pictures, where the configuration asks for it
+    half: str = "bfloat16"  #: the half precision that its numbers fit in
+    offset_is_one: bool = False  #: whether its pipeline makes every `steps_offset` that its scheduler says 1
+    is_generic: bool = False  #: nobody has described it: by its signature alone
 
     @property
     def choose(self) -> str:
         """What to say to who has brought a model of another family."""
         return f"Choose a model of the {self.title} family."
 
+    def is_guided(self, scales: Mapping[str, float | None]) -> bool:
+        """Whether a negative prompt has an effect at these scales (key → value)."""
+        value = scales.get(self.cfg) if self.cfg is not None else None
+        return value is not None and value > self.cfg_above
 
-STABLE_DIFFUSION = Family(
-    title="Stable Diffusion 1.x or 2.x",
-    # Folders that are saved as one of these have the same parts, and are rendered from words alone.
-    pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
-    weights={"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"},
-    classes={
-        "unet": re.compile("UNet2DConditionModel"),
-        "text_encoder": re.compile("CLIPTextModel"),
-        "tokenizer": re.compile("CLIPTokenizer(Fast)?"),
-        "scheduler": _DIFFUSION_SCHEDULERS,
-    },
-    predictions=("epsilon", "v_prediction", "sample"),
-)
+    @property
+    def pipeline(self) -> str:
+        """The class that renders it."""
+        return self.pipelines[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A value in a model's own files by which a variation of a family is told."""
+
+    file: str  #: in its folder: "model_index.json", "transformer/config.json"
+    key: str
+    values: tuple[Any, ...]

@@ -6,21 +6,31 @@ Read are `model_index.json`, the parts' configurations and the headers of weight
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from darkroom.models.family import LIBRARIES, OWN_LIBRARY, STABLE_DIFFUSION
+from darkroom.models.card import dressed, expected, misfits
+from darkroom.models.families import VARIATIONS, is_from_words, of_pipeline
+from darkroom.models.family import LIBRARIES, OWN_LIBRARY, Family, Sign
 from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json
 from darkroom.models.hub_cache import CACHE_FOLDER, check_hub_id, snapshot_of
 from darkroom.models.source import ModelSource
 from darkroom.models.weights import check_weights, choose_variant, weights_in
 from darkroom.starter import MODEL_DIR
 
-FAMILY = STABLE_DIFFUSION  #: the one that can be rendered
 INDEX = "model_index.json"
 LOCAL = "local"  #: the revision of what is not a repository of the hub
+
+#: Parts of a folder that no picture needs, unless its pictures are to be checked.
+OPTIONAL_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
+
+#: What a tokenizer's words lie in: one of these sets of files.
+VOCABULARIES = (
+    ("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",), ("vocab.txt",),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,8 @@ class Judgement:
     hint: str = ""  #: what to do
     folder: Path | None = None  #: where it is
     revision: str = LOCAL  #: commit of the hub's repository
+    family: Family | None = None  #: what it is; None as long as nothing tells
+    absent: tuple[str, ...] = ()  #: parts of its pipeline that it does not have, or that are not to be loaded
     variant: str | None = None  #: which of its weights are to be loaded; None: those without a variant
     scheduler: Mapping[str, Any] = field(default_factory=dict)  #: the configuration of its saved scheduler
 
@@ -66,13 +78,20 @@ def local_folder(source: ModelSource) -> Path | None:
 def signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Changes when a file of the model comes, goes or changes: path, bytes, time of each."""
     found = []
-    for place in (folder, *(folder / part for part in (*FAMILY.parts, FAMILY.checker))):
+    for place in (folder, *_folders_in(folder)):
         try:
             entries = list(os.scandir(place))
         except OSError:
             continue
         found += [(entry.path, *_size_and_time(entry)) for entry in entries]
     return tuple(sorted(found))
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+    except OSError:
+        return []
 
 
 def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
@@ -92,7 +111,7 @@ def _right_to(error: OSError) -> str:
 
 def _judge(source: ModelSource, hub_cache: Path, *, offline: bool) -> Judgement:
     if source.is_testcard:
-        return Judgement(Fate.USABLE)
+        return Judgement(Fate.USABLE, family=expected(source))
     folder = local_folder(source)
     if folder is not None:
         return judge_folder(source, folder)
@@ -100,7 +119,8 @@ def _judge(source: ModelSource, hub_cache: Path, *, offline: bool) -> Judgement:
     snapshot = snapshot_of(source, hub_cache)
     if snapshot is None:
         if not offline:
-            return Judgement(Fate.ABSENT, f"{source.source} is downloaded when it is first used.")
+            message = f"{source.source} is downloaded when it is first used."
+            return Judgement(Fate.ABSENT, message, family=expected(source))
         raise Unusable(
             Fate.HELD,
             f"{_described(source)} is not in the cache, and the renderer is offline.",
@@ -126,21 +146,77 @@ def _online_again() -> str:
 def _judge_folder(source: ModelSource, folder: Path) -> Judgement:
     _check_place(folder)
     index = _index(folder)
-    _check_pipeline(index)
-    for part in FAMILY.parts:
-        _check_part(folder, part, index.get(part))
-    weights = {**FAMILY.weights, **({FAMILY.checker: "model"} if source.safety_checker else {})}
-    if source.safety_checker and not _is_there(index.get(FAMILY.checker)):
-        message = "it has no safety checker, and the configuration asks for its own."
-        raise Unusable(Fate.NEVER, message, "Set `safety_checker = false` for this model.")
-    if source.safety_checker:
-        _check_there(folder, FAMILY.checker)
+    family = _family(index, folder, source)
+    parts = _parts(index, family, source)
+    for part, (library, kind) in parts.items():
+        _check_part(folder, part, library, kind, family)
+    weights = {part: stem for part, entry in parts.items() if (stem := _stem(*entry))}
     variant = choose_variant(source, {part: list(weights_in(folder / part, stem)) for part, stem in weights.items()})
     for part, stem in weights.items():
         check_weights(folder / part, stem, variant)
-    _check_tokenizer(folder / "tokenizer")
-    _check_fit(folder)
-    return Judgement(Fate.USABLE, f"is in {folder}.", "", folder, variant=variant, scheduler=_scheduler(folder))
+    for part, (_, kind) in parts.items():
+        if "Tokenizer" in kind:
+            _check_tokenizer(folder / part)
+    _check_fit(folder, family)
+    saved = _scheduler(folder, family)
+    for what, to_do in misfits(source, family):
+        raise Unusable(Fate.NEVER, f"{what}.", to_do)
+    absent = tuple(key for key, entry in index.items() if isinstance(entry, list) and key not in parts)
+    return Judgement(
+        Fate.USABLE, f"is in {folder}.", "", folder,
+        family=family, absent=absent, variant=variant, scheduler=saved,
+    )  # fmt: skip
+
+
+def _family(index: dict[str, Any], folder: Path, source: ModelSource) -> Family:
+    """Its row, as its own files say which one."""
+    name = index["_class_name"]
+    if isinstance(name, list):
+        raise _own_code("it", name)
+    if not is_from_words(str(name)):
+        message = f"this is a {name}, which does not make a picture from words alone."
+        raise Unusable(Fate.NEVER, message, "Choose a model that does.")
+    family = of_pipeline(str(name))
+    varied = (row for sign, row in VARIATIONS.get(family.key, ()) if _shows(folder, sign))
+    family = dressed(next(varied, family), source)
+    return _with_own_side(family, folder)
+
+
+def _shows(folder: Path, sign: Sign) -> bool:
+    file = folder / sign.file
+    return exists(file) and read_json(file).get(sign.key) in sign.values
+
+
+def _with_own_side(family: Family, folder: Path) -> Family:
+    if family.side_of is None:
+        return family
+    part, key = family.side_of
+    side = read_json(folder / part / "config.json").get(key) if (folder / part).is_dir() else None
+    return replace(family, side_px=8 * side) if isinstance(side, int) and 8 <= side <= 256 else family
+
+
+def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[str, tuple[str, str]]:
+    """The parts that are loaded: library and class of each."""
+    for part in family.needs:
+        if not _is_there(index.get(part)):
+            message = f"{INDEX} says that it has no {part}: it is a part of another model, or was saved without it."
+            raise Unusable(Fate.NEVER, message, "Choose a model that is whole.")
+    if source.safety_checker and not (family.checker and _is_there(index.get(family.checker))):
+        message = "it has no safety checker, and the configuration asks for its own."
+        raise Unusable(Fate.NEVER, message, "Set `safety_checker = false` for this model.")
+    wanted = (family.checker, "feature_extractor") if source.safety_checker else ()
+    return {
+        part: (entry[0], entry[1])
+        for part, entry in index.items()
+        if _is_there(entry) and not part.startswith("_") and (part not in OPTIONAL_PARTS or part in wanted)
+    }
+
+
+def _stem(library: str, kind: str) -> str | None:
+    """What the weights of a part are called; None for one without any."""
+    if kind.endswith("Scheduler") or re.search(r"Tokenizer|Processor|Extractor", kind):
+        return None
+    return "diffusion_pytorch_model" if library == "diffusers" or library.startswith(OWN_LIBRARY) else "model"
 
 
 def _check_place(folder: Path) -> None:
@@ -169,18 +245,6 @@ def _index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def _check_pipeline(index: dict[str, Any]) -> None:
-    kind = index["_class_name"]
-    if isinstance(kind, list):
-        raise _own_code("it", kind)
-    if kind not in FAMILY.pipelines:
-        raise Unusable(
-            Fate.NEVER,
-            f"this is a {kind}, and only a {FAMILY.pipelines[0]} can be rendered.",
-            FAMILY.choose,
-        )
-
-
 def _own_code(what: str, names: list[Any]) -> Unusable:
     message = f"{what} brings code of its own ({'.'.join(map(str, names))}), which is never run."
     return Unusable(Fate.NEVER, message, "Choose a model that is made of the classes of diffusers and transformers.")
@@ -190,16 +254,12 @@ def _is_there(entry: Any) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, str) for name in entry)
 
 
-def _check_part(folder: Path, part: str, entry: Any) -> None:
-    if not _is_there(entry):
-        message = f"{INDEX} says that it has no {part}: it is a part of another model, or was saved without it."
-        raise Unusable(Fate.NEVER, message, "Choose a model that is whole.")
-    library, kind = entry
+def _check_part(folder: Path, part: str, library: str, kind: str, family: Family) -> None:
     if library not in LIBRARIES and not library.startswith(OWN_LIBRARY):
-        raise _own_code(f"its {part}", entry)
-    if part in FAMILY.classes and not FAMILY.classes[part].fullmatch(kind):
+        raise _own_code(f"its {part}", [library, kind])
+    if part in family.classes and not family.classes[part].fullmatch(kind):
         message = f"its {part} is a {kind}, which belongs to another family of models."
-        raise Unusable(Fate.NEVER, message, FAMILY.choose)
+        raise Unusable(Fate.NEVER, message, family.choose)
     _check_there(folder, part)
 
 
@@ -212,34 +272,42 @@ def _check_there(folder: Path, part: str) -> None:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    if exists(folder / "tokenizer.json") or (exists(folder / "vocab.json") and exists(folder / "merges.txt")):
+    if any(all(exists(folder / name) for name in names) for names in VOCABULARIES):
         return
-    message = "its tokenizer knows no words: neither tokenizer.json nor vocab.json with merges.txt is there."
+    message = f"its {folder.name} knows no words: neither tokenizer.json nor vocab.json with merges.txt is there."
     raise Unusable(Fate.HELD, message, COPY_AGAIN)
 
 
-def _check_fit(folder: Path) -> None:
-    """Whether the parts are of one model."""
+def _check_fit(folder: Path, family: Family) -> None:
+    """Whether the parts are of one model, and of one that draws from words."""
+    if "unet" not in family.needs:
+        return
     unet, vae, text = (read_json(folder / part / "config.json") for part in ("unet", "vae", "text_encoder"))
+    if "text_encoder_2" not in family.needs:
+        _check_words(unet, text, family)
     takes, gives = unet.get("in_channels"), vae.get("latent_channels")
-    if unet.get("addition_embed_type") not in (None, "text"):
-        message = "its unet takes more than the words of one text encoder, as those of SDXL do."
-        raise Unusable(Fate.NEVER, message, FAMILY.choose)
     if takes is not None and gives is not None and takes != gives:
         message = f"its unet takes {takes} channels, where one that draws from words alone takes {gives}"
         message += ": it is for inpainting or for changing a given picture."
         raise Unusable(Fate.NEVER, message, "Choose the model that it was made from.")
+
+
+def _check_words(unet: dict[str, Any], text: dict[str, Any], family: Family) -> None:
+    if unet.get("addition_embed_type") not in (None, "text"):
+        message = "its unet takes more than the words of one text encoder, as those of SDXL do."
+        raise Unusable(Fate.NEVER, message, family.choose)
     reads, writes = unet.get("cross_attention_dim"), text.get("hidden_size")
     if isinstance(reads, int) and isinstance(writes, int) and reads != writes and not unet.get("encoder_hid_dim"):
         message = f"its unet reads texts of {reads} numbers a token, and its text encoder writes {writes}."
         raise Unusable(Fate.NEVER, message, "The parts are of two models: copy one of them whole.")
 
 
-def _scheduler(folder: Path) -> dict[str, Any]:
+def _scheduler(folder: Path, family: Family) -> dict[str, Any]:
     saved = read_json(folder / "scheduler" / "scheduler_config.json")
-    prediction = saved.get("prediction_type", FAMILY.predictions[0])
-    if prediction not in FAMILY.predictions or saved.get("use_flow_sigmas"):
-        message = f"it predicts {prediction!r}, as no model of Stable Diffusion's family does."
-        raise Unusable(Fate.NEVER, message, FAMILY.choose)
-    # The pipeline makes every offset that is said 1: Stable Diffusion was trained so.
-    return {**saved, "steps_offset": 1} if "steps_offset" in saved else saved
+    prediction = saved.get("prediction_type", "epsilon")
+    if family.predictions and (prediction not in family.predictions or saved.get("use_flow_sigmas")):
+        message = f"it predicts {prediction!r}, as no model of {family.title} does."
+        raise Unusable(Fate.NEVER, message, family.choose)
+    if family.spacing is not None:
+        saved |= {"timestep_spacing": family.spacing}
+    return {**saved, "steps_offset": 1} if "steps_offset" in saved and family.offset_is_one else saved

@@ -1,14 +1,14 @@
 """The schedulers that a request may name, each with every setting that makes it what it is called.
 
-A model says how noise was added when it was trained (`FACTS`); how it is taken away again is the scheduler's alone. So
-nothing else of the scheduler that a model was saved with is inherited.
+A model says how noise was added when it was trained (`FACTS`, `FLOW_FACTS`); how it is taken away again is the
+scheduler's alone. So nothing else of the scheduler that a model was saved with is inherited, but by `own`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,19 @@ FACTS = (
     "timestep_spacing",
     "steps_offset",
     "rescale_betas_zero_snr",
+)
+
+#: The same of a model that was trained on straight flows.
+FLOW_FACTS = (
+    "num_train_timesteps",
+    "shift",
+    "use_dynamic_shifting",
+    "base_shift",
+    "max_shift",
+    "base_image_seq_len",
+    "max_image_seq_len",
+    "shift_terminal",
+    "time_shift_type",
 )
 
 #: Pixels are clipped, latents are not.
@@ -76,6 +89,15 @@ _UNIPC = {
 _DDIM = {"clip_sample": False, "clip_sample_range": 1.0, "set_alpha_to_one": False, **_UNCLIPPED}
 _HEUN = {"clip_sample": False, "clip_sample_range": 1.0, **_PLAIN_SIGMAS}
 _PLMS = {"skip_prk_steps": True, "set_alpha_to_one": False}
+_LCM = {"clip_sample": False, "set_alpha_to_one": False, "original_inference_steps": 50, "timestep_scaling": 10.0}
+_TCD = {"clip_sample": False, "set_alpha_to_one": False, "original_inference_steps": 50, "timestep_scaling": 10.0}
+_FLOW_EULER = {"invert_sigmas": False, "stochastic_sampling": False, **_PLAIN_SIGMAS}
+
+
+def _straight(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same solver on straight flows; their shift is the model's."""
+    kept = {key: value for key, value in config.items() if key != "flow_shift"}
+    return {**kept, "use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +109,7 @@ class SchedulerChoice:
     sampler: str  #: A1111's name of the sampler
     schedule_type: str  #: A1111's name of the noise schedule
     zero_snr: bool = True  #: whether it can begin in pure noise, as models with `rescale_betas_zero_snr` were trained
+    is_flow: bool = False  #: whether it is for models that were trained on straight flows
 
 
 #: Every scheduler that a request may name.
@@ -102,13 +125,40 @@ SCHEDULERS: dict[str, SchedulerChoice] = {
     "lms": SchedulerChoice("LMSDiscreteScheduler", _PLAIN_SIGMAS, "LMS", "Automatic", zero_snr=False),
     "pndm": SchedulerChoice("PNDMScheduler", _PLMS, "PLMS", "Automatic", zero_snr=False),
     "unipc": SchedulerChoice("UniPCMultistepScheduler", _UNIPC, "UniPC", "Automatic"),
+    # Of few-step models:
+    "lcm": SchedulerChoice("LCMScheduler", _LCM, "LCM", "Automatic"),
+    "tcd": SchedulerChoice("TCDScheduler", _TCD, "TCD", "Automatic"),
+    # Of models that were trained on straight flows:
+    "flow_match_euler": SchedulerChoice(
+        "FlowMatchEulerDiscreteScheduler", _FLOW_EULER, "Euler", "Simple", is_flow=True
+    ),
+    "flow_match_heun": SchedulerChoice("FlowMatchHeunDiscreteScheduler", {}, "Heun", "Simple", is_flow=True),
+    "dpmsolver_multistep_flow": SchedulerChoice(
+        "DPMSolverMultistepScheduler", _straight(_DPM_2M), "DPM++ 2M", "Simple", is_flow=True
+    ),
+    "unipc_flow": SchedulerChoice("UniPCMultistepScheduler", _straight(_UNIPC), "UniPC", "Simple", is_flow=True),
+    # Of models that have one of their own: it is made as it was saved.
+    "own": SchedulerChoice("", {}, "Own", "Automatic"),
 }
 
+CLASSIC = tuple(name for name, choice in SCHEDULERS.items() if not choice.is_flow and name not in ("lcm", "tcd", "own"))
+FLOW = ("flow_match_euler", "flow_match_heun", "dpmsolver_multistep_flow", "unipc_flow")
+OWN = ("own",)
 
-def facts_of(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """What the configuration of a saved scheduler tells of its model. What it never said is left to the class."""
+
+def facts_of(saved: Mapping[str, Any], *, of_flow: bool = False) -> dict[str, Any]:
+    """What the configuration of a saved scheduler tells of its model. What it never said is left to the class.
+
+    Schedulers that can do both call the shift of a flow `flow_shift`.
+    """
     unsaid = saved.get("_use_default_values", ())
-    return {key: saved[key] for key in FACTS if key in saved and key not in unsaid}
+    if not of_flow:
+        return {key: saved[key] for key in FACTS if key in saved and key not in unsaid}
+    facts = {key: saved[key] for key in FLOW_FACTS if key in saved and key not in unsaid}
+    shift = (
+        saved.get("flow_shift", facts.get("shift", 1.0)) if saved.get("use_flow_sigmas") else facts.get("shift", 1.0)
+    )
+    return {**facts, "shift": shift, "flow_shift": shift}
 
 
 # What can't be asked of a model --------------------------------------------------------------------------------------
@@ -129,7 +179,7 @@ def impossible_of(data: Mapping[str, Any]) -> Impossible:
 
 def digest(saved: Mapping[str, Any], diffusers_version: str) -> str:
     """Of all that decides what is impossible: the saved scheduler's facts, and the library."""
-    told = json.dumps([facts_of(saved), diffusers_version], sort_keys=True, default=str)
+    told = json.dumps([facts_of(saved), facts_of(saved, of_flow=True), diffusers_version], sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -144,11 +194,11 @@ def in_runs(steps: list[int]) -> tuple[tuple[int, int], ...]:
     return tuple(runs)
 
 
-def way_out(works: Callable[[str, int], bool], scheduler: str, steps: int) -> str:
-    """What to do instead: a number of steps nearby, or a scheduler, with which it `works`; "" where nothing does."""
+def way_out(works: Callable[[str, int], bool], scheduler: str, steps: int, choices: Collection[str] = CLASSIC) -> str:
+    """What to do instead: a number of steps nearby, or one of `choices`, with which it `works`; "" if nothing does."""
     reach = max(5, steps // 4)
     nearby = sorted(range(max(1, steps - reach), min(MAX_STEPS, steps + reach) + 1), key=lambda each: abs(each - steps))
-    others = dict.fromkeys(name for name in (*_PREFERRED, *SCHEDULERS) if name != scheduler)
+    others = dict.fromkeys(name for name in (*_PREFERRED, *choices) if name != scheduler and name in choices)
     count = next((each for each in nearby if each != steps and works(scheduler, each)), None)
     other = next((name for name in others if works(name, steps)), None)
     ways = [f'"num_inference_steps": {count}'] if count is not None else []

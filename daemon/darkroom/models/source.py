@@ -1,4 +1,4 @@
-"""Where a model comes from, and what is needed to load it."""
+"""Where a model comes from, what is needed to load it, and what the operator has chosen for it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ TESTCARD = "testcard"
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """Where the model behind an alias comes from, and how it is loaded."""
+    """One `[models.ALIAS]` table of the configuration. None: as the model's family has it."""
 
     alias: str
     source: str  #: "starter", "testcard[:options]", an absolute folder, or a hub id such as "owner/name"
     revision: str | None = None  #: commit, tag or branch on the hub; None for the default branch
     variant: str | None = None  #: "fp16" for files called `….fp16.safetensors`
-    dtype: str = "auto"  #: "auto" (float16 on CUDA, float32 on a CPU), "float16", "bfloat16" or "float32"
-    safety_checker: bool = False  #: load the model's own safety checker and refuse the pictures that it flags
-    # Its defaults, with which it has to render before a request can be at fault.
-    width: int = 512  #: pixels
-    height: int = 512  #: pixels
-    num_inference_steps: int = 25
-    guidance_scale: float = 7.5
-    scheduler: str = "dpmsolver_multistep_karras"
+    dtype: str = "auto"  #: "auto" (half precision on CUDA, float32 on a CPU), "float16", "bfloat16" or "float32"
+    safety_checker: bool = False  #: load the model's own safety checker and withhold the pictures that it flags
+    family: str | None = None  #: a key of the families, before any file of the model is here to tell it
+    preset: str | None = None  #: which kind of few-step model it is, which no file tells
+    # What requests and styles are given that do not say.
+    width: int | None = None  #: pixels
+    height: int | None = None  #: pixels
+    min_px: int | None = None  #: the smallest side that may be asked for
+    max_px: int | None = None  #: the largest side that may be asked for
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    true_cfg_scale: float | None = None
+    scheduler: str | None = None
+    default_style: str | None = None
 
     @property
     def is_testcard(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class ModelsThread:
         self._offline = offline
         self._emit = emit
         self._seen: dict[str, object] = {}
+        self.looked_once = threading.Event()  #: set when every model has been looked at
         self.actor = Actor("models", emit, self.idle, Guard(clock))
 
     def idle(self) -> float:
@@ -49,4 +51,5 @@ class ModelsThread:
             if self._seen.get(alias) != seen:
                 self._seen[alias] = seen
                 self._emit(Looked(alias, judgement))
+        self.looked_once.set()
         return LOOK_EVERY_S

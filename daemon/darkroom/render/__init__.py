@@ -4,7 +4,14 @@ worker        shell          Reads messages, renders one attempt at a time, tell
 agenda        shell          What it has been asked to do and has not begun.
 alive         edge: process  Signs of life, as long as it really gets on.
 engine        pure           What the worker asks of whatever paints.
-adapter       edge: device   Diffusion models on a device.
+device        edge: device   Which device; how a model gets there.
+pipelines     edge: device   Pipelines of diffusers, read from a folder.
+adapter       edge: device   One adapter for the models of every family.
+call          edge: device   How a plan is put to a pipeline.
+reader        edge: device   How many tokens a text has, and which words are not read.
+encoded       edge: device   Texts that are encoded already.
+precision     edge: device   What half precision cannot hold, again in float32.
+torch_errors  edge: device   What torch and diffusers raise, in our words.
 scheduling    edge: device   Schedulers as diffusers makes them, tried before a picture depends on them.
 model_files   edge: models   A model's files that are not there yet.
 token_limit   pure           Which words of a text a model does not read.

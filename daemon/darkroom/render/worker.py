@@ -315,11 +315,11 @@ def open_device(settings: RendererSettings) -> Device:
     if not settings.needs_libraries:
         return testcard.Easel()
     try:
-        from darkroom.render import adapter  # noqa: PLC0415 - seconds and 400 MB that test cards do not need
+        from darkroom.render import device  # noqa: PLC0415 - seconds and 400 MB that test cards do not need
     except ImportError as error:
         traceback.print_exc()
         return NoLibraries(str(error))
-    return adapter.TorchDevice(settings)
+    return device.TorchDevice(settings)
 
 
 def listen(reader: BinaryIO, channel: Channel, agenda: Agenda) -> None:

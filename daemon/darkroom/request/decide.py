@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
-from darkroom.models.card import ModelCard
+from darkroom.models.card import ModelCard, card, dressed, expected
+from darkroom.models.families import STABLE_DIFFUSION
+from darkroom.models.family import SCALES, Family
 from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
+from darkroom.models.source import ModelSource
 from darkroom.request.plan import Plan, images_of
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
 from darkroom.request.styles import NO_STYLE, Style, StyleBook
@@ -19,9 +22,21 @@ T = TypeVar("T")
 
 #: A drawn seed is below this: other programs show and take 32 bits, and it leaves room for sixteen pictures.
 DRAWN_SEEDS = 2**32
-SIDE_STEP_PX = 8
-SMALLEST_SIDE_PX = 64
 DEFAULT_QUALITY = 90
+#: What a model is taken for as long as nothing tells what it is.
+ASSUMED = STABLE_DIFFUSION
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a model beyond its configuration: by its files, and by what was tried with it."""
+
+    family: Family | None = None  #: None: nobody has seen its files yet
+    impossible: Impossible = field(default_factory=dict)
+
+
+#: By alias.
+KnownOf = Callable[[str], Known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +44,33 @@ class Rules:
     """What requests are decided by. Raises ConfigUnusable when a name in it leads nowhere."""
 
     book: StyleBook
-    cards: Mapping[str, ModelCard]  #: by alias
+    models: Mapping[str, ModelSource]  #: by alias
     default_model: str  #: an alias
     default_style: str  #: a name of the book, or "none"
     max_priority: int  #: what is asked above it is capped
 
     def __post_init__(self) -> None:
         problems = self._unknown_styles() + self._unknown_schedulers()
-        if self.default_model not in self.cards:
+        if self.default_model not in self.models:
             message = f"There is no model {self.default_model!r}."
-            hint = suggestion(self.default_model, self.cards)
+            hint = suggestion(self.default_model, self.models)
             problems.append(Problem("default_model", message, hint, ErrorCode.UNKNOWN_MODEL))
         if problems:
             raise ConfigUnusable(tuple(problems))
 
+    def card(self, alias: str, known: Known) -> ModelCard:
+        """What this model can be asked for. Raises KeyError for an alias that nobody has configured."""
+        source = self.models[alias]
+        return card(source, known.family or expected(source) or dressed(ASSUMED, source))
+
+    def is_assumed(self, alias: str, known: Known) -> bool:
+        """Whether nothing tells what the model is, so that it is taken for what most are."""
+        return known.family is None and expected(self.models[alias]) is None
+
     def _unknown_styles(self) -> list[Problem]:
         named = {"default_style": self.default_style}
-        for alias, card in self.cards.items():
-            named |= {f"models.{alias}.default_style": card.default_style} if card.default_style is not None else {}
+        for alias, model in self.models.items():
+            named |= {f"models.{alias}.default_style": model.default_style} if model.default_style else {}
         return [
             Problem(where, f"There is no style {name!r}.", suggestion(name, self.book.names), ErrorCode.UNKNOWN_STYLE)
             for where, name in named.items()
@@ -57,12 +81,12 @@ class Rules:
         return [
             Problem(
                 f"models.{alias}.scheduler",
-                f"There is no scheduler {card.scheduler!r}.",
-                suggestion(card.scheduler, SCHEDULERS),
+                f"There is no scheduler {model.scheduler!r}.",
+                suggestion(model.scheduler, SCHEDULERS),
                 ErrorCode.UNKNOWN_SCHEDULER,
             )
-            for alias, card in self.cards.items()
-            if card.scheduler not in SCHEDULERS
+            for alias, model in self.models.items()
+            if model.scheduler and model.scheduler not in SCHEDULERS
         ]
 
 
@@ -76,62 +100,76 @@ class Decision:
     warnings: tuple[str, ...]
 
 
-#: By alias: what a model was found not to be able to do.
-ImpossibleOf = Callable[[str], Impossible]
-
-
-def decide(reading: Reading, rules: Rules, *, drawn_seed: int, impossible: ImpossibleOf = lambda _: {}) -> Decision:
+def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = lambda _: Known()) -> Decision:
     """Decide every value of a request; `drawn_seed`, from 0 and below DRAWN_SEEDS, applies when it asks for none.
 
     Takes what was read, not bytes: a drop is parsed once. Raises RequestRefused with every problem.
     """
     asked = reading.request
-    problems = reading.problems + _problems(asked, rules)
-    if problems:
+    alias = _first(asked.model, rules.default_model)
+    of_model = known(alias) if alias in rules.models else Known()
+    model = rules.card(alias, of_model) if alias in rules.models else None
+    problems = reading.problems + _problems(asked, rules, model)
+    if problems or model is None:
         raise RequestRefused(problems)
-    plan = _plan(asked, rules, drawn_seed, impossible)
-    if is_impossible(impossible(plan.model), plan.scheduler, plan.num_inference_steps):
-        raise RequestRefused((_impossible_problem(asked, plan, impossible(plan.model)),))
+    plan = _plan(asked, rules, model, drawn_seed, of_model.impossible)
+    if is_impossible(of_model.impossible, plan.scheduler, plan.num_inference_steps):
+        raise RequestRefused((_impossible_problem(asked, plan, model.family, of_model.impossible),))
     priority = min(asked.priority, rules.max_priority)
-    return Decision(plan, priority, asked.metadata, _warnings(asked, plan, priority))
+    warnings = _warnings(asked, plan, model, priority)
+    if rules.is_assumed(alias, of_model):
+        warnings = (*warnings, _assumption(model))
+    return Decision(plan, priority, asked.metadata, warnings)
 
 
 # The plan ------------------------------------------------------------------------------------------------------------
 
 
-def _plan(asked: Request, rules: Rules, drawn_seed: int, impossible: ImpossibleOf) -> Plan:
-    card = rules.cards[_first(asked.model, rules.default_model)]
-    style_name = _first(asked.style, card.default_style, rules.default_style)
+def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impossible: Impossible) -> Plan:
+    style_name = _first(asked.style, model.default_style, rules.default_style)
     style = rules.book.styles.get(style_name, _NO_DEFAULTS)
     positive, negative = rules.book.prompts(
         style_name, asked.prompt, asked.negative_prompt, default_negative=asked.default_negative
     )
-    scheduler, steps = _way(asked, style, card)
-    if is_impossible(impossible(card.alias), scheduler, steps):  # a style's defaults apply where its model allows them
-        scheduler, steps = _way(asked, _NO_DEFAULTS, card)
+    scheduler, steps = _way(asked, style, model)
+    if is_impossible(impossible, scheduler, steps):  # a style's defaults apply where its model allows them
+        scheduler, steps = _way(asked, _NO_DEFAULTS, model)
+    scales = _scales(asked, style, model)
+    if not (model.family.negative and model.family.is_guided(scales)):
+        negative = ""
     return Plan(
-        model=card.alias,
+        model=model.alias,
         images=images_of(positive, negative, seed=_first(asked.seed, drawn_seed), num_images=asked.num_images),
         style=style_name,
-        width=_first(asked.width, card.width),
-        height=_first(asked.height, card.height),
+        width=_first(asked.width, model.width),
+        height=_first(asked.height, model.height),
         num_inference_steps=steps,
-        guidance_scale=float(_first(asked.guidance_scale, style.guidance_scale, card.guidance_scale)),
         scheduler=scheduler,
         format=asked.format,
         quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
+        **scales,
     )
 
 
 _NO_DEFAULTS = Style(NO_STYLE, "")
 
 
-def _way(asked: Request, style: Style, card: ModelCard) -> tuple[str, int]:
-    """The scheduler and the number of steps."""
-    return (
-        _first(asked.scheduler, style.scheduler, card.scheduler),
-        _first(asked.num_inference_steps, style.num_inference_steps, card.num_inference_steps),
-    )
+def _way(asked: Request, style: Style, model: ModelCard) -> tuple[str, int]:
+    """The scheduler and the number of steps. A few-step model, and one with schedulers of its own, has no other's."""
+    family = model.family
+    of_style = style.scheduler if style.scheduler in family.schedulers else None
+    steps_of_style = style.num_inference_steps if family.made_for is None else None
+    steps = _first(asked.num_inference_steps, steps_of_style, model.num_inference_steps)
+    return _first(asked.scheduler, of_style, model.scheduler), max(steps, family.fewest_steps)
+
+
+def _scales(asked: Request, style: Style, model: ModelCard) -> dict[str, float]:
+    """Those that the model obeys. A style's is that of a second, negative prompt."""
+    takes_style = model.family.cfg == "guidance_scale" and model.family.made_for is None
+    of_style = {"guidance_scale": style.guidance_scale if takes_style else None}
+    return {
+        key: float(_first(getattr(asked, key), of_style.get(key), default)) for key, default in model.scales.items()
+    }
 
 
 def _first(*values: T | None) -> T:
@@ -139,15 +177,59 @@ def _first(*values: T | None) -> T:
     return next(value for value in values if value is not None)
 
 
-def _warnings(asked: Request, plan: Plan, priority: int) -> tuple[str, ...]:
+# What is told --------------------------------------------------------------------------------------------------------
+
+
+def _warnings(asked: Request, plan: Plan, model: ModelCard, priority: int) -> tuple[str, ...]:
     warnings = []
     if priority < asked.priority:
         warnings.append(f"The priority {asked.priority} is lowered to {priority}, the highest that is allowed here.")
-    if asked.negative_prompt.strip() and plan.guidance_scale <= 1:
-        warnings.append(
-            f"The negative prompt has no effect at a guidance_scale of {plan.guidance_scale:g}; it takes more than 1."
+    if model.family.is_generic:
+        warnings.append(f"Darkroom has no facts of {model.family.title}: what it can't do shows when it renders.")
+    idle = [key for key in SCALES if getattr(asked, key) is not None and key in model.family.idle]
+    warnings += [f"`{key}` has no effect: {model.family.title} was made to go without it." for key in idle]
+    return (
+        *warnings,
+        *_negative_warnings(asked, plan, model),
+        *_few_step_warnings(asked, model),
+        *_options_in(asked.prompt),
+    )
+
+
+def _negative_warnings(asked: Request, plan: Plan, model: ModelCard) -> list[str]:
+    """To who wrote a negative prompt; of the default one nobody needs to be told."""
+    family = model.family
+    scales = {key: getattr(plan, key) for key in SCALES}
+    if not asked.negative_prompt.strip() or family.is_guided(scales) or family.cfg is None:
+        return []
+    value = scales.get(family.cfg) or 0
+    return [
+        f"The negative prompt has no effect at a {family.cfg} of {value:g}; it takes more than {family.cfg_above:g}."
+    ]
+
+
+def _few_step_warnings(asked: Request, model: ModelCard) -> list[str]:
+    """What a few-step model was not made for."""
+    family = model.family
+    if family.made_for is None:
+        return []
+    said = []
+    if (asked.num_inference_steps or 0) > family.made_for:
+        said.append(
+            f"{model.alias} was made for {model.num_inference_steps} steps: more than {family.made_for} take longer, "
+            "and make no better picture."
         )
-    return (*warnings, *_options_in(asked.prompt))
+    for key, default in family.scales.items():
+        if key == family.cfg and default <= 1 and (getattr(asked, key) or 0) > max(default, 1) * 2:
+            said.append(f"{model.alias} was made for a {key} of {default:g}: a higher one spoils its pictures.")
+    return said
+
+
+def _assumption(model: ModelCard) -> str:
+    return (
+        f"Nobody knows yet what {model.alias} is: it is taken for {model.family.title}. "
+        f"`family` in its configuration says what it is before it is downloaded."
+    )
 
 
 #: What people write in Midjourney's prompts, and the key that does it here.
@@ -175,14 +257,14 @@ def _options_in(prompt: str) -> list[str]:
 # What is wrong -------------------------------------------------------------------------------------------------------
 
 
-def _problems(asked: Request, rules: Rules) -> tuple[Problem, ...]:
+def _problems(asked: Request, rules: Rules, model: ModelCard | None) -> tuple[Problem, ...]:
     """Return what the shape alone does not tell. Keys whose shape is wrong are at their defaults, which are right."""
-    book, cards = rules.book, rules.cards
+    of_model = _model_problems(asked, model) if model is not None else []
     return (
-        *_unknown("style", asked.style, book.names, ErrorCode.UNKNOWN_STYLE),
-        *_unknown("model", asked.model, cards, ErrorCode.UNKNOWN_MODEL),
+        *_unknown("style", asked.style, rules.book.names, ErrorCode.UNKNOWN_STYLE),
+        *_unknown("model", asked.model, rules.models, ErrorCode.UNKNOWN_MODEL),
         *_unknown("scheduler", asked.scheduler, SCHEDULERS, ErrorCode.UNKNOWN_SCHEDULER),
-        *_size_problems(asked, cards.get(_first(asked.model, rules.default_model))),
+        *of_model,
         *_seed_problems(asked),
     )
 
@@ -193,45 +275,75 @@ def _unknown(key: str, name: str | None, known: Collection[str], code: ErrorCode
     return [Problem(f"/{key}", f"There is no {key} {shown(name)}.", suggestion(name, known), code)]
 
 
-def _size_problems(asked: Request, card: ModelCard | None) -> list[Problem]:
-    """Check both sides against the model, or the step alone when the model is unknown too."""
+def _model_problems(asked: Request, model: ModelCard) -> list[Problem]:
+    """What this model can't do."""
     sides = {key: side for key, side in (("width", asked.width), ("height", asked.height)) if side is not None}
-    found = [(card and _limit_problem(key, side, card)) or _step_problem(key, side) for key, side in sides.items()]
+    found = [_limit_problem(key, side, model) or _step_problem(key, side, model) for key, side in sides.items()]
+    found += [_scale_problem(key, asked, model) for key in SCALES]
+    found += [_negative_problem(asked, model), _scheduler_problem(asked, model), _steps_problem(asked, model)]
     return [problem for problem in found if problem]
 
 
-def _limit_problem(key: str, side: int, card: ModelCard) -> Problem | None:
-    smallest, largest = max(SMALLEST_SIDE_PX, _up(card.min_px)), _down(card.max_px)
+def _limit_problem(key: str, side: int, model: ModelCard) -> Problem | None:
+    smallest, largest = model.min_px, model.max_px
     if smallest <= side <= largest:
         return None
     due = f"{smallest} to {largest}" if smallest < largest else f"{largest}"
-    message = f"`{key}` must be {due} pixels for the model {card.alias}, not {side}."
+    message = f"`{key}` must be {due} pixels for the model {model.alias}, not {side}."
     return Problem(f"/{key}", message, f"Use {min(max(side, smallest), largest)}.", ErrorCode.UNSUPPORTED_SIZE)
 
 
-def _step_problem(key: str, side: int) -> Problem | None:
-    if side % SIDE_STEP_PX == 0:
+def _step_problem(key: str, side: int, model: ModelCard) -> Problem | None:
+    step = model.family.step_px
+    if side % step == 0:
         return None
-    message = f"`{key}` must be a multiple of {SIDE_STEP_PX}, not {side}."
-    return Problem(f"/{key}", message, f"Use {_down(side)} or {_up(side)}.")
+    message = f"`{key}` must be a multiple of {step} for the model {model.alias}, not {side}."
+    below, above = max(side // step * step, model.min_px), min((side // step + 1) * step, model.max_px)
+    return Problem(f"/{key}", message, f"Use {below} or {above}.", ErrorCode.UNSUPPORTED_SIZE)
 
 
-def _down(side: int) -> int:
-    return side // SIDE_STEP_PX * SIDE_STEP_PX
+def _scale_problem(key: str, asked: Request, model: ModelCard) -> Problem | None:
+    if getattr(asked, key) is None or key in model.scales or key in model.family.idle:
+        return None
+    message = f"The model {model.alias} has no `{key}`: {model.family.title} takes none."
+    others = " or ".join(f"`{other}`" for other in model.scales)
+    return Problem(f"/{key}", message, f"Use {others}." if others else "Leave it out.", ErrorCode.UNSUPPORTED_KEY)
 
 
-def _up(side: int) -> int:
-    return _down(side + SIDE_STEP_PX - 1)
+def _negative_problem(asked: Request, model: ModelCard) -> Problem | None:
+    if model.family.negative or not asked.negative_prompt.strip():
+        return None
+    message = f"The model {model.alias} takes no negative prompt: {model.family.title} has none."
+    return Problem(
+        "/negative_prompt", message, "Leave it out, and say in `prompt` what you want.", ErrorCode.UNSUPPORTED_KEY
+    )
 
 
-def _impossible_problem(asked: Request, plan: Plan, impossible: Impossible) -> Problem:
+def _scheduler_problem(asked: Request, model: ModelCard) -> Problem | None:
+    name, known = asked.scheduler, model.family.schedulers
+    if name is None or name in known or name not in SCHEDULERS:
+        return None
+    message = f"The model {model.alias} can't be rendered with {name}."
+    hint = f"Use {', '.join(known)}." if len(known) > 1 else "Leave it out: it has one of its own."
+    return Problem("/scheduler", message, hint, ErrorCode.UNSUPPORTED_KEY)
+
+
+def _steps_problem(asked: Request, model: ModelCard) -> Problem | None:
+    fewest = model.family.fewest_steps
+    if asked.num_inference_steps is None or asked.num_inference_steps >= fewest:
+        return None
+    message = f"`num_inference_steps` must be {fewest} or more for the model {model.alias}."
+    return Problem("/num_inference_steps", message, f"Use {fewest}.", ErrorCode.UNSUPPORTED_KEY)
+
+
+def _impossible_problem(asked: Request, plan: Plan, family: Family, impossible: Impossible) -> Problem:
     where = "/num_inference_steps" if asked.scheduler is None else "/scheduler"
     message = f"The model {plan.model} can't be rendered with {plan.scheduler} in {plan.num_inference_steps} steps."
 
     def works(scheduler: str, steps: int) -> bool:
         return not is_impossible(impossible, scheduler, steps)
 
-    return Problem(where, message, way_out(works, plan.scheduler, plan.num_inference_steps))
+    return Problem(where, message, way_out(works, plan.scheduler, plan.num_inference_steps, family.schedulers))
 
 
 def _seed_problems(asked: Request) -> list[Problem]:

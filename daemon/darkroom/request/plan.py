@@ -11,7 +11,7 @@ class ImagePlan:
 
     seed: int
     prompt: str  #: style and prompt together
-    negative_prompt: str  #: request, style and default together, each term once; "" for none
+    negative_prompt: str  #: request, style and default together, each term once; "" for none, or without effect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,8 @@ class Plan:
     width: int  #: pixels
     height: int  #: pixels
     num_inference_steps: int
-    guidance_scale: float
+    guidance_scale: float | None = None  #: None: the model has none
+    true_cfg_scale: float | None = None  #: likewise
     scheduler: str
     format: str = "png"  #: "png", "jpeg" or "webp"
     quality: int | None = None  #: 1 to 100, None for png

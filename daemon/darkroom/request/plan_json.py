@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from darkroom.models.family import SCALES
 from darkroom.request.plan import ImagePlan, Plan, images_of
 
-_SHARED = ("width", "height", "num_inference_steps", "guidance_scale", "scheduler")
+_SHARED = ("width", "height", "num_inference_steps", "scheduler")
 
 
 def dump(plan: Plan) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def dump(plan: Plan) -> dict[str, Any]:
         "negative_prompt": first.negative_prompt,
         "style": plan.style,
         **{key: getattr(plan, key) for key in _SHARED},
+        **{key: value for key in SCALES if (value := getattr(plan, key)) is not None},
         "seed": first.seed,
         "num_images": plan.num_images,
         "format": plan.format,
@@ -37,11 +39,12 @@ def load(data: dict[str, Any]) -> Plan:
     images = tuple(
         ImagePlan(each["seed"], each["prompt"], each["negative_prompt"]) for each in data.get("images") or ()
     ) or images_of(data["prompt"], data["negative_prompt"], seed=data["seed"], num_images=data["num_images"])
+    optional: dict[str, Any] = {key: data.get(key) for key in (*SCALES, "quality")}
     return Plan(
         model=data["model"],
         images=images,
         style=data["style"],
-        **{key: data[key] for key in _SHARED},
         format=data["format"],
-        quality=data.get("quality"),
+        **{key: data[key] for key in _SHARED},
+        **optional,
     )

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from darkroom.models.card import ModelCard
+from darkroom.models.family import SCALES
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.request.decide import Rules
+from darkroom.request.decide import Known, KnownOf, Rules
 from darkroom.request.shape import Request
 
 
-def schema(rules: Rules) -> dict[str, Any]:
+def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     """Return a JSON Schema (2020-12) that editors can check a request by before it is dropped."""
     shape = Request.model_json_schema()
     keys = {key: _without_null(entry) for key, entry in shape["properties"].items()}
+    cards = {alias: rules.card(alias, known(alias)) for alias in sorted(rules.models)}
     keys["style"] |= {"enum": list(rules.book.names), "default": rules.default_style}
-    keys["model"] |= {"enum": sorted(rules.cards), "default": rules.default_model}
-    keys["scheduler"] |= {"enum": list(SCHEDULERS)}
+    keys["model"] |= {"enum": list(cards), "default": rules.default_model}
+    used = {name for card in cards.values() for name in card.family.schedulers}
+    keys["scheduler"] |= {"enum": [name for name in SCHEDULERS if name in used]}
     for side in ("width", "height"):
-        keys[side] |= {"maximum": max(card.max_px for card in rules.cards.values())}
+        keys[side] |= {"maximum": max(card.max_px for card in cards.values())}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A request to Darkroom",
@@ -29,7 +33,30 @@ def schema(rules: Rules) -> dict[str, Any]:
         "dependentSchemas": {
             "quality": {"properties": {"format": {"enum": ["jpeg", "webp"]}}, "required": ["format"]},
         },
+        "allOf": [
+            {"if": _asks_for(alias, is_default=alias == rules.default_model), "then": _of_model(card)}
+            for alias, card in cards.items()
+        ],
     }
+
+
+def _asks_for(alias: str, *, is_default: bool) -> dict[str, Any]:
+    """Of requests for a model; those that name none ask for the default one."""
+    named = {"properties": {"model": {"const": alias}}}
+    return named if is_default else {**named, "required": ["model"]}
+
+
+def _of_model(card: ModelCard) -> dict[str, Any]:
+    """What one model can be asked for."""
+    family = card.family
+    side = {"minimum": card.min_px, "maximum": card.max_px, "multipleOf": family.step_px}
+    keys: dict[str, Any] = {"width": side, "height": side, "scheduler": {"enum": list(family.schedulers)}}
+    keys |= {key: False for key in SCALES if key not in card.scales and key not in family.idle}
+    if not family.negative:
+        keys["negative_prompt"] = {"pattern": r"^\s*$"}
+    if family.fewest_steps > 1:
+        keys["num_inference_steps"] = {"minimum": family.fewest_steps}
+    return {"properties": keys}
 
 
 def _without_null(entry: dict[str, Any]) -> dict[str, Any]:

@@ -61,13 +61,13 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_plain_text)]
-Pixels = Annotated[int, Field(ge=64, json_schema_extra={"multipleOf": 8})]
+Pixels = Annotated[int, Field(ge=64)]
 
 
 class Request(BaseModel):
     """What a person asks for, of the right shape; None: the style's or the model's default.
 
-    That sizes are multiples of 8 is checked with the model's limits: only both together name the nearest good one.
+    What sizes are multiples of is checked with the model's limits: only both together name the nearest good one.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -81,13 +81,16 @@ class Request(BaseModel):
     )
     style: str | None = Field(None, description='a style of the style book, or "none": a name')
     model: str | None = Field(None, description="a model of the configuration, by its alias: a name")
-    width: Pixels | None = Field(None, description="pixels: a whole number from 64, a multiple of 8")
-    height: Pixels | None = Field(None, description="pixels: a whole number from 64, a multiple of 8")
+    width: Pixels | None = Field(None, description="pixels: a whole number from 64")
+    height: Pixels | None = Field(None, description="pixels: a whole number from 64")
     num_inference_steps: Annotated[int, Field(ge=1, le=150)] | None = Field(
         None, description="denoising steps: a whole number from 1 to 150"
     )
     guidance_scale: Annotated[float, Field(ge=0, le=30)] | None = Field(
         None, description="how closely the prompt is followed: a number from 0 to 30"
+    )
+    true_cfg_scale: Annotated[float, Field(ge=0, le=30)] | None = Field(
+        None, description="the same of models that are guided by a negative prompt beside it: a number from 0 to 30"
     )
     scheduler: str | None = Field(None, description="a scheduler: a name")
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(

@@ -140,7 +140,7 @@ class Acceptance:
         if isinstance(drop.asked, RequestRefused):
             raise drop.asked
         seed = self._draw.seed()
-        return decide(drop.asked, self._rules, drawn_seed=seed, impossible=self._models.impossible)
+        return decide(drop.asked, self._rules, drawn_seed=seed, known=self._models.known)
 
     def _ahead_of(self, decision: Decision, with_it: list[Record]) -> int:
         """How many come first, those of the same listing too."""

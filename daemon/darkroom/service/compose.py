@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("darkroom")
 
 STATE_TROUBLE = (OSError, sqlite3.OperationalError)  #: of the service's thread, which touches no other disk
+FIRST_LOOK_S = 5.0  #: for the models' files, before the first request is decided: they may lie on a share that hangs
 LEAVE_S = 2.0  #: for giving the inbox back, and for a last heartbeat: a share may hang
 
 Emit = Callable[[Event], None]
@@ -195,9 +196,10 @@ class Daemon:
     def run(self, *, once: bool) -> int:
         """One life of the service."""
         self.service.begin()
+        self.models_thread.actor.start()
+        self.models_thread.looked_once.wait(FIRST_LOOK_S)  # what is told of them comes before the first listing
         self.inbox_thread.actor.start()
         self.outbox_thread.actor.start()
-        self.models_thread.actor.start()
         for heartbeat in self._heartbeats:
             heartbeat.start(self._emit)
         status = self.service.run(once=once)

@@ -9,9 +9,11 @@ from importlib import metadata
 import structlog
 
 from darkroom.executor.port import Tried
+from darkroom.models.family import Family
 from darkroom.models.files import Fate
 from darkroom.models.schedulers import Impossible, digest, impossible_of
 from darkroom.models.thread import Looked
+from darkroom.request.decide import Known
 from darkroom.spool.records import Spool
 
 _log = structlog.get_logger("darkroom")
@@ -22,12 +24,15 @@ class Models:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
+        self._families: dict[str, Family] = {}  # by alias
         self._digests: dict[str, str] = {}  # of the scheduler that each model has now, by alias
         self._diffusers = _version("diffusers")
 
     def looked(self, looked: Looked) -> None:
         """Note what the files of a model say now."""
         judgement = looked.judgement
+        if judgement.family is not None:
+            self._families[looked.alias] = judgement.family
         self._digests[looked.alias] = digest(judgement.scheduler, self._diffusers) if judgement.scheduler else ""
         if judgement.fate in (Fate.HELD, Fate.NEVER):
             _log.warning("model_unusable", model=looked.alias, why=judgement.message, hint=judgement.hint)
@@ -37,8 +42,11 @@ class Models:
         with self._spool.transaction():
             self._spool.remember(_key(tried.model), json.dumps([tried.scheduler, dict(tried.impossible)]))
 
-    def impossible(self, alias: str) -> Impossible:
-        """What can't be asked of a model as it is now, as far as it is known."""
+    def known(self, alias: str) -> Known:
+        """What is known of a model as it is now."""
+        return Known(self._families.get(alias), self._impossible(alias))
+
+    def _impossible(self, alias: str) -> Impossible:
         kept = self._spool.recall(_key(alias))
         if kept is None:
             return {}

@@ -1,0 +1,109 @@
+"""`[models.ALIAS]`: where a model comes from, and what is asked of it by default. "auto": as its family has it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from darkroom.models.families import BY_KEY, PRESETS
+from darkroom.models.schedulers import SCHEDULERS
+from darkroom.models.source import STARTER, TESTCARD, ModelSource
+from darkroom.spelling import suggestion
+
+AUTO = "auto"
+NO_PRESET = "none"
+#: The type of those errors whose words are ours.
+OWN_WORDS = "own_words"
+
+#: Aliases that every installation knows; a file or the environment changes single keys of them, or adds others.
+SHIPPED_MODELS: dict[str, dict[str, Any]] = {
+    "starter": {
+        "source": STARTER,
+        "width": 96,
+        "height": 96,
+        "min_px": 96,
+        "max_px": 96,
+        "num_inference_steps": 20,
+        "guidance_scale": 5.0,
+        "scheduler": "dpmsolver_multistep",
+    },
+    "sd15": {
+        "source": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "revision": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        "variant": "fp16",
+    },
+    "testcard": {"source": TESTCARD, "max_px": 2048},
+}
+
+
+def absolute(path: Path) -> Path:
+    """Raises PydanticCustomError for a home that nobody has."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        user = expanded.partition("/")[0]
+        raise PydanticCustomError(OWN_WORDS, "must be a path", {"hint": f"There is no user {user[1:]!r} here."})
+    return Path(os.path.abspath(expanded))
+
+
+def _folder_or_id(source: str) -> str:
+    """A folder is made absolute, so that it means the same to a renderer; hub ids have no dot or slash in front."""
+    return str(absolute(Path(source))) if source.startswith(("/", "./", "../", "~")) else source
+
+
+def _listed(what: str, names: tuple[str, ...]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in names:
+            raise PydanticCustomError(OWN_WORDS, f"must be a listed {what}", {"hint": suggestion(name, names)})
+        return name
+
+    return AfterValidator(check)
+
+
+Auto = Literal["auto"]
+SidePx = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
+Scale = Annotated[float, Field(ge=0, le=30)]
+
+
+class ModelSettings(BaseModel):
+    """One `[models.ALIAS]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    source: Annotated[str, Field(min_length=1), AfterValidator(_folder_or_id)]  #: see `ModelSource.source`
+    revision: str = ""  #: commit, tag or branch on the hub; "" for the default branch
+    variant: str = ""  #: "fp16" for files called `….fp16.safetensors`
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
+    safety_checker: bool = False
+    family: Annotated[str, _listed("family", (AUTO, *BY_KEY))] = AUTO
+    preset: Annotated[str, _listed("preset", (NO_PRESET, *PRESETS))] = NO_PRESET
+    width: SidePx | Auto = "auto"
+    height: SidePx | Auto = "auto"
+    min_px: SidePx | Auto = "auto"
+    max_px: SidePx | Auto = "auto"
+    num_inference_steps: Annotated[int, Field(ge=1, le=150)] | Auto = "auto"
+    guidance_scale: Scale | Auto = "auto"
+    true_cfg_scale: Scale | Auto = "auto"
+    scheduler: Annotated[str, _listed("scheduler", (AUTO, *SCHEDULERS))] = AUTO
+    default_style: str = ""  #: "" for the configured default style
+
+    def of(self, alias: str) -> ModelSource:
+        """The same, as the rest of Darkroom knows it."""
+        chosen = {key: value for key, value in self.model_dump().items() if value not in ("", AUTO, NO_PRESET)}
+        return ModelSource(alias, **{"dtype": AUTO, **chosen})
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """What is wrong between keys that are each right: key, and the end of a sentence."""
+        smallest, largest = self.min_px, self.max_px
+        if isinstance(smallest, int) and isinstance(largest, int) and smallest > largest:
+            yield "min_px", "is above max_px."
+        for key in ("width", "height"):
+            side = getattr(self, key)
+            too_small = isinstance(smallest, int) and isinstance(side, int) and side < smallest
+            too_large = isinstance(largest, int) and isinstance(side, int) and side > largest
+            if too_small or too_large:
+                yield key, "is not between min_px and max_px."

@@ -1,0 +1,93 @@
+"""How a plan is put to a pipeline: the arguments of one call, by its signature and its family's row."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from darkroom.models.family import SCALES, Family
+from darkroom.render.engine import OnStep
+from darkroom.request.plan import ImagePlan, Plan
+
+#: Called with the latents after the last step, where the pipeline gives them.
+Look = Callable[[torch.Tensor], None]
+
+
+class Call:
+    """One pipeline's `__call__`."""
+
+    def __init__(self, pipeline: Any, family: Family) -> None:
+        self._pipeline = pipeline
+        self._family = family
+        self._takes = frozenset(inspect.signature(type(pipeline).__call__).parameters)
+
+    @contextmanager
+    def arguments(self, plan: Plan, image: ImagePlan, on_step: OnStep, look: Look) -> Iterator[dict[str, Any]]:
+        """Those of one picture, while it is painted."""
+        given = {
+            "prompt": image.prompt,
+            "width": plan.width,
+            "height": plan.height,
+            "num_inference_steps": plan.num_inference_steps,
+            "generator": torch.Generator("cpu").manual_seed(image.seed),
+            "output_type": "np",  # which is in 0 to 1 with every class; "pt" is not
+            **self._family.fixed,
+            **{key: value for key in SCALES if (value := getattr(plan, key)) is not None},
+            **self._negative(plan, image),
+        }
+        if self._family.area is not None:
+            given[self._family.area] = plan.width * plan.height
+        given = {key: value for key, value in given.items() if key in self._takes}
+        if "callback_on_step_end" in self._takes:
+            yield given | {"callback_on_step_end": partial(self._after_step, plan.num_inference_steps, on_step, look)}
+        elif "callback" in self._takes:
+            old = partial(_after_old_step, plan.num_inference_steps, on_step)
+            yield given | {"callback": old, "callback_steps": 1}
+        else:
+            with self._at_every_forward(plan.num_inference_steps, on_step):
+                yield given
+
+    def _negative(self, plan: Plan, image: ImagePlan) -> dict[str, str]:
+        """What is not wanted, where that has an effect; else what the family takes for nothing."""
+        family = self._family
+        if not family.negative or not family.is_guided({key: getattr(plan, key) for key in SCALES}):
+            return {}
+        said = image.negative_prompt or family.nothing
+        return {} if said is None else {"negative_prompt": said}
+
+    def _after_step(
+        self, steps: int, on_step: OnStep, look: Look, pipeline: Any, index: int, _time: object, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Some schedulers call the model more often than they were asked for steps: progress is told in steps."""
+        calls = getattr(pipeline, "num_timesteps", None) or len(pipeline.scheduler.timesteps)
+        if index + 1 >= calls and "latents" in tensors:
+            look(tensors["latents"])
+        on_step(min(steps, -(-(index + 1) * steps // calls)), steps)
+        return {}
+
+    @contextmanager
+    def _at_every_forward(self, steps: int, on_step: OnStep) -> Iterator[None]:
+        """A pipeline without a callback: its model says when it is asked; twice a step, where a prompt guides it."""
+        model = getattr(self._pipeline, "transformer", None) or self._pipeline.unet
+        asked: list[object] = []
+
+        def ask(*_: object) -> None:
+            calls = len(self._pipeline.scheduler.timesteps)
+            asked.append(None)
+            on_step(min(steps, -(-len(asked) * steps // max(calls, 1))), steps)
+
+        handle = model.register_forward_pre_hook(ask)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def _after_old_step(steps: int, on_step: OnStep, index: int, _time: object, _latents: object) -> None:
+    """The callback of before counts steps already."""
+    on_step(min(steps, index + 1), steps)

@@ -1,0 +1,186 @@
+"""Pipelines of diffusers, read from a model's folder and put on one device that does not change."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline
+from safetensors import SafetensorError
+
+from darkroom.errors import ModelUnavailable, ModelUnsupported
+from darkroom.models.family import Family
+from darkroom.models.judge import OPTIONAL_PARTS, Judgement
+from darkroom.models.source import ModelSource
+from darkroom.render import model_files, scheduling
+
+#: Whatever a model knows, it reads these differently.
+TWO_WORDS = ("cat", "dog")
+
+#: What a pipeline that makes pictures from words alone cannot do without.
+NEEDED_ARGUMENTS = frozenset({"prompt", "generator", "output_type"})
+
+
+class OnOneDevice:
+    """Mixed into a pipeline's class: it stays where it was put, and its folder is read as it was judged.
+
+    The stock property walks all modules for offload hooks that we never set: 11 to 14 ms of every call.
+    """
+
+    fixed_device: torch.device
+    scheduler_in_hand: str  #: the class of the one that is handed in, whatever the saved one is
+
+    @classmethod
+    def load_config(cls, *arguments: Any, **options: Any) -> Any:
+        """As it is written, but for parts that are not read; one that is null is left out, as with two nulls."""
+        loaded = super().load_config(*arguments, **options)  # type: ignore[misc]
+        written = loaded[0] if isinstance(loaded, tuple) else loaded
+        for part in OPTIONAL_PARTS:
+            if written.get(part, ...) is None:
+                written[part] = [None, None]
+        written["scheduler"] = ["diffusers", cls.scheduler_in_hand]
+        return loaded
+
+    @property
+    def _execution_device(self) -> torch.device:
+        return self.fixed_device
+
+
+def read(source: ModelSource, found: Judgement, dtype: torch.dtype) -> Any:
+    """The pipeline in memory. Raises ModelUnavailable."""
+    family, folder = found.family, found.folder
+    if family is None or folder is None:
+        raise model_files.unusable(source, found)
+    kind = _kind(source, family)
+    if source.is_starter:
+        import darkroom.starter.autoencoder  # noqa: F401, PLC0415 - its model_index.json names a class in there
+    pipeline = _from_folder(source, found, folder, kind, _in_hand(family, found.scheduler), dtype)
+    _check_tokenizers(source, pipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def put_on(pipeline: Any, device: torch.device) -> None:
+    """Move it there, for good."""
+    pipeline.to(device)
+    pipeline.fixed_device = device
+    if device.type == "cuda":
+        for part in ("unet", "vae"):
+            if isinstance(getattr(pipeline, part, None), torch.nn.Module):
+                getattr(pipeline, part).to(memory_format=torch.channels_last)
+
+
+def download(source: ModelSource) -> str:
+    """Fetch a model from the hub into its cache; returns its snapshot's folder."""
+    unread = {} if source.safety_checker else {"safety_checker": None, "feature_extractor": None}
+    return str(
+        DiffusionPipeline.download(source.source, revision=source.revision, **_variant(source.variant), **unread)
+    )
+
+
+def _variant(variant: str | None) -> dict[str, Any]:
+    """Which files are used. Never a pickle."""
+    return {"use_safetensors": True, **({"variant": variant} if variant else {})}
+
+
+def _kind(source: ModelSource, family: Family) -> type[DiffusionPipeline]:
+    """The class that renders it. Raises ModelUnavailable for one that is not here, or not for words alone."""
+    kind: Any = getattr(diffusers, family.pipeline, None)
+    if kind is None:
+        raise ModelUnsupported(
+            f"{source.alias} is a {family.pipeline}, which diffusers {diffusers.__version__} does not know.",
+            hint="Install a newer diffusers, or choose another model.",
+        )
+    if not hasattr(kind, "from_pretrained") or not isinstance(kind, type) or not issubclass(kind, DiffusionPipeline):
+        missing = ", ".join(getattr(kind, "_backends", ())) or "more than is installed"
+        raise ModelUnavailable(
+            f"{source.alias} is a {family.pipeline}, which needs the Python packages {missing}.",
+            hint="Install them where Darkroom is installed, and start it again.",
+        )
+    takes = inspect.signature(kind.__call__).parameters
+    needed = [
+        name for name, each in takes.items() if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+    ]
+    if not takes.keys() >= NEEDED_ARGUMENTS or set(needed) - {"self", "prompt"}:
+        raise ModelUnsupported(
+            f"{source.alias} is a {family.pipeline}, which does not make a picture from words alone.",
+            hint="Choose a model that does.",
+        )
+    return kind
+
+
+def _in_hand(family: Family, saved: Any) -> Any:
+    """A scheduler to load with: each picture gets one of its own."""
+    if scheduling.is_classic(family.schedulers[0]):  # only the facts of the saved one are of use
+        return diffusers.DDIMScheduler(clip_sample=False, steps_offset=1)
+    return scheduling.fresh(family.schedulers[0], saved)
+
+
+def _from_folder(
+    source: ModelSource,
+    found: Judgement,
+    folder: Path,
+    kind: type[DiffusionPipeline],
+    scheduler: Any,
+    dtype: torch.dtype,
+) -> Any:
+    takes = inspect.signature(kind.__init__).parameters
+    absent: dict[str, Any] = {part: None for part in (*found.absent, "image_encoder") if part in takes}
+    if not source.safety_checker:
+        absent |= {part: None for part in OPTIONAL_PARTS if part in takes}
+        absent |= {"requires_safety_checker": False} if "requires_safety_checker" in takes else {}
+    adapted = type(
+        kind.__name__,
+        (OnOneDevice, kind),
+        {"__module__": kind.__module__, "scheduler_in_hand": type(scheduler).__name__},
+    )
+    try:
+        return adapted.from_pretrained(  # type: ignore[attr-defined]
+            folder, dtype=dtype, local_files_only=True, scheduler=scheduler, **_variant(found.variant), **absent
+        )
+    except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+        traceback.print_exc()
+        raise model_files.unloadable(source) from None
+
+
+# Tokenizers -------------------------------------------------------------------------------------------------------
+
+
+def _check_tokenizers(source: ModelSource, pipeline: Any) -> None:
+    for part in ("", "_2", "_3"):
+        tokenizer = getattr(pipeline, f"tokenizer{part}", None)
+        encoder = getattr(pipeline, f"text_encoder{part}", None)
+        if hasattr(tokenizer, "all_special_tokens") and encoder is not None:
+            _check_words(source, tokenizer, f"tokenizer{part}")
+            if type(encoder).__name__.startswith("CLIPText"):
+                _check_clip(source, tokenizer, encoder, f"tokenizer{part}")
+
+
+def _check_words(source: ModelSource, tokenizer: Any, part: str) -> None:
+    first, second = (tokenizer(word, add_special_tokens=False).input_ids for word in TWO_WORDS)
+    if first == second:
+        raise ModelUnavailable(
+            f"{source.alias}: its {part} reads {TWO_WORDS[0]!r} and {TWO_WORDS[1]!r} as the same word.",
+            hint=f"`{part}/vocab.json` or `tokenizer.json` is not the model's own: copy the model again.",
+        )
+
+
+def _check_clip(source: ModelSource, tokenizer: Any, encoder: Any, part: str) -> None:
+    """Without its `tokenizer_config.json` a tokenizer believes in 10^30 tokens, and long prompts crash the encoder."""
+    positions = encoder.config.max_position_embeddings
+    if tokenizer.model_max_length > positions:
+        raise ModelUnavailable(
+            f"{source.alias}: its {part} lets too many tokens through, its text encoder has room for {positions}.",
+            hint=f"`{part}/tokenizer_config.json` is missing or wrong: copy the model again.",
+        )
+    largest = max(tokenizer.get_vocab().values())
+    rows = encoder.get_input_embeddings().num_embeddings
+    if largest >= rows:
+        raise ModelUnavailable(
+            f"{source.alias}: its {part} numbers its tokens up to {largest}, its text encoder knows {rows}.",
+            hint="Tokenizer and text encoder are of two models: copy the model again.",
+        )

@@ -1,0 +1,57 @@
+"""What half precision cannot hold is tried again in float32: the decoder first, then all of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from darkroom.render.torch_errors import is_out_of_memory
+
+
+class Broken(Exception):
+    """The picture is no numbers."""
+
+    def __init__(self, *, by_decoder: bool) -> None:
+        super().__init__("NaN or infinite")
+        self.by_decoder = by_decoder  #: whether the latents may still have been numbers
+
+
+class Precision:
+    """The precision of a pipeline's parts. What was raised once stays so: the next picture would break likewise."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+
+    def raised(self, broken: Broken) -> str | None:
+        """Raise it by one step. Returns what to tell; None where there is nothing left to raise, or no room for it."""
+        decoder = getattr(self._pipeline, "vae", None)
+        if broken.by_decoder and _is_half(decoder):
+            _decode_in_float32(decoder)
+            return "Half precision overflowed: the picture was decoded in float32."
+        halves = [part for part in self._pipeline.components.values() if _is_half(part)]
+        if not halves or not _in_float32(halves):
+            return None
+        return "Half precision overflowed: the picture was rendered in float32, with twice the memory."
+
+
+def _is_half(part: Any) -> bool:
+    return isinstance(part, torch.nn.Module) and getattr(part, "dtype", torch.float32) != torch.float32
+
+
+def _in_float32(parts: list[Any]) -> bool:
+    try:
+        for part in parts:
+            part.to(torch.float32)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return False
+        raise
+    return True
+
+
+def _decode_in_float32(decoder: Any) -> None:
+    """Latents come in half precision still."""
+    decoder.to(torch.float32)
+    decode = decoder.decode
+    decoder.decode = lambda latents, *arguments, **options: decode(latents.to(torch.float32), *arguments, **options)

@@ -1,0 +1,51 @@
+"""How many tokens a text has for a model, and which of its words are not read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from darkroom.facts import Tokens
+from darkroom.models.family import Family, Reads
+from darkroom.render.token_limit import special_warning, unread_warning
+from darkroom.request.plan import Plan
+
+#: A tokenizer that was never told its limit says some 10^30.
+NO_LIMIT = 10**6
+
+
+class Reader:
+    """The reader of a pipeline that reads the most."""
+
+    def __init__(self, pipeline: Any, family: Family) -> None:
+        there = [
+            each for each in family.reads if hasattr(getattr(pipeline, each.tokenizer, None), "all_special_tokens")
+        ]
+        self._tokenizer = getattr(pipeline, there[0].tokenizer) if there else None
+        self._limit = self._own_words(there[0]) if there else NO_LIMIT
+        self._specials = tuple(self._tokenizer.all_special_tokens) if self._tokenizer is not None else ()
+
+    def read(self, plan: Plan) -> tuple[Tokens, list[str | None]]:
+        """The longest prompt's tokens, and what to tell of each text."""
+        prompts = tuple(dict.fromkeys(image.prompt for image in plan.images))
+        negatives = tuple(dict.fromkeys(image.negative_prompt for image in plan.images))
+        texts = [("prompt", text) for text in prompts] + [("negative prompt", text) for text in negatives]
+        warnings = [unread_warning(what, text, self._count, self._limit) for what, text in texts]
+        warnings += [special_warning(what, text, self._specials) for what, text in texts]
+        return Tokens(max(map(self._count, prompts)), max(map(self._count, negatives)), self._limit), warnings
+
+    def _count(self, text: str) -> int:
+        if self._tokenizer is None:
+            return 0
+        return len(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+
+    def _own_words(self, reads: Reads) -> int:
+        """How many tokens of a person's own are read: without signs of begin and end, and what is put around them."""
+        tokenizer = self._tokenizer
+        assert tokenizer is not None  # noqa: S101 - it is the one that reads
+        limit = reads.tokens or min(tokenizer.model_max_length, NO_LIMIT)
+        if reads.is_chat:
+            empty = [{"role": "user", "content": ""}]
+            around = tokenizer.apply_chat_template(empty, tokenize=False, add_generation_prompt=True)
+            return max(1, limit - self._count(str(around)))
+        signs = len(tokenizer("", verbose=False).input_ids)
+        return max(1, limit - signs - self._count(reads.around))

@@ -1,0 +1,72 @@
+"""What torch and diffusers raise, in our words; and the memory that their frames hold, let go."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
+from darkroom.render.engine import DevicePoisoned, LeaveDevice
+
+T = TypeVar("T")
+
+
+def guarded(call: Callable[[], T]) -> T:
+    """Translate what torch and diffusers raise, and let go of the memory that their frames hold."""
+    try:
+        return call()
+    except (LeaveDevice, RenderFailed, ModelUnavailable):
+        raise
+    except Exception as error:  # noqa: BLE001 - the edge that knows foreign exceptions
+        translated = _translated(error)
+        traceback.print_exception(error)
+        _clear_frames(error)
+    # Outside of the handler nothing refers to the error any more, nor to the tensors in its frames.
+    free_memory()
+    raise translated
+
+
+def _translated(error: Exception) -> Exception:
+    text = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}".removesuffix(": ")
+    if is_out_of_memory(error):
+        return RenderFailed(
+            ErrorCode.OUT_OF_MEMORY,
+            f"The device has too little memory ({text}).",
+            hint="Ask for a smaller picture, or end other programs that use the device.",
+            can_retry=True,
+        )
+    if is_poisonous(error):
+        return DevicePoisoned(f"The CUDA device reported an error that outlasts it ({text}).")
+    kind = type(error).__name__
+    return RenderFailed(ErrorCode.RENDER_ERROR, text, hint="The renderer's log tells more.", kind=kind)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a smaller request, or a later one, could have worked."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    signs = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def is_poisonous(error: Exception) -> bool:
+    """Whether every later call on this device will fail in this process."""
+    signs = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUBLAS_STATUS_EXECUTION_FAILED", "cuDNN error")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def free_memory() -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
