@@ -20,7 +20,7 @@ class ModelSource:
     revision: str | None = None  #: commit, tag or branch on the hub; None for the default branch
     variant: str | None = None  #: "fp16" for files called `….fp16.safetensors`
     dtype: str = "auto"  #: "auto" (float16 on CUDA, float32 on a CPU), "float16", "bfloat16" or "float32"
-    safety_checker: bool = False  #: load the model's own safety checker and refuse the pictures that it flags
+    safety_checker: bool = False  #: load the model's own safety checker and withhold the pictures that it flags
     # Its defaults, with which it has to render before a request can be at fault.
     width: int = 512  #: pixels
     height: int = 512  #: pixels

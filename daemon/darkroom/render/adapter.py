@@ -31,7 +31,7 @@ from darkroom.models.judge import Judgement, judge_folder
 from darkroom.models.schedulers import SCHEDULERS, Impossible, digest, way_out
 from darkroom.models.source import ModelSource
 from darkroom.render import model_files, scheduling
-from darkroom.render.engine import DevicePoisoned, DriverLate, LeaveDevice, Model, OnStep, Pixels, Reading
+from darkroom.render.engine import DevicePoisoned, DriverLate, Flagged, LeaveDevice, Model, OnStep, Pixels, Reading
 from darkroom.render.token_limit import special_warning, unread_warning
 from darkroom.request.plan import ImagePlan, Plan
 
@@ -385,11 +385,7 @@ class DiffusionModel:
             callback_on_step_end_tensor_inputs=["latents"],
         )
         if any(output.nsfw_content_detected or ()):
-            raise RenderFailed(
-                ErrorCode.RENDER_ERROR,
-                f"The model's safety checker blanked the picture of seed {image.seed}.",
-                hint="Ask for something else, or set `safety_checker = false` for this model.",
-            )
+            raise Flagged
         return _as_pixels(output.images[0])
 
     def _cannot(self, plan: Plan) -> RenderFailed:
