@@ -78,7 +78,7 @@ class Finisher:
         self._queue.put(_Gap(job, index))
 
     def end(self, job: Job, failure: Failed | None = None) -> None:
-        """No more pictures come: `Finished` is sent when all are durable, or `failure`, or `Cancelled`."""
+        """No more pictures come: `Finished` is sent when all are durable or withheld, or `failure`, or `Cancelled`."""
         self._queue.put(_End(job, failure))
 
     def close(self) -> None:
