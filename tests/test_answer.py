@@ -96,6 +96,7 @@ answers = st.builds(
     progress=st.none() | st.builds(Progress, *[st.integers(1)] * 4),
     plan=st.none() | st.just(plan(num_images=2, quality=90)),
     images=st.lists(artefacts, max_size=2).map(tuple),
+    withheld=st.lists(st.integers(1), max_size=2).map(tuple),
     warnings=st.lists(st.text()).map(tuple),
     timing=st.none() | st.builds(Timing, seconds, seconds, seconds, seconds),
     error=st.none() | errors,

@@ -214,7 +214,7 @@ def deliver_without_looking(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def record_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Rendering, "_painted", lambda *_: None)
+    monkeypatch.setattr(Rendering, "_keep", lambda *_: None)
 
 
 @pytest.mark.parametrize(

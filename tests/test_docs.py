@@ -55,6 +55,7 @@ WHOLE = Answer(
     tokens=Tokens(1, 1, 75),
     result="cat",
     images=(Artefact("cat-1.png", 7, 64, 64, 3, "00"),),
+    withheld=(2,),
     timing=Timing(1.0, 1.0, 1.0, 1.0),
     warnings=("w",),
     error=Error("render_error", "m", "h", (Problem("/x", "m", "h"),)),

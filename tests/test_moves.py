@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from darkroom.errors import ErrorCode, Problem, RequestRefused
-from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
+from darkroom.facts import Artefact, Gap, Picture, Progress, RenderedBy, Tokens
 from darkroom.spool import moves
 from darkroom.spool.answer import Answer, Error, State, Timing
 from darkroom.spool.answer_json import dump
@@ -104,9 +104,39 @@ def test_a_closed_answer_keeps_the_error_of_an_attempt_only_if_it_is_not_done(
     state: State, error: Error | None, expected: Error | None
 ) -> None:
     before = rendering(error=DEATH, progress=Progress(1, 1, 3, 9), eta_s=1.0)
-    after = moves.closed(before, state, error, images=(PICTURE,), now=NOW)
+    after = moves.closed(before, state, error, done=(PICTURE,), now=NOW)
     assert (after.state, after.error, after.progress, after.eta_s) == (state, expected, None, None)
     assert (after.finished_at, after.images) == (NOW, (PICTURE,))
+
+
+@pytest.mark.parametrize(
+    ("done", "images", "withheld"),
+    [
+        ((), (), ()),
+        ((PICTURE,), (PICTURE,), ()),
+        ((Gap(1), PICTURE, Gap(3)), (PICTURE,), (1, 3)),
+        ((Gap(1), Gap(2)), (), (1, 2)),
+    ],
+)
+@pytest.mark.parametrize("state", [State.DONE, State.FAILED, State.CANCELLED])
+def test_a_closed_answer_tells_which_pictures_there_are_and_which_are_withheld(
+    done: tuple[Picture, ...], images: tuple[Artefact, ...], withheld: tuple[int, ...], state: State
+) -> None:
+    after = moves.closed(rendering(), state, None, done=done, now=NOW)
+    assert (after.images, after.withheld) == (images, withheld)
+
+
+def test_what_nobody_can_see_yet_and_what_is_made_again_tells_of_no_picture() -> None:
+    closed = moves.closed(rendering(), State.DONE, None, done=(PICTURE, Gap(2)), now=NOW)
+    for after in (moves.undone(closed), moves.undelivered(closed, "The share is away.")):
+        assert (after.state, after.images, after.withheld) == (State.RENDERING, (), ())
+
+
+@pytest.mark.parametrize(("pictures", "words"), [(1, "flagged the picture."), (3, "flagged all 3 pictures.")])
+def test_a_request_of_which_nothing_is_left_says_what_to_do(pictures: int, words: str) -> None:
+    error = moves.filtered(pictures)
+    assert (error.code, error.message.endswith(words)) == ("filtered", True)
+    assert error.hint.startswith("Ask for something else")
 
 
 def test_the_last_attempt_tells_why_it_ended_if_anybody_knows() -> None:

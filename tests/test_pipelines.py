@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 import diffusers
 import pytest
 import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import CLIPConfig, CLIPImageProcessor
 
 from darkroom.errors import ErrorCode, ModelUnavailable
 from darkroom.executor.local import RendererProcess
@@ -50,7 +52,7 @@ from darkroom.render import scheduling
 from darkroom.render.adapter import DiffusionModel, TorchDevice
 from darkroom.render.agenda import Agenda
 from darkroom.render.alive import SignsOfLife
-from darkroom.render.engine import DriverLate
+from darkroom.render.engine import DriverLate, Flagged
 from darkroom.render.token_limit import first_unread
 from darkroom.render.worker import Channel, Worker
 from darkroom.request.plan import Plan, images_of
@@ -611,6 +613,33 @@ def as_others_save_it(model: Path) -> None:
 def test_what_is_not_needed_is_not_asked_for(models: Path, tmp_path: Path) -> None:
     model = load(broken_copy(models, tmp_path, as_others_save_it))
     assert model.paint(PLAN, model.read(PLAN), 0, lambda _step, _steps: None).width == 64
+
+
+def flag_everything(model: Path) -> None:
+    """A safety checker of the true class, whose concepts are like every picture."""
+    tower = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 1, "num_attention_heads": 4}
+    vision = {**tower, "image_size": 32, "patch_size": 8}
+    config = CLIPConfig(text_config={**tower, "vocab_size": 99}, vision_config=vision, projection_dim=16)
+    checker = StableDiffusionSafetyChecker(config)
+    torch.nn.init.constant_(checker.concept_embeds_weights, -2.0)
+    checker.save_pretrained(model / "safety_checker")
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        model / "feature_extractor"
+    )
+    edit_json(
+        model / "model_index.json",
+        safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
+        feature_extractor=["transformers", "CLIPImageProcessor"],
+        requires_safety_checker=True,
+    )
+
+
+def test_a_picture_that_its_safety_checker_flags_is_told_as_such(models: Path, tmp_path: Path) -> None:
+    model = load(broken_copy(models, tmp_path, flag_everything), safety_checker=True)
+    steps: list[int] = []
+    with pytest.raises(Flagged):
+        model.paint(PLAN, model.read(PLAN), 0, lambda step, _steps: steps.append(step))
+    assert steps == [1, 2]
 
 
 def predict_samples(model: Path) -> None:

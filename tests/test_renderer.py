@@ -45,9 +45,10 @@ from darkroom.executor.port import (
     Stepped,
     Unload,
     Unloaded,
+    Withheld,
 )
 from darkroom.executor.settings import RendererSettings
-from darkroom.facts import Artefact, Progress
+from darkroom.facts import Artefact, Gap, Picture, Progress
 from darkroom.models.source import ModelSource
 from darkroom.render.agenda import Agenda
 from darkroom.render.alive import SignsOfLife, WorkDone
@@ -72,7 +73,7 @@ SOURCES = {
     "card": "testcard",
     "slow": "testcard:step_s=0.01",
     "other": "testcard",
-    "faulty": "testcard:die_on=DIE,hang_on=HANG,oom_on=OOM,nan_on=NAN",
+    "faulty": "testcard:die_on=DIE,hang_on=HANG,oom_on=OOM,nan_on=NAN,flag_on=FLAG,warn_on=WARN",
     "unloadable": "testcard:fail_load=1",
     "deadly": "testcard:die_load=1",
     "mistyped": "testcard:speed=3",
@@ -113,7 +114,7 @@ class Renderer:
     def key(self, name: str) -> AttemptKey:
         return AttemptKey(name, self.number)
 
-    def render(self, name: str, plan: Plan = PLAN, *, done: tuple[Artefact, ...] = (), stem: str = "") -> None:
+    def render(self, name: str, plan: Plan = PLAN, *, done: tuple[Picture, ...] = (), stem: str = "") -> None:
         work = self.folder / name
         work.mkdir(exist_ok=True)
         self.process.send(Render(Attempt(self.key(name), plan, stem or name, self.folder, work, done)))
@@ -448,6 +449,55 @@ def test_a_request_that_fails_in_the_middle_keeps_what_is_finished(renderer: Ren
     assert len(renderer.pictures("cat")) == 2
     assert renderer.kinds_of("cat")[-1] == "Failed"
     assert renderer.files("cat") == digests(renderer.pictures("cat"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "withheld", "files"),
+    [
+        ("FLAG-2", [1], ["cat-1.png", "cat-3.png"]),
+        ("FLAG-1 FLAG-3", [0, 2], ["cat-2.png"]),
+        ("FLAG", [0, 1, 2], []),
+        ("FLAG-12", [], ["cat-1.png", "cat-2.png", "cat-3.png"]),
+    ],
+)
+def test_a_picture_that_is_flagged_is_told_in_its_turn_and_costs_no_other(
+    renderer: Renderer, prompt: str, withheld: list[int], files: list[str]
+) -> None:
+    renderer.render("cat", plan_of(model="faulty", prompt=prompt, num_images=3))
+    renderer.wait_for(Finished, "cat")
+
+    told = [event for event in renderer.of("cat", OfAttempt) if isinstance(event, Painted | Withheld)]
+    assert [event.index for event in told] == [0, 1, 2]
+    assert [event.index for event in told if isinstance(event, Withheld)] == withheld
+    assert sorted(renderer.files("cat")) == files
+
+
+def test_an_attempt_goes_on_behind_what_is_withheld(renderer: Renderer) -> None:
+    plan = plan_of(model="faulty", prompt="FLAG-2", num_images=3)
+    renderer.render("cat", plan, done=(Artefact("cat-1.png", 7, 64, 64, 1, "0" * 64), Gap(2)))
+    renderer.wait_for(Finished, "cat")
+
+    assert [event.index for event in renderer.of("cat", Painted)] == [2]
+    assert renderer.of("cat", Withheld) == []
+
+
+def test_what_comes_to_light_while_it_is_painted_is_told_at_the_end_once(renderer: Renderer) -> None:
+    renderer.render("cat", plan_of(model="faulty", prompt="WARN", num_images=3))
+    finished = renderer.wait_for(Finished, "cat")
+    renderer.render("next", plan_of(model="faulty"))
+    nothing = renderer.wait_for(Finished, "next")
+
+    assert finished.warnings == ("The test card found WARN.",)
+    assert nothing.warnings == ()
+
+
+def test_behind_a_picture_that_cannot_be_written_none_is_told_as_withheld(renderer: Renderer) -> None:
+    missing = renderer.folder / "missing"
+    plan = plan_of(model="faulty", prompt="FLAG-2", num_images=2)
+    renderer.process.send(Render(Attempt(renderer.key("cat"), plan, "cat", missing, missing)))
+    renderer.wait_for(Failed, "cat")
+
+    assert renderer.of("cat", Withheld) == []
 
 
 def test_a_picture_that_cannot_be_written_fails_its_request_alone(renderer: Renderer) -> None:

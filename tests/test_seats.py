@@ -30,6 +30,7 @@ from darkroom.executor.port import (
     Tried,
     Unload,
     Unloaded,
+    Withheld,
 )
 from darkroom.facts import Artefact, Fault, Progress, Tokens
 from darkroom.service.seats import DOING, Doing, Running, Seat, Start, Stop
@@ -46,6 +47,7 @@ EVENTS: list[Event] = [
     Stepped(key=KEY, progress=Progress(1, 1, 1, 3)),
     Rendered(key=KEY, render_s=1.0),
     Painted(key=KEY, index=0, artefact=Artefact("cat-1.png", 7, 64, 64, 1, "00")),
+    Withheld(key=KEY, index=1),
     Finished(key=KEY, encode_s=0.1),
     Failed(key=KEY, fault=Fault(ErrorCode.RENDER_ERROR, "no paint"), stepped=True),
     Cancelled(key=KEY),

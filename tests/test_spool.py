@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -18,9 +19,10 @@ from hypothesis import strategies as st
 from darkroom.disk.files import Disk
 from darkroom.disk.folder_state import Remembered
 from darkroom.errors import FolderUnusable
-from darkroom.facts import Artefact
+from darkroom.facts import Artefact, Gap, Picture
 from darkroom.names import MAX_STEM_BYTES, folded
 from darkroom.request.inputs import Bundle, InputFile
+from darkroom.spool import record_row
 from darkroom.spool.answer import Answer, State
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import VERSION, Spool
@@ -70,7 +72,7 @@ def test_a_record_comes_back_as_it_was_stored_also_after_a_restart(spool: Spool,
     record = add(spool, "A", path)
     answer = record.answer.moved_to(State.CANCELLED, metadata={"a": ["é\ud83d", None]}, warnings=("w",))
     bundle = Bundle("ff", (InputFile("mask\udce9.png", "ee", 2**40),))
-    done = (Artefact("cat-1.png", 2**63, 64, 64, 9, "dd"), Artefact("cat-2.png", 8, 64, 64, 7, "cc"))
+    done = (Artefact("cat-1.png", 2**63, 64, 64, 9, "dd"), Gap(2), Artefact("cat-3.png", 8, 64, 64, 7, "cc"))
     changed = replace(
         record, stage=Stage.CLOSING, attempt=2, priority=-3, mtime_ns=2**62, owner=2**32 - 1, answer=answer
     )
@@ -281,6 +283,31 @@ def test_the_next_attempt_finds_the_pictures_that_are_whole_and_nothing_else(
     (work / ".half").mkdir()
     assert spool.kept.prepare_work("A", done) == (work, tuple(done[:whole]))
     assert sorted(os.listdir(work)) == [each.file for each in done[:whole]]
+
+
+@pytest.mark.parametrize(
+    ("first", "kept"), [(b"xxx", (artefact("cat-1.png"), Gap(2))), (b"x", ())], ids=["whole", "torn"]
+)
+def test_what_is_withheld_lacks_no_file_and_counts_as_far_as_all_before_it_is_whole(
+    spool: Spool, first: bytes, kept: tuple[Picture, ...]
+) -> None:
+    work = spool.kept.work("A")
+    work.mkdir()
+    (work / "cat-1.png").write_bytes(first)
+    assert spool.kept.prepare_work("A", (artefact("cat-1.png"), Gap(2), artefact("cat-3.png"))) == (work, kept)
+
+
+def test_a_record_from_before_pictures_were_withheld_can_be_read_and_one_of_neither_kind_is_damaged() -> None:
+    answer = Answer("A", "cat", "cat.json", State.QUEUED)
+    record = Record(
+        id="A", path="cat.json", name="cat", stage=Stage.TAKEN, bundle=Bundle("00"), mtime_ns=7, answer=answer
+    )
+    row = {"number": 1, "id": "A", "path": b"cat.json", "name": "cat", **record_row.changing(record)}
+    before = {"file": "cat-1.png", "seed": 7, "width": 64, "height": 64, "bytes": 3, "sha256": "dd"}
+    assert record_row.load(row | {"done": json.dumps([before])}).done == (artefact("cat-1.png"),)
+    for neither in ({}, {"seed": 7}, {**before, "number": 1}, "cat-1.png", None):
+        with pytest.raises(ValueError, match="damaged"):
+            record_row.load(row | {"done": json.dumps([neither])})
 
 
 def test_half_written_files_of_a_process_that_died_are_swept(spool: Spool, state: Path) -> None:

@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     RENDERER_DIED = "renderer_died"  #: the renderer crashed or was killed on every attempt
     STALLED = "stalled"  #: the renderer gave no sign of life for `stall_s` on every attempt
     BROKEN_PICTURE = "broken_picture"  #: the model returned NaN instead of a picture
+    FILTERED = "filtered"  #: the model's safety checker flagged every picture
     RENDER_ERROR = "render_error"  #: the pipeline raised an error while rendering
     UNSUPPORTED = "unsupported"  #: a model that can never be rendered here, or not in the way that was asked
     MODEL_CHANGED = "model_changed"  #: the model is not what it was taken for when the request was accepted

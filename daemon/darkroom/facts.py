@@ -21,6 +21,17 @@ class Artefact:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """In the place of a picture that is withheld, since the model's safety checker flagged it: there is no file."""
+
+    number: int  #: of the picture, from 1, as file names count
+
+
+#: What has become of a picture: with either, it is not painted again.
+Picture = Artefact | Gap
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a request is; all counted from 1."""
 

@@ -32,6 +32,7 @@ ANSWER: Mapping[str, Any] = {
     "plan": {},
     "result": str,
     "images": [{"file!": str}],
+    "withheld": [int],
     "warnings": [str],
     "error": {**_PROBLEM, "code": str, "problems": [_PROBLEM]},
 }

@@ -24,6 +24,7 @@ from darkroom.client import (
     pictures,
     rendering_of,
 )
+from darkroom.errors import ErrorCode
 from darkroom.hearsay import Json
 from darkroom.printable import printable
 
@@ -49,6 +50,8 @@ def conclude(answer: Json, path: Path) -> int:
     """Say how a request ended: pictures on stdout, what a person should know on stderr."""
     for warning in answer.get("warnings", ()):
         terminal.complain(f"{answer.get('name')}: {warning}")
+    for line in gaps(answer):
+        terminal.complain(f"{answer.get('name')}: {line}")
     if answer.get("state") == "done":
         for picture in pictures(answer, path):
             terminal.out().print(printable(str(picture)))
@@ -56,6 +59,15 @@ def conclude(answer: Json, path: Path) -> int:
     for line in explanation(answer):
         terminal.complain(line)
     return REFUSED_OR_FAILED
+
+
+def gaps(answer: Json) -> list[str]:
+    """What an answer says about pictures that are withheld, unless its error says it."""
+    many = len(answer.get("withheld") or ())
+    if not many or (answer.get("error") or {}).get("code") == ErrorCode.FILTERED:
+        return []
+    what, them = (f"{many} pictures were", "them") if many > 1 else ("1 picture was", "it")
+    return [f"{what} withheld: the model's safety checker flagged {them}."]
 
 
 def explanation(answer: Json) -> list[str]:

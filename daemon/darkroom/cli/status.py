@@ -18,7 +18,7 @@ from rich.text import Text
 from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration, why_defaults
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
-from darkroom.cli.follow import LOOK_EVERY_S, conclude, explanation, follow, state_line
+from darkroom.cli.follow import LOOK_EVERY_S, conclude, explanation, follow, gaps, state_line
 from darkroom.client import (
     FINAL_STATES,
     SILENT_BEATS,
@@ -85,6 +85,7 @@ def _request(answer: Json, path: Path, health: Json | None) -> RenderableType:
         lines.append(Text(printable(f"  {plan.get('prompt')}"), style="italic"))
         lines.append(Text(printable(f"  {size}, style {plan.get('style')}, seed {plan.get('seed')}")))
     lines += [Text(printable(f"  warning: {warning}"), style="yellow") for warning in answer.get("warnings", ())]
+    lines += [Text(f"  {line}", style="yellow") for line in gaps(answer)]
     if answer.get("state") in FINAL_STATES - {"done"}:
         lines += [Text(printable(line), style="red") for line in explanation(answer)]
     lines += [Text(printable(f"  {picture}")) for picture in pictures(answer, path)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from darkroom.facts import Artefact, Fault, Progress, Tokens
+from darkroom.facts import Artefact, Fault, Picture, Progress, Tokens
 from darkroom.models.schedulers import Impossible
 from darkroom.request.plan import Plan
 
@@ -35,7 +35,7 @@ class Attempt:
     stem: str  #: pictures are called `stem-1.png`, …
     inputs: Path  #: the folder with the dropped files; read only
     work: Path  #: an existing, private folder on a local disk; holds the pictures of `done` and nothing else
-    done: tuple[Artefact, ...] = ()  #: finished in an earlier attempt: go on behind them
+    done: tuple[Picture, ...] = ()  #: finished or withheld in an earlier attempt: go on behind them
 
 
 # Service → executor -------------------------------------------------------------------------------------------------
@@ -162,11 +162,18 @@ class Painted(OfAttempt):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld(OfAttempt):
+    """The model's safety checker flagged a picture: there is none. Told in its turn among those that are `Painted`."""
+
+    index: int  #: in `Plan.images`, from 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(OfAttempt):
     """All pictures of the attempt have been told."""
 
     encode_s: float
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  #: what came to light while it was painted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +209,7 @@ class Died(FromExecutor):
 
 Event = (
     Ready | Loaded | LoadFailed | Tried | Unloaded
-    | Started | Stepped | Rendered | Painted | Finished | Failed | Cancelled
+    | Started | Stepped | Rendered | Painted | Withheld | Finished | Failed | Cancelled
     | Alive | Died
 )  # fmt: skip
 Emit = Callable[[Event], None]

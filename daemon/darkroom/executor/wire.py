@@ -32,8 +32,9 @@ from darkroom.executor.port import (
     Tried,
     Unload,
     Unloaded,
+    Withheld,
 )
-from darkroom.facts import Artefact, Fault, Progress, Tokens
+from darkroom.facts import Artefact, Fault, Gap, Picture, Progress, Tokens
 from darkroom.models.schedulers import impossible_of
 from darkroom.request import plan_json
 
@@ -50,8 +51,8 @@ _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         Load, Render, Cancel, Unload,
-        Ready, Loaded, LoadFailed, Tried, Unloaded, Started, Stepped, Rendered, Painted, Finished, Failed, Cancelled,
-        Alive, Died,
+        Ready, Loaded, LoadFailed, Tried, Unloaded, Started, Stepped, Rendered, Painted, Withheld, Finished, Failed,
+        Cancelled, Alive, Died,
     )
 }  # fmt: skip
 
@@ -117,8 +118,12 @@ def _attempt(data: dict[str, Any]) -> Attempt:
         stem=data["stem"],
         inputs=Path(data["inputs"]),
         work=Path(data["work"]),
-        done=tuple(Artefact(**each) for each in data["done"]),
+        done=tuple(map(_picture, data["done"])),
     )
+
+
+def _picture(data: dict[str, Any]) -> Picture:
+    return Artefact(**data) if "file" in data else Gap(**data)
 
 
 def _fault(data: dict[str, Any]) -> Fault:

@@ -27,7 +27,7 @@ from darkroom.models.source import ModelSource
 from darkroom.render import scheduling
 from darkroom.render.call import Call
 from darkroom.render.encoded import Encoded
-from darkroom.render.engine import OnStep, Pixels, Reading
+from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.render.precision import Broken, Precision
 from darkroom.render.reader import Reader
 from darkroom.render.torch_errors import free_memory, guarded
@@ -152,12 +152,14 @@ class DiffusionModel:
     # Pictures -----------------------------------------------------------------------------------------------------
 
     def _paint(self, plan: Plan, image: ImagePlan, on_step: OnStep) -> Pixels:
+        warnings: tuple[str, ...] = ()
         while True:
             try:
-                return self._render(plan, image, on_step)
+                return replace(self._render(plan, image, on_step), warnings=warnings)
             except Broken as broken:
                 raised = self._precision.raised(broken)
-            if not raised:
+            warnings = (*warnings, *filter(None, [raised]))
+            if raised is None:
                 raise RenderFailed(
                     ErrorCode.BROKEN_PICTURE,
                     "The model returned numbers that are not a picture (NaN or infinite).",
@@ -171,11 +173,7 @@ class DiffusionModel:
         with self._call.arguments(plan, image, on_step, _check_latents) as arguments:
             output = pipeline(**arguments)
         if any(getattr(output, "nsfw_content_detected", None) or ()):
-            raise RenderFailed(
-                ErrorCode.RENDER_ERROR,
-                f"The model's safety checker blanked the picture of seed {image.seed}.",
-                hint="Ask for something else, or set `safety_checker = false` for this model.",
-            )
+            raise Flagged
         pixels = _as_pixels(np.asarray(output.images[0]))
         if (pixels.width, pixels.height) != (plan.width, plan.height):
             raise RenderFailed(

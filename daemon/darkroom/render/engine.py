@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.facts import Tokens
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
@@ -24,6 +25,13 @@ class DriverLate(Exception):
     """This machine has a CUDA device, but its driver does not answer yet: the process must end, and come again."""
 
 
+class Flagged(RenderFailed):
+    """The model's safety checker flagged a picture: that one is withheld, and the request goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.FILTERED, "The model's safety checker flagged a picture.")
+
+
 @dataclass(frozen=True, slots=True)
 class Pixels:
     """One picture, 8-bit RGB, row by row, no padding."""
@@ -31,6 +39,7 @@ class Pixels:
     width: int
     height: int
     rgb: bytes
+    warnings: tuple[str, ...] = ()  #: what came to light while it was painted, for the person who asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Model(Protocol):
         """Tokenize and encode the prompts. Raises RenderFailed or DevicePoisoned."""
 
     def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:
-        """Render `plan.images[index]`. Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
+        """Render `plan.images[index]`. Raises Flagged, RenderFailed, DevicePoisoned or what `on_step` raises."""
 
     def close(self) -> None:
         """Free the device."""

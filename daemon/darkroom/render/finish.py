@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode
-from darkroom.executor.port import Attempt, Cancelled, Event, Failed, Finished, Painted
+from darkroom.executor.port import Attempt, Cancelled, Event, Failed, Finished, Painted, Withheld
 from darkroom.facts import Artefact, Fault
 from darkroom.render.agenda import Agenda
 from darkroom.render.encode import Provenance, encode
@@ -29,12 +30,13 @@ class Job:
 
     attempt: Attempt
     provenance: Provenance
-    painted: int = 0  #: pictures of it that are durable, those of earlier attempts too
+    told: int = 0  #: pictures of it that are durable or withheld, those of earlier attempts too
     encode_s: float = 0.0
+    warnings: tuple[str, ...] = ()  #: what came to light while they were painted, each once
     failure: Failed | None = None
 
     def __post_init__(self) -> None:
-        self.painted = len(self.attempt.done)
+        self.told = len(self.attempt.done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,12 @@ class _Shot:
     job: Job
     index: int  #: in `Plan.images`, from 0
     pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    job: Job
+    index: int  #: in `Plan.images`, from 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ class Finisher:
         self._send = send
         self._agenda = agenda
         self._disk = disk
-        self._queue: queue.Queue[_Shot | _End | None] = queue.Queue(MAX_WAITING)
+        self._queue: queue.Queue[_Shot | _Gap | _End | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._run, name="finisher", daemon=True)
         self._thread.start()
 
@@ -65,8 +73,12 @@ class Finisher:
         """Take over picture `index` (from 0) of a job; waits when too many wait already."""
         self._queue.put(_Shot(job, index, pixels))
 
+    def withhold(self, job: Job, index: int) -> None:
+        """There will be no picture `index` (from 0) of a job; told in its turn."""
+        self._queue.put(_Gap(job, index))
+
     def end(self, job: Job, failure: Failed | None = None) -> None:
-        """No more pictures come: `Finished` is sent when all are durable, or `failure`, or `Cancelled`."""
+        """No more pictures come: `Finished` is sent when all are durable or withheld, or `failure`, or `Cancelled`."""
         self._queue.put(_End(job, failure))
 
     def close(self) -> None:
@@ -76,10 +88,15 @@ class Finisher:
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
-            if isinstance(item, _Shot):
-                self._finish(item)
-            else:
-                self._tell(item)
+            match item:
+                case _Shot():
+                    self._finish(item)
+                case _Gap():
+                    self._leave_out(item)
+                case _End():
+                    self._tell(item)
+                case _:
+                    assert_never(item)
 
     def _finish(self, shot: _Shot) -> None:
         job = shot.job
@@ -91,9 +108,15 @@ class Finisher:
         except Exception as error:  # noqa: BLE001 - whatever it is, this attempt failed and the next one goes on
             job.failure = _not_saved(job, error)
         else:
-            job.painted += 1
+            job.told += 1
+            job.warnings = tuple(dict.fromkeys((*job.warnings, *shot.pixels.warnings)))
             self._send(Painted(key=job.attempt.key, index=shot.index, artefact=artefact))
         job.encode_s += time.monotonic() - began_s
+
+    def _leave_out(self, gap: _Gap) -> None:
+        if gap.job.failure is None:
+            gap.job.told += 1
+            self._send(Withheld(key=gap.job.attempt.key, index=gap.index))
 
     def _save(self, shot: _Shot) -> Artefact:
         """Durable, by its name too, before it is told: whatever ends us, it is not rendered again."""
@@ -113,8 +136,8 @@ class Finisher:
             self._send(Cancelled(key=job.attempt.key))
         elif failure is not None:
             self._send(failure)
-        elif job.painted == job.attempt.plan.num_images:
-            self._send(Finished(key=job.attempt.key, encode_s=round(job.encode_s, 4)))
+        elif job.told == job.attempt.plan.num_images:
+            self._send(Finished(key=job.attempt.key, encode_s=round(job.encode_s, 4), warnings=job.warnings))
         # else: it left the device because the process is to end, and nobody waits for an answer
 
 

@@ -12,6 +12,11 @@ and, for tests of what goes wrong, at the first step of a request whose prompt h
     oom_on=WORD        the device has too little memory
     nan_on=WORD        the model returns NaN
 
+or at the last step of a picture whose prompt has WORD in it:
+
+    flag_on=WORD       the safety checker flags it; WORD-2 stands for the second picture alone
+    warn_on=WORD       a warning comes to light
+
 or while loading (`1` is always; a path is while that file exists):
 
     fail_load=1        the model cannot be loaded
@@ -23,12 +28,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import textwrap
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import PIL
@@ -38,11 +44,11 @@ from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
 from darkroom.facts import Tokens
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
-from darkroom.render.engine import OnStep, Pixels, Reading
+from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.request.plan import ImagePlan, Plan
 
 NUMBERS = ("step_s", "load_s")
-WORDS = ("die_on", "hang_on", "oom_on", "nan_on")
+WORDS = ("die_on", "hang_on", "oom_on", "nan_on", "flag_on", "warn_on")
 CONDITIONS = ("fail_load", "die_load", "hang_load")
 
 #: Longer texts are cut on the card, not in the picture's metadata.
@@ -131,10 +137,21 @@ class Card:
                 time.sleep(self.options.step_s)
             on_step(step, plan.num_inference_steps)
             self._fail_if_told(plan.images[index].prompt)
-        return _paint(plan, plan.images[index])
+        self._flag_if_told(plan.images[index].prompt, index + 1)
+        return replace(_paint(plan, plan.images[index]), warnings=self._warnings(plan.images[index].prompt))
 
     def close(self) -> None:
         """Nothing to free."""
+
+    def _flag_if_told(self, prompt: str, number: int) -> None:
+        word = self.options.words.get("flag_on")
+        told = re.findall(rf"{re.escape(word)}(?:-(\d+))?", prompt) if word else []
+        if "" in told or str(number) in told:
+            raise Flagged
+
+    def _warnings(self, prompt: str) -> tuple[str, ...]:
+        word = self.options.words.get("warn_on")
+        return (f"The test card found {word}.",) if word and word in prompt else ()
 
     def _fail_if_told(self, prompt: str) -> None:
         faults = {fault for fault, word in self.options.words.items() if word in prompt}

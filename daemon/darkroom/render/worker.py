@@ -48,7 +48,7 @@ from darkroom.render import testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
 from darkroom.render.encode import Provenance
-from darkroom.render.engine import Device, DevicePoisoned, DriverLate, LeaveDevice, Model
+from darkroom.render.engine import Device, DevicePoisoned, DriverLate, Flagged, LeaveDevice, Model
 from darkroom.render.finish import Finisher, Job
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -247,7 +247,7 @@ class Worker:
             self._finisher.end(job)
 
     def _paint_all(self, job: Job, loaded: OnDevice, steps: Steps) -> None:
-        """Every picture that is not finished yet, in order."""
+        """Every picture that is neither finished nor withheld yet, in order."""
         attempt, model = job.attempt, loaded.model
         began_s = time.monotonic()
         with self._alive.during(f"rendering {attempt.key.id}") if loaded.device.name == "cpu" else nullcontext():
@@ -256,7 +256,12 @@ class Worker:
             self._channel.send(Started(key=attempt.key, tokens=reading.tokens, warnings=reading.warnings))
             for index in range(len(attempt.done), attempt.plan.num_images):
                 steps.begin(index)
-                self._finisher.add(job, index, model.paint(attempt.plan, reading, index, steps))
+                try:
+                    pixels = model.paint(attempt.plan, reading, index, steps)
+                except Flagged:
+                    self._finisher.withhold(job, index)
+                else:
+                    self._finisher.add(job, index, pixels)
         self._channel.send(Rendered(key=attempt.key, render_s=round(time.monotonic() - began_s, 4)))
 
 

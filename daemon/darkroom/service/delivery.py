@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import structlog
 
 from darkroom.clock import Clock
+from darkroom.facts import Gap
 from darkroom.outbox.backlog import Delivery
 from darkroom.outbox.thread import OutboxThread
 from darkroom.service.entries import Place
@@ -37,8 +38,15 @@ class Deliveries:
         """
         if record.cancelling and state is State.FAILED:
             state, error = State.CANCELLED, None
-        answer = moves.closed(record.answer, state, error, images=record.done, now=self._clock.stamp())
+        answer = moves.closed(record.answer, state, error, done=record.done, now=self._clock.stamp())
         self.deliver(self._ledger.save(replace(record, stage=Stage.CLOSING, answer=answer)), again=False)
+
+    def come_to_pictures(self, record: Record) -> None:
+        """Each of its pictures is finished or withheld."""
+        if all(isinstance(each, Gap) for each in record.done):
+            self.close(record, State.FAILED, moves.filtered(len(record.done)))
+        else:
+            self.close(record, State.DONE)
 
     def give_up(self, record: Record) -> None:
         """Its last attempt has failed."""

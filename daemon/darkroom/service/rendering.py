@@ -1,4 +1,4 @@
-"""Attempts on seats: each counted before it begins, each picture recorded when it is finished, each brought to an end.
+"""Attempts on seats: each counted before it begins, each finished or withheld picture recorded, each brought to an end.
 
 Owned by the service's thread.
 """
@@ -15,7 +15,7 @@ from darkroom.clock import Clock
 from darkroom.errors import ErrorCode
 from darkroom.executor import port
 from darkroom.executor.port import Attempt, AttemptKey, Event, OfAttempt
-from darkroom.facts import Fault, RenderedBy
+from darkroom.facts import Fault, Gap, Picture, RenderedBy
 from darkroom.guard import Guard, Kind
 from darkroom.service.blame import Blame, Charge, End
 from darkroom.service.delivery import Deliveries
@@ -31,7 +31,10 @@ from darkroom.spool.record import Record, Stage
 PROGRESS_EVERY_S = 1.0  #: progress is told no more often
 ENDS = (port.Finished, port.Failed, port.Cancelled)  #: events after which an attempt is over
 #: What an executor tells of one attempt.
-AboutAttempt = port.Started | port.Stepped | port.Rendered | port.Painted | port.Finished | port.Failed | port.Cancelled
+AboutAttempt = (
+    port.Started | port.Stepped | port.Rendered | port.Painted | port.Withheld
+    | port.Finished | port.Failed | port.Cancelled
+)  # fmt: skip
 
 _log = structlog.get_logger("darkroom.renderer")
 
@@ -163,7 +166,9 @@ class Rendering:
             case port.Rendered():
                 self._rendered(seat, event)
             case port.Painted():
-                self._painted(seat, event)
+                self._keep(seat, event, event.artefact)
+            case port.Withheld():
+                self._keep(seat, event, Gap(event.index + 1))
             case port.Finished():
                 self._finished(seat, event)
             case port.Failed():
@@ -208,13 +213,13 @@ class Rendering:
             running.rendered, running.render_s = True, rendered.render_s
             seat.encoding[running.id], seat.running = running, None
 
-    def _painted(self, seat: Seat, painted: port.Painted) -> None:
-        """A picture is finished, and stays so: whatever comes, it is not rendered again."""
-        record = self._ledger.record(painted.key.id)
-        if painted.index != len(record.done):
-            _log.warning("picture_out_of_turn", seat=seat.name, request=record.name, index=painted.index)
+    def _keep(self, seat: Seat, told: port.Painted | port.Withheld, picture: Picture) -> None:
+        """A picture is finished or withheld, and stays so: whatever comes, it is not rendered again."""
+        record = self._ledger.record(told.key.id)
+        if told.index != len(record.done):
+            _log.warning("picture_out_of_turn", seat=seat.name, request=record.name, index=told.index)
             return
-        self._ledger.note(replace(record, done=(*record.done, painted.artefact)))
+        self._ledger.note(replace(record, done=(*record.done, picture)))
 
     def _finished(self, seat: Seat, finished: port.Finished) -> None:
         running = self._leave_seat(seat, finished.key)
@@ -235,7 +240,7 @@ class Rendering:
             encode_s=round(finished.encode_s, 3),
         )
         answer = moves.rendered(record.answer, timing=timing, warnings=finished.warnings)
-        self._deliveries.close(replace(record, answer=answer), State.DONE)
+        self._deliveries.come_to_pictures(replace(record, answer=answer))
 
     def _failed(self, seat: Seat, failed: port.Failed) -> None:
         running = self._leave_seat(seat, failed.key)

@@ -33,6 +33,7 @@ from darkroom.executor.port import (
     Tried,
     Unload,
     Unloaded,
+    Withheld,
 )
 from darkroom.facts import Progress
 
@@ -79,6 +80,7 @@ DOING: Mapping[tuple[Doing, type[object]], Doing] = MappingProxyType(
         (Doing.RENDERING, Started): Doing.RENDERING,
         (Doing.RENDERING, Stepped): Doing.RENDERING,
         (Doing.RENDERING, Painted): Doing.RENDERING,
+        (Doing.RENDERING, Withheld): Doing.RENDERING,
         (Doing.RENDERING, Rendered): Doing.IDLE,
         (Doing.RENDERING, Failed): Doing.IDLE,
         (Doing.RENDERING, Cancelled): Doing.IDLE,
@@ -87,7 +89,8 @@ DOING: Mapping[tuple[Doing, type[object]], Doing] = MappingProxyType(
         **{
             (Doing.ENDING, event): Doing.ENDING
             for event in (
-                Ready, Alive, Loaded, LoadFailed, Unloaded, Started, Stepped, Painted, Rendered, Failed, Cancelled,
+                Ready, Alive, Loaded, LoadFailed, Unloaded, Started, Stepped, Painted, Withheld, Rendered, Failed,
+                Cancelled,
             )
         },
     }

@@ -96,6 +96,7 @@ class Answer:
     tokens: Tokens | None = None  #: in the file they stand in `plan`
     result: str | None = None  #: name of the folder beside the answer
     images: tuple[Artefact, ...] = ()
+    withheld: tuple[int, ...] = ()  #: numbers of pictures, from 1
     timing: Timing | None = None
     warnings: tuple[str, ...] = ()
     error: Error | None = None
@@ -111,6 +112,7 @@ class Answer:
             raise AssertionError(f"{self.name}: no move from {self.state} to {state}")
         return replace(self, state=state, **changes)
 
-    def in_short(self) -> dict[str, str]:
+    def in_short(self) -> dict[str, object]:
         """What went wrong, for a line of the log; nothing if nothing did."""
-        return {"code": self.error.code, "why": self.error.message} if self.error else {}
+        withheld: dict[str, object] = {"withheld": list(self.withheld)} if self.withheld else {}
+        return withheld | ({"code": self.error.code, "why": self.error.message} if self.error else {})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 from darkroom.disk.files import Disk
-from darkroom.facts import Artefact
+from darkroom.facts import Artefact, Gap, Picture
 
 REQUEST = "request.json"  #: the dropped bytes
 OLD_SUFFIX = ".json"  #: up to version 2 of the state folder a request was one file, `ID.json`
@@ -48,18 +49,17 @@ class Kept:
         """Where a request's pictures are made."""
         return self._work / request_id
 
-    def prepare_work(self, request_id: str, done: Collection[Artefact]) -> tuple[Path, tuple[Artefact, ...]]:
-        """A folder to make pictures in: it holds those of `done` that are whole, in order, and nothing else."""
+    def prepare_work(self, request_id: str, done: Collection[Picture]) -> tuple[Path, tuple[Picture, ...]]:
+        """A folder to make pictures in: it holds those of `done` that are whole, in order, and nothing else.
+
+        Returns it, and `done` as far as it is as it should be: what is withheld lacks nothing.
+        """
         folder = self.work(request_id)
         self._disk.make_folder(folder, private=True)
-        whole: list[Artefact] = []
-        for artefact in done:
-            if not is_whole(folder, artefact):
-                break
-            whole.append(artefact)
-        for name in set(os.listdir(folder)) - {artefact.file for artefact in whole}:
+        whole = tuple(takewhile(lambda picture: isinstance(picture, Gap) or is_whole(folder, picture), done))
+        for name in set(os.listdir(folder)) - {each.file for each in whole if isinstance(each, Artefact)}:
             self._disk.remove_tree(folder / name)
-        return folder, tuple(whole)
+        return folder, whole
 
     # Sweeping -----------------------------------------------------------------------------------------------------
 

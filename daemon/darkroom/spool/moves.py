@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from darkroom.errors import ErrorCode, RequestRefused
-from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
+from darkroom.facts import Artefact, Gap, Picture, Progress, RenderedBy, Tokens
 from darkroom.request.decide import Decision
 from darkroom.spool.answer import Answer, Error, State, Timing
 
@@ -81,7 +81,16 @@ def stepped(answer: Answer, progress: Progress, eta_s: float | None) -> Answer:
 
 def undelivered(answer: Answer, why: str) -> Answer:
     """It is finished, and nobody can see it yet: to others it is still being made."""
-    return replace(answer, state=State.RENDERING, waiting_for=why, result=None, images=(), error=None, finished_at=None)
+    return replace(
+        answer,
+        state=State.RENDERING,
+        waiting_for=why,
+        result=None,
+        images=(),
+        withheld=(),
+        error=None,
+        finished_at=None,
+    )
 
 
 def back_in_line(answer: Answer, *, attempt: int) -> Answer:
@@ -92,17 +101,19 @@ def back_in_line(answer: Answer, *, attempt: int) -> Answer:
 
 
 def rendered(answer: Answer, *, timing: Timing, warnings: Iterable[str]) -> Answer:
-    """Its pictures are complete."""
+    """Its pictures are complete, but for those that are withheld."""
     return replace(answer, timing=timing, warnings=_with_more(answer.warnings, warnings))
 
 
 def undone(answer: Answer) -> Answer:
     """Its pictures are gone before anybody has seen them or been told of them."""
-    return replace(answer, state=State.RENDERING, finished_at=None, images=(), timing=None, rendered_by=None)
+    return replace(
+        answer, state=State.RENDERING, finished_at=None, images=(), withheld=(), timing=None, rendered_by=None
+    )
 
 
-def closed(answer: Answer, state: State, error: Error | None, *, images: tuple[Artefact, ...], now: str) -> Answer:
-    """The outcome is decided; `images` are those that are finished.
+def closed(answer: Answer, state: State, error: Error | None, *, done: tuple[Picture, ...], now: str) -> Answer:
+    """The outcome is decided; `done` are the pictures that are finished or withheld.
 
     What went wrong in an attempt is of no interest when it is done after all.
     """
@@ -115,7 +126,8 @@ def closed(answer: Answer, state: State, error: Error | None, *, images: tuple[A
         eta_s=None,
         waiting_for=None,
         error=error,
-        images=images,
+        images=tuple(each for each in done if isinstance(each, Artefact)),
+        withheld=tuple(each.number for each in done if isinstance(each, Gap)),
         finished_at=now,
     )
 
@@ -129,6 +141,16 @@ def out_of_attempts(answer: Answer, attempts: int) -> Error:
         ErrorCode.RENDERER_DIED,
         f"Each of {attempts} attempts was cut short: the renderer, the service or the machine died.",
         "See the service's log. `darkroom retry` asks again; if it was the renderer, a smaller size may help.",
+    )
+
+
+def filtered(pictures: int) -> Error:
+    """The error of a request of which each of so many pictures is withheld."""
+    what = f"all {pictures} pictures" if pictures > 1 else "the picture"
+    return Error(
+        ErrorCode.FILTERED,
+        f"The model's safety checker flagged {what}.",
+        "Ask for something else, or with another seed; or set `safety_checker = false` for this model.",
     )
 
 

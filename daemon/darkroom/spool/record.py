@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from darkroom.facts import Artefact
+from darkroom.facts import Artefact, Picture
 from darkroom.request.inputs import Bundle
 from darkroom.spool.answer import Answer, State
 
@@ -52,7 +52,7 @@ class Record:
     priority: int = 0
     owner: int | None = None  #: uid of the dropped file's owner
     attempt: int = 0  #: attempts begun, and not given back
-    done: tuple[Artefact, ...] = ()  #: pictures that are finished, in the order of `Plan.images`
+    done: tuple[Picture, ...] = ()  #: those that are finished or withheld, in the order of `Plan.images`
     settled_at: float | None = None  #: Unix time
     cancelling: bool = False  #: it renders, and is to be cancelled
 
@@ -63,4 +63,4 @@ class Record:
     @property
     def work_bytes(self) -> int:
         """Of its finished pictures."""
-        return sum(artefact.bytes for artefact in self.done)
+        return sum(each.bytes for each in self.done if isinstance(each, Artefact))

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from darkroom.facts import Artefact
+from darkroom.facts import Artefact, Gap, Picture
 from darkroom.request.inputs import Bundle, InputFile
 from darkroom.spool import answer_json
 from darkroom.spool.answer import Answer
@@ -53,7 +53,7 @@ def load(row: Row) -> Record:
             bundle=Bundle(text(row["sha256"]), tuple(InputFile(**each) for each in _list(text(row["inputs"])))),
             mtime_ns=number(row["mtime_ns"]),
             attempt=number(row["attempt"]),
-            done=tuple(Artefact(**each) for each in _list(text(row["done"]))),
+            done=tuple(map(_picture, _list(text(row["done"])))),
             settled_at=None if row["settled_at"] is None else float(row["settled_at"]),
             cancelling=bool(row["cancelling"]),
             answer=_answer(text(row["answer"])),
@@ -63,6 +63,10 @@ def load(row: Row) -> Record:
     if (record.answer.id, record.answer.name) != (record.id, record.name):
         raise ValueError("a record is damaged: its answer is another one's")
     return record
+
+
+def _picture(data: dict[str, Any]) -> Picture:
+    return Artefact(**data) if "file" in data else Gap(**data)
 
 
 def _answer(content: str) -> Answer:

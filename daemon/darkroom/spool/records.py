@@ -53,7 +53,7 @@ CREATE TABLE requests (
     inputs TEXT NOT NULL DEFAULT '[]',         -- JSON: the files that it names
     mtime_ns INTEGER NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0,        -- attempts begun, and not given back
-    done TEXT NOT NULL DEFAULT '[]',           -- JSON: the pictures that are finished
+    done TEXT NOT NULL DEFAULT '[]',           -- JSON: the pictures that are finished or withheld
     settled_at REAL,                           -- Unix time
     told INTEGER NOT NULL DEFAULT 0,           -- the final answer is in the outbox
     cancelling INTEGER NOT NULL DEFAULT 0,     -- it renders, and is to be cancelled

@@ -29,6 +29,7 @@ from darkroom.executor.port import (
     Stepped,
     Unload,
     Unloaded,
+    Withheld,
 )
 from darkroom.facts import Artefact, Fault, Progress, Tokens
 
@@ -44,6 +45,8 @@ class Painter:
         self.held: list[Attempt] = []  #: attempts that have started, while `hold` is true
         self.hold = False  #: stay at the first step until `release`
         self.hold_after = 0  #: hold an attempt when so many of its pictures are finished; 0: before the first one
+        self.flagged: frozenset[int] = frozenset()  #: numbers of the pictures that are withheld, from 1
+        self.warnings: tuple[str, ...] = ()  #: that come to light while it paints
         self.deaf = False  #: hear no Cancel: a step takes long
         self.broken_models: dict[str, str] = {}  #: models that cannot be loaded, and why
         self.unsupported_models: dict[str, str] = {}  #: models that never can be
@@ -124,9 +127,12 @@ class Painter:
         self.tell(Rendered(key=attempt.key, render_s=0.0))
         for index in range(first, attempt.plan.num_images):
             self._paint(attempt, index)
-        self.tell(Finished(key=attempt.key, encode_s=0.0))
+        self.tell(Finished(key=attempt.key, encode_s=0.0, warnings=self.warnings))
 
     def _paint(self, attempt: Attempt, index: int) -> None:
+        if index + 1 in self.flagged:
+            self.tell(Withheld(key=attempt.key, index=index))
+            return
         plan, image = attempt.plan, attempt.plan.images[index]
         content = f"{image.prompt}\n{image.negative_prompt}\n{image.seed}\n".encode()
         file = f"{attempt.stem}-{index + 1}.{plan.format}"

@@ -336,7 +336,7 @@ def request(**values: Any) -> bytes:
 def check_complete(folder: Path, answer: Mapping[str, Any]) -> None:
     """A result folder holds what its answer says, whole, and the answer itself."""
     kept = read_json(folder / "answer.json")
-    for key in ("id", "name", "state", "result", "images", "request_sha256", "finished_at"):
+    for key in ("id", "name", "state", "result", "images", "withheld", "request_sha256", "finished_at"):
         assert kept.get(key) == answer.get(key), f"{folder}: {key} is {kept.get(key)}, not {answer.get(key)}"
     for image in answer.get("images", []):
         data = (folder / image["file"]).read_bytes()

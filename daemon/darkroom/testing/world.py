@@ -48,6 +48,7 @@ class World:
         self.config = config or _config(root, settings)
         self.daemon: Daemon | None = None
         self.painter: Painter | None = None
+        self.flagged: frozenset[int] = frozenset()  #: numbers of pictures that the renderers of the next lives withhold
         self.holding = False  #: renderers of the next lives stay at their first step until released
 
     def drop(self, path: str, request: dict[str, Any] | bytes) -> bytes:
@@ -74,7 +75,7 @@ class World:
 
         def painter(_: object, name: str, emit: Any) -> Painter:
             self.painter = Painter(emit, disk=disk, name=name)
-            self.painter.hold = self.holding
+            self.painter.hold, self.painter.flagged = self.holding, self.flagged
             return self.painter
 
         self.daemon = Daemon(
