@@ -20,14 +20,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
 from darkroom.errors import RequestRefused
-from darkroom.models.card import ModelCard
+from darkroom.models.source import ModelSource
 from darkroom.request.decide import Rules, decide
 from darkroom.request.json_text import EndsTooEarly, Malformed, TextProblem, load
 from darkroom.request.shape import read
 from darkroom.request.styles import StyleBook
 
 BOOK = Path(__file__).parents[1] / "config" / "styles.toml"
-CARD = ModelCard("sd15", 512, 512, 256, 1024, 30, 7.5, "euler")
+SD15 = ModelSource("sd15", "owner/sd15", family="stable-diffusion", min_px=256, scheduler="euler")
 GOOD = (
     b'{"prompt": "a castle on a hill"}',
     b'{"prompt": "a cat", "style": "ink", "negative_prompt": "dogs, fog", "num_images": 2, "seed": 7}\n',
@@ -118,7 +118,7 @@ def main() -> int:
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     book = StyleBook.parse(BOOK.read_text(), source=BOOK.name)
-    rules = Rules(book, {CARD.alias: CARD}, default_model="sd15", default_style="fantasy", max_priority=5)
+    rules = Rules(book, {SD15.alias: SD15}, default_model="sd15", default_style="fantasy", max_priority=5)
     outcomes: Counter[str] = Counter()
     findings = 0
     started = time.monotonic()

@@ -8,9 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from darkroom.config import load as config
+from darkroom.config import models
 from darkroom.config.load import Config, find_file, foreign_variables, load
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, Problem
+from darkroom.request.decide import Known
 from darkroom.testing.world import World
 
 CHECKOUT = Path(__file__).parents[1]
@@ -50,9 +52,9 @@ def test_the_shipped_file_holds_every_key_at_its_default(folder: Path) -> None:
     text = without_the_comment_signs(SHIPPED_FILE.read_text())
     table = tomllib.loads(text)
     assert set(table) == set(Config.model_fields)
-    assert set(table["models"]) == set(config.SHIPPED_MODELS)
+    assert set(table["models"]) == set(models.SHIPPED_MODELS)
     for alias, model in table["models"].items():
-        assert set(model) == set(config.ModelSettings.model_fields), alias
+        assert set(model) == set(models.ModelSettings.model_fields), alias
     assert load(write(folder, text)) == load()
 
 
@@ -134,8 +136,10 @@ def test_problems_of_the_style_book_are_problems_of_the_configuration(folder: Pa
 def test_requests_are_decided_by_what_is_configured(folder: Path) -> None:
     rules = load(write(folder, 'max_priority = 3\n[models.sd15]\ndefault_style = "anime"\n')).rules()
     assert (rules.default_model, rules.default_style, rules.max_priority) == ("starter", "fantasy", 3)
-    assert (rules.cards["sd15"].default_style, rules.cards["starter"].default_style) == ("anime", None)
-    assert (rules.cards["starter"].width, rules.cards["starter"].scheduler) == (96, "dpmsolver_multistep")
+    cards = {alias: rules.card(alias, Known()) for alias in rules.models}
+    assert (cards["sd15"].default_style, cards["starter"].default_style) == ("anime", None)
+    assert (cards["starter"].width, cards["starter"].scheduler) == (96, "dpmsolver_multistep")
+    assert (cards["sd15"].width, cards["sd15"].scheduler) == (512, "dpmsolver_multistep_karras")
 
 
 def test_the_loaded_model_goes_on_for_as_many_requests_as_is_configured(folder: Path) -> None:
@@ -179,7 +183,7 @@ def test_a_model_from_elsewhere_does_not_keep_the_pinned_revision(folder: Path) 
 
 def test_a_model_of_ones_own_needs_a_source_and_nothing_else(folder: Path) -> None:
     loaded = load(write(folder, '[models.mine]\nsource = "owner/name"\n[models.other]\nsource = "/srv/other"\n'))
-    assert loaded.models["mine"].width == 512
+    assert loaded.models["mine"].width is None
     assert loaded.renderer_settings().models["other"].source == "/srv/other"
     assert problems(write(folder, "[models.mine]\nwidth = 64\n"))[0].where == "models.mine.source"
 

@@ -7,10 +7,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
-from darkroom.models.card import ModelCard
-from darkroom.models.schedulers import SCHEDULERS, Impossible
+from darkroom.models.families import BY_KEY, PRESETS
+from darkroom.models.family import SCALES
+from darkroom.models.schedulers import CLASSIC, SCHEDULERS, Impossible
+from darkroom.models.source import ModelSource
 from darkroom.request import plan_json
-from darkroom.request.decide import DRAWN_SEEDS, Decision, Rules, decide
+from darkroom.request.decide import DRAWN_SEEDS, Decision, Known, Rules, decide
 from darkroom.request.plan import Plan, images_of
 from darkroom.request.schema import schema
 from darkroom.request.shape import KEYS, Incomplete, read
@@ -23,8 +25,13 @@ BOOK = StyleBook(
     },
     default_negative_prompt="blurry",
 )
-SD15 = ModelCard("sd15", 512, 512, 260, 772, 30, 7.5, "euler")
-TINY = ModelCard("tiny", 64, 96, 32, 128, 4, 0.0, "lms", default_style="none")
+SD15 = ModelSource(
+    "sd15", "owner/sd15", family="stable-diffusion", min_px=260, max_px=772, num_inference_steps=30, scheduler="euler"
+)
+TINY = ModelSource(
+    "tiny", "/models/tiny", family="stable-diffusion", width=64, height=96, min_px=32, max_px=128,
+    num_inference_steps=4, guidance_scale=0.0, scheduler="lms", default_style="none",
+)  # fmt: skip
 RULES = Rules(BOOK, {"sd15": SD15, "tiny": TINY}, default_model="sd15", default_style="fantasy", max_priority=5)
 MAX_SEED = 2**63 - 1
 
@@ -119,8 +126,8 @@ def test_a_negative_prompt_without_effect_is_told(guidance_scale: float) -> None
 IMPOSSIBLE = {"sd15": {"pndm": ((1, 3),), "euler": ((1, 150),)}}
 
 
-def impossible(alias: str) -> Impossible:
-    return IMPOSSIBLE.get(alias, {})
+def known(alias: str) -> Known:
+    return Known(impossible=IMPOSSIBLE.get(alias, {}))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +142,7 @@ def test_what_the_model_was_found_not_to_do_is_refused_with_a_way_out(
 ) -> None:
     raw = json.dumps({"prompt": "a cat", "model": "sd15", **asked}).encode()
     with pytest.raises(RequestRefused) as caught:
-        decide(read(raw), RULES, drawn_seed=1, impossible=impossible)
+        decide(read(raw), RULES, drawn_seed=1, known=known)
     (problem,) = caught.value.problems
     assert problem.where == where
     assert "can't be rendered with" in problem.message
@@ -147,9 +154,8 @@ def test_a_styles_defaults_apply_only_where_its_model_allows_them() -> None:
     style = RULES.book.styles["ink"]
     assert style.scheduler is not None
     broken: Impossible = {style.scheduler: ((1, 150),)}
-    plan = decide(read(raw), RULES, drawn_seed=1, impossible=lambda _: broken).plan
-    card = RULES.cards["sd15"]
-    assert (plan.scheduler, plan.num_inference_steps) == (card.scheduler, card.num_inference_steps)
+    plan = decide(read(raw), RULES, drawn_seed=1, known=lambda _: Known(impossible=broken)).plan
+    assert (plan.scheduler, plan.num_inference_steps) == (SD15.scheduler, SD15.num_inference_steps)
 
 
 def test_a_negative_prompt_with_effect_needs_no_word() -> None:
@@ -176,7 +182,7 @@ def test_unknown_names_are_refused_with_the_nearest(key: str, value: str, code: 
 @pytest.mark.parametrize(
     ("keys", "code", "hint"),
     [
-        ({"width": 513}, ErrorCode.BAD_VALUE, "Use 512 or 520."),
+        ({"width": 513}, ErrorCode.UNSUPPORTED_SIZE, "Use 512 or 520."),
         ({"width": 264}, None, ""),
         ({"width": 263}, ErrorCode.UNSUPPORTED_SIZE, "Use 264."),
         ({"width": 768}, None, ""),
@@ -219,9 +225,9 @@ def test_what_ends_too_early_is_incomplete() -> None:
 
 
 def test_rules_whose_names_lead_nowhere_are_unusable_and_all_are_told() -> None:
-    cards = {"sd15": replace(SD15, default_style="inc", scheduler="eular")}
+    models = {"sd15": replace(SD15, default_style="inc", scheduler="eular")}
     with pytest.raises(ConfigUnusable) as caught:
-        Rules(BOOK, cards, default_model="sd14", default_style="fantasi", max_priority=0)
+        Rules(BOOK, models, default_model="sd14", default_style="fantasi", max_priority=0)
     found = {problem.where: problem.hint for problem in caught.value.problems}
     assert set(found) == {"default_model", "default_style", "models.sd15.default_style", "models.sd15.scheduler"}
     assert "sd15" in found["default_model"]
@@ -274,18 +280,146 @@ def test_the_schema_lists_every_key_and_the_names_that_are_known() -> None:
         "description": "",
     }
     assert found["properties"]["model"]["enum"] == ["sd15", "tiny"]
-    assert found["properties"]["scheduler"]["enum"] == list(SCHEDULERS)
+    assert found["properties"]["scheduler"]["enum"] == list(CLASSIC)
     assert all(entry["description"] and "title" not in entry for entry in found["properties"].values())
 
 
 def test_the_bounds_of_the_schema_are_those_of_the_decision() -> None:
-    for key, entry in schema(RULES)["properties"].items():
-        step = entry.get("multipleOf", 1)
-        others = {"format": "jpeg"} if key == "quality" else {"model": "tiny"} if entry.get("minimum") == 64 else {}
-        for bound, beyond in (("minimum", -step), ("maximum", step)):
-            if bound in entry and not (step == 8 and bound == "maximum"):
+    found = schema(RULES)
+    for key, entry in found["properties"].items():
+        others = {"format": "jpeg"} if key == "quality" else {}
+        for bound, beyond in (("minimum", -1), ("maximum", 1)):
+            if bound in entry and key not in ("width", "height", "true_cfg_scale"):
                 decided(**others, **{key: entry[bound]})
                 assert set(problems(**others, **{key: entry[bound] + beyond})) == {f"/{key}"}
+
+
+def test_the_schema_says_of_each_model_what_it_can_be_asked_for() -> None:
+    rules = replace(RULES, models={**RULES.models, "flow": FLOW, "klein": KLEIN})
+    found = {each["then"]["properties"]["width"]["multipleOf"]: each for each in schema(rules)["allOf"]}
+    assert len(schema(rules)["allOf"]) == 4
+    assert found[16]["if"] == {"properties": {"model": {"const": "klein"}}, "required": ["model"]}
+    for alias, entry in ((each["if"]["properties"]["model"]["const"], each["then"]) for each in schema(rules)["allOf"]):
+        keys = entry["properties"]
+        for side in ("minimum", "maximum"):
+            asked = decide_with(rules, model=alias, width=keys["width"][side], height=keys["height"][side])
+            assert (asked.plan.width, asked.plan.height) == (keys["width"][side], keys["height"][side])
+        for name in keys["scheduler"]["enum"]:
+            assert decide_with(rules, model=alias, scheduler=name).plan.scheduler == name
+        for key in ("guidance_scale", "true_cfg_scale"):
+            if keys.get(key) is False:
+                with pytest.raises(RequestRefused):
+                    decide_with(rules, model=alias, **{key: 2})
+            else:
+                decide_with(rules, model=alias, **{key: 2})
+
+
+# Families -------------------------------------------------------------------------------------------------------------
+
+FLOW = ModelSource("flow", "/models/flow", family="flux")
+KLEIN = ModelSource("klein", "/models/klein", family="flux2-klein-distilled")
+
+
+def decide_with(rules: Rules, **keys: object) -> Decision:
+    return decide(read(json.dumps({"prompt": "a cat"} | keys).encode()), rules, drawn_seed=7)
+
+
+def of_family(key: str, /, preset: str | None = None, **keys: object) -> Decision:
+    source = ModelSource("mine", "/models/mine", family=key, preset=preset)
+    return decide_with(Rules(BOOK, {"mine": source}, "mine", "none", 0), **keys)
+
+
+def refused_by(key: str, **keys: object) -> Problem:
+    with pytest.raises(RequestRefused) as caught:
+        of_family(key, **keys)
+    (problem,) = caught.value.problems
+    return problem
+
+
+@pytest.mark.parametrize("key", BY_KEY)
+def test_a_prompt_alone_is_enough_for_every_family(key: str) -> None:
+    decision = of_family(key)
+    family, plan = BY_KEY[key], decision.plan
+    assert plan.width % family.step_px == plan.height % family.step_px == 0
+    assert plan.scheduler in family.schedulers
+    assert {name for name in SCALES if getattr(plan, name) is not None} == set(family.scales)
+    assert decision.warnings == () or family.is_generic
+    assert plan_json.load(json.loads(json.dumps(plan_json.dump(plan)))) == plan
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "hint"),
+    [
+        ("flux2-klein", {"negative_prompt": "dogs"}, "say in `prompt` what you want"),
+        ("lcm", {"negative_prompt": "dogs"}, "say in `prompt` what you want"),
+        ("stable-diffusion-xl", {"true_cfg_scale": 3}, "Use `guidance_scale`."),
+        ("flux2-klein-distilled", {"true_cfg_scale": 3}, "Leave it out."),
+        ("flux", {"scheduler": "euler"}, "Leave it out: it has one of its own."),
+        ("stable-diffusion-3", {"scheduler": "ddim"}, "Use flow_match_euler, flow_match_heun"),
+        ("pixart-alpha", {"num_inference_steps": 1}, "Use 2."),
+        ("sana", {"width": 1000}, "Use 992 or 1024."),
+        ("kandinsky3", {"height": 1000}, "Use 960 or 1024."),
+    ],
+)
+def test_what_a_family_cannot_do_is_refused_with_what_to_do(key: str, asked: dict[str, Any], hint: str) -> None:
+    problem = refused_by(key, **asked)
+    assert hint in problem.hint
+    assert problem.code in (ErrorCode.UNSUPPORTED_KEY, ErrorCode.UNSUPPORTED_SIZE)
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "told"),
+    [
+        ("flux-schnell", {"guidance_scale": 3}, "`guidance_scale` has no effect"),
+        ("qwenimage", {"guidance_scale": 3}, "`guidance_scale` has no effect"),
+        ("flux", {"negative_prompt": "dogs"}, "no effect at a true_cfg_scale of 1; it takes more than 1"),
+        ("z-image-turbo", {"negative_prompt": "dogs"}, "no effect at a guidance_scale of 0; it takes more than 0"),
+        ("flux-schnell", {"num_inference_steps": 28}, "was made for 4 steps: more than 8"),
+        ("z-image-turbo", {"guidance_scale": 5}, "was made for a guidance_scale of 0"),
+        ("generic", {}, "has no facts of"),
+    ],
+)
+def test_what_has_no_effect_is_told_to_who_asked_for_it(key: str, asked: dict[str, Any], told: str) -> None:
+    assert [warning for warning in of_family(key, **asked).warnings if told in warning] != []
+
+
+def test_a_negative_prompt_stands_in_the_plan_only_where_it_is_used() -> None:
+    assert of_family("stable-diffusion-xl").plan.images[0].negative_prompt == "blurry"
+    assert of_family("flux").plan.images[0].negative_prompt == ""
+    assert of_family("flux", true_cfg_scale=4).plan.images[0].negative_prompt == "blurry"
+    assert of_family("z-image", guidance_scale=1).plan.images[0].negative_prompt == "blurry"
+    assert of_family("z-image", guidance_scale=0).plan.images[0].negative_prompt == ""
+    assert of_family("flux2-klein").plan.images[0].negative_prompt == ""
+
+
+def test_a_styles_own_defaults_are_for_the_families_that_they_fit() -> None:
+    of_style = (12, 5.0, "ddim")
+    plan = of_family("stable-diffusion-xl", style="ink").plan
+    assert (plan.num_inference_steps, plan.guidance_scale, plan.scheduler) == of_style
+    plan = of_family("flux", style="ink").plan
+    assert (plan.num_inference_steps, plan.guidance_scale, plan.scheduler) == (12, 3.5, "flow_match_euler")
+    plan = of_family("z-image-turbo", style="ink").plan
+    assert (plan.num_inference_steps, plan.guidance_scale, plan.scheduler) == (9, 0.0, "flow_match_euler")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_sets_what_a_few_step_model_was_made_for(preset: str) -> None:
+    plan = of_family("stable-diffusion-xl", preset, style="ink").plan
+    assert plan.num_inference_steps <= 8
+    assert plan.guidance_scale in (0.0, 1.0)
+    assert plan.images[0].negative_prompt == ""
+    assert of_family("stable-diffusion-xl", preset, num_inference_steps=30).warnings != ()
+    with pytest.raises(RequestRefused):
+        of_family("stable-diffusion-xl", preset, scheduler="dpmsolver_multistep_karras")
+
+
+def test_a_model_that_nobody_knows_is_taken_for_what_most_are_and_that_is_told() -> None:
+    rules = replace(RULES, models={"sd15": ModelSource("sd15", "someone/something")})
+    (warning,) = decide_with(rules).warnings
+    assert "taken for Stable Diffusion 1.x or 2.x" in warning
+    xl = Known(BY_KEY["stable-diffusion-xl"])
+    decision = decide(read(b'{"prompt": "a cat"}'), rules, drawn_seed=7, known=lambda _: xl)
+    assert (decision.plan.width, decision.warnings) == (1024, ())
 
 
 def test_the_defaults_of_the_schema_are_those_of_the_decision() -> None:

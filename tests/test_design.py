@@ -257,7 +257,13 @@ def service_importers_of(*libraries: str) -> set[str]:
 def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
     assert service_importers_of("torch", "diffusers", "transformers", "accelerate") == {
         "render.adapter",
+        "render.call",
+        "render.device",
+        "render.encoded",
+        "render.pipelines",
+        "render.precision",
         "render.scheduling",
+        "render.torch_errors",
     }
 
 
@@ -270,6 +276,7 @@ def test_pydantic_stays_where_shapes_are_checked() -> None:
         "request.shape",
         "request.schema",
         "config.load",
+        "config.models",
     }
 
 
@@ -291,8 +298,8 @@ def test_nothing_heavy_is_imported_at_the_start(entry: str) -> None:
 
 
 def test_only_the_renderers_main_module_imports_what_paints() -> None:
-    assert {module for module in MODULES if "render.adapter" in own_imports(module)} == {"render.worker"}
-    assert "render.adapter" not in own_imports("render.worker", lazy=False)
+    assert {module for module in MODULES if "render.device" in own_imports(module)} == {"render.worker"}
+    assert "render.device" not in own_imports("render.worker", lazy=False)
 
 
 def _is_open_for_writing(call: ast.Call, mode_at: int) -> bool:

@@ -120,7 +120,11 @@ FOLDERS: list[tuple[Callable[[Path], object], dict[str, Any], Fate, str, str]] =
     (shards(1, 2), {}, USABLE, "", ""),
     (write("unet/README", b"hello"), {}, USABLE, "", ""),
     # never
-    (index(_class_name="StableDiffusionXLPipeline"), {}, NEVER, "StableDiffusionXLPipeline", "Stable Diffusion 1.x"),
+    (index(_class_name="StableDiffusionXLPipeline"), {}, NEVER, "has no text_encoder_2", "whole"),
+    (index(_class_name="StableDiffusionUpscalePipeline"), {}, NEVER, "from words alone", "that does"),
+    (index(_class_name="StableDiffusionControlNetPipeline"), {}, NEVER, "from words alone", "that does"),
+    (nothing, {"scheduler": "flow_match_euler"}, NEVER, "is not for Stable Diffusion", "Leave `scheduler` out, or set"),
+    (nothing, {"true_cfg_scale": 2.0}, NEVER, "has no `true_cfg_scale`", "Leave `true_cfg_scale` out."),
     (index(_class_name=["my_pipeline", "Mine"]), {}, NEVER, "code of its own (my_pipeline.Mine)", "classes of"),
     (index(unet=["my_unet", "UNet2DConditionModel"]), {}, NEVER, "its unet brings code of its own", "classes of"),
     (index(unet=["diffusers", "UNet3DConditionModel"]), {}, NEVER, "UNet3DConditionModel", "family"),

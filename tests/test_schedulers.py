@@ -9,12 +9,25 @@ import diffusers
 import pytest
 import torch
 
-from darkroom.models.schedulers import FACTS, MAX_STEPS, SCHEDULERS, facts_of, in_runs, is_impossible, way_out
+from darkroom.models.schedulers import (
+    CLASSIC,
+    FACTS,
+    FLOW,
+    FLOW_FACTS,
+    MAX_STEPS,
+    OWN,
+    SCHEDULERS,
+    facts_of,
+    in_runs,
+    is_impossible,
+    way_out,
+)
 from darkroom.render import scheduling
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 STEPS = (1, 2, 3, 5, 25)
+DIFFUSING = (*CLASSIC, "lcm", "tcd")
 SD15 = {
     "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
     "steps_offset": 1,
@@ -56,20 +69,20 @@ def picture(name: str, config: dict[str, Any], steps: int) -> torch.Tensor:
     return latents
 
 
-@pytest.mark.parametrize("choice", SCHEDULERS)
+@pytest.mark.parametrize("choice", DIFFUSING)
 @pytest.mark.parametrize("name", SAVED)
 def test_every_scheduler_renders_whatever_its_model_was_saved_with(name: str, choice: str) -> None:
     config = saved(name)
     assert [steps for steps in STEPS if scheduling.is_impossible(choice, config, steps)] == []
 
 
-@pytest.mark.parametrize("choice", [name for name in SCHEDULERS if name != "lms"])  # whose integrals take a second
+@pytest.mark.parametrize("choice", [name for name in CLASSIC if name != "lms"])  # whose integrals take a second
 @pytest.mark.parametrize("name", ["as Stable Diffusion 1.5", "velocities"])
 def test_every_scheduler_renders_with_as_many_steps_as_can_be_asked_for(name: str, choice: str) -> None:
     assert not scheduling.is_impossible(choice, saved(name), MAX_STEPS)
 
 
-@pytest.mark.parametrize("choice", SCHEDULERS)
+@pytest.mark.parametrize("choice", DIFFUSING)
 def test_what_another_class_was_saved_with_changes_no_picture(choice: str) -> None:
     pictures = [picture(choice, saved(name), 5) for name in SAVED if name != "velocities"]
     assert all(torch.equal(each, pictures[0]) for each in pictures)
@@ -77,19 +90,21 @@ def test_what_another_class_was_saved_with_changes_no_picture(choice: str) -> No
 
 def test_two_names_are_two_pictures() -> None:
     for name in ("Karras", "as Stable Diffusion 1.5"):
-        pictures = {choice: tuple(picture(choice, saved(name), 5).flatten().tolist()) for choice in SCHEDULERS}
-        assert len(set(pictures.values())) == len(SCHEDULERS)
+        pictures = {choice: tuple(picture(choice, saved(name), 5).flatten().tolist()) for choice in DIFFUSING}
+        assert len(set(pictures.values())) == len(DIFFUSING)
 
 
-@pytest.mark.parametrize("choice", SCHEDULERS)
+@pytest.mark.parametrize("choice", [name for name in SCHEDULERS if name not in OWN])
 def test_a_choice_names_every_setting_that_is_no_fact_of_the_model(choice: str) -> None:
     kind = getattr(diffusers, SCHEDULERS[choice].diffusers_class)
     takes = set(inspect.signature(kind.__init__).parameters) - {"self"}
-    assert set(SCHEDULERS[choice].config) == takes - set(FACTS)
+    facts = {*FLOW_FACTS, "flow_shift"} if SCHEDULERS[choice].is_flow else set(FACTS)
+    assert set(SCHEDULERS[choice].config) >= takes - facts - (set(FACTS) if SCHEDULERS[choice].is_flow else set())
+    assert set(SCHEDULERS[choice].config) <= takes
 
 
 def test_zero_terminal_snr_is_known_of_each_scheduler() -> None:
-    for choice in SCHEDULERS.values():
+    for choice in (SCHEDULERS[name] for name in DIFFUSING):
         takes = inspect.signature(getattr(diffusers, choice.diffusers_class).__init__).parameters
         assert choice.zero_snr == ("rescale_betas_zero_snr" in takes)
 
@@ -98,6 +113,46 @@ def test_what_a_saved_scheduler_never_said_is_left_to_the_class() -> None:
     config = dict(diffusers.PNDMScheduler.from_config(SD15).config)
     assert facts_of(config) == SD15
     assert scheduling.fresh("dpmsolver_multistep", config).config.timestep_spacing == "linspace"
+
+
+# Straight flows -------------------------------------------------------------------------------------------------------
+
+FLOWS: list[dict[str, Any]] = [
+    {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0},
+    {"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True, "flow_shift": 3.0, "shift": 1.0},
+]
+SHIFTED = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0, "use_dynamic_shifting": True, "max_shift": 1.15,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("choice", FLOW)
+@pytest.mark.parametrize("config", FLOWS)
+def test_every_flow_scheduler_renders_in_any_number_of_steps(config: dict[str, Any], choice: str) -> None:
+    assert scheduling.all_impossible(config, [choice]) == {}
+    assert scheduling.fresh(choice, config).config.get("flow_shift", 3.0) == 3.0
+
+
+@pytest.mark.parametrize("config", FLOWS)
+def test_a_model_has_one_shift_whichever_scheduler_was_saved_with_it(config: dict[str, Any]) -> None:
+    first = scheduling.fresh("flow_match_euler", config)
+    first.set_timesteps(4)
+    other = scheduling.fresh("flow_match_euler", FLOWS[0])
+    other.set_timesteps(4)
+    assert first.sigmas.tolist() == other.sigmas.tolist()
+
+
+def test_a_shift_by_the_size_of_the_picture_is_kept() -> None:
+    assert scheduling.all_impossible(SHIFTED, ["flow_match_euler"]) == {}
+    made = scheduling.fresh("flow_match_euler", SHIFTED)
+    assert (made.config.use_dynamic_shifting, made.config.max_shift) == (True, 1.15)
+
+
+def test_a_scheduler_of_a_models_own_is_made_as_it_was_saved() -> None:
+    saved_own = dict(diffusers.SCMScheduler(sigma_data=0.25).config) | {"_class_name": "SCMScheduler"}
+    made = scheduling.fresh("own", saved_own)
+    assert (type(made).__name__, made.config.sigma_data) == ("SCMScheduler", 0.25)
+    assert scheduling.all_impossible(saved_own, OWN) == {}
 
 
 # What can't be done ---------------------------------------------------------------------------------------------------
@@ -120,7 +175,7 @@ def test_what_would_fail_in_the_middle_is_known_before_the_first_step(
 ) -> None:
     config = SD15 | facts
     assert scheduling.is_impossible(choice, config, steps)
-    assert is_impossible(scheduling.all_impossible(config), choice, steps)
+    assert is_impossible(scheduling.all_impossible(config, CLASSIC), choice, steps)
 
 
 @pytest.mark.parametrize(("facts", "choice", "steps"), HOPELESS[:-1])
@@ -133,7 +188,7 @@ def test_the_way_out_of_what_cannot_be_done_works(facts: dict[str, Any], choice:
 
 
 def test_of_an_ordinary_model_everything_can_be_asked() -> None:
-    assert scheduling.all_impossible(saved("as Stable Diffusion 1.5")) == {}
+    assert scheduling.all_impossible(saved("as Stable Diffusion 1.5"), CLASSIC) == {}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from darkroom.models.families import BY_KEY, PRESETS
@@ -17,6 +17,7 @@ from darkroom.spelling import suggestion
 
 AUTO = "auto"
 NO_PRESET = "none"
+MOST_PX = 4096
 #: The type of those errors whose words are ours.
 OWN_WORDS = "own_words"
 
@@ -64,9 +65,14 @@ def _listed(what: str, names: tuple[str, ...]) -> AfterValidator:
     return AfterValidator(check)
 
 
-Auto = Literal["auto"]
-SidePx = Annotated[int, Field(ge=64, le=4096, multiple_of=8)]
-Scale = Annotated[float, Field(ge=0, le=30)]
+def _unless_auto(value: object) -> object:
+    return None if value == AUTO else value
+
+
+OR_AUTO = BeforeValidator(_unless_auto)
+SidePx = Annotated[Annotated[int, Field(ge=64, le=MOST_PX, multiple_of=8)] | None, OR_AUTO]
+Steps = Annotated[Annotated[int, Field(ge=1, le=150)] | None, OR_AUTO]
+Scale = Annotated[Annotated[float, Field(ge=0, le=30)] | None, OR_AUTO]
 
 
 class ModelSettings(BaseModel):
@@ -81,29 +87,26 @@ class ModelSettings(BaseModel):
     safety_checker: bool = False
     family: Annotated[str, _listed("family", (AUTO, *BY_KEY))] = AUTO
     preset: Annotated[str, _listed("preset", (NO_PRESET, *PRESETS))] = NO_PRESET
-    width: SidePx | Auto = "auto"
-    height: SidePx | Auto = "auto"
-    min_px: SidePx | Auto = "auto"
-    max_px: SidePx | Auto = "auto"
-    num_inference_steps: Annotated[int, Field(ge=1, le=150)] | Auto = "auto"
-    guidance_scale: Scale | Auto = "auto"
-    true_cfg_scale: Scale | Auto = "auto"
+    width: SidePx = None
+    height: SidePx = None
+    min_px: SidePx = None
+    max_px: SidePx = None
+    num_inference_steps: Steps = None
+    guidance_scale: Scale = None
+    true_cfg_scale: Scale = None
     scheduler: Annotated[str, _listed("scheduler", (AUTO, *SCHEDULERS))] = AUTO
     default_style: str = ""  #: "" for the configured default style
 
     def of(self, alias: str) -> ModelSource:
         """The same, as the rest of Darkroom knows it."""
-        chosen = {key: value for key, value in self.model_dump().items() if value not in ("", AUTO, NO_PRESET)}
+        chosen = {key: value for key, value in self.model_dump().items() if value not in ("", None, AUTO, NO_PRESET)}
         return ModelSource(alias, **{"dtype": AUTO, **chosen})
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """What is wrong between keys that are each right: key, and the end of a sentence."""
-        smallest, largest = self.min_px, self.max_px
-        if isinstance(smallest, int) and isinstance(largest, int) and smallest > largest:
+        smallest, largest = self.min_px or 0, self.max_px or MOST_PX
+        if smallest > largest:
             yield "min_px", "is above max_px."
         for key in ("width", "height"):
-            side = getattr(self, key)
-            too_small = isinstance(smallest, int) and isinstance(side, int) and side < smallest
-            too_large = isinstance(largest, int) and isinstance(side, int) and side > largest
-            if too_small or too_large:
+            if not smallest <= (getattr(self, key) or smallest) <= largest:
                 yield key, "is not between min_px and max_px."

@@ -32,7 +32,7 @@ def card(source: ModelSource, family: Family) -> ModelCard:
     """What a model can be asked for; what was chosen and can't be had is told by `misfits`, and its family's here."""
     side_px = family.side_px
     smallest, largest = (
-        _up(source.min_px or SMALLEST_SIDE_PX, family),
+        _up(max(source.min_px or 0, SMALLEST_SIDE_PX), family),
         _down(source.max_px or family.largest_px, family),
     )
     return ModelCard(

@@ -205,11 +205,9 @@ def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[s
         message = "it has no safety checker, and the configuration asks for its own."
         raise Unusable(Fate.NEVER, message, "Set `safety_checker = false` for this model.")
     wanted = (family.checker, "feature_extractor") if source.safety_checker else ()
-    return {
-        part: (entry[0], entry[1])
-        for part, entry in index.items()
-        if _is_there(entry) and not part.startswith("_") and (part not in OPTIONAL_PARTS or part in wanted)
-    }
+    others = (part for part in index if part not in OPTIONAL_PARTS and not part.startswith("_"))
+    parts = dict.fromkeys((*family.needs, *wanted, *others))
+    return {part: (entry[0], entry[1]) for part in parts if part and _is_there(entry := index.get(part))}
 
 
 def _stem(library: str, kind: str) -> str | None:

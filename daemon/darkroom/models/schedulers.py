@@ -89,8 +89,7 @@ _UNIPC = {
 _DDIM = {"clip_sample": False, "clip_sample_range": 1.0, "set_alpha_to_one": False, **_UNCLIPPED}
 _HEUN = {"clip_sample": False, "clip_sample_range": 1.0, **_PLAIN_SIGMAS}
 _PLMS = {"skip_prk_steps": True, "set_alpha_to_one": False}
-_LCM = {"clip_sample": False, "set_alpha_to_one": False, "original_inference_steps": 50, "timestep_scaling": 10.0}
-_TCD = {"clip_sample": False, "set_alpha_to_one": False, "original_inference_steps": 50, "timestep_scaling": 10.0}
+_LCM = {**_DDIM, "original_inference_steps": 50, "timestep_scaling": 10.0}
 _FLOW_EULER = {"invert_sigmas": False, "stochastic_sampling": False, **_PLAIN_SIGMAS}
 
 
@@ -127,7 +126,7 @@ SCHEDULERS: dict[str, SchedulerChoice] = {
     "unipc": SchedulerChoice("UniPCMultistepScheduler", _UNIPC, "UniPC", "Automatic"),
     # Of few-step models:
     "lcm": SchedulerChoice("LCMScheduler", _LCM, "LCM", "Automatic"),
-    "tcd": SchedulerChoice("TCDScheduler", _TCD, "TCD", "Automatic"),
+    "tcd": SchedulerChoice("TCDScheduler", _LCM, "TCD", "Automatic"),
     # Of models that were trained on straight flows:
     "flow_match_euler": SchedulerChoice(
         "FlowMatchEulerDiscreteScheduler", _FLOW_EULER, "Euler", "Simple", is_flow=True

@@ -23,6 +23,7 @@ T = TypeVar("T")
 #: A drawn seed is below this: other programs show and take 32 bits, and it leaves room for sixteen pictures.
 DRAWN_SEEDS = 2**32
 DEFAULT_QUALITY = 90
+LEAST_STEP_PX = 8  #: no model's sides are multiples of less
 #: What a model is taken for as long as nothing tells what it is.
 ASSUMED = STABLE_DIFFUSION
 
@@ -259,7 +260,7 @@ def _options_in(prompt: str) -> list[str]:
 
 def _problems(asked: Request, rules: Rules, model: ModelCard | None) -> tuple[Problem, ...]:
     """Return what the shape alone does not tell. Keys whose shape is wrong are at their defaults, which are right."""
-    of_model = _model_problems(asked, model) if model is not None else []
+    of_model = _model_problems(asked, model) if model is not None else _unplaced_sides(asked)
     return (
         *_unknown("style", asked.style, rules.book.names, ErrorCode.UNKNOWN_STYLE),
         *_unknown("model", asked.model, rules.models, ErrorCode.UNKNOWN_MODEL),
@@ -282,6 +283,19 @@ def _model_problems(asked: Request, model: ModelCard) -> list[Problem]:
     found += [_scale_problem(key, asked, model) for key in SCALES]
     found += [_negative_problem(asked, model), _scheduler_problem(asked, model), _steps_problem(asked, model)]
     return [problem for problem in found if problem]
+
+
+def _unplaced_sides(asked: Request) -> list[Problem]:
+    """Sides that no model takes, where the model is unknown too."""
+    return [
+        Problem(
+            f"/{key}",
+            f"`{key}` must be a multiple of {LEAST_STEP_PX}.",
+            f"Use {side // LEAST_STEP_PX * LEAST_STEP_PX}.",
+        )
+        for key, side in (("width", asked.width), ("height", asked.height))
+        if side is not None and side % LEAST_STEP_PX
+    ]
 
 
 def _limit_problem(key: str, side: int, model: ModelCard) -> Problem | None:
