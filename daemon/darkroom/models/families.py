@@ -57,7 +57,7 @@ STABLE_DIFFUSION_XL = Family(
 )  # fmt: skip
 STABLE_DIFFUSION_3 = Family(
     key="stable-diffusion-3", title="Stable Diffusion 3 or 3.5", pipelines=("StableDiffusion3Pipeline",),
-    scales={"guidance_scale": 7.0}, steps=28, schedulers=FLOW,
+    scales={"guidance_scale": 7.0}, steps=28, schedulers=FLOW, needs=("transformer", "vae", "scheduler"),
     reads=(Reads("tokenizer_3", 256), Reads("tokenizer")),
 )  # fmt: skip
 FLUX = Family(
@@ -144,16 +144,18 @@ ROWS: tuple[Family, ...] = (
     Family(key="ovis", title="Ovis-Image", pipelines=("OvisImagePipeline",),
            schedulers=_WITH_MU, reads=(Reads("tokenizer", 256),)),
     Family(key="kandinsky3", title="Kandinsky 3", pipelines=("Kandinsky3Pipeline",),
-           scales={"guidance_scale": 3.0}, step_px=64, steps=25, schedulers=OWN, reads=(Reads("tokenizer", 128),)),
+           scales={"guidance_scale": 3.0}, step_px=64, steps=25, schedulers=OWN, reads=(Reads("tokenizer", 128),),
+           needs=("unet", "movq", "text_encoder", "tokenizer", "scheduler")),
     Family(key="if", title="DeepFloyd IF, the first stage", pipelines=("IFPipeline",),
            scales={"guidance_scale": 7.0}, step_px=8, side_px=64, largest_px=1024, steps=100, schedulers=OWN,
-           reads=(Reads("tokenizer", 77),)),
+           reads=(Reads("tokenizer", 77),), needs=("unet", "text_encoder", "tokenizer", "scheduler")),
     Family(key="lcm", title="a latent consistency model", pipelines=("LatentConsistencyModelPipeline",),
            scales={"guidance_scale": 8.5}, cfg=None, negative=False, step_px=8, side_px=512, largest_px=1024,
            side_of=("unet", "sample_size"), steps=4, made_for=8, schedulers=OWN, checker="safety_checker",
-           half="float16"),
+           needs=STABLE_DIFFUSION.needs, half="float16"),
     Family(key="amused", title="aMUSEd", pipelines=("AmusedPipeline",),
-           scales={"guidance_scale": 10.0}, side_px=512, largest_px=1024, steps=12, schedulers=OWN),
+           scales={"guidance_scale": 10.0}, side_px=512, largest_px=1024, steps=12, schedulers=OWN,
+           needs=("transformer", "vqvae", "text_encoder", "tokenizer", "scheduler")),
     Family(key="longcat-image", title="LongCat-Image", pipelines=("LongCatImagePipeline",),
            scales={"guidance_scale": 4.5}, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),),
            fixed={"enable_prompt_rewrite": False}),
@@ -167,7 +169,7 @@ ROWS: tuple[Family, ...] = (
 #: A pipeline class that nobody has described: asked by its signature, with nothing that could be wrong of it.
 GENERIC = Family(
     key="generic", title="a class that Darkroom has no facts of", pipelines=(),
-    step_px=64, schedulers=OWN, is_generic=True,
+    step_px=64, schedulers=OWN, is_generic=True, needs=("scheduler",),
     fixed={"use_resolution_binning": False, "enable_prompt_rewrite": False, "use_pe": False, "_auto_resize": False},
 )  # fmt: skip
 

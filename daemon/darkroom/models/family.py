@@ -59,7 +59,7 @@ class Family:
     fixed: Mapping[str, Any] = field(default_factory=dict)  #: arguments of every call
 
     # What its files have to be.
-    needs: tuple[str, ...] = ("scheduler",)  #: parts that it cannot do without; others may be null
+    needs: tuple[str, ...] = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")  #: others may be null
     classes: Mapping[str, re.Pattern[str]] = field(default_factory=dict)  #: part → classes; any, where it isn't named
     predictions: tuple[str, ...] = ()  #: what its saved scheduler may say that it predicts; () is anything
     checker: str | None = None  #: the part that may flag pictures, where the configuration asks for it

@@ -199,7 +199,8 @@ def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[s
     """The parts that are loaded: library and class of each."""
     for part in family.needs:
         if not _is_there(index.get(part)):
-            message = f"{INDEX} says that it has no {part}: it is a part of another model, or was saved without it."
+            message = f"this is a {family.pipeline}, and {INDEX} says that it has no {part}: "
+            message += "it is a part of another model, or was saved without it."
             raise Unusable(Fate.NEVER, message, "Choose a model that is whole.")
     if source.safety_checker and not (family.checker and _is_there(index.get(family.checker))):
         message = "it has no safety checker, and the configuration asks for its own."

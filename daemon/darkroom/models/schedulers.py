@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,10 +176,10 @@ def impossible_of(data: Mapping[str, Any]) -> Impossible:
     return {name: tuple((int(first), int(last)) for first, last in runs) for name, runs in data.items()}
 
 
-def digest(saved: Mapping[str, Any], diffusers_version: str) -> str:
-    """Of all that decides what is impossible: the saved scheduler's facts, and the library."""
-    told = json.dumps([facts_of(saved), facts_of(saved, of_flow=True), diffusers_version], sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()
+def digest(saved: Mapping[str, Any], choices: Iterable[str], diffusers_version: str) -> str:
+    """Of all that decides what is impossible: the saved scheduler's facts, what can be chosen, and the library."""
+    facts = [facts_of(saved), facts_of(saved, of_flow=True), sorted(choices), diffusers_version]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def in_runs(steps: list[int]) -> tuple[tuple[int, int], ...]:

@@ -90,7 +90,7 @@ class DiffusionModel:
     @property
     def scheduler(self) -> str:
         """Digest of the configuration of its saved scheduler."""
-        return digest(self._saved, diffusers.__version__)
+        return digest(self._saved, self._family.schedulers, diffusers.__version__)
 
     def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:
         """What can't be asked of it, by its scheduler alone."""
@@ -160,10 +160,11 @@ class DiffusionModel:
                 raised = self._precision.raised(broken)
             warnings = (*warnings, *filter(None, [raised]))
             if raised is None:
+                hint = self._precision.way_out()
                 raise RenderFailed(
                     ErrorCode.BROKEN_PICTURE,
                     "The model returned numbers that are not a picture (NaN or infinite).",
-                    hint="Its files may be damaged: download or copy the model again.",
+                    hint=hint,
                 )
 
     @torch.inference_mode()

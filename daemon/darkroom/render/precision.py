@@ -34,6 +34,14 @@ class Precision:
             return None
         return "Half precision overflowed: the picture was rendered in float32, with twice the memory."
 
+    def way_out(self) -> str:
+        """What to do where nothing could be raised."""
+        if any(map(_is_half, self._pipeline.components.values())):
+            return (
+                'Set `dtype = "float32"` for this model, on a device with room for it: half precision overflows here.'
+            )
+        return "It is in float32 already, so its files may be damaged: download or copy the model again."
+
 
 def _is_half(part: Any) -> bool:
     return isinstance(part, torch.nn.Module) and getattr(part, "dtype", torch.float32) != torch.float32

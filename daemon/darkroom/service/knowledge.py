@@ -31,9 +31,12 @@ class Models:
     def looked(self, looked: Looked) -> None:
         """Note what the files of a model say now."""
         judgement = looked.judgement
+        self._digests[looked.alias] = ""
         if judgement.family is not None:
             self._families[looked.alias] = judgement.family
-        self._digests[looked.alias] = digest(judgement.scheduler, self._diffusers) if judgement.scheduler else ""
+            if judgement.scheduler:
+                choices = judgement.family.schedulers
+                self._digests[looked.alias] = digest(judgement.scheduler, choices, self._diffusers)
         if judgement.fate in (Fate.HELD, Fate.NEVER):
             _log.warning("model_unusable", model=looked.alias, why=judgement.message, hint=judgement.hint)
 
