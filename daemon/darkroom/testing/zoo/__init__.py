@@ -1,0 +1,72 @@
+"""One tiny pipeline of nearly every class that makes a picture of a text: what they paint means nothing.
+
+Each is of the true classes, with the parts, sizes and ways to fail of the real one, and renders 64 x 64 pixels within
+a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from diffusers import DiffusionPipeline
+
+from darkroom.testing import tiny_pipeline
+from darkroom.testing.zoo import dit, flow, flux, unet
+from darkroom.testing.zoo.weights import enliven
+
+#: Name → what makes its parts, with weights that are not alive yet: see `build`.
+BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = MappingProxyType(
+    {"sd15": tiny_pipeline.pipeline}
+    | {
+        builder.__name__: builder
+        for builder in (
+            unet.sd15_pag,
+            unet.sd21,
+            unet.sdxl,
+            unet.sdxl_turbo,
+            unet.sdxl_pag,
+            unet.lcm,
+            unet.deepfloyd_if,
+            unet.kandinsky3,
+            flux.flux_dev,
+            flux.flux_schnell,
+            flux.flux_kontext,
+            flux.flux2_klein,
+            flux.chroma,
+            flux.bria,
+            flux.ovis_image,
+            flow.sd3,
+            flow.sd3_no_t5,
+            flow.sd3_pag,
+            flow.qwen_image,
+            flow.z_image,
+            flow.z_image_turbo,
+            flow.lumina,
+            flow.lumina2,
+            flow.aura_flow,
+            flow.cogview4,
+            dit.pixart_alpha,
+            dit.pixart_sigma,
+            dit.pixart_sigma_pag,
+            dit.sana,
+            dit.sana_pag,
+            dit.sana_sprint,
+            dit.hunyuan_dit,
+            dit.hunyuan_dit_pag,
+            dit.cogview3plus,
+            dit.amused,
+        )
+    }
+)
+
+
+def build(name: str, folder: Path) -> None:
+    """Write the pipeline of this name to `folder`, as `save_pretrained` does, always with the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pipeline = BUILDERS[name]()
+        enliven(pipeline)
+    pipeline.save_pretrained(folder)
