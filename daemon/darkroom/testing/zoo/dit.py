@@ -110,7 +110,7 @@ def _sana_parts(**changes: Any) -> dict[str, Any]:
 
 
 def hunyuan_dit() -> HunyuanDiTPipeline:
-    """Hunyuan-DiT."""
+    """Hunyuan-DiT 1.2."""
     return HunyuanDiTPipeline(**_hunyuan_parts())
 
 
@@ -139,6 +139,7 @@ def _hunyuan_parts() -> dict[str, Any]:
             cross_attention_dim_t5=WIDTH,
             pooled_projection_dim=16,
             activation_fn="gelu-approximate",
+            use_style_cond_and_image_meta_size=False,
         ),
         "safety_checker": None,
         "feature_extractor": None,

@@ -38,10 +38,10 @@ def t5() -> T5Tokenizer:
 
 
 def gemma() -> GemmaTokenizer:
-    """Letter by letter, padded on the left."""
+    """Letter by letter after a begin, padded on the left."""
     pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    return GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=8_192)
+    return GemmaTokenizer(vocab=vocabulary, merges=[], add_bos_token=True, model_max_length=8_192)
 
 
 def bert() -> BertTokenizer:

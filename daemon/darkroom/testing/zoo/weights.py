@@ -12,6 +12,12 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
+AUTOENCODERS = frozenset({"vae", "movq", "vqvae"})
+
+#: How much louder each layer of the other parts makes what goes through it. More, and the noise no longer matters;
+#: less, and the text does not.
+GAIN = 1.5
+
 #: How far a picture strays from grey, in halves of its range: most of it lies between black and white.
 CONTRAST = 0.4
 
@@ -21,22 +27,23 @@ def enliven(pipeline: DiffusionPipeline) -> None:
     for name, part in sorted(pipeline.components.items()):
         if isinstance(part, nn.Module):
             part.eval()
-            _draw(part)
-            if name in {"vae", "movq", "vqvae", "vqgan"}:
-                _soften(part)
+            _draw(part, gain=1.0 if name in AUTOENCODERS else GAIN)
+            if name in AUTOENCODERS:
+                _soften(part, grey=0.5 if name == "vqvae" else 0.0)
 
 
 @torch.no_grad()
-def _draw(part: nn.Module) -> None:
-    """Each layer keeps the size of what goes through it; norms stay as they are."""
+def _draw(part: nn.Module, *, gain: float) -> None:
+    """Norms stay as they are."""
     for module in part.modules():
         if "Norm" in type(module).__name__:
             continue
         for weight in module.parameters(recurse=False):
-            weight.normal_(0, _spread(module, weight))
+            weight.normal_(0, gain * _spread(module, weight))
 
 
 def _spread(module: nn.Module, weight: torch.Tensor) -> float:
+    """With which what comes out of a layer is as large as what went in."""
     if isinstance(module, nn.Embedding):
         return 1.0
     if weight.ndim < 2:
@@ -46,6 +53,8 @@ def _spread(module: nn.Module, weight: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def _soften(autoencoder: nn.Module) -> None:
+def _soften(autoencoder: nn.Module, *, grey: float) -> None:
     """What is decoded has a spread of one: most of it would be black or white."""
-    autoencoder.decoder.conv_out.weight.mul_(CONTRAST)
+    last = autoencoder.decoder.conv_out
+    last.weight.mul_(CONTRAST)
+    last.bias.fill_(grey)
