@@ -14,7 +14,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from darkroom.testing import tiny_pipeline
-from darkroom.testing.zoo import dit, flow, flux, unet
+from darkroom.testing.zoo import dit, flow, flux, kandinsky, language, unet
 from darkroom.testing.zoo.weights import enliven
 
 #: Name → what makes its parts, with weights that are not alive yet: see `build`.
@@ -30,24 +30,33 @@ BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = MappingProxyType(
             unet.sdxl_pag,
             unet.lcm,
             unet.deepfloyd_if,
-            unet.kandinsky3,
+            kandinsky.kandinsky,
+            kandinsky.kandinsky22,
+            kandinsky.kandinsky3,
             flux.flux_dev,
             flux.flux_schnell,
             flux.flux_kontext,
             flux.flux2_klein,
             flux.chroma,
             flux.bria,
+            flux.bria_fibo,
             flux.ovis_image,
             flow.sd3,
             flow.sd3_no_t5,
             flow.sd3_pag,
-            flow.qwen_image,
             flow.z_image,
             flow.z_image_turbo,
+            flow.z_image_omni,
             flow.lumina,
             flow.lumina2,
             flow.aura_flow,
             flow.cogview4,
+            language.qwen_image,
+            language.krea2,
+            language.ideogram4,
+            language.ernie_image,
+            language.hunyuan_image,
+            language.hidream,
             dit.pixart_alpha,
             dit.pixart_sigma,
             dit.pixart_sigma_pag,

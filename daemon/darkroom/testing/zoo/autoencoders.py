@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderKLFlux2, AutoencoderKLQwenImage, VQModel
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    AutoencoderKLFlux2,
+    AutoencoderKLHunyuanImage,
+    AutoencoderKLQwenImage,
+    AutoencoderKLWan,
+    VQModel,
+)
 
 from darkroom.testing.tiny_pipeline import NATIVE_PX, autoencoder
 
@@ -46,6 +54,38 @@ def qwen() -> AutoencoderKLQwenImage:
         temperal_downsample=[False, True, True],
         latents_mean=[0.0] * CHANNELS,
         latents_std=[1.0] * CHANNELS,
+    )
+
+
+def wan() -> AutoencoderKLWan:
+    """Another that could do films, over patches of 2 x 2 pixels: a latent stands for 16 x 16."""
+    latent_channels = 16
+    return AutoencoderKLWan(
+        base_dim=8,
+        z_dim=latent_channels,
+        dim_mult=[1, 1, 2, 2],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        in_channels=12,
+        out_channels=12,
+        patch_size=2,
+        scale_factor_spatial=16,
+        latents_mean=[0.0] * latent_channels,
+        latents_std=[1.0] * latent_channels,
+    )
+
+
+def hunyuan() -> AutoencoderKLHunyuanImage:
+    """Six blocks: a latent stands for 32 x 32 pixels."""
+    return AutoencoderKLHunyuanImage(
+        in_channels=3,
+        out_channels=3,
+        latent_channels=CHANNELS,
+        block_out_channels=(32,) * 6,
+        layers_per_block=1,
+        spatial_compression_ratio=32,
+        sample_size=NATIVE_PX,
+        scaling_factor=0.75289,
     )
 
 

@@ -121,7 +121,7 @@ def hunyuan_dit_pag() -> HunyuanDiTPAGPipeline:
 
 def _hunyuan_parts() -> dict[str, Any]:
     return {
-        "scheduler": DDPMScheduler(prediction_type="v_prediction", steps_offset=1),
+        "scheduler": DDPMScheduler(prediction_type="v_prediction", clip_sample=False, steps_offset=1),
         "vae": tiny_pipeline.autoencoder(scaling_factor=0.13025),
         "text_encoder": encoders.bert(),
         "tokenizer": tokenizers.bert(),

@@ -8,18 +8,32 @@ from transformers import (
     BertConfig,
     BertModel,
     CLIPTextModel,
+    CLIPImageProcessor,
     CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
     Gemma2Config,
     Gemma2Model,
     GemmaConfig,
     GemmaModel,
     GlmConfig,
     GlmModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Mistral3Config,
+    Mistral3Model,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
+    Qwen3VLConfig,
+    Qwen3VLModel,
+    Siglip2ImageProcessor,
+    Siglip2VisionConfig,
+    Siglip2VisionModel,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
     T5Config,
     T5EncoderModel,
     UMT5Config,
@@ -128,3 +142,73 @@ def qwen2_vl() -> Qwen2_5_VLForConditionalGeneration:
             vision_token_id=VOCABULARY - 1,
         )
     )
+
+
+def qwen3_vl(**changes: Any) -> Qwen3VLModel:
+    """Qwen 3 that sees, without a head."""
+    text = LANGUAGE | {"rope_scaling": {"mrope_section": [2, 1, 1], "rope_type": "default"}} | changes
+    vision = VISION | {"out_hidden_size": text["hidden_size"], "deepstack_visual_indexes": [0]}
+    return Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision))
+
+
+def mistral3() -> Mistral3Model:
+    """Mistral that sees."""
+    return Mistral3Model(
+        Mistral3Config(
+            text_config=LANGUAGE | {"model_type": "mistral"},
+            vision_config={
+                "model_type": "pixtral",
+                "hidden_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 16,
+                "image_size": 28,
+                "patch_size": 14,
+            },
+        )
+    )
+
+
+def smollm3() -> SmolLM3ForCausalLM:
+    """SmolLM 3, 8 wide: Bria begins an empty text with token 128000."""
+    config = LANGUAGE | {"vocab_size": 128_001, "hidden_size": 8, "num_attention_heads": 2, "head_dim": 4}
+    return SmolLM3ForCausalLM(SmolLM3Config(**config, tie_word_embeddings=True))
+
+
+def llama() -> LlamaForCausalLM:
+    """Llama."""
+    return LlamaForCausalLM(LlamaConfig(**LANGUAGE))
+
+
+def clip_vision() -> CLIPVisionModelWithProjection:
+    """CLIP's eye."""
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=WIDTH,
+            projection_dim=WIDTH,
+            intermediate_size=37,
+            num_attention_heads=4,
+            num_hidden_layers=1,
+            image_size=28,
+            patch_size=14,
+        )
+    )
+
+
+def clip_eye() -> CLIPImageProcessor:
+    """What makes pictures fit for `clip_vision`."""
+    return CLIPImageProcessor(crop_size=28, size=28)
+
+
+def siglip() -> Siglip2VisionModel:
+    """SigLIP 2's eye."""
+    return Siglip2VisionModel(
+        Siglip2VisionConfig(
+            hidden_size=WIDTH, intermediate_size=37, num_attention_heads=4, num_hidden_layers=1, num_patches=16
+        )
+    )
+
+
+def siglip_eye() -> Siglip2ImageProcessor:
+    """What makes pictures fit for `siglip`."""
+    return Siglip2ImageProcessor(max_num_patches=16)

@@ -1,4 +1,4 @@
-"""Other families that flow straight from noise to picture: Stable Diffusion 3, Qwen-Image, Z-Image, Lumina, CogView 4."""
+"""Other families that flow straight from noise to picture: Stable Diffusion 3, Z-Image, Lumina, CogView 4."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from diffusers import (
     Lumina2Transformer2DModel,
     LuminaNextDiT2DModel,
     LuminaPipeline,
-    QwenImagePipeline,
-    QwenImageTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3PAGPipeline,
     StableDiffusion3Pipeline,
+    ZImageOmniPipeline,
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
@@ -71,44 +70,30 @@ def _sd3_parts() -> dict[str, Any]:
     }
 
 
-def qwen_image() -> QwenImagePipeline:
-    """Qwen-Image."""
-    return QwenImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=autoencoders.qwen(),
-        text_encoder=encoders.qwen2_vl(),
-        tokenizer=tokenizers.qwen(),
-        transformer=QwenImageTransformer2DModel(
-            patch_size=2,
-            in_channels=4 * CHANNELS,
-            out_channels=CHANNELS,
-            num_layers=2,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=WIDTH,
-            axes_dims_rope=(8, 4, 4),
-        ),
-    )
-
-
 def z_image() -> ZImagePipeline:
     """Z-Image."""
-    return _z_image(shift=6.0)
+    return ZImagePipeline(**_z_image_parts(shift=6.0))
 
 
 def z_image_turbo() -> ZImagePipeline:
     """Z-Image for a few steps without guidance."""
-    return _z_image(shift=3.0)
+    return ZImagePipeline(**_z_image_parts(shift=3.0))
 
 
-def _z_image(*, shift: float) -> ZImagePipeline:
+def z_image_omni() -> ZImageOmniPipeline:
+    """Z-Image that may be shown pictures: it looks at them as latents, and with SigLIP."""
+    parts = _z_image_parts(shift=6.0, siglip_feat_dim=WIDTH)
+    return ZImageOmniPipeline(**parts, siglip=encoders.siglip(), siglip_processor=encoders.siglip_eye())
+
+
+def _z_image_parts(*, shift: float, **changes: Any) -> dict[str, Any]:
     latent_channels = 16
-    return ZImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=shift),
-        vae=autoencoders.flux(latent_channels),
-        text_encoder=encoders.qwen3(),
-        tokenizer=tokenizers.qwen(),
-        transformer=ZImageTransformer2DModel(
+    return {
+        "scheduler": FlowMatchEulerDiscreteScheduler(shift=shift),
+        "vae": autoencoders.flux(latent_channels),
+        "text_encoder": encoders.qwen3(),
+        "tokenizer": tokenizers.qwen(),
+        "transformer": ZImageTransformer2DModel(
             in_channels=latent_channels,
             dim=32,
             n_layers=2,
@@ -118,8 +103,9 @@ def _z_image(*, shift: float) -> ZImagePipeline:
             cap_feat_dim=WIDTH,
             axes_dims=[8, 4, 4],
             axes_lens=[1024, 64, 64],
+            **changes,
         ),
-    )
+    }
 
 
 def lumina() -> LuminaPipeline:

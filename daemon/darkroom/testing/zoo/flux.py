@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from diffusers import (
+    BriaFiboPipeline,
+    BriaFiboTransformer2DModel,
     BriaPipeline,
     BriaTransformer2DModel,
     ChromaPipeline,
@@ -102,6 +104,22 @@ def bria() -> BriaPipeline:
         text_encoder=encoders.t5(),
         tokenizer=tokenizers.t5(),
         transformer=BriaTransformer2DModel(**NETWORK | {"axes_dims_rope": [0, 8, 8]}, pooled_projection_dim=None),
+    )
+
+
+def bria_fibo() -> BriaFiboPipeline:
+    """Bria FIBO: a prompt is a JSON; it reads as many layers of its language model as the network has."""
+    width = 8
+    return BriaFiboPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=autoencoders.wan(),
+        text_encoder=encoders.smollm3(),
+        tokenizer=tokenizers.glm(),
+        transformer=BriaFiboTransformer2DModel(
+            **NETWORK | {"joint_attention_dim": 2 * width, "axes_dims_rope": [0, 8, 8], "in_channels": 16},
+            text_encoder_dim=width,
+            pooled_projection_dim=None,
+        ),
     )
 
 

@@ -9,7 +9,15 @@ import json
 from string import printable
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-from transformers import BertTokenizer, GemmaTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer, T5Tokenizer
+from transformers import (
+    BertTokenizer,
+    ByT5Tokenizer,
+    GemmaTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen2Tokenizer,
+    T5Tokenizer,
+    XLMRobertaTokenizer,
+)
 
 from darkroom.testing.tiny_pipeline import WORDS
 
@@ -31,10 +39,20 @@ LETTERS = [letter for letter in printable if not letter.isspace()]
 
 def t5() -> T5Tokenizer:
     """SentencePiece's unigrams; the end token comes last."""
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    pieces += [(letter, -4.0) for letter in LETTERS]
-    pieces += [(f"▁{word}", -3.0) for word in WORDS.split() if len(word) > 1]
+    pieces = [(mark, 0.0) for mark in ("<pad>", "</s>", "<unk>")] + _unigrams()
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=512)
+
+
+def roberta() -> XLMRobertaTokenizer:
+    """The many-languaged RoBERTa's unigrams."""
+    marks = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    pieces = [(mark, 0.0) for mark in marks] + _unigrams()
+    return XLMRobertaTokenizer(vocab=pieces, model_max_length=512)
+
+
+def byt5() -> ByT5Tokenizer:
+    """Byte by byte."""
+    return ByT5Tokenizer(extra_ids=0)
 
 
 def gemma() -> GemmaTokenizer:
@@ -80,6 +98,12 @@ def glm() -> PreTrainedTokenizerFast:
         padding_side="left",
         model_max_length=4_096,
     )
+
+
+def _unigrams() -> list[tuple[str, float]]:
+    """Letters and `WORDS`, of which a word is preferred."""
+    letters = [(letter, -4.0) for letter in LETTERS]
+    return [("▁", -2.0), *letters, *((f"▁{word}", -3.0) for word in WORDS.split() if len(word) > 1)]
 
 
 def _byte_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:

@@ -1,4 +1,4 @@
-"""Families that denoise with a U-Net: Stable Diffusion and its kin, Kandinsky 3, DeepFloyd IF."""
+"""Families that denoise with a U-Net: Stable Diffusion and its kin, DeepFloyd IF."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     IFPipeline,
-    Kandinsky3Pipeline,
-    Kandinsky3UNet,
     LatentConsistencyModelPipeline,
     LCMScheduler,
     StableDiffusionPAGPipeline,
@@ -140,22 +138,3 @@ def deepfloyd_if() -> IFPipeline:
         **UNCHECKED,
     )
 
-
-def kandinsky3() -> Kandinsky3Pipeline:
-    """Kandinsky 3."""
-    return Kandinsky3Pipeline(
-        tokenizer=tokenizers.t5(),
-        text_encoder=encoders.t5(),
-        unet=Kandinsky3UNet(
-            in_channels=autoencoders.CHANNELS,
-            time_embedding_dim=16,
-            groups=2,
-            attention_head_dim=8,
-            layers_per_block=2,
-            block_out_channels=(16, 32),
-            cross_attention_dim=16,
-            encoder_hid_dim=WIDTH,
-        ),
-        scheduler=DDPMScheduler(**NOISE | {"beta_schedule": "squaredcos_cap_v2"}, steps_offset=1),
-        movq=autoencoders.movq(),
-    )

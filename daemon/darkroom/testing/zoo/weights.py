@@ -48,7 +48,9 @@ def _spread(module: nn.Module, weight: torch.Tensor) -> float:
         return 1.0
     if weight.ndim < 2:
         return 0.05
-    inputs = weight[0].numel() if isinstance(module, nn.modules.conv._ConvNd) else weight.shape[-1]
+    if isinstance(module, nn.Conv3d):
+        return 1 / math.sqrt(weight[0, :, 0].numel())  # of a film of one picture it sees one
+    inputs = weight[0].numel() if isinstance(module, nn.Conv1d | nn.Conv2d) else weight.shape[-1]
     return 1 / math.sqrt(inputs)
 
 
