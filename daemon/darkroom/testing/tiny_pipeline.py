@@ -62,7 +62,9 @@ def tokenizer() -> CLIPTokenizer:
         vocab_size=4_000,
         end_of_word_suffix="</w>",
         show_progress=False,
-        special_tokens=[f"{letter}</w>" for letter in ascii_lowercase],  # else numbered by chance, and so are the merges
+        special_tokens=[
+            f"{letter}</w>" for letter in ascii_lowercase
+        ],  # else numbered by chance, and so are the merges
     )
     bpe.train_from_iterator(WORDS.split(), trainer)
     merges = json.loads(bpe.to_str())["model"]["merges"]

@@ -55,6 +55,7 @@ BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = MappingProxyType(
             language.krea2,
             language.ideogram4,
             language.ernie_image,
+            language.glm_image,
             language.hunyuan_image,
             language.hidream,
             dit.pixart_alpha,
@@ -68,6 +69,28 @@ BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = MappingProxyType(
             dit.cogview3plus,
             dit.amused,
         )
+    }
+)
+
+_NEEDS_TORCHVISION = "its processor, which also takes pictures, cannot be made without torchvision"
+
+#: Class → why none is made of it.
+UNBUILT: Mapping[str, str] = MappingProxyType(
+    {
+        "BriaFibo2Pipeline": _NEEDS_TORCHVISION,
+        "Cosmos2TextToImagePipeline": "it insists on a safety checker of a package of its own, cosmos_guardrail",
+        "DreamLitePipeline": _NEEDS_TORCHVISION,
+        "DreamLiteMobilePipeline": _NEEDS_TORCHVISION,
+        "Flux2Pipeline": _NEEDS_TORCHVISION,
+        "Kandinsky5T2IPipeline": _NEEDS_TORCHVISION,
+        "KolorsPipeline": "diffusers knows it only where sentencepiece is installed",
+        "LongCatImagePipeline": _NEEDS_TORCHVISION,
+        "NucleusMoEImagePipeline": _NEEDS_TORCHVISION,
+        "OmniGenPipeline": "OmniGenMultiModalProcessor is not defined without torchvision",
+        "PRXPipeline": "transformers 5 saves its text encoder, T5GemmaEncoder, and reads it back in another size",
+        "QwenImage21Pipeline": _NEEDS_TORCHVISION,
+        "StableCascadeCombinedPipeline": "it is not loaded again: `diffusers` has no class `PaellaVQModel`",
+        "WuerstchenCombinedPipeline": "it is not loaded again: `diffusers` has no class `PaellaVQModel`",
     }
 )
 

@@ -1,4 +1,4 @@
-"""What turns latents into pixels, for families that have one of their own; the others take `tiny_pipeline.autoencoder`."""
+"""What turns latents into pixels, for families with one of their own; others take `tiny_pipeline.autoencoder`."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from typing import Any
 from transformers import (
     BertConfig,
     BertModel,
-    CLIPTextModel,
     CLIPImageProcessor,
+    CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
@@ -17,6 +17,8 @@ from transformers import (
     GemmaConfig,
     GemmaModel,
     GlmConfig,
+    GlmImageConfig,
+    GlmImageForConditionalGeneration,
     GlmModel,
     LlamaConfig,
     LlamaForCausalLM,
@@ -80,9 +82,7 @@ def clip_projected(**changes: Any) -> CLIPTextModelWithProjection:
 
 def t5(width: int = WIDTH) -> T5EncoderModel:
     """T5's encoder."""
-    return T5EncoderModel(
-        T5Config(vocab_size=VOCABULARY, d_model=width, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
-    )
+    return T5EncoderModel(T5Config(vocab_size=VOCABULARY, d_model=width, d_kv=8, d_ff=37, num_layers=2, num_heads=4))
 
 
 def umt5() -> UMT5EncoderModel:
@@ -118,6 +118,26 @@ def gemma2() -> Gemma2Model:
 def glm() -> GlmModel:
     """GLM 4."""
     return GlmModel(GlmConfig(**LANGUAGE))
+
+
+def glm_image(codes: int) -> GlmImageForConditionalGeneration:
+    """GLM that sees, and tells what it imagines in so many codes."""
+    text = {key: value for key, value in LANGUAGE.items() if key != "head_dim"}
+    text |= {
+        "vision_vocab_size": codes,
+        "rope_parameters": {"mrope_section": (1, 1, 2), "rope_type": "default", "rope_theta": 10_000.0},
+        "eos_token_id": VOCABULARY - 1,
+    }
+    return GlmImageForConditionalGeneration(
+        GlmImageConfig(
+            text_config=text,
+            vision_config=VISION | {"image_size": 32, "patch_size": 8},
+            vq_config={"embed_dim": 32, "num_embeddings": codes, "latent_channels": 32},
+            image_token_id=VOCABULARY - 4,
+            image_start_token_id=VOCABULARY - 3,
+            image_end_token_id=VOCABULARY - 2,
+        )
+    )
 
 
 def qwen3() -> Qwen3Model:

@@ -1,4 +1,4 @@
-"""Kandinsky 2.1 and 2.2, in two stages: a prior imagines CLIP's vector of the picture, a decoder paints it; Kandinsky 3."""
+"""Kandinsky: 2.1 and 2.2, where a prior imagines CLIP's vector of the picture and a decoder paints it, and 3."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from diffusers import (
     KandinskyCombinedPipeline,
     KandinskyV22CombinedPipeline,
     PriorTransformer,
-    UNet2DConditionModel,
     UnCLIPScheduler,
+    UNet2DConditionModel,
 )
 from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
 

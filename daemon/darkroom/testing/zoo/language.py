@@ -1,4 +1,4 @@
-"""Families whose text encoder is a large language model that could also see: Qwen-Image, Krea 2, Ideogram 4, HiDream."""
+"""Families that read with a large language model: Qwen-Image, Krea 2, Ideogram 4, ERNIE, GLM, Hunyuan, HiDream."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from diffusers import (
     ErnieImagePipeline,
     ErnieImageTransformer2DModel,
     FlowMatchEulerDiscreteScheduler,
+    GlmImagePipeline,
+    GlmImageTransformer2DModel,
     HiDreamImagePipeline,
     HiDreamImageTransformer2DModel,
     HunyuanImagePipeline,
@@ -18,6 +20,7 @@ from diffusers import (
     QwenImagePipeline,
     QwenImageTransformer2DModel,
 )
+from transformers import GlmImageImageProcessor, GlmImageProcessor
 
 from darkroom.testing import tiny_pipeline
 from darkroom.testing.zoo import autoencoders, encoders, tokenizers
@@ -76,7 +79,7 @@ def krea2() -> Krea2Pipeline:
 
 
 def ideogram4() -> Ideogram4Pipeline:
-    """Ideogram 4: a network of its own paints without a text, and 13 layers of the language model are read, up to 35."""
+    """Ideogram 4: a second network paints without a text; 13 layers of the language model are read, up to the 36th."""
     read = 13
     width = 16
 
@@ -122,8 +125,40 @@ def ernie_image() -> ErnieImagePipeline:
     )
 
 
+def glm_image() -> GlmImagePipeline:
+    """GLM-Image: a language model imagines the picture in codes, of which the network makes a picture."""
+    codes = 128
+    return GlmImagePipeline(
+        tokenizer=tokenizers.byt5(),
+        processor=GlmImageProcessor(
+            image_processor=GlmImageImageProcessor(), tokenizer=tokenizers.glm_image(), chat_template=tokenizers.CHAT
+        ),
+        text_encoder=encoders.t5(),
+        vision_language_encoder=encoders.glm_image(codes),
+        vae=tiny_pipeline.autoencoder(latents_mean=[0.0] * CHANNELS, latents_std=[1.0] * CHANNELS),
+        transformer=GlmImageTransformer2DModel(
+            in_channels=CHANNELS,
+            out_channels=CHANNELS,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            text_embed_dim=WIDTH,
+            time_embed_dim=16,
+            condition_dim=8,
+            prior_vq_quantizer_codebook_size=codes,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            base_shift=0.25,
+            max_shift=0.75,
+            base_image_seq_len=256,
+            use_dynamic_shifting=True,
+            time_shift_type="linear",
+        ),
+    )
+
+
 def hunyuan_image() -> HunyuanImagePipeline:
-    """HunyuanImage 2.1: objects of its own guide it; it spells words in quotes byte by byte; a latent stands for 32 x 32 pixels."""
+    """HunyuanImage 2.1: parts of its own say how it is guided; words in quotes are read byte by byte."""
     return HunyuanImagePipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=5.0),
         vae=autoencoders.hunyuan(),

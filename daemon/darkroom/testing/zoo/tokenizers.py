@@ -80,6 +80,13 @@ def qwen() -> Qwen2Tokenizer:
     return tokenizer
 
 
+def glm_image() -> Qwen2Tokenizer:
+    """Bytes, and the marks around the size of the picture that is asked for."""
+    vocabulary, merges = _byte_pairs()
+    marks = {"image_token": "<|image|>", "grid_bos_token": "<grid>", "grid_eos_token": "</grid>"}
+    return Qwen2Tokenizer(vocab=vocabulary, merges=merges, bos_token="<|begin|>", extra_special_tokens=marks)
+
+
 def glm() -> PreTrainedTokenizerFast:
     """Bytes, after two marks that every text begins with: no text is empty."""
     vocabulary, merges = _byte_pairs()

@@ -20,7 +20,7 @@ from diffusers import (
 )
 
 from darkroom.testing import tiny_pipeline
-from darkroom.testing.zoo import autoencoders, encoders, tokenizers
+from darkroom.testing.zoo import encoders, tokenizers
 from darkroom.testing.zoo.encoders import WIDTH
 
 #: The noise that Stable Diffusion was trained with.
@@ -39,7 +39,7 @@ def sd21() -> StableDiffusionPipeline:
     """Stable Diffusion 2.1: predicts velocity; OpenCLIP's text model, wider than CLIP's, whose texts end in "!"."""
     width = 48
     tokenizer = tiny_pipeline.tokenizer()
-    tokenizer.pad_token = "!"  # noqa: S105 - a token of text
+    tokenizer.pad_token = "!"
     return StableDiffusionPipeline(
         vae=tiny_pipeline.autoencoder(),
         text_encoder=encoders.clip(hidden_size=width, num_hidden_layers=3, hidden_act="gelu"),
@@ -137,4 +137,3 @@ def deepfloyd_if() -> IFPipeline:
         watermarker=None,
         **UNCHECKED,
     )
-
