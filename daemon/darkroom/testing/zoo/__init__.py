@@ -6,7 +6,9 @@ a second.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,8 +16,28 @@ import torch
 from diffusers import DiffusionPipeline
 
 from darkroom.testing import tiny_pipeline
-from darkroom.testing.zoo import dit, flow, flux, kandinsky, language, unet
+from darkroom.testing.zoo import dit, flow, flux, kandinsky, language, seeing, unet
 from darkroom.testing.zoo.weights import enliven
+
+
+def class_of(builder: Callable[[], DiffusionPipeline]) -> str:
+    """The name of the class that a builder makes."""
+    return inspect.signature(builder, eval_str=True).return_annotation.__name__
+
+
+#: Families of which a processor, which also takes pictures, is a part.
+_SEEING = (
+    seeing.flux2,
+    seeing.qwen_image21,
+    seeing.nucleus_moe_image,
+    seeing.longcat_image,
+    seeing.kandinsky5,
+    seeing.dreamlite,
+    seeing.dreamlite_mobile,
+    seeing.bria_fibo2,
+    seeing.omnigen,
+)
+_SEES = find_spec("torchvision") is not None
 
 #: Name → what makes its parts, with weights that are not alive yet: see `build`.
 BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = MappingProxyType(
@@ -68,30 +90,21 @@ BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = MappingProxyType(
             dit.hunyuan_dit_pag,
             dit.cogview3plus,
             dit.amused,
+            *(_SEEING if _SEES else ()),
         )
     }
 )
 
-_NEEDS_TORCHVISION = "its processor, which also takes pictures, cannot be made without torchvision"
-
-#: Class → why none is made of it.
+#: Class → why none is made of it here.
 UNBUILT: Mapping[str, str] = MappingProxyType(
     {
-        "BriaFibo2Pipeline": _NEEDS_TORCHVISION,
         "Cosmos2TextToImagePipeline": "it insists on a safety checker of a package of its own, cosmos_guardrail",
-        "DreamLitePipeline": _NEEDS_TORCHVISION,
-        "DreamLiteMobilePipeline": _NEEDS_TORCHVISION,
-        "Flux2Pipeline": _NEEDS_TORCHVISION,
-        "Kandinsky5T2IPipeline": _NEEDS_TORCHVISION,
         "KolorsPipeline": "diffusers knows it only where sentencepiece is installed",
-        "LongCatImagePipeline": _NEEDS_TORCHVISION,
-        "NucleusMoEImagePipeline": _NEEDS_TORCHVISION,
-        "OmniGenPipeline": "OmniGenMultiModalProcessor is not defined without torchvision",
         "PRXPipeline": "transformers 5 saves its text encoder, T5GemmaEncoder, and reads it back in another size",
-        "QwenImage21Pipeline": _NEEDS_TORCHVISION,
         "StableCascadeCombinedPipeline": "it is not loaded again: `diffusers` has no class `PaellaVQModel`",
         "WuerstchenCombinedPipeline": "it is not loaded again: `diffusers` has no class `PaellaVQModel`",
     }
+    | ({} if _SEES else dict.fromkeys(map(class_of, _SEEING), "its processor cannot be made without torchvision"))
 )
 
 

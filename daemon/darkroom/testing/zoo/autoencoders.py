@@ -10,6 +10,7 @@ from diffusers import (
     AutoencoderKLFlux2,
     AutoencoderKLHunyuanImage,
     AutoencoderKLQwenImage,
+    AutoencoderKLQwenImage21,
     AutoencoderKLWan,
     VQModel,
 )
@@ -52,6 +53,20 @@ def qwen() -> AutoencoderKLQwenImage:
         dim_mult=[1, 1, 2, 2],
         num_res_blocks=1,
         temperal_downsample=[False, True, True],
+        latents_mean=[0.0] * CHANNELS,
+        latents_std=[1.0] * CHANNELS,
+    )
+
+
+def qwen21() -> AutoencoderKLQwenImage21:
+    """Five blocks: a latent stands for 16 x 16 pixels."""
+    return AutoencoderKLQwenImage21(
+        base_dim=8,
+        decoder_base_dim=8,
+        z_dim=CHANNELS,
+        dim_mult=[1, 1, 2, 2, 2],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True, True],
         latents_mean=[0.0] * CHANNELS,
         latents_std=[1.0] * CHANNELS,
     )

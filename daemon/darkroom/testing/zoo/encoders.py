@@ -7,11 +7,8 @@ from typing import Any
 from transformers import (
     BertConfig,
     BertModel,
-    CLIPImageProcessor,
     CLIPTextModel,
     CLIPTextModelWithProjection,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
     Gemma2Config,
     Gemma2Model,
     GemmaConfig,
@@ -23,6 +20,7 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     Mistral3Config,
+    Mistral3ForConditionalGeneration,
     Mistral3Model,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -30,10 +28,8 @@ from transformers import (
     Qwen3ForCausalLM,
     Qwen3Model,
     Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
     Qwen3VLModel,
-    Siglip2ImageProcessor,
-    Siglip2VisionConfig,
-    Siglip2VisionModel,
     SmolLM3Config,
     SmolLM3ForCausalLM,
     T5Config,
@@ -166,26 +162,42 @@ def qwen2_vl() -> Qwen2_5_VLForConditionalGeneration:
 
 def qwen3_vl(**changes: Any) -> Qwen3VLModel:
     """Qwen 3 that sees, without a head."""
+    return Qwen3VLModel(_qwen3_vl(**changes))
+
+
+def qwen3_vl_that_speaks(**changes: Any) -> Qwen3VLForConditionalGeneration:
+    """Qwen 3 that sees, with its head."""
+    return Qwen3VLForConditionalGeneration(_qwen3_vl(**changes))
+
+
+def _qwen3_vl(**changes: Any) -> Qwen3VLConfig:
     text = LANGUAGE | {"rope_scaling": {"mrope_section": [2, 1, 1], "rope_type": "default"}} | changes
     vision = VISION | {"out_hidden_size": text["hidden_size"], "deepstack_visual_indexes": [0]}
-    return Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision))
+    return Qwen3VLConfig(text_config=text, vision_config=vision)
 
 
 def mistral3() -> Mistral3Model:
-    """Mistral that sees."""
-    return Mistral3Model(
-        Mistral3Config(
-            text_config=LANGUAGE | {"model_type": "mistral"},
-            vision_config={
-                "model_type": "pixtral",
-                "hidden_size": 16,
-                "num_hidden_layers": 1,
-                "num_attention_heads": 2,
-                "intermediate_size": 16,
-                "image_size": 28,
-                "patch_size": 14,
-            },
-        )
+    """Mistral that sees, without a head."""
+    return Mistral3Model(_mistral3())
+
+
+def mistral3_that_speaks(**changes: Any) -> Mistral3ForConditionalGeneration:
+    """Mistral that sees, with its head."""
+    return Mistral3ForConditionalGeneration(_mistral3(**changes))
+
+
+def _mistral3(**changes: Any) -> Mistral3Config:
+    return Mistral3Config(
+        text_config=LANGUAGE | {"model_type": "mistral"} | changes,
+        vision_config={
+            "model_type": "pixtral",
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 16,
+            "image_size": 28,
+            "patch_size": 14,
+        },
     )
 
 
@@ -198,37 +210,3 @@ def smollm3() -> SmolLM3ForCausalLM:
 def llama() -> LlamaForCausalLM:
     """Llama."""
     return LlamaForCausalLM(LlamaConfig(**LANGUAGE))
-
-
-def clip_vision() -> CLIPVisionModelWithProjection:
-    """CLIP's eye."""
-    return CLIPVisionModelWithProjection(
-        CLIPVisionConfig(
-            hidden_size=WIDTH,
-            projection_dim=WIDTH,
-            intermediate_size=37,
-            num_attention_heads=4,
-            num_hidden_layers=1,
-            image_size=28,
-            patch_size=14,
-        )
-    )
-
-
-def clip_eye() -> CLIPImageProcessor:
-    """What makes pictures fit for `clip_vision`."""
-    return CLIPImageProcessor(crop_size=28, size=28)
-
-
-def siglip() -> Siglip2VisionModel:
-    """SigLIP 2's eye."""
-    return Siglip2VisionModel(
-        Siglip2VisionConfig(
-            hidden_size=WIDTH, intermediate_size=37, num_attention_heads=4, num_hidden_layers=1, num_patches=16
-        )
-    )
-
-
-def siglip_eye() -> Siglip2ImageProcessor:
-    """What makes pictures fit for `siglip`."""
-    return Siglip2ImageProcessor(max_num_patches=16)

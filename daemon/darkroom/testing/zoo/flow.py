@@ -23,7 +23,7 @@ from diffusers import (
 )
 
 from darkroom.testing import tiny_pipeline
-from darkroom.testing.zoo import autoencoders, encoders, tokenizers
+from darkroom.testing.zoo import autoencoders, encoders, eyes, tokenizers
 from darkroom.testing.zoo.encoders import WIDTH
 
 CHANNELS = autoencoders.CHANNELS
@@ -83,7 +83,7 @@ def z_image_turbo() -> ZImagePipeline:
 def z_image_omni() -> ZImageOmniPipeline:
     """Z-Image that may be shown pictures: it looks at them as latents, and with SigLIP."""
     parts = _z_image_parts(shift=6.0, siglip_feat_dim=WIDTH)
-    return ZImageOmniPipeline(**parts, siglip=encoders.siglip(), siglip_processor=encoders.siglip_eye())
+    return ZImageOmniPipeline(**parts, siglip=eyes.siglip(), siglip_processor=eyes.siglip_processor())
 
 
 def _z_image_parts(*, shift: float, **changes: Any) -> dict[str, Any]:

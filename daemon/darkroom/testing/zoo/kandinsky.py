@@ -17,7 +17,7 @@ from diffusers import (
 from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
 
 from darkroom.testing import tiny_pipeline
-from darkroom.testing.zoo import autoencoders, encoders, tokenizers
+from darkroom.testing.zoo import autoencoders, encoders, eyes, tokenizers
 from darkroom.testing.zoo.encoders import WIDTH
 from darkroom.testing.zoo.tokenizers import VOCABULARY
 
@@ -102,11 +102,11 @@ def _scheduler() -> DDPMScheduler:
 def _prior() -> dict[str, Any]:
     return {
         "prior_prior": PriorTransformer(num_attention_heads=4, attention_head_dim=8, embedding_dim=WIDTH, num_layers=1),
-        "prior_image_encoder": encoders.clip_vision(),
+        "prior_image_encoder": eyes.clip(),
         "prior_text_encoder": encoders.clip_projected(),
         "prior_tokenizer": tiny_pipeline.tokenizer(),
         "prior_scheduler": UnCLIPScheduler(
             variance_type="fixed_small_log", prediction_type="sample", clip_sample=True, clip_sample_range=10.0
         ),
-        "prior_image_processor": encoders.clip_eye(),
+        "prior_image_processor": eyes.clip_processor(),
     }

@@ -20,10 +20,9 @@ from diffusers import (
     QwenImagePipeline,
     QwenImageTransformer2DModel,
 )
-from transformers import GlmImageImageProcessor, GlmImageProcessor
 
 from darkroom.testing import tiny_pipeline
-from darkroom.testing.zoo import autoencoders, encoders, tokenizers
+from darkroom.testing.zoo import autoencoders, encoders, eyes, tokenizers
 from darkroom.testing.zoo.encoders import WIDTH
 
 CHANNELS = autoencoders.CHANNELS
@@ -130,9 +129,7 @@ def glm_image() -> GlmImagePipeline:
     codes = 128
     return GlmImagePipeline(
         tokenizer=tokenizers.byt5(),
-        processor=GlmImageProcessor(
-            image_processor=GlmImageImageProcessor(), tokenizer=tokenizers.glm_image(), chat_template=tokenizers.CHAT
-        ),
+        processor=eyes.glm_image_processor(),
         text_encoder=encoders.t5(),
         vision_language_encoder=encoders.glm_image(codes),
         vae=tiny_pipeline.autoencoder(latents_mean=[0.0] * CHANNELS, latents_std=[1.0] * CHANNELS),

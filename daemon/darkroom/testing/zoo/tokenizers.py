@@ -34,6 +34,9 @@ CHAT = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+#: What a family says to its model before each prompt is longer, in these tokenizers' words, than what it lets it read.
+CHAT_OF_THE_USER = CHAT.replace("in messages %}", "in messages if message['role'] == 'user' %}")
+
 LETTERS = [letter for letter in printable if not letter.isspace()]
 
 
@@ -85,6 +88,14 @@ def glm_image() -> Qwen2Tokenizer:
     vocabulary, merges = _byte_pairs()
     marks = {"image_token": "<|image|>", "grid_bos_token": "<grid>", "grid_eos_token": "</grid>"}
     return Qwen2Tokenizer(vocab=vocabulary, merges=merges, bos_token="<|begin|>", extra_special_tokens=marks)
+
+
+def mistral() -> PreTrainedTokenizerFast:
+    """Bytes, and the marks of a picture; what is padded comes last, so that it has seen the text."""
+    tokenizer = glm()
+    tokenizer.padding_side = "right"
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"]})
+    return tokenizer
 
 
 def glm() -> PreTrainedTokenizerFast:

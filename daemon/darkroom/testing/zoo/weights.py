@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderTiny, DiffusionPipeline
 from torch import nn
 
 AUTOENCODERS = frozenset({"vae", "movq", "vqvae"})
@@ -24,15 +24,15 @@ CONTRAST = 0.4
 
 def enliven(pipeline: DiffusionPipeline) -> None:
     """Draw every weight of every part anew, from torch's generator, and put every part in eval mode."""
-    for name, part in sorted(pipeline.components.items()):
-        if isinstance(part, nn.Module):
+    parts = {name: part for name, part in sorted(pipeline.components.items()) if isinstance(part, nn.Module)}
+    with torch.no_grad():
+        for name, part in parts.items():
             part.eval()
             _draw(part, gain=1.0 if name in AUTOENCODERS else GAIN)
             if name in AUTOENCODERS:
-                _soften(part, grey=0.5 if name == "vqvae" else 0.0)
+                _soften(part, grey=0.5 if name == "vqvae" or isinstance(part, AutoencoderTiny) else 0.0)
 
 
-@torch.no_grad()
 def _draw(part: nn.Module, *, gain: float) -> None:
     """Norms stay as they are."""
     for module in part.modules():
@@ -54,9 +54,8 @@ def _spread(module: nn.Module, weight: torch.Tensor) -> float:
     return 1 / math.sqrt(inputs)
 
 
-@torch.no_grad()
 def _soften(autoencoder: nn.Module, *, grey: float) -> None:
     """What is decoded has a spread of one: most of it would be black or white."""
-    last = autoencoder.decoder.conv_out
+    last = [module for module in autoencoder.decoder.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)][-1]
     last.weight.mul_(CONTRAST)
     last.bias.fill_(grey)
