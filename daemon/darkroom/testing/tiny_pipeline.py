@@ -33,10 +33,14 @@ blurry low quality worst ugly text watermark noise
 
 
 def build(folder: Path) -> None:
-    """Write the model to `folder`, as `save_pretrained` does, always with the same weights."""
+    """Write the model to `folder`, as `save_pretrained` does, always with the same weights.
+
+    As the real one, it has its tokenizer's words in both forms: in the older two files as well.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         made = pipeline()
+    _write_words(folder / "tokenizer")
     made.save_pretrained(folder)
 
 
@@ -56,6 +60,18 @@ def pipeline() -> StableDiffusionPipeline:
 
 def tokenizer() -> CLIPTokenizer:
     """CLIP's own tokenizer with a vocabulary of bytes and `WORDS`."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_words(folder)
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_TOKENS})
+        )
+        read: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    return read
+
+
+def _write_words(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     bpe.pre_tokenizer = pre_tokenizers.Whitespace()
     trainer = trainers.BpeTrainer(
@@ -71,15 +87,8 @@ def tokenizer() -> CLIPTokenizer:
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges), START, END]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "vocab.json").write_text(json.dumps(vocabulary))
-        (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in merges))
-        (folder / "tokenizer_config.json").write_text(
-            json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_TOKENS})
-        )
-        read: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    return read
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in merges))
 
 
 def text_config(**changes: Any) -> CLIPTextConfig:

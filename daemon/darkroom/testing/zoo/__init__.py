@@ -22,7 +22,8 @@ from darkroom.testing.zoo.weights import enliven
 
 def class_of(builder: Callable[[], DiffusionPipeline]) -> str:
     """The name of the class that a builder makes."""
-    return inspect.signature(builder, eval_str=True).return_annotation.__name__
+    name: str = inspect.signature(builder, eval_str=True).return_annotation.__name__
+    return name
 
 
 #: Families of which a processor, which also takes pictures, is a part.
