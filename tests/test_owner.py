@@ -160,9 +160,9 @@ def test_a_torn_claim_is_taken_over_in_time(content: bytes, two: Two) -> None:
 
 def test_of_two_that_come_at_the_same_moment_one_wins(two: Two) -> None:
     class Late(Disk):
-        def create_exclusive(self, path: Path, data: bytes) -> None:
+        def create_exclusive(self, path: Path, data: bytes, *, mode: int = 0o666) -> None:
             two.one.keep()
-            super().create_exclusive(path, data)
+            super().create_exclusive(path, data, mode=mode)
 
     late = Owner(two.inbox, "late", disk=Late(), clock=lambda: two.now_s, pid=3)
     assert "process 1" in late.keep()

@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from darkroom import __version__
-from darkroom.disk.files import Disk
+from darkroom.disk.files import OURS, Disk
 from darkroom.names import OWN_FOLDER, OWNER
 from darkroom.printable import printable
 
@@ -142,7 +142,7 @@ class Owner:
                 self._disk.write_own(own / OWNER, content, durable=False)
             else:
                 try:
-                    self._disk.create_exclusive(own / OWNER, content)
+                    self._disk.create_exclusive(own / OWNER, content, mode=OURS)
                 except FileExistsError:
                     return self._watch(self._read() or {})
         if self._moved_s is None:

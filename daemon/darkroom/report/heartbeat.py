@@ -12,7 +12,7 @@ import structlog
 
 from darkroom.actor import Broken, start_thread
 from darkroom.clock import Clock
-from darkroom.disk.files import Disk
+from darkroom.disk.files import OURS, Disk
 from darkroom.guard import Guard, Kind
 from darkroom.names import HEALTH
 from darkroom.report import snapshot as report
@@ -80,7 +80,7 @@ class Heartbeat:
         try:
             with self._disk.anchored(self._root, self._folder) as place:
                 raw = json.dumps(said, indent=1).encode() + b"\n"
-                self._disk.write_own(place / HEALTH, raw, durable=False, mode=0o666 if self._folder else 0o600)
+                self._disk.write_own(place / HEALTH, raw, durable=False, mode=OURS if self._folder else 0o600)
             self._told = ""
         except OSError as error:
             if self._told != (why := str(error.strerror)):
