@@ -275,7 +275,9 @@ def test_styles_and_models_are_listed_and_shown_whole(capsys: pytest.CaptureFixt
     assert main(["models"]) == 0
     assert re.search(r"^starter .*\(default\)", capsys.readouterr().out, flags=re.MULTILINE)
     assert main(["models", "sd15"]) == 0
-    assert "451f4fe16113bff5a5d2269ed5ad43b0592e9a14" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "451f4fe16113bff5a5d2269ed5ad43b0592e9a14" in said
+    assert re.search(r"^safety_checker +false$", said, re.MULTILINE), "as one writes it in the file"
     assert main(["models", "sd51"]) == 1
     assert "Did you mean sd15?" in capsys.readouterr().err
 

@@ -129,6 +129,24 @@ def test_where_relative_paths_start_is_told(config: Config, tmp_path: Path, monk
     assert told() == [f'relative paths start here at {tmp_path}, for the service at /srv: styles = "my.toml".']
 
 
+def test_what_the_daemon_cannot_use_just_now_is_told_with_what_to_do(config: Config) -> None:
+    for folder in (config.inbox, config.outbox, config.state_dir):
+        folder.mkdir(exist_ok=True)
+    health = {
+        "host": socket.gethostname(), "pid": os.getpid(), "state": "running", "version": "1",
+        "folders": {"inbox": {"state": "away", "why": "it waits."}, "outbox": {"state": "present"}},
+        "held": [{"model": "sd15", "why": "no hub.", "hint": "Connect the machine.", "next_try_s": 3}],
+        "seats": [{"name": "cuda:0", "state": "held", "why": "it fell off the bus."}, {"state": "ready"}],
+    }  # fmt: skip
+    (config.state_dir / "health.json").write_text(json.dumps(health))
+    told = [(each.says, each.do) for each in doctor.examine(config) if each.what == "daemon"][1:]
+    assert told == [
+        ("the inbox is away for it: it waits.", ""),
+        ("it holds the model sd15: no hub.", "Connect the machine."),
+        ("it holds the device cuda:0: it fell off the bus.", ""),
+    ]
+
+
 WORDS = "it renders on the processor, though cuda:0 is there."
 
 

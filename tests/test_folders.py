@@ -185,6 +185,29 @@ def test_people_write_their_wishes_and_nothing_else_of_ours(mode: int, group: bo
     assert (bool(wishes & stat.S_IWGRP), bool(wishes & stat.S_IWOTH)) == (group, others)
 
 
+def test_our_folder_is_kept_from_others_where_the_service_may_not_name_the_set_group_id_bit(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under systemd's RestrictSUIDSGID, in an inbox that gives its group to what is made in it."""
+    real = os.chmod
+
+    def restricted(path: Any, mode: int, **more: Any) -> None:
+        if mode & (stat.S_ISUID | stat.S_ISGID):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        real(path, mode, **more)
+
+    path.chmod(0o2775)
+    before = os.umask(0o002)
+    try:
+        monkeypatch.setattr(os, "chmod", restricted)
+        assert Folder(path, None, disk=Disk()).check()
+    finally:
+        os.umask(before)
+    assert not (path / ".darkroom").stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    assert not (path / ".darkroom" / "folder.json").stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    assert (path / ".darkroom" / "wishes").stat().st_mode & stat.S_IWGRP
+
+
 def test_a_share_that_knows_no_rights_is_used_as_it_is(path: Path) -> None:
     class NoRights(Disk):
         @contextmanager

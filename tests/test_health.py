@@ -63,6 +63,27 @@ def test_while_there_is_nothing_to_say_or_nowhere_to_say_it_nothing_is_written(t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_has_come_is_told_at_once_to_whoever_looks_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "SOONEST_S", 0.01)
+    said: list[Snapshot | None] = [None]
+    looks = 0
+
+    def now() -> Snapshot | None:
+        nonlocal looks
+        looks += 1
+        return said[-1]
+
+    beat = Heartbeat(tmp_path, "", LIFE, now, every_s=3600.0, disk=Disk(), clock=Clock())
+    beat.start(lambda broken: None)
+    wait_for(lambda: looks > 2, "it looks")
+    assert not (tmp_path / "health.json").exists()
+    said.append(Snapshot(state="running"))
+    wait_for(lambda: read_json(tmp_path / "health.json"), "it beats")
+    beat.stop()
+
+
 def test_the_heartbeat_of_the_outbox_follows_no_link(tmp_path: Path) -> None:
     outbox, elsewhere = tmp_path / "outbox", tmp_path / "elsewhere"
     outbox.mkdir()

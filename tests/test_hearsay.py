@@ -95,7 +95,9 @@ def test_a_file_that_is_not_an_answer_gets_a_word(
         assert say(*command) == 1
         assert "cat.json is not an answer of Darkroom" in capsys.readouterr().err
     assert say("status") == 1
-    assert "No daemon has been seen here" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "No daemon has been seen here" in said.out
+    assert f"looked for in {home / 'state'} and {home / 'outbox'}" in " ".join(said.err.split())
 
 
 def test_what_has_another_shape_counts_as_absent_and_the_rest_stays() -> None:

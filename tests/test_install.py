@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from darkroom.cli import main
 from darkroom.config.load import shipped
 from darkroom.errors import DarkroomError
 from darkroom.names import HEALTH
+from darkroom.report.snapshot import Life, RenderingReport, SeatReport, Snapshot, dump
 from darkroom.spool.record import Stage
 from darkroom.systemd import host
 from darkroom.systemd.install import (
@@ -339,7 +341,9 @@ def test_without_relative_paths_it_starts_nowhere_in_particular(
 def test_while_it_runs_what_it_has_in_its_keeping_is_asked_of_its_heartbeat(machine: Path) -> None:
     wish = replace(WISH, state_dir=machine, outbox=machine / "outbox")
     assert host._told_in_keeping(wish) == 0
-    (machine / "health.json").write_text('{"state": "running", "rendering": {"name": "cat"}, "undelivered": 2}')
+    seat = SeatReport("cpu", "rendering", rendering=(RenderingReport("cat", "01K"),))
+    told = dump(Life("1", "01J", "vm", 7, "now"), Snapshot(state="running", seats=(seat,), undelivered=2))
+    (machine / "health.json").write_text(json.dumps(told))
     assert host._told_in_keeping(wish) == 3
     with pytest.raises(DarkroomError, match="3 requests are taken and not delivered"):
         to_remove(WISH, replace(RUNNING, in_keeping=3), discard=False)

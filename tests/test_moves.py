@@ -95,12 +95,12 @@ def test_a_finished_request_tells_its_times_and_keeps_its_warnings() -> None:
     ("state", "error", "expected"),
     [
         (State.DONE, None, None),
-        (State.CANCELLED, None, DEATH),
+        (State.CANCELLED, None, None),
         (State.FAILED, None, DEATH),
         (State.FAILED, Error("x", "y"), Error("x", "y")),
     ],
 )
-def test_a_closed_answer_keeps_the_error_of_an_attempt_only_if_it_is_not_done(
+def test_a_closed_answer_keeps_the_error_of_an_attempt_only_if_that_is_why_it_ended(
     state: State, error: Error | None, expected: Error | None
 ) -> None:
     before = rendering(error=DEATH, progress=Progress(1, 1, 3, 9), eta_s=1.0)

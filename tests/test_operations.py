@@ -29,3 +29,22 @@ def test_its_links_lead_somewhere() -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) <= anchors
     for page in re.findall(r"\]\(([a-z]+\.md)", PAGE):
         assert (CHECKOUT / "docs" / page).is_file()
+
+
+#: Quoted there, and said by systemd, by Python or by a person.
+OF_OTHERS = {"Failed with result 'watchdog'", "systemctl show darkroom", "No module named 'darkroom'"}
+
+
+def test_what_it_says_that_people_see_is_what_they_see() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (CHECKOUT / "daemon/darkroom").rglob("*.py")]
+    text = re.sub(r'"\s*\n\s*f?"', "", "".join(sources))  # a literal that goes on in the next line
+    quoted = [
+        words for row in re.findall(r"^\| (.+?) \| ", PAGE, re.MULTILINE) for words in re.findall(r"`([^`]+)`", row)
+    ]
+    # What stands between the values, of which the operating system's own words are one.
+    parts = [
+        part.strip(" ,:.") for words in quoted for part in re.split(r'…|"|: (?=[A-Z])|\.darkroom|^not taken:', words)
+    ]
+    sentences = {part for part in parts if " " in part} - OF_OTHERS - {"Permission denied", "Read-only file system"}
+    assert {sentence for sentence in sentences if sentence not in text} == set()
+    assert len(sentences) > 20

@@ -196,6 +196,7 @@ def test_a_request_is_told_from_ready_to_finished_in_order(mortal: Renderer) -> 
     ready, loaded = mortal.told[:2]
     assert isinstance(ready, Ready)
     assert (ready.device, ready.pid) == ("cpu", mortal.process.pid)
+    assert ready.software["darkroom"] == darkroom.__version__, "of which the starter model is a part"
     assert isinstance(loaded, Loaded)
     assert (loaded.model, loaded.revision) == ("card", "local")
     kinds = mortal.kinds_of("cat")

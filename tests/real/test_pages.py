@@ -283,6 +283,9 @@ def test_a_removal_that_cannot_be_is_told_before_anything_is_stopped(admin: Mach
     admin.run("usermod", "--append", "--groups", "darkroom", "ann")
     drop(admin, "long", model="slow")
     state_of(admin, "long", "rendering")
+    admin.wait_for(  # the heartbeat tells it within a second
+        lambda: re.search(r"renders\s+long", admin.darkroom("status", "--config", CONFIG)), "it says what it renders"
+    )
     began = admin.show("MainPID")
     for words in (["--dry-run"], []):
         said = admin.darkroom("service", "remove", "--config", CONFIG, *words, check=False)

@@ -200,6 +200,20 @@ def test_a_folder_that_the_command_makes_is_open_to_the_service(installed: Machi
     state_of(installed, "ann/trip/cat", "done")
 
 
+def test_a_person_may_wish_and_not_write_to_what_only_the_service_may(installed: Machine) -> None:
+    drop(installed, "cat")
+    state_of(installed, "cat", "done")
+    for folder in (INBOX, OUTBOX):
+        done = installed.run("touch", f"{folder}/.darkroom/folder.json", user="ann", check=False)
+        assert "Permission denied" in done.stderr
+        assert installed.run("stat", "-c", "%A", f"{folder}/.darkroom").stdout.startswith("drwxr-")
+    installed.darkroom("pause", user="ann")
+    drop(installed, "dog")
+    state_of(installed, "dog", "queued")
+    installed.darkroom("resume", user="ann")
+    state_of(installed, "dog", "done")
+
+
 # Its life ------------------------------------------------------------------------------------------------------------
 
 

@@ -59,14 +59,18 @@ def test_a_second_daemon_from_another_host_says_who_is_there_and_takes_over_when
         assert "the Darkroom on studio" in away[0]["why"]
         assert "taken over when it has not moved for 30 s" in away[0]["why"]
 
-        # What the dead one had taken is in its state folder: it is told who has its inbox now, and loses nothing.
-        first.start(wait=False)
-        assert first.wait_for_end(deadline_s=IN_TIME_S) == 3
-        assert "on attic" in said(first)
-        assert second.stop() == 0
+        # What the dead one had taken is in its state folder: it goes on with that, and says who has its inbox now.
+        mark = first.log.length
         first.start()
-        taken = first.wait_for_state("taken", "rendering", "queued")
-        assert taken["state"] != "failed"
+        first.wait_for(
+            lambda: any("on attic" in away["why"] for away in first.log.find("folder_away", mark, folder="inbox")),
+            "it is told who has its inbox",
+        )
+        first.wait_for_state("taken", "rendering")
+        second.drop("theirs.json")
+        second.wait_for_state("theirs", "done")
+        assert second.stop() == 0
+        first.wait_for(lambda: first.log.find("folder_present", mark, folder="inbox"), "it has its inbox again")
         first.cancel("taken")
         assert first.wait_for_state("taken", "cancelled", deadline_s=60)["result"] == "taken.cancelled"
         first.wait_for_state("next", "done")

@@ -360,9 +360,23 @@ def _daemon(config: Config) -> Iterator[Finding]:
         return
     says = f"{health.get('state')} on {health.get('host')}, version {health.get('version')}."
     yield Finding(Verdict.OK, "daemon", says)
+    yield from _troubles(health)
     device = likely_device(config.device)
     if health.get("host") == socket.gethostname() and device is not None and device.name != "cpu":
         yield from _uses(health, device.name)
+
+
+def _troubles(health: Json) -> Iterator[Finding]:
+    """What it cannot use just now: it has tried, and a look at the files cannot tell."""
+    for role, folder in health.get("folders", {}).items():
+        if folder.get("state") == "away":
+            yield Finding(Verdict.WARN, "daemon", f"the {role} is away for it: {folder.get('why')}")
+    for held in health.get("held", ()):
+        says = f"it holds the model {held.get('model')}: {held.get('why')}"
+        yield Finding(Verdict.WARN, "daemon", says, held.get("hint", ""))
+    for seat in seats_of(health):
+        if seat.get("state") == "held":
+            yield Finding(Verdict.WARN, "daemon", f"it holds the device {seat.get('name')}: {seat.get('why')}")
 
 
 def _uses(health: Json, device: str) -> Iterator[Finding]:

@@ -148,7 +148,11 @@ def _print_list(rows: list[tuple[str, str]], *, default: str) -> int:
     return DONE
 
 
+def _in_a_file(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _print_fields(fields: dict[str, object]) -> int:
-    cells = [(Text(name, style="bold"), Text(str(value))) for name, value in fields.items()]
+    cells = [(Text(name, style="bold"), Text(_in_a_file(value))) for name, value in fields.items()]
     terminal.out().print(*terminal.columns(*cells), sep="\n")
     return DONE

@@ -55,8 +55,12 @@ def status(args: argparse.Namespace) -> int:
         print(json.dumps(health, indent=1, ensure_ascii=True))
     else:
         terminal.out().print(overview(health, beats=_seems_alive(health, config.heartbeat_s)))
-        for line in why_defaults(args) if health is None else ():
-            terminal.complain(line)
+        if health is None:
+            for line in (
+                f"Its heartbeat was looked for in {config.state_dir} and {config.outbox}.",
+                *why_defaults(args),
+            ):
+                terminal.complain(line)
     return DONE if health is not None and _seems_alive(health, config.heartbeat_s) else REFUSED_OR_FAILED
 
 

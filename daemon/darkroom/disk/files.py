@@ -23,6 +23,8 @@ MOST_IN_THE_WAY = 100  #: so many temporary names are tried where folders have t
 RENAME_NOREPLACE = 1  # linux/fs.h
 AT_FDCWD = -100
 
+OURS = 0o644  #: mode of a file that only the daemon may write, though the umask may give the group more
+
 
 class SourceUnreadable(OSError):
     """What is to be copied cannot be read; nothing is wrong with the place that it is copied to."""
@@ -114,7 +116,7 @@ class Disk:
         if durable:
             self.sync_folder(path.parent)
 
-    def write_own(self, path: Path, data: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
+    def write_own(self, path: Path, data: bytes, *, durable: bool = True, mode: int = OURS) -> None:
         """The same in a folder that is ours alone: a folder that has the file's name gets another one, and is told."""
         try:
             self.write(path, data, durable=durable, mode=mode)
@@ -140,11 +142,11 @@ class Disk:
         with self.effect("write", path):
             self._write(path, data, mode)
 
-    def create_exclusive(self, path: Path, data: bytes) -> None:
+    def create_exclusive(self, path: Path, data: bytes, *, mode: int = 0o666) -> None:
         """Create `path` whole, by link. Raises FileExistsError when it is there already."""
         temporary = _temporary_for(path)
         with self.effect("write", temporary):
-            self._write(temporary, data, 0o666)
+            self._write(temporary, data, mode)
         try:
             self.rename_new(temporary, path)
         except OSError:
@@ -196,7 +198,7 @@ class Disk:
     def _change_rights(self, path: Path, mode: int) -> None:
         if path.stat().st_mode != mode:
             with suppress(PermissionError), self.effect("chmod", path):
-                path.chmod(stat.S_IMODE(mode))
+                _chmod(path, stat.S_IMODE(mode))
 
     def close_to_others(self, path: Path) -> None:
         """Take every right from group and others, where it is ours to take."""
@@ -316,6 +318,16 @@ def free_bytes(path: Path) -> int | None:
     """Free space for an ordinary user; None where the file system does not say: no blocks at all is not a full disk."""
     usage = os.statvfs(path)
     return usage.f_bavail * usage.f_frsize if usage.f_blocks else None
+
+
+def _chmod(path: Path, mode: int) -> None:
+    """Do without the set-group-ID bit where it may not be named: systemd's RestrictSUIDSGID forbids even to keep it."""
+    try:
+        path.chmod(mode)
+    except PermissionError:
+        if not mode & stat.S_ISGID:
+            raise
+        path.chmod(mode & ~stat.S_ISGID)
 
 
 def _open_like_parent(path: Path) -> None:

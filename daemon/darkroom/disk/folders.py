@@ -10,7 +10,7 @@ import shlex
 import stat
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def judge(remembered: Remembered | None, found: Found | None, path: Path) -> Jud
     """Whether what is at `path` is the folder that is remembered."""
     if found is None:
         return Judgement(Verdict.AWAY, f"{path} does not exist. Mount or create it.")
-    adopt_hint = f"If it is the right one, say: darkroom adopt {shlex.quote(str(path))}"
+    adopt_hint = f"If it is the right one, say: {adopting(str(path))}"
     if found.adopt:
         return Judgement(Verdict.ADOPT, "a person adopted it")
     if remembered is None and found.expected_mount is not None:
@@ -92,6 +92,11 @@ def judge(remembered: Remembered | None, found: Found | None, path: Path) -> Jud
     return Judgement(Verdict.AWAY, f"{path} is not the folder it was: no marker, {what}. {adopt_hint}")
 
 
+def adopting(path: str) -> str:
+    """The command by which a person overrules."""
+    return f"darkroom adopt {shlex.quote(path)}"
+
+
 class Folder:
     """The inbox or the outbox as a place that may go away. Used by one thread, the one that may hang on it."""
 
@@ -102,6 +107,7 @@ class Folder:
         self.kind = "unknown"
         self.away = "not looked at yet"  #: why it cannot be used; "" while it can
         self.news: str = ""  #: what checks have done since the last `state` that deserves a line in the log
+        self.is_insisted = False  #: a person adopted it though nothing was wrong with it but who claims it
         self._disk = disk
         self._is_prepared = False  # in this life
 
@@ -144,6 +150,8 @@ class Folder:
             self.news = judgement.why
             self._is_prepared = False
         if found.adopt:
+            if judge(self.remembered, replace(found, adopt=False), self.path).verdict is not Verdict.AWAY:
+                self.is_insisted = True
             for place in _WISHED:
                 with suppress(FileNotFoundError, NotADirectoryError), self._disk.anchored(self.path, place) as said:
                     self._disk.remove(said / ADOPT)

@@ -255,6 +255,7 @@ def _cache_variables(model_cache: str) -> dict[str, str]:
     """Every variable by which the libraries find their cache: one that the service's environment has would win."""
     hub = os.path.join(model_cache, "hub")
     own = {f"HF_{name.upper()}_CACHE": os.path.join(model_cache, name) for name in ("xet", "assets", "modules")}
+    own["HUGGINGFACE_ASSETS_CACHE"] = own["HF_ASSETS_CACHE"]
     of_hub = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE")
     return (
         own

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from darkroom.actor import Actor, Broken
 from darkroom.disk.folder_state import FolderState
+from darkroom.disk.folders import adopting
 from darkroom.guard import Kind
 from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.drops import Listing, Outcome, Taking
@@ -45,6 +46,7 @@ class InboxThread:
         self._unseen = False  # the service has not seen the last drops yet: reading on would fill its memory
         self._told: FolderState | None = None
         self._has_left = False
+        self._was_ours = inbox.folder.remembered is not None  # in this life or in an earlier one
         self._soon: deque[tuple[float, Callable[[], Taking]]] = deque()  # when to take what
 
     @property
@@ -174,20 +176,36 @@ class InboxThread:
             self._tell_state(folder.state("inbox"))
             return Listing(away=folder.away)
         state = folder.state("inbox")
+        if folder.is_insisted:
+            folder.is_insisted = False
+            self._owner.insist()
         try:
-            who = self._owner.keep()
+            who = self._owner.keep(local=not folder.network)
         except OSError as error:
             who = (
                 f"{folder.path} cannot be written: {error.strerror}. The daemon's user needs to write there, and room."
             )
         if who:
-            self._tell_state(replace(state, away=who, occupied=self._owner.is_alive))
-            return Listing(away=who)
+            return self._wait_for_owner(state, who)
+        self._was_ours = True
         if self._watch is not None and not folder.network:
             self._watch.keep()
         listing = self._inbox.look()
         self._tell_state(replace(state, events=self.has_events, away=listing.away))
         return listing
+
+    def _wait_for_owner(self, state: FolderState, who: str) -> Listing:
+        """One that has never had this inbox ends when another one lives; else what was taken from it goes on.
+
+        A claim may be forged, and must not end a service that others wait for.
+        """
+        if not self._was_ours:
+            self._tell_state(replace(state, away=who, occupied=self._owner.is_alive, remembered=None))
+        else:
+            if self._owner.is_alive:
+                who = f"{who}. Stop it, or give it another inbox. If there is none: {adopting(state.path)}"
+            self._tell_state(replace(state, away=who))
+        return Listing(away=who)
 
     def _leave(self) -> None:
         self._has_left = True

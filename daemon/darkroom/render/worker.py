@@ -20,6 +20,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from darkroom import __version__
 from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode, ModelUnavailable, ModelUnsupported, RenderFailed
 from darkroom.executor.port import (
@@ -141,7 +142,8 @@ class Worker:
     def run(self) -> int:
         """Work until stopped; returns the exit status."""
         device = self._device
-        ready = Ready(device=device.name, title=device.title, pid=os.getpid(), software=device.software)
+        software = {"darkroom": __version__, **device.software}
+        ready = Ready(device=device.name, title=device.title, pid=os.getpid(), software=software)
         self._channel.send(ready)
         status = 0
         try:

@@ -12,7 +12,7 @@ import structlog
 
 from darkroom.actor import Broken, start_thread
 from darkroom.clock import Clock
-from darkroom.disk.files import Disk
+from darkroom.disk.files import OURS, Disk
 from darkroom.guard import Guard, Kind
 from darkroom.names import HEALTH
 from darkroom.report import snapshot as report
@@ -29,7 +29,8 @@ class Heartbeat:
     """Writes the newest snapshot to one folder. Each has a thread: a share that hangs stops only its own.
 
     `folder` is the part of its path that people may write to ("" for none): no link is followed there. `snapshot`
-    returns None while nothing may be written there. An `eager` one beats sooner when there is something new to tell.
+    returns None while nothing may be written there; once something may, it beats at once. An `eager` one beats sooner
+    whenever there is something new to tell.
     The counter tells readers that we live: no clock is compared with another.
     """
 
@@ -80,7 +81,7 @@ class Heartbeat:
         try:
             with self._disk.anchored(self._root, self._folder) as place:
                 raw = json.dumps(said, indent=1).encode() + b"\n"
-                self._disk.write_own(place / HEALTH, raw, durable=False, mode=0o666 if self._folder else 0o600)
+                self._disk.write_own(place / HEALTH, raw, durable=False, mode=OURS if self._folder else 0o600)
             self._told = ""
         except OSError as error:
             if self._told != (why := str(error.strerror)):
@@ -94,7 +95,7 @@ class Heartbeat:
             left_s = self._every_s
             while left_s > 0 and not self._stop.wait(min(SOONEST_S, left_s)):
                 left_s -= SOONEST_S
-                if self._eager and self._news() != told:
+                if (self._eager or not told) and self._news() != told:
                     break
 
     def _news(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from darkroom import __version__
 from darkroom.actor import Broken, ThreadEnded
 from darkroom.clock import Clock
 from darkroom.disk.folder_state import FolderState
+from darkroom.disk.folders import adopting
 from darkroom.errors import FolderUnusable
 from darkroom.executor import port
 from darkroom.guard import Guard, Kind
@@ -254,7 +255,7 @@ class Service:
         if state.occupied:
             raise FolderUnusable(
                 f"{state.away[0].upper()}{state.away[1:]}: {state.path}.",
-                hint="Stop it, or give this one an inbox of its own.",
+                hint=f"Stop it, or give this one an inbox of its own. If there is none: {adopting(state.path)}",
             )
         if state.remembered is not None:
             self._ledger.remember_folder(state.role, state.remembered)

@@ -115,9 +115,10 @@ def undone(answer: Answer) -> Answer:
 def closed(answer: Answer, state: State, error: Error | None, *, done: tuple[Picture, ...], now: str) -> Answer:
     """The outcome is decided; `done` are the pictures that are finished or withheld.
 
-    What went wrong in an attempt is of no interest when it is done after all.
+    What went wrong in an earlier attempt is why it failed, if nobody knows better. Of one that is done after all, or
+    that a person has cancelled, it is not: whoever reads an error takes it for the reason of the state.
     """
-    if error is None and state is not State.DONE:
+    if error is None and state not in (State.DONE, State.CANCELLED):
         error = answer.error
     return answer.moved_to(
         state,

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from darkroom.client import Client
+from darkroom.client import Client, rendering_of
 from darkroom.disk.files import Disk
 from darkroom.disk.mounts import expected_mount, kind_of
 from darkroom.errors import DarkroomError
@@ -80,7 +80,7 @@ def main_pid() -> int:
 def _told_in_keeping(wish: Wish) -> int:
     """While it runs it is asked; what was taken ahead of its turn is known only once it has stopped."""
     health = heartbeat(wish) or {}
-    return int("rendering" in health) + int(health.get("undelivered", 0))
+    return len(rendering_of(health)) + int(health.get("undelivered", 0))
 
 
 def require_rights() -> None:
