@@ -208,7 +208,8 @@ def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[s
     wanted = (family.checker, "feature_extractor") if source.safety_checker else ()
     others = (part for part in index if part not in OPTIONAL_PARTS and not part.startswith("_"))
     parts = dict.fromkeys((*family.needs, *wanted, *others))
-    return {part: (entry[0], entry[1]) for part in parts if part and _is_there(entry := index.get(part))}
+    named = {part: index[part] for part in parts if part and _is_there(index.get(part))}
+    return {part: (library, kind) for part, (library, kind) in named.items()}
 
 
 def _stem(library: str, kind: str) -> str | None:
