@@ -599,6 +599,7 @@ def test_what_a_hub_model_is_can_be_told_before_it_is_downloaded(models: Path, t
     other.process.stop(within_s=5)
     other.hub.close()
 
+    assert known is not None
     assert (known.key, known.side_px) == ("stable-diffusion", tiny_pipeline.NATIVE_PX)
     assert judge(source, tmp_path / "hub", offline=False).fate is Fate.ABSENT
     assert not list(tmp_path.rglob("*.safetensors"))
