@@ -135,9 +135,9 @@ def test_problems_of_the_style_book_are_problems_of_the_configuration(folder: Pa
 
 def test_requests_are_decided_by_what_is_configured(folder: Path) -> None:
     rules = load(write(folder, 'max_priority = 3\n[models.sd15]\ndefault_style = "anime"\n')).rules()
-    assert (rules.default_model, rules.default_style, rules.max_priority) == ("starter", "fantasy", 3)
+    assert (rules.default_model, rules.default_style, rules.max_priority) == ("starter", ("fantasy",), 3)
     cards = {alias: rules.card(alias, Known()) for alias in rules.models}
-    assert (cards["sd15"].default_style, cards["starter"].default_style) == ("anime", None)
+    assert (cards["sd15"].default_style, cards["starter"].default_style) == (("anime",), None)
     assert (cards["starter"].width, cards["starter"].scheduler) == (96, "dpmsolver_multistep")
     assert (cards["sd15"].width, cards["sd15"].scheduler) == (512, "dpmsolver_multistep_karras")
 
@@ -299,6 +299,6 @@ def test_sizes_in_bytes_may_be_written_as_people_do(folder: Path) -> None:
 
 def test_the_style_book_lies_beside_the_file_or_comes_with_darkroom(folder: Path) -> None:
     file = write(folder, "")
-    assert load(file).styles == CHECKOUT / "config" / "styles.toml"
+    assert load(file).styles == (CHECKOUT / "config" / "styles.toml",)
     (folder / "styles.toml").write_bytes((CHECKOUT / "config" / "styles.toml").read_bytes())
-    assert load(file).styles == folder / "styles.toml"
+    assert load(file).styles == (folder / "styles.toml",)

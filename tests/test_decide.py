@@ -30,9 +30,9 @@ SD15 = ModelSource(
 )
 TINY = ModelSource(
     "tiny", "/models/tiny", family="stable-diffusion", width=64, height=96, min_px=32, max_px=128,
-    num_inference_steps=4, guidance_scale=0.0, scheduler="lms", default_style="none",
+    num_inference_steps=4, guidance_scale=0.0, scheduler="lms", default_style=("none",),
 )  # fmt: skip
-RULES = Rules(BOOK, {"sd15": SD15, "tiny": TINY}, default_model="sd15", default_style="fantasy", max_priority=5)
+RULES = Rules(BOOK, {"sd15": SD15, "tiny": TINY}, default_model="sd15", default_style=("fantasy",), max_priority=5)
 MAX_SEED = 2**63 - 1
 
 
@@ -51,7 +51,7 @@ def test_a_prompt_alone_gets_every_value_from_the_defaults() -> None:
         plan=Plan(
             model="sd15",
             images=images_of("fantasy art, a cat", "blurry", seed=7, num_images=1),
-            style="fantasy",
+            style=("fantasy",),
             width=512,
             height=512,
             num_inference_steps=30,
@@ -96,8 +96,8 @@ def test_zero_is_a_value() -> None:
 
 
 def test_a_model_may_have_a_default_style_of_its_own() -> None:
-    assert decided(model="tiny").plan.style == "none"
-    assert decided(model="tiny", style="fantasy").plan.style == "fantasy"
+    assert decided(model="tiny").plan.style == ()
+    assert decided(model="tiny", style="fantasy").plan.style == ("fantasy",)
 
 
 @pytest.mark.parametrize("format_", ["jpeg", "webp"])
@@ -225,9 +225,9 @@ def test_what_ends_too_early_is_incomplete() -> None:
 
 
 def test_rules_whose_names_lead_nowhere_are_unusable_and_all_are_told() -> None:
-    models = {"sd15": replace(SD15, default_style="inc", scheduler="eular")}
+    models = {"sd15": replace(SD15, default_style=("inc",), scheduler="eular")}
     with pytest.raises(ConfigUnusable) as caught:
-        Rules(BOOK, models, default_model="sd14", default_style="fantasi", max_priority=0)
+        Rules(BOOK, models, default_model="sd14", default_style=("fantasi",), max_priority=0)
     found = {problem.where: problem.hint for problem in caught.value.problems}
     assert set(found) == {"default_model", "default_style", "models.sd15.default_style", "models.sd15.scheduler"}
     assert "sd15" in found["default_model"]
@@ -273,12 +273,11 @@ def test_the_schema_lists_every_key_and_the_names_that_are_known() -> None:
     json.dumps(found)
     assert tuple(found["properties"]) == KEYS
     assert (found["required"], found["additionalProperties"]) == (["prompt"], False)
-    assert found["properties"]["style"] | {"description": ""} == {
-        "type": "string",
-        "enum": ["fantasy", "ink", "none"],
-        "default": "fantasy",
-        "description": "",
-    }
+    one, several, none = found["properties"]["style"]["anyOf"]
+    assert one["enum"] == ["fantasy", "ink", "none"]
+    assert several["items"]["enum"] == ["fantasy", "ink"]
+    assert none["items"] == {"const": "none"}
+    assert found["properties"]["style"]["default"] == "fantasy"
     assert found["properties"]["model"]["enum"] == ["sd15", "tiny"]
     assert found["properties"]["scheduler"]["enum"] == list(CLASSIC)
     assert all(entry["description"] and "title" not in entry for entry in found["properties"].values())
@@ -326,7 +325,7 @@ def decide_with(rules: Rules, **keys: object) -> Decision:
 
 def of_family(key: str, /, preset: str | None = None, **keys: Any) -> Decision:
     source = ModelSource("mine", "/models/mine", family=key, preset=preset)
-    return decide_with(Rules(BOOK, {"mine": source}, "mine", "none", 0), **keys)
+    return decide_with(Rules(BOOK, {"mine": source}, "mine", ("none",), 0), **keys)
 
 
 def refused_by(key: str, **keys: Any) -> Problem:

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
-from darkroom.request.styles import NO_STYLE, SEAM, Style, StyleBook, each_source_once, terms_of
+from darkroom.request.style_files import read_styles
+from darkroom.request.styles import NO_STYLE, SEAM, Style, StyleBook, chain, each_source_once, terms_of
 
 SHIPPED = Path(__file__).parents[1] / "config" / "styles.toml"
 
@@ -20,17 +21,17 @@ BOOK = StyleBook(
 
 def problems(text: str) -> dict[str, Problem]:
     with pytest.raises(ConfigUnusable) as caught:
-        StyleBook.parse(text, source="styles.toml")
+        read_styles(text.encode(), "styles.toml")
     assert "styles.toml" in str(caught.value)
     return {problem.where: problem for problem in caught.value.problems}
 
 
 def positive(style: str, prompt: str) -> str:
-    return BOOK.prompts(style, prompt, "", default_negative=True)[0]
+    return BOOK.prompts(chain(BOOK.chosen([style])), prompt, "", default_negative=True)[0]
 
 
 def negative(style: str, own: str, *, default_negative: bool = True) -> str:
-    return BOOK.prompts(style, "a cat", own, default_negative=default_negative)[1]
+    return BOOK.prompts(chain(BOOK.chosen([style])), "a cat", own, default_negative=default_negative)[1]
 
 
 def test_a_style_goes_before_the_prompt() -> None:
@@ -107,7 +108,8 @@ def test_nearest_names_are_found_whatever_the_case() -> None:
 
 
 def test_the_shipped_book_is_sound_and_large_enough() -> None:
-    book = StyleBook.parse(SHIPPED.read_text(), source="config/styles.toml")
+    book = read_styles(SHIPPED.read_bytes(), "config/styles.toml")
+    assert book.notes == ()
     assert len(book.styles) >= 12
     assert "fantasy" in book.styles
     assert all(style.description for style in book.styles.values())
@@ -115,14 +117,14 @@ def test_the_shipped_book_is_sound_and_large_enough() -> None:
 
 
 def test_an_empty_book_knows_no_style_and_is_fine() -> None:
-    book = StyleBook.parse("", source="styles.toml")
+    book = read_styles(b"", "styles.toml")
     assert book.names == (NO_STYLE,)
-    assert book.prompts(NO_STYLE, "a cat", "", default_negative=True) == ("a cat", "")
+    assert book.prompts(chain(()), "a cat", "", default_negative=True) == ("a cat", "")
 
 
 def test_a_style_may_bring_its_own_defaults() -> None:
     text = '[styles.a]\nprompt = "a"\nnum_inference_steps = 12\nguidance_scale = 5\nscheduler = "euler"\n'
-    style = StyleBook.parse(text, source="styles.toml").styles["a"]
+    style = read_styles(text.encode(), "styles.toml").styles["a"]
     assert (style.num_inference_steps, style.guidance_scale, style.scheduler) == (12, 5, "euler")
 
 

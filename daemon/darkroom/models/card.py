@@ -25,7 +25,7 @@ class ModelCard:
     num_inference_steps: int
     scales: Mapping[str, float]  #: of SCALES, those that it obeys: the default
     scheduler: str  #: one of the family's
-    default_style: str | None = None  #: overrides the configured default style, where set
+    default_style: tuple[str, ...] | None = None  #: overrides the configured default style, where set
 
 
 def card(source: ModelSource, family: Family) -> ModelCard:

@@ -32,7 +32,7 @@ class ModelSource:
     guidance_scale: float | None = None
     true_cfg_scale: float | None = None
     scheduler: str | None = None
-    default_style: str | None = None
+    default_style: tuple[str, ...] | None = None  #: names of the style book, in order
 
     @property
     def is_testcard(self) -> bool:

@@ -20,7 +20,7 @@ class Plan:
 
     model: str  #: alias
     images: tuple[ImagePlan, ...]  #: one for each picture, in order; at least one
-    style: str = "none"  #: "none" when no style applies
+    style: tuple[str, ...] = ()  #: their names, in the order in which they apply; () when none does
     width: int  #: pixels
     height: int  #: pixels
     num_inference_steps: int
