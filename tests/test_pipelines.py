@@ -324,33 +324,13 @@ def test_the_same_request_gives_the_same_file_in_another_process(
 # What is warned of ------------------------------------------------------------------------------------------------
 
 
-def test_words_beyond_the_limit_are_named_on_both_sides(bench: Bench) -> None:
+def test_every_word_of_a_long_prompt_is_read(bench: Bench) -> None:
     cats, dogs = " ".join(["cat"] * 75), " ".join(["dog"] * 74)
     bench.pictures("long", asked(f"{cats}, Golden  Moon", f"{dogs} sea, Red Sun"))
     told = bench.started("long")
 
-    assert told.tokens == Tokens(prompt=78, negative_prompt=78, limit=75)
-    assert told.warnings == (
-        'The prompt has 78 tokens, the model reads 75: "…Golden  Moon" at its end has no effect. Shorten it.',
-        'The negative prompt has 78 tokens, the model reads 75: "…Red Sun" at its end has no effect. Shorten it.',
-    )
-
-
-def test_what_does_not_fit_is_told_of_every_prompt_once(bench: Bench) -> None:
-    long = " ".join(["cat"] * 75)
-    images = images_of("a dog", "", seed=7, num_images=1) + images_of(f"{long} Golden Moon", "", seed=8, num_images=2)
-    bench.pictures("some", replace(PLAN, images=images))
-    told = bench.started("some")
-
-    assert told.tokens.prompt == 77
-    (warning,) = told.warnings
-    assert '"…Golden Moon" at its end has no effect' in warning
-
-
-def test_what_just_fits_is_not_warned_of(bench: Bench) -> None:
-    bench.pictures("fits", asked(" ".join(["cat"] * 75)))
-
-    assert bench.started("fits").warnings == ()
+    assert told.tokens == Tokens(prompt=78, negative_prompt=78, limit=75, blocks=2)
+    assert told.warnings == ()
 
 
 def count_words(text: str) -> int:
