@@ -324,12 +324,12 @@ def decide_with(rules: Rules, **keys: object) -> Decision:
     return decide(read(json.dumps({"prompt": "a cat"} | keys).encode()), rules, drawn_seed=7)
 
 
-def of_family(key: str, /, preset: str | None = None, **keys: object) -> Decision:
+def of_family(key: str, /, preset: str | None = None, **keys: Any) -> Decision:
     source = ModelSource("mine", "/models/mine", family=key, preset=preset)
     return decide_with(Rules(BOOK, {"mine": source}, "mine", "none", 0), **keys)
 
 
-def refused_by(key: str, **keys: object) -> Problem:
+def refused_by(key: str, **keys: Any) -> Problem:
     with pytest.raises(RequestRefused) as caught:
         of_family(key, **keys)
     (problem,) = caught.value.problems

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from darkroom.cli.arguments import parser
-from darkroom.config.load import Config
+from darkroom.config.load import Config, load
 from darkroom.errors import ErrorCode, Problem
 from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
+from darkroom.models.families import PRESETS, ROWS, STABLE_DIFFUSION_XL, VARIATIONS, with_preset
 from darkroom.names import why_ignored
 from darkroom.report import snapshot as report
 from darkroom.report.snapshot import FolderReport, HoldReport, Life, NotTaken, RenderingReport, SeatReport, Snapshot
-from darkroom.request.decide import DEFAULT_QUALITY, Rules, decide
+from darkroom.request.decide import DEFAULT_QUALITY, Known, Rules, decide
 from darkroom.request.schema import schema
 from darkroom.request.shape import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES, read
 from darkroom.service.seats import Doing
@@ -181,9 +182,9 @@ def test_numbers_of_the_configuration_are_those_of_the_code(name: str) -> None:
 # The contract: what may be asked -------------------------------------------------------------------------------------
 
 
-def table(after: str) -> list[list[str]]:
+def table(after: str, page: str = CONTRACT) -> list[list[str]]:
     """The cells of the first table behind a heading, without its head."""
-    part = CONTRACT.partition(f"\n## {after}\n")[2]
+    part = page.partition(f"\n## {after}\n")[2]
     rows = re.search(r"((?:^\|.*\n)+)", part, re.MULTILINE)
     assert rows is not None
     return [[cell.strip() for cell in line.strip("|\n").split("|")] for line in rows[1].splitlines()[2:]]
@@ -229,7 +230,7 @@ def test_the_page_says_of_a_key_what_the_schema_says(key: str, keys: dict[str, d
 
 def test_the_page_says_of_sizes_what_the_schema_says(keys: dict[str, dict[str, Any]]) -> None:
     for key in ("width", "height"):
-        assert f"from {keys[key]['minimum']}, a multiple of {keys[key]['multipleOf']}," in REQUEST_ROWS[key][0]
+        assert f"from {keys[key]['minimum']}," in REQUEST_ROWS[key][0]
 
 
 def test_limits_on_the_page_are_those_of_the_code() -> None:
@@ -253,7 +254,45 @@ def test_the_page_lists_the_style_book(rules: Rules) -> None:
 
 def test_the_request_that_says_everything_does() -> None:
     (request,) = [each for each in requests_of(CONTRACT) if "metadata" in each]
-    assert list(request) == list(REQUEST_ROWS)
+    assert list(request) == [key for key in REQUEST_ROWS if key != "true_cfg_scale"]  # which that model does not have
+
+
+# Models ---------------------------------------------------------------------------------------------------------------
+
+MODELS = PAGES["docs/models.md"]
+
+
+def test_the_page_of_models_has_a_row_for_every_family() -> None:
+    variations = [row for each in VARIATIONS.values() for _, row in each]
+    rows = {row[1].strip("`"): row for row in table("What each can do", MODELS)}
+    assert set(rows) == {family.key for family in (*ROWS, *variations)}
+    for family in (*ROWS, *variations):
+        title, _, side, step, steps, scales, negative, schedulers = rows[family.key]
+        numbers = (int(side), int(step), int(steps), int(schedulers))
+        assert (title, *numbers) == (
+            family.title, family.side_px, family.step_px, family.steps, len(family.schedulers)
+        )  # fmt: skip
+        assert re.findall(r"`(\w+)` ([\d.]+)", scales) == [(key, f"{value:g}") for key, value in family.scales.items()]
+        assert (negative != "no") == family.negative
+
+
+def test_the_page_of_models_has_a_row_for_every_preset() -> None:
+    rows = {row[0].strip("`"): row[1:] for row in table("Few-step models", MODELS)}
+    assert set(rows) == set(PRESETS)
+    for preset, (_, scheduler, steps, scale) in rows.items():
+        family = with_preset(STABLE_DIFFUSION_XL, preset)
+        assert scheduler.startswith(f"`{family.schedulers[0]}`")
+        assert ("trailing" in scheduler) == (family.spacing == "trailing")
+        assert (int(steps), float(scale)) == (family.steps, family.scales["guidance_scale"])
+
+
+def test_the_tables_of_the_page_of_models_are_a_configuration(tmp_path: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", MODELS, flags=re.DOTALL)
+    (tmp_path / "darkroom.toml").write_text("\n".join(blocks))
+    rules = load(tmp_path / "darkroom.toml").rules()
+    assert len(rules.models) > len(blocks)
+    for alias in rules.models:
+        assert not rules.is_assumed(alias, Known()), alias
 
 
 # The contract: what is answered --------------------------------------------------------------------------------------

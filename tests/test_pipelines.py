@@ -45,6 +45,8 @@ from darkroom.executor.port import (
 from darkroom.executor.settings import RendererSettings
 from darkroom.executor.wire import EXIT_POISONED, decode
 from darkroom.facts import Progress, Tokens
+from darkroom.models.files import Fate
+from darkroom.models.judge import judge
 from darkroom.models.schedulers import CLASSIC
 from darkroom.models.source import ModelSource
 from darkroom.render import device as devices
@@ -59,6 +61,7 @@ from darkroom.request.plan import Plan, images_of
 from darkroom.testing import tiny_hub, tiny_pipeline
 from darkroom.testing.plans import plan as plan_of
 from darkroom.testing.tiny_hub import TinyHub
+from darkroom.testing.waiting import wait_for
 
 # torch calls numpy's array protocol in a way that numpy deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -587,6 +590,19 @@ def test_a_hub_model_is_downloaded_once_and_needs_no_network_afterwards(elsewher
     assert isinstance(unreachable, LoadFailed)
     assert "cannot be reached" in unreachable.message
     assert "local folder" in unreachable.hint
+
+
+def test_what_a_hub_model_is_can_be_told_before_it_is_downloaded(models: Path, tmp_path: Path) -> None:
+    other = Elsewhere(models, tmp_path)
+    source = ModelSource("hub", tiny_hub.MODEL, revision=tiny_hub.COMMIT)
+    known = wait_for(lambda: judge(source, tmp_path / "hub", offline=False).family, "its family is told")
+    other.process.stop(within_s=5)
+    other.hub.close()
+
+    assert known is not None
+    assert (known.key, known.side_px) == ("stable-diffusion", tiny_pipeline.NATIVE_PX)
+    assert judge(source, tmp_path / "hub", offline=False).fate is Fate.ABSENT
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_a_hub_model_that_was_never_downloaded_needs_the_network() -> None:

@@ -60,12 +60,17 @@ def judge(source: ModelSource, hub_cache: Path, *, offline: bool) -> Judgement:
 
 def judge_folder(source: ModelSource, folder: Path) -> Judgement:
     """Judge a folder that holds the model of an alias. Raises nothing."""
+    family: Family | None = None
     try:
-        return _judge_folder(source, folder)
+        _check_place(folder)
+        index = _index(folder)
+        family = _family(index, folder, source)
+        return _judge_parts(source, folder, index, family)
     except Unusable as error:
-        return Judgement(error.fate, error.message, error.hint, folder)
+        return Judgement(error.fate, error.message, error.hint, folder, family=family)
     except OSError as error:
-        return Judgement(Fate.HELD, f"{error.filename} can't be read: {error.strerror}.", _right_to(error), folder)
+        why = f"{error.filename} can't be read: {error.strerror}."
+        return Judgement(Fate.HELD, why, _right_to(error), folder, family=family)
 
 
 def local_folder(source: ModelSource) -> Path | None:
@@ -143,10 +148,7 @@ def _online_again() -> str:
 # What it is ----------------------------------------------------------------------------------------------------------
 
 
-def _judge_folder(source: ModelSource, folder: Path) -> Judgement:
-    _check_place(folder)
-    index = _index(folder)
-    family = _family(index, folder, source)
+def _judge_parts(source: ModelSource, folder: Path, index: dict[str, Any], family: Family) -> Judgement:
     parts = _parts(index, family, source)
     for part, (library, kind) in parts.items():
         _check_part(folder, part, library, kind, family)
@@ -208,7 +210,8 @@ def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[s
     wanted = (family.checker, "feature_extractor") if source.safety_checker else ()
     others = (part for part in index if part not in OPTIONAL_PARTS and not part.startswith("_"))
     parts = dict.fromkeys((*family.needs, *wanted, *others))
-    return {part: (entry[0], entry[1]) for part in parts if part and _is_there(entry := index.get(part))}
+    named = {part: index[part] for part in parts if part and _is_there(index.get(part))}
+    return {part: (library, kind) for part, (library, kind) in named.items()}
 
 
 def _stem(library: str, kind: str) -> str | None:

@@ -102,7 +102,8 @@ class DiffusionModel:
 
     def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:  # noqa: ARG002 - protocol
         """Render `plan.images[index]`. Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
-        return guarded(partial(self._paint, plan, plan.images[index], on_step))
+        pixels: Pixels = guarded(partial(self._paint, plan, plan.images[index], on_step))
+        return pixels
 
     def close(self) -> None:
         """Free the device."""
@@ -155,7 +156,8 @@ class DiffusionModel:
         warnings: tuple[str, ...] = ()
         while True:
             try:
-                return replace(self._render(plan, image, on_step), warnings=warnings)
+                pixels: Pixels = self._render(plan, image, on_step)
+                return replace(pixels, warnings=warnings)
             except Broken as broken:
                 raised = self._precision.raised(broken)
             warnings = (*warnings, *filter(None, [raised]))

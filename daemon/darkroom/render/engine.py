@@ -97,6 +97,9 @@ class Device(Protocol):
     def downloaded_bytes(self) -> int | None:
         """How much has come of what is being downloaded; None when nothing is."""
 
+    def learn(self, source: ModelSource) -> None:
+        """See that it can be told what a model is, before it is downloaded. Raises nothing."""
+
     def look(self, source: ModelSource) -> None:
         """See whether a model is there at all, before another one makes room. Raises ModelUnavailable."""
 

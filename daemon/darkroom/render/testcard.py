@@ -92,6 +92,9 @@ class Easel:
 
     downloaded_bytes: int | None = None
 
+    def learn(self, source: ModelSource) -> None:
+        """Nothing to learn."""
+
     def look(self, source: ModelSource) -> None:
         """It always is there."""
 

@@ -145,6 +145,7 @@ class Worker:
         software = {"darkroom": __version__, **device.software}
         ready = Ready(device=device.name, title=device.title, pid=os.getpid(), software=software)
         self._channel.send(ready)
+        threading.Thread(target=self._learn, name="learn", daemon=True).start()  # the hub may hang
         status = 0
         try:
             while (task := self._agenda.next()) is not None:
@@ -157,6 +158,11 @@ class Worker:
         for trial in self._trials:
             trial.join()
         return status
+
+    def _learn(self) -> None:
+        """What the configured models are; whoever decides requests reads the files."""
+        for source in self._settings.models.values():
+            self._device.learn(source)
 
     def _do(self, task: Task) -> None:
         match task:
@@ -305,6 +311,9 @@ class NoLibraries:
     software: dict[str, str] = field(default_factory=dict)
 
     downloaded_bytes: int | None = None
+
+    def learn(self, source: ModelSource) -> None:
+        """Nothing to learn."""
 
     def look(self, source: ModelSource) -> None:
         """Nothing to see."""
