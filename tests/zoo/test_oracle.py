@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +12,11 @@ from typing import Any
 import diffusers
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from darkroom.errors import RenderFailed
 from darkroom.executor.settings import RendererSettings
-from darkroom.explain import calls
 from darkroom.explain.files import ModelFiles
 from darkroom.explain.made import Made
 from darkroom.explain.script import script
@@ -70,7 +65,13 @@ class Ground:
 
     def decide(self, **asked: Any) -> Decision:
         side = max(64, self.family.step_px)
-        given = {"prompt": "a red cat", "width": side, "height": side, "num_inference_steps": 2, "seed": 7} | asked
+        given: dict[str, Any] = {
+            "prompt": "a red cat",
+            "width": side,
+            "height": side,
+            "num_inference_steps": 2,
+            "seed": 7,
+        } | asked
         given["num_inference_steps"] = max(given["num_inference_steps"], self.family.fewest_steps)
         reading = read(json.dumps(given).encode())
         return decide(reading, self.rules, drawn_seed=0, known=lambda _: Known(self.family))
@@ -96,7 +97,7 @@ class Ground:
         """What its script paints, run in this process: the pipeline's files are read once."""
         text = self.script(plan).replace("image.save(", "image.save(HERE / ")
         with self._loading_once():
-            exec(compile(text, "script", "exec"), {"HERE": folder})  # noqa: S102 - that is what is tested
+            exec(compile(text, "script", "exec"), {"HERE": folder})
         return np.asarray(Image.open(next(folder.glob("cat-1-again.*"))).convert("RGB"))
 
     @contextmanager

@@ -79,7 +79,8 @@ WAYS: Mapping[str, Way] = {
     "BriaFibo2Pipeline": _PLAIN,
     "KandinskyCombinedPipeline": _PLAIN,
     "KandinskyV22CombinedPipeline": _PLAIN,
-    "Ideogram4Pipeline": Way(negative=False),
+    # Its default is a list of scales for 48 steps.
+    "Ideogram4Pipeline": Way(negative=False, also={"guidance_schedule": "None"}),
     "GlmImagePipeline": Way(negative=False),
     "HunyuanImagePipeline": Way(()),
     "HiDreamImagePipeline": _PLAIN,

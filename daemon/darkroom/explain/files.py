@@ -23,4 +23,3 @@ class ModelFiles:
     safety_checker: bool = False  #: whether its own one looks at the pictures
     dtype: str = "auto"  #: as the configuration has it
     device: str = "cpu"  #: "cpu" or "cuda:N"
-    threads: int | None = None  #: how many the renderer is given; None: as the library likes

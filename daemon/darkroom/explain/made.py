@@ -86,19 +86,21 @@ def _plan(data: Any) -> Plan:
 
 
 def _is_sound(plan: Plan) -> bool:
-    texts = (plan.model, plan.style, plan.scheduler, plan.format)
-    numbers = (plan.width, plan.height, plan.num_inference_steps)
-    scales = [getattr(plan, key) for key in SCALES]
+    """Whether its values are of the right kinds."""
+    texts: list[Any] = [plan.model, plan.style, plan.scheduler, plan.format]
+    numbers: list[Any] = [plan.width, plan.height, plan.num_inference_steps]
+    scales: list[Any] = [scale for key in SCALES if (scale := getattr(plan, key)) is not None]
     return (
         all(isinstance(text, str) for text in texts)
-        and all(type(number) is int for number in numbers)
-        and all(scale is None or type(scale) in (int, float) for scale in scales)
-        and all(_is_image(image) for image in plan.images)
+        and all(type(number) is int for number in (*numbers, *filter(None, [plan.quality])))
+        and all(type(scale) in (int, float) for scale in scales)
+        and all(map(_is_image, plan.images))
     )
 
 
 def _is_image(image: ImagePlan) -> bool:
-    return type(image.seed) is int and isinstance(image.prompt, str) and isinstance(image.negative_prompt, str)
+    texts: list[Any] = [image.prompt, image.negative_prompt]
+    return type(image.seed) is int and all(isinstance(text, str) for text in texts)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         f"from diffusers import {', '.join(sorted({files.pipeline, *_class_of(plan.scheduler)}))}",
         *(["import darkroom.starter.autoencoder  # its autoencoder is no class of diffusers"] * files.is_starter),
         "",
-        *_threads(files),
+        *(["torch.set_num_threads(1)"] * files.is_starter),  # who adds numbers up decides how they are rounded
         _written(f"pipe = {files.pipeline}.from_pretrained", _loading(files, way), first=repr(files.place)),
         *scheduler,
         f"pipe.to({files.device!r})",
@@ -80,12 +80,6 @@ def _dtype(files: ModelFiles, way: calls.Way) -> str:
     if files.device == "cpu":
         return "bfloat16" if files.dtype == "bfloat16" else "float32"
     return way.half if files.dtype == "auto" else files.dtype
-
-
-def _threads(files: ModelFiles) -> list[str]:
-    """Sums of floating-point numbers depend on who adds them up."""
-    threads = 1 if files.is_starter else files.threads
-    return [f"torch.set_num_threads({threads})"] if threads is not None else []
 
 
 def _channels_last(files: ModelFiles) -> list[str]:

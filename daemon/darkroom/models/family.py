@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Parts whose code is at hand; "stable_diffusion" is where diffusers keeps the safety checker.
-LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "deepfloyd_if")
+#: Parts whose code is at hand; after the first two, where diffusers keeps what belongs to one of its pipelines.
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "deepfloyd_if", "kandinsky", "glm_image")
 OWN_LIBRARY = "darkroom.starter."
 
 #: The request's keys that say how closely a prompt is followed, as diffusers calls them.
