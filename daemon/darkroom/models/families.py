@@ -170,7 +170,8 @@ ROWS: tuple[Family, ...] = (
 GENERIC = Family(
     key="generic", title="a class that Darkroom has no facts of", pipelines=(),
     step_px=64, schedulers=OWN, is_generic=True, needs=("scheduler",),
-    fixed={"use_resolution_binning": False, "enable_prompt_rewrite": False, "use_pe": False, "_auto_resize": False},
+    fixed={"use_resolution_binning": False, "enable_prompt_rewrite": False, "use_pe": False, "_auto_resize": False,
+           "guidance_schedule": None},
 )  # fmt: skip
 
 #: Within a family: what a model's own files tell, and which row it has then. The first that fits counts.

@@ -256,6 +256,11 @@ def _own_code(what: str, names: list[Any]) -> Unusable:
     return Unusable(Fate.NEVER, message, "Choose a model that is made of the classes of diffusers and transformers.")
 
 
+def _is_part(entry: Any) -> bool:
+    """Whether it stands for a part, there or not: the index keeps lists of numbers, too."""
+    return _is_there(entry) or entry == [None, None]
+
+
 def _is_there(entry: Any) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, str) for name in entry)
 
