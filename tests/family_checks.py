@@ -17,10 +17,8 @@ from darkroom.executor.port import AttemptKey, Cancelled, Load, Loaded, Painted,
 from darkroom.models.files import Fate
 from darkroom.models.judge import judge_folder
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.models.source import ModelSource
 from darkroom.render.call import Call
 from darkroom.request import plan_json
-from darkroom.request.plan import ImagePlan, Plan
 from tests.subject import PROMPT, SIDE_PX, Subject, saying, watched
 
 #: Signs of several tokenizers' own.
@@ -93,9 +91,7 @@ class FamilyChecks:
         assert subject.bench.of(name, Painted) == []
         assert subject.numbers(plan) == before
 
-    def test_what_is_said_of_a_negative_prompt_is_true(
-        self, subject: Subject, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_what_is_said_of_a_negative_prompt_is_true(self, subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
         family = subject.family
         if not family.negative:
             with pytest.raises(RequestRefused, match="takes no negative prompt"):
@@ -140,7 +136,9 @@ class FamilyChecks:
         text = "a red"
         while count(text + first) < limit:
             fillers = (" fox", " of", " a", "a", ",")
-            text += next(each for each in fillers if count(text) < count(text + each) and count(text + each + first) <= limit)
+            text += next(
+                each for each in fillers if count(text) < count(text + each) and count(text + each + first) <= limit
+            )
         assert count(text + first) == count(text + second) == limit
         return text + first, text + second, text + first + first, text + first + second
 
@@ -198,7 +196,7 @@ class FamilyChecks:
         assert plan_json.load(record["plan"]) == plan
         told = parameters.splitlines()
         assert told[0] == PROMPT
-        assert f"Steps: 3, " in told[-1]
+        assert "Steps: 3, " in told[-1]
         assert f"Seed: 7, Size: {SIDE_PX}x{SIDE_PX}, Model: {subject.name}" in told[-1]
 
 

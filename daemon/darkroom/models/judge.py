@@ -265,11 +265,6 @@ def _is_there(entry: Any) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, str) for name in entry)
 
 
-def _is_part(entry: Any) -> bool:
-    """Whether it names a part, or says that there is none; lists of numbers are settings of the pipeline's own."""
-    return entry == [None, None] or _is_there(entry)
-
-
 def _check_part(folder: Path, part: str, library: str, kind: str, family: Family) -> None:
     if library not in LIBRARIES and not library.startswith(OWN_LIBRARY):
         raise _own_code(f"its {part}", [library, kind])
