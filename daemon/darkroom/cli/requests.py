@@ -120,7 +120,6 @@ def check(args: argparse.Namespace) -> int:
     from darkroom.request.decide import decide
     from darkroom.request.plan import Plan
     from darkroom.request.shape import read
-    from darkroom.request.styles import NO_STYLE
 
     config, say = configuration(args), terminal.out().print
     rules, known = config.rules(), known_of(config)
@@ -146,11 +145,7 @@ def check(args: argparse.Namespace) -> int:
             plan: Plan = decision.plan
             many = f"{plan.num_images} pictures" if plan.num_images > 1 else "1 picture"
             size = f"{plan.width}×{plan.height}, {plan.num_inference_steps} steps"
-            say(
-                printable(
-                    f"{file}: fine: {many}, {size}, style {', '.join(plan.style) or NO_STYLE}, model {plan.model}"
-                )
-            )
+            say(printable(f"{file}: fine: {many}, {size}, style {plan.style_in_words}, model {plan.model}"))
     return status
 
 

@@ -9,6 +9,9 @@ style_toml   pure   Our own style book, in TOML, checked strictly.
 style_files  pure   Files of styles, our own and other programs'.
 style_lint   pure   What could be better about a style book.
 style_choice pure   Which styles apply to a request, and what is wrong with those that it asks for.
+weighted     pure   Parentheses that weigh.
+dynamic      pure   Many prompts from one, by the picture's seed.
+wording      pure   What each picture is told: choices made, the style around it.
 decide       pure   Request, style book and models become a plan, or every problem at once.
 plan         pure   A request with every value decided.
 plan_json    pure   Plans as JSON.

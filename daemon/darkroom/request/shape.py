@@ -11,7 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from itertools import chain
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -93,6 +93,15 @@ class Request(BaseModel):
     default_negative: bool = Field(
         default=True, description="whether the default and the style's negative prompt apply as well: true or false"
     )
+    prompt_syntax: Literal["plain", "weighted", "dynamic"] = Field(
+        "plain", description='how both prompts are read: "plain", "weighted" or "dynamic"'
+    )
+    on_overflow: Literal["encode", "refuse"] = Field(
+        "encode", description='what comes of words that the model cannot read: "encode" or "refuse"'
+    )
+    clip_skip: Annotated[int, Field(ge=0, le=11)] | None = Field(
+        None, description="layers of the text encoder that are left out: a whole number from 0 to 11"
+    )
     style: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
         None,
         description=f'styles of the style book, in order, or "none": a name, or a list of 1 to {MOST_STYLES} names',
@@ -113,7 +122,7 @@ class Request(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
     )
-    num_images: int = Field(1, ge=1, le=16, description="how many pictures: a whole number from 1 to 16")
+    num_images: int = Field(1, ge=1, le=256, description="how many pictures: a whole number from 1 to 256")
     format: Literal["png", "jpeg", "webp"] = Field("png", description='of the files: "png", "jpeg" or "webp"')
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="of jpeg and webp files: a whole number from 1 to 100"
@@ -125,6 +134,12 @@ class Request(BaseModel):
 
 
 KEYS = tuple(Request.model_fields)
+#: What may be said of a key that has a few words only.
+CHOICES = {
+    key: get_args(field.annotation)
+    for key, field in Request.model_fields.items()
+    if get_origin(field.annotation) is Literal
+}
 
 #: What other programs call it.
 _OTHER_WORDS = {
@@ -223,8 +238,8 @@ def _fault(key: str, fault: ErrorDetails) -> Problem:
 
 
 def _hint(key: str, value: object) -> str:
-    if key == "format" and isinstance(value, str):
-        return suggestion(value, ("png", "jpeg", "webp"))
+    if isinstance(value, str) and (known := CHOICES.get(key)):
+        return suggestion(value, known)
     if isinstance(value, str) and _NUMBER_IN_QUOTES.fullmatch(value):
         return "Write the number without quotes."
     if key == "prompt":
