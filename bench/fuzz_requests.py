@@ -45,6 +45,7 @@ PIECES = (
         b"//",
         b"'",
         b'"style": "none", ',
+        b'"style": ["ink", "fantasy", 7], ',
         b'"steps": 3, ',
         b'"prompt": ',
         b"-1",

@@ -92,6 +92,15 @@ def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[ob
         assert codes(reading(**{key: value})) == {f"/{key}": ErrorCode.BAD_VALUE}, value
 
 
+def test_one_style_is_a_list_of_one_and_each_wrong_one_is_told_with_its_place() -> None:
+    assert reading(style="ink").request == reading(style=["ink"]).request
+    assert reading(style=["a", "b"]).request.style == ("a", "b")
+    found = reading(style=["ink", 7, None, ["x"]], width="7")
+    assert set(codes(found)) == {"/style/1", "/style/2", "/style/3", "/width"}
+    assert all(problem.hint for problem in found.problems)
+    assert len(reading(style=[1] * 100_000).problems) == 1
+
+
 @pytest.mark.parametrize("value", [1, 100])
 def test_jpeg_and_webp_have_a_quality(value: int) -> None:
     assert reading(format="jpeg", quality=value).problems == ()

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
+from darkroom.models.families import BY_KEY, PRESETS, with_preset
 from darkroom.request.style_files import read_styles
 from darkroom.request.styles import NO_STYLE, SEAM, Style, StyleBook, chain, each_source_once, terms_of
 
@@ -102,6 +103,67 @@ def test_no_negative_word_is_lost(texts: list[str]) -> None:
     assert joined.startswith(texts[0].strip(SEAM) if texts else "")
 
 
+# Several -------------------------------------------------------------------------------------------------------------
+
+INK, ISO = BOOK.styles["ink"], BOOK.styles["isometric"]
+OIL = Style("oil", " oil, ", negative_prompt="GRAY, flat", num_inference_steps=40, scheduler="euler")
+GLOW = Style("glow", "", negative_prompt="dark", guidance_scale=0.0)
+TWICE = Style("twice", "{prompt} and {prompt}")
+
+
+@pytest.mark.parametrize(
+    ("styles", "whole"),
+    [
+        ([], "a cat"),
+        ([INK, OIL], "ink drawing, oil, a cat"),
+        ([OIL, INK], "oil, ink drawing, a cat"),
+        ([OIL, ISO], "isometric view of oil, a cat, diorama"),
+        ([ISO, OIL], "isometric view of oil, a cat, diorama"),
+        ([ISO, ISO], "isometric view of isometric view of a cat, diorama, diorama"),
+        ([GLOW, INK], "ink drawing, a cat"),
+        ([GLOW], "a cat"),
+        ([OIL, TWICE, INK], "oil, ink drawing, a cat and oil, ink drawing, a cat"),
+    ],
+)
+def test_keywords_go_before_the_prompt_and_a_place_around_all_before_it(styles: list[Style], whole: str) -> None:
+    assert chain(styles).around("a cat") == whole
+    assert chain(styles).around("{prompt}") == whole.replace("a cat", "{prompt}")
+
+
+def test_one_style_and_a_chain_of_it_alone_are_the_same() -> None:
+    for style in (INK, ISO, OIL, GLOW, TWICE):
+        for prompt in ("a cat", " , a {prompt},", "\n,", "a cat,"):
+            assert chain([style]).around(prompt) == style.around(prompt)
+
+
+def test_negative_terms_of_all_styles_apply_in_order_each_once() -> None:
+    negative = BOOK.prompts(chain([INK, OIL, GLOW]), "a cat", "people", default_negative=True)[1]
+    assert negative == "people, color, Gray, flat, dark, blurry, low quality"
+
+
+def test_the_last_style_that_says_something_of_its_own_defaults_counts() -> None:
+    made = chain([OIL, GLOW, Style("few", "", num_inference_steps=4)])
+    assert (made.num_inference_steps, made.guidance_scale, made.scheduler) == (4, 0.0, "euler")
+    assert chain([OIL, INK]).num_inference_steps == 40
+
+
+@given(st.lists(st.sampled_from([INK, ISO, OIL, GLOW]), max_size=6), st.text())
+def test_no_chain_loses_the_prompt(styles: list[Style], prompt: str) -> None:
+    assert f"a {prompt}." in chain(styles).around(f"a {prompt}.")
+
+
+def test_a_few_step_model_suits_what_its_family_does() -> None:
+    style = Style("xl", "x", families=("stable-diffusion-xl",))
+    xl = BY_KEY["stable-diffusion-xl"]
+    assert style.suits(xl)
+    assert all(style.suits(with_preset(xl, preset)) for preset in PRESETS)
+    assert not any(style.suits(row) for key, row in BY_KEY.items() if key != "stable-diffusion-xl")
+    assert all(INK.suits(row) for row in BY_KEY.values())
+
+
+# Books ---------------------------------------------------------------------------------------------------------------
+
+
 def test_nearest_names_are_found_whatever_the_case() -> None:
     assert BOOK.nearest("Isometrical") == ("isometric",)
     assert BOOK.nearest("x" * 100_000) == ()
@@ -149,6 +211,12 @@ def test_all_problems_of_a_book_are_told_at_once_each_with_its_place() -> None:
         num_inference_steps = 151
         guidance_scale = nan
         scheduler = "eular"
+        [styles.f]
+        prompt = "f"
+        families = ["stable-difusion", "flux"]
+        [styles.g]
+        prompt = "g"
+        families = "flux"
         [styles.d]
         prompt = ["x"]
         description = false
@@ -163,7 +231,7 @@ def test_all_problems_of_a_book_are_told_at_once_each_with_its_place() -> None:
             "styles.None", "styles.none", "styles.a.prompt", "styles.b.prompt", "styles.b.negative_prompt",
             "styles.c.prompt", "styles.c.num_inference_steps", "styles.c.guidance_scale", "styles.c.scheduler",
             "styles.d.prompt", "styles.d.description", "styles.d.num_inference_steps", "styles.d.guidance_scale",
-            "styles.d.scheduler",
+            "styles.d.scheduler", "styles.f.families", "styles.g.families",
         ]
     )  # fmt: skip
     assert all(problem.hint for problem in found.values())
@@ -171,6 +239,9 @@ def test_all_problems_of_a_book_are_told_at_once_each_with_its_place() -> None:
     assert found["default_negativ_prompt"].code is ErrorCode.UNKNOWN_KEY
     assert "prompt" in found["styles.ink.promt"].hint
     assert "euler" in found["styles.c.scheduler"].hint
+    assert found["styles.f.families"].hint == "Did you mean stable-diffusion or stable-diffusion-3?" or "stable" in str(
+        found["styles.f.families"]
+    )
 
 
 @pytest.mark.parametrize("text", ["styles = 7", "styles.a = 7", "[[styles]]"])

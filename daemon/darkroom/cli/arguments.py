@@ -196,7 +196,7 @@ def _request_commands(commands: Any) -> None:
         commands,
         "check FILE…",
         "requests:check",
-        "say what is wrong with request files, without dropping them, or with style books",
+        "say what is wrong with requests (not dropped) or style books",
         "check cat.json",
         "check *.json && cp *.json inbox/",
     )

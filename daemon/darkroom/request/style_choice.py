@@ -9,11 +9,10 @@ from darkroom.errors import ErrorCode, Problem
 from darkroom.models.card import ModelCard
 from darkroom.models.families import BY_KEY
 from darkroom.request.shape import shown
+from darkroom.request.style_lint import LONG_CHARACTERS, MOST_CHARACTERS
 from darkroom.request.styles import MOST_STYLES, NO_STYLE, PLACE, Style, StyleBook
 from darkroom.spelling import suggestion
 
-#: Of a prompt with all its styles: only those that have the prompt in them more than once come near.
-LONGEST_PROMPT = 40_000
 #: Names that a hint lists where none is near.
 MOST_LISTED = 40
 
@@ -37,7 +36,7 @@ def choice_problems(asked: Sequence[str], prompt: str, book: StyleBook, model: M
 
 def default_problems(where: str, names: Sequence[str], book: StyleBook) -> list[Problem]:
     """What is wrong with the styles that a configuration names."""
-    found = list(_name_problems(names, book)) or list(_length_problems(book.chosen(names), ""))
+    found = list(_name_problems(names, book)) or list(_length_problems(book.chosen(names), "x" * LONG_CHARACTERS))
     if len(names) > MOST_STYLES:
         found.append(Problem("", f"It names {len(names)} styles.", f"Name {MOST_STYLES} at most."))
     return [replace(problem, where=where) for problem in found]
@@ -82,6 +81,6 @@ def _length_problems(styles: Sequence[Style], prompt: str) -> Iterator[Problem]:
         else:
             characters += places * (len(style.prompt) + 2)
     characters += places * len(prompt)
-    if characters > LONGEST_PROMPT:
+    if characters > MOST_CHARACTERS:
         message = f"With its styles the prompt would have {characters} characters."
-        yield Problem("", message, f"Use fewer or others: it may have {LONGEST_PROMPT}.")
+        yield Problem("", message, f"Use fewer or others: it may have {MOST_CHARACTERS}.")

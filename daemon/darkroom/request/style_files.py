@@ -79,7 +79,7 @@ def _unusable(file: str, message: str, hint: str) -> ConfigUnusable:
 
 def _csv_entries(text: str, file: str) -> Entries:
     """The `styles.csv` of Stable Diffusion web UI."""
-    rows = csv.reader((line + "\n" for line in text.split("\n")), skipinitialspace=True, strict=True)
+    rows = csv.reader((line + "\n" for line in text.removesuffix("\n").split("\n")), skipinitialspace=True, strict=True)
     try:
         columns = [column.strip().casefold() for column in next(rows, [])]
         if "name" not in columns or not {*_KEYS["prompt"]} & {*columns}:

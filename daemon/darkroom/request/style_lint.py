@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from darkroom.errors import Problem
-from darkroom.request.styles import NO_STYLE, PLACE, Style
+from darkroom.request.styles import NO_STYLE, PLACE, SEAM, Style
 
-#: Of a style's text, as of a request's.
-MOST_CHARACTERS = 4000
+#: Of a prompt with all its styles, and so of each text of one.
+MOST_CHARACTERS = 40_000
+#: As many as a request's own prompt may have.
+LONG_CHARACTERS = 4000
 #: What CLIP reads at once, of which the prompt needs some.
 LONG_WORDS = 75
 
@@ -27,9 +29,16 @@ def notes_on(style: Style) -> Iterator[Problem]:
         for stray in dict.fromkeys(strays(text)):
             yield Problem(style.name, f"{stray} in it is read as it is.", f"Only {PLACE} is replaced.")
     for what, text in (("It", style.prompt.replace(PLACE, "")), ("Its negative prompt", style.negative_prompt)):
-        if (words := len(_WORD.findall(text))) > LONG_WORDS:
-            message = f"{what} has about {words} words, and many models read {LONG_WORDS} of them, the prompt included."
-            yield Problem(style.name, message, "Shorten it.")
+        if says := _how_long(text):
+            yield Problem(style.name, f"{what} has {says}.", "Shorten it.")
+
+
+def _how_long(text: str) -> str:
+    """What is to be told of a long text."""
+    if len(text) > LONG_CHARACTERS:
+        return f"{len(text)} characters, more than a request's own prompt may have"
+    words = len(_WORD.findall(text.strip(SEAM)))
+    return f"about {words} words; many models read {LONG_WORDS}, the prompt's among them" if words > LONG_WORDS else ""
 
 
 def strays(text: str) -> list[str]:

@@ -123,7 +123,7 @@ def each_source_once(*sources: str) -> str:
     said: set[str] = set()
     for text in sources:
         terms = list(terms_of(text))
-        kept += [term for term in terms if _folded(term) not in said] if kept else [text.strip(SEAM)][: len(terms)]
+        kept += [term for term in terms if _folded(term) not in said] if kept else [_trimmed(text)][: len(terms)]
         said |= {_folded(term) for term in terms}
     return ", ".join(kept)
 
@@ -140,8 +140,15 @@ def terms_of(text: str) -> Iterator[str]:
             if term := text[begin : found.start()].strip():
                 yield term
             begin = found.end()
-    if term := text[begin:].strip(SEAM):
+    if term := _trimmed(text[begin:]):
         yield term
+
+
+def _trimmed(text: str) -> str:
+    """Without what is dropped at a seam; a comma that is escaped is a letter like others."""
+    kept = text.rstrip(SEAM)
+    is_escaped = (len(kept) - len(kept.rstrip("\\"))) % 2
+    return text[: len(kept) + is_escaped].lstrip(SEAM)
 
 
 #: An escaped sign is skipped whole: `\(` is a letter like others.
