@@ -52,9 +52,9 @@ from darkroom.facts import Artefact, Gap, Picture, Progress
 from darkroom.models.source import ModelSource
 from darkroom.render.agenda import Agenda
 from darkroom.render.alive import SignsOfLife, WorkDone
-from darkroom.render.encode import Provenance
 from darkroom.render.engine import Pixels
 from darkroom.render.finish import Finisher, Job
+from darkroom.render.parameters import Provenance
 from darkroom.request.plan import Plan
 from darkroom.testing.faults import CountingDisk
 from darkroom.testing.plans import plan as plan_of
@@ -748,5 +748,6 @@ def test_a_process_that_stands_still_gives_none() -> None:
 def test_settings_survive_their_way_to_the_renderer() -> None:
     card = ModelSource("card", "testcard", revision="main", variant="fp16", dtype="float32", safety_checker=True)
     settings = RendererSettings({"card": card}, device="cuda:1", model_cache="/models", offline=True, threads=2)
+    settings = replace(settings, picture_metadata="mark")
 
     assert RendererSettings.from_line(settings.as_line()) == settings
