@@ -1,4 +1,4 @@
-"""What a picture was made with, read by a program that is not ours."""
+"""What a picture was made with, read by programs that are not ours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import io
 import re
 from dataclasses import replace
 
+import piexif
+import piexif.helper
 import pytest
 from PIL import Image
 from sd_parsers import ParserManager
@@ -14,7 +16,7 @@ from sd_parsers.data import Generators, Sampler
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.render.encode import encode
 from darkroom.render.engine import Pixels
-from darkroom.render.parameters import Provenance
+from darkroom.render.parameters import Provenance, a1111_parameters
 from darkroom.request.plan import ImagePlan, Plan
 from darkroom.testing.plans import plan as plan_of
 
@@ -94,3 +96,14 @@ def test_another_reader_finds_odd_prompts(plan: Plan, prompt: str, negative: str
     assert [words(each.value) for each in sampler.prompts] == [words(prompt)]
     assert [words(each.value) for each in sampler.negative_prompts] == ([words(negative)] if negative else [])
     assert (sampler.name, sampler.parameters["steps"], sampler.parameters["seed"]) == ("Euler", "25", "7")
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("plan", PLANS[1:], ids=["jpeg", "webp"])
+def test_the_library_of_a1111_finds_the_comment(plan: Plan, prompt: str) -> None:
+    asked = replace(plan, images=(ImagePlan(7, prompt, "blurry"),))
+    image = Image.open(io.BytesIO(encode(PIXELS, asked, asked.images[0], FROM)))
+    comment = piexif.load(image.info["exif"])["Exif"][piexif.ExifIFD.UserComment]
+
+    expected = a1111_parameters(asked, asked.images[0], PIXELS, FROM.model_hash)
+    assert piexif.helper.UserComment.load(comment) == expected

@@ -16,11 +16,11 @@ import json
 import zlib
 from typing import Any
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
-from darkroom import __version__
 from darkroom.executor.settings import PictureMetadata
 from darkroom.render.engine import Pixels
+from darkroom.render.exif import exif
 from darkroom.render.marks import PNG_KEY, Origin, xmp
 from darkroom.render.parameters import Provenance, a1111_parameters, as_record
 from darkroom.request.plan import ImagePlan, Plan
@@ -29,8 +29,8 @@ from darkroom.request.plan import ImagePlan, Plan
 #: photographs and on flat drawings alike: after PNG's filters there is little else to find.
 PNG_COMPRESSION = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 
-#: A JPEG holds EXIF in one segment: 65,535 bytes, less its length field and "Exif\0\0".
-MAX_EXIF_BYTES = 65_535 - 2 - 6
+#: A JPEG holds EXIF in one segment: 65,535 bytes, less its length field.
+MAX_EXIF_BYTES = 65_535 - 2
 
 #: From this quality on, JPEG keeps colours at full resolution.
 FULL_COLOUR_QUALITY = 90
@@ -86,13 +86,6 @@ def _embedded(texts: tuple[str, str] | None, mark: str) -> dict[str, Any]:
 
 
 def _exif(parameters: str, record: str) -> bytes:
-    """Big-endian throughout: readers disagree on whether "UNICODE" follows the byte order of the header."""
-    exif = Image.Exif()
-    exif.endian = ">"
-    exif[ExifTags.Base.Software] = f"Darkroom {__version__}"
-    exif[ExifTags.Base.ImageDescription] = record
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"UNICODE\0" + parameters.encode("utf-16-be")
-    if len(data := exif.tobytes()) > MAX_EXIF_BYTES:
-        del exif[ExifTags.Base.ImageDescription]  # the same is in `answer.json` beside the picture
-        data = exif.tobytes()
-    return data
+    """Without the record where both are too long: the same is in `answer.json` beside the picture."""
+    whole = exif(parameters, record)
+    return whole if len(whole) <= MAX_EXIF_BYTES else exif(parameters, "")
