@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,7 +17,7 @@ from darkroom.executor.settings import PictureMetadata
 from darkroom.render.encode import encode
 from darkroom.render.engine import Pixels
 from darkroom.render.marks import Origin
-from darkroom.render.parameters import Provenance
+from darkroom.render.parameters import Provenance, a1111_parameters
 from darkroom.request.plan import ImagePlan, Plan
 from darkroom.testing.plans import plan as plan_of
 
@@ -167,3 +169,36 @@ def test_what_pictures_tell_is_configured(tmp_path: Path) -> None:
         assert load(file).renderer_settings().picture_metadata == value
     file.write_text("")
     assert load(file).renderer_settings().picture_metadata == "full"
+
+
+# The page ---------------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[1] / "docs" / "pictures.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_a_row_for_every_value_of_the_setting() -> None:
+    rows = re.findall(r'^\| `"(\w+)"`.* \| (yes|no) \| (yes|no) \|$', PAGE, re.MULTILINE)
+
+    assert [value for value, *_ in rows] == list(get_args(PictureMetadata))
+    for value, marked, tells in rows:
+        data = made(PLAN, value)
+        assert (b"trainedAlgorithmicMedia" in data, bool(told(data))) == (marked == "yes", tells == "yes")
+
+
+def test_the_page_shows_the_parameters_as_they_are() -> None:
+    shown = plan_of(
+        model="sd15",
+        prompt="a castle on a hill",
+        negative_prompt="blurry, ugly",
+        width=512,
+        height=512,
+        num_inference_steps=25,
+        scheduler="dpmsolver_multistep_karras",
+    )
+    text = a1111_parameters(shown, shown.images[0], Pixels(512, 512, b""))
+
+    assert "".join(f"    {line}\n" for line in text.splitlines()) in PAGE
+
+
+def test_the_page_shows_the_mark_as_it_is() -> None:
+    assert f"    {mark_of(made(PLAN)).findtext(f'{EXT}DigitalSourceType')}\n" in PAGE
