@@ -229,6 +229,13 @@ def test_a_model_tells_of_the_scales_that_it_has(
     assert {key: value for key, value in read_parameters(parameters).items() if "CFG" in key} == said
 
 
+@pytest.mark.parametrize(("clip_skip", "said"), [(None, None), (0, None), (1, "2"), (11, "12")])
+def test_layers_that_are_left_out_are_counted_as_others_count_them(clip_skip: int | None, said: str | None) -> None:
+    read = read_parameters(a1111_parameters(replace(PLAN, clip_skip=clip_skip), PLAN.images[0], PIXELS))
+
+    assert read.get("Clip skip") == said
+
+
 @FORMATS
 def test_the_hash_of_a_model_is_told_where_it_is_known(plan: Plan) -> None:
     known = replace(FROM, model_hash="6ce0161689")

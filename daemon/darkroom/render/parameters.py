@@ -66,6 +66,7 @@ def _pairs(plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: str) -> dic
         "Size": f"{pixels.width}x{pixels.height}",
         "Model hash": model_hash,
         "Model": plan.model,
+        "Clip skip": plan.clip_skip + 1 if plan.clip_skip else "",  # A1111 counts from 1
         "RNG": "CPU",
         "Version": f"Darkroom {__version__}",
     }
