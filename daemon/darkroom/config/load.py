@@ -29,7 +29,7 @@ from darkroom.config.models import (
 )
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
-from darkroom.executor.settings import RendererSettings
+from darkroom.executor.settings import PictureMetadata, RendererSettings
 from darkroom.models.source import ModelSource
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
@@ -80,6 +80,7 @@ class Config(BaseModel):
     styles: Annotated[tuple[Folder, ...], *SEVERAL, Field(min_length=1)] = Field(
         default_factory=lambda: (shipped("config/styles.toml"),)
     )
+    picture_metadata: PictureMetadata = "full"
     device: Annotated[str, AfterValidator(_device)] = "auto"
     offline: bool = False
     preload: bool = True
@@ -139,7 +140,11 @@ class Config(BaseModel):
     def renderer_settings(self) -> RendererSettings:
         """What a renderer process is started with."""
         return RendererSettings(
-            self.sources(), device=self.device, model_cache=str(self.model_cache), offline=self.offline
+            self.sources(),
+            device=self.device,
+            model_cache=str(self.model_cache),
+            offline=self.offline,
+            picture_metadata=self.picture_metadata,
         )
 
 
