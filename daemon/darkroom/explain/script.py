@@ -100,8 +100,7 @@ def _saving(made: Made) -> dict[str, str]:
 
 def _file(made: Made) -> str:
     """Not the picture's own name: it may lie beside."""
-    name = made.name.rpartition("/")[2]
-    return f"{name}-{made.index + 1}-again.{_LOSSY.get(made.plan.format, 'png')}"
+    return f"{made.stem}-again.{_LOSSY.get(made.plan.format, 'png')}"
 
 
 def _written(callee: str, arguments: Mapping[str, str], *, first: str | None = None) -> str:
