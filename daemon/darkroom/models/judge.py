@@ -33,6 +33,10 @@ VOCABULARIES = (
 )  # fmt: skip
 
 
+#: It reads bytes.
+WITHOUT_VOCABULARY = ("ByT5Tokenizer",)
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What is said of a model, with what to do, and what loading needs to know."""
@@ -157,13 +161,13 @@ def _judge_parts(source: ModelSource, folder: Path, index: dict[str, Any], famil
     for part, stem in weights.items():
         check_weights(folder / part, stem, variant)
     for part, (_, kind) in parts.items():
-        if "Tokenizer" in kind and not kind.startswith("ByT5"):  # which reads bytes
+        if "Tokenizer" in kind and kind not in WITHOUT_VOCABULARY:
             _check_tokenizer(folder / part)
     _check_fit(folder, family)
     saved = _scheduler(folder, family)
     for what, to_do in misfits(source, family):
         raise Unusable(Fate.NEVER, f"{what}.", to_do)
-    absent = tuple(key for key, entry in index.items() if key not in parts and _is_part(entry))
+    absent = tuple(key for key, entry in index.items() if _is_part(entry) and key not in parts)
     return Judgement(
         Fate.USABLE, f"is in {folder}.", "", folder,
         family=family, absent=absent, variant=variant, scheduler=saved,
@@ -216,7 +220,7 @@ def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[s
 
 def _stem(library: str, kind: str) -> str | None:
     """What the weights of a part are called; None for one without any."""
-    if re.search(r"Tokenizer|Processor|Extractor|(Scheduler|Guidance)$", kind):
+    if kind.endswith("Scheduler") or re.search(r"Tokenizer|Processor|Extractor|Guidance", kind):
         return None
     return "diffusion_pytorch_model" if library == "diffusers" or library.startswith(OWN_LIBRARY) else "model"
 
@@ -287,7 +291,7 @@ def _check_tokenizer(folder: Path) -> None:
 
 def _check_fit(folder: Path, family: Family) -> None:
     """Whether the parts are of one model, and of one that draws from words."""
-    if not {"unet", "vae", "text_encoder"} <= set(family.needs):
+    if not {"unet", "vae"} <= {*family.needs}:
         return
     unet, vae, text = (read_json(folder / part / "config.json") for part in ("unet", "vae", "text_encoder"))
     if "text_encoder_2" not in family.needs:
