@@ -23,6 +23,7 @@ from darkroom.explain.files import ModelFiles
 from darkroom.explain.made import Made
 from darkroom.explain.script import script
 from darkroom.models.families import PRESETS
+from darkroom.models.family import Family
 from darkroom.models.files import Fate
 from darkroom.models.judge import judge_folder
 from darkroom.models.source import ModelSource
@@ -146,6 +147,10 @@ def asked_of(ground: Ground) -> Iterator[dict[str, Any]]:
         yield from ({key: 2.5}, {key: 1.0}, {key: 0.0})
     if family.negative:
         yield from asked_with_a_negative_prompt(family.cfg)
+    if family.in_blocks:
+        yield from asked_in_blocks(family)
+    if family.clip_skip:
+        yield {"clip_skip": 1}
     for scheduler in family.schedulers:
         yield from ({"scheduler": scheduler, "num_inference_steps": steps} for steps in (1, 3, 4) if steps >= fewest)
 
@@ -155,6 +160,18 @@ def asked_with_a_negative_prompt(guide: str | None) -> Iterator[dict[str, Any]]:
     if guide is not None:
         yield {guide: 3.0}
         yield from ({"negative_prompt": "blurry", guide: scale} for scale in (3.0, 1.0, 0.0))
+
+
+LONG = ", ".join(["a red cat on the hill by the house"] * 15)
+
+
+def asked_in_blocks(family: Family) -> Iterator[dict[str, Any]]:
+    yield {"prompt": LONG}
+    yield {"prompt": "a (red:1.4) cat BREAK [hill], (house)", "prompt_syntax": "weighted"}
+    yield {"prompt": r"a red cat \(on a hill\)", "prompt_syntax": "weighted"}
+    if family.negative:
+        yield {"prompt": LONG, "negative_prompt": "blurry (ugly:1.2)", "prompt_syntax": "weighted"}
+        yield {"negative_prompt": LONG, "clip_skip": 1}
 
 
 def difference(ground: Ground, plan: Plan, folder: Path) -> str | None:
@@ -265,7 +282,16 @@ SCHEDULER, INDEX = "scheduler/scheduler_config.json", "model_index.json"
     [
         ("sd15", rewritten(SCHEDULER, steps_offset=None)),  # as the oldest folders
         ("sd15", rewritten(SCHEDULER, steps_offset=0, timestep_spacing="leading")),
-        ("sd15", rewritten(SCHEDULER, prediction_type="v_prediction", rescale_betas_zero_snr=True)),
+        ("sd15", rewritten(SCHEDULER, prediction_type="v_prediction", timestep_spacing="trailing")),
+        (
+            "sdxl",
+            rewritten(
+                SCHEDULER,
+                prediction_type="v_prediction",
+                rescale_betas_zero_snr=True,
+                timestep_spacing="trailing",
+            ),
+        ),
         ("sd15", rewritten(SCHEDULER, use_karras_sigmas=True, solver_order=3, clip_sample=True)),
         ("sd15", rewritten(SCHEDULER, _class_name="DPMSolverSDEScheduler", timestep_spacing="trailing")),
         ("sdxl", rewritten(INDEX, force_zeros_for_empty_prompt=False)),
