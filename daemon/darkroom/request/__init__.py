@@ -8,4 +8,5 @@ styles       pure   The style book: request and style become the two prompts.
 decide       pure   Request, style book and models become a plan, or every problem at once.
 plan         pure   A request with every value decided.
 plan_json    pure   Plans as JSON.
+again        pure   A picture's own record becomes the request for it.
 """
