@@ -425,7 +425,8 @@ def test_a_model_that_nobody_knows_is_taken_for_what_most_are_and_that_is_told()
 def test_the_defaults_of_the_schema_are_those_of_the_decision() -> None:
     defaults = {key: entry["default"] for key, entry in schema(RULES)["properties"].items() if "default" in entry}
     assert set(defaults) == {
-        "negative_prompt", "default_negative", "style", "model", "num_images", "format", "priority",
+        "negative_prompt", "default_negative", "prompt_syntax", "on_overflow", "style", "model", "num_images", "format",
+        "priority",
     }  # fmt: skip
     assert decided(**defaults) == decided()
 

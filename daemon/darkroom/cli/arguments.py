@@ -278,6 +278,22 @@ def _queue_commands(commands: Any) -> None:
         action="store_true",
         help="the heartbeat or the answer as JSON; with --watch, one line for each change",
     )
+    explain = _add(
+        commands,
+        "explain NAME|FOLDER|PICTURE [--image N] [--as-python]",
+        "explain:explain",
+        "say what was decided for a picture, or print the Python that makes it again",
+        "explain alice/cat",
+        "explain outbox/cat/cat-2.png --as-python",
+        "explain cat --image 2 --as-python | python -",
+    )
+    explain.add_argument(
+        "of", metavar="NAME|FOLDER|PICTURE", help="a request, a result's folder, or a picture from one"
+    )
+    explain.add_argument("--image", type=int, metavar="N", help="the Nth picture alone, from 1")
+    explain.add_argument(
+        "--as-python", action="store_true", help="a few lines of diffusers, for the environment that Darkroom runs in"
+    )
     cancel = _add(commands, "cancel NAME…", "requests:cancel", "cancel a request", "cancel alice/cat")
     cancel.add_argument("name", metavar="NAME", nargs="+")
     retry = _add(

@@ -24,6 +24,7 @@ from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import RendererSettings
 from darkroom.models.source import ModelSource
 from darkroom.request.decide import Rules
+from darkroom.request.dynamic import lines_of
 from darkroom.request.styles import StyleBook
 from darkroom.spelling import nearest
 
@@ -73,6 +74,8 @@ class Config(BaseModel):
     offline: bool = False
     preload: bool = True
 
+    wildcards: dict[Alias, Folder] = Field(default_factory=dict)
+
     settle_s: Seconds = 10.0
     network_settle_s: Seconds = 60.0
     scan_interval_s: Seconds = 1.0
@@ -107,9 +110,28 @@ class Config(BaseModel):
             named = tuple(replace(problem, where=f"{self.styles}: {problem.where}") for problem in error.problems)
             raise ConfigUnusable(named, source=str(self.styles)) from error
 
+    def wildcard_lists(self) -> dict[str, tuple[str, ...]]:
+        """The lists that prompts can name. Raises ConfigUnusable for files that cannot be read, or say nothing."""
+        found, problems = {}, []
+        for name, file in self.wildcards.items():
+            try:
+                found[name] = tuple(lines_of(file.read_text(encoding="utf-8-sig")))
+            except (OSError, UnicodeDecodeError) as error:
+                message = f"{file} cannot be read: {in_words(error)}."
+                problems.append(Problem(f"wildcards.{name}", message, "Name a text file in UTF-8, one choice a line."))
+            else:
+                if not found[name]:
+                    problems.append(Problem(f"wildcards.{name}", f"{file} has no lines.", "Write one choice a line."))
+        if problems:
+            raise ConfigUnusable(tuple(problems))
+        return found
+
     def rules(self) -> Rules:
         """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
-        return Rules(self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority)
+        return Rules(
+            self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority,
+            self.wildcard_lists(),
+        )  # fmt: skip
 
     def sources(self) -> dict[str, ModelSource]:
         """Every configured model, by alias."""

@@ -94,6 +94,7 @@ class ModelSettings(BaseModel):
     num_inference_steps: Steps = None
     guidance_scale: Scale = None
     true_cfg_scale: Scale = None
+    clip_skip: Annotated[Annotated[int, Field(ge=0, le=11)] | None, OR_AUTO] = None
     scheduler: Annotated[str, _listed("scheduler", (AUTO, *SCHEDULERS))] = AUTO
     default_style: str = ""  #: "" for the configured default style
 

@@ -31,6 +31,7 @@ class ModelSource:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     true_cfg_scale: float | None = None
+    clip_skip: int | None = None
     scheduler: str | None = None
     default_style: str | None = None
 

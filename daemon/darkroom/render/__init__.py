@@ -8,6 +8,7 @@ device        edge: device   Which device; how a model gets there.
 pipelines     edge: device   Pipelines of diffusers, read from a folder.
 adapter       edge: device   One adapter for the models of every family.
 call          edge: device   How a plan is put to a pipeline.
+blocks        edge: device   Texts of any length and weight, in blocks.
 reader        edge: device   How many tokens a text has, and which words are not read.
 encoded       edge: device   Texts that are encoded already.
 precision     edge: device   What half precision cannot hold, again in float32.

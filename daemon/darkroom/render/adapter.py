@@ -25,6 +25,7 @@ from darkroom.models.judge import Judgement
 from darkroom.models.schedulers import SCHEDULERS, Impossible, digest, way_out
 from darkroom.models.source import ModelSource
 from darkroom.render import scheduling
+from darkroom.render.blocks import Blocks
 from darkroom.render.call import Call
 from darkroom.render.encoded import Encoded
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
@@ -45,8 +46,9 @@ class DiffusionModel:
         self._family: Family = found.family
         self._pipeline = pipeline
         self._saved = dict(found.scheduler)
-        self._call = Call(pipeline, self._family)
-        self._reader = Reader(pipeline, self._family)
+        blocks = Blocks(pipeline) if self._family.in_blocks else None
+        self._call = Call(pipeline, self._family, blocks)
+        self._reader = Reader(pipeline, self._family, blocks)
         self._precision = Precision(pipeline)
         self._encoded = Encoded(pipeline)
         self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))

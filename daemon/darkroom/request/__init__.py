@@ -5,6 +5,9 @@ inputs       pure   What a request is made of: the JSON, and the files that it n
 json_text    pure   Strict JSON that tells "ends too early" from "wrong", with line and column.
 schema       pure   The JSON Schema of a request.
 styles       pure   The style book: request and style become the two prompts.
+weighted     pure   Parentheses that weigh.
+dynamic      pure   Many prompts from one, by the picture's seed.
+wording      pure   What each picture is told: choices made, the style around it.
 decide       pure   Request, style book and models become a plan, or every problem at once.
 plan         pure   A request with every value decided.
 plan_json    pure   Plans as JSON.

@@ -27,6 +27,9 @@ class Plan:
     guidance_scale: float | None = None  #: None: the model has none
     true_cfg_scale: float | None = None  #: likewise
     scheduler: str
+    clip_skip: int | None = None  #: layers of the text encoder that are left out; None: as the pipeline does it
+    weights: str | None = None  #: how parentheses weigh: `weighted.ALGORITHM`; None: they are characters
+    on_overflow: str = "encode"  #: what comes of words that the model can't read: "encode" tells them, "refuse" fails
     format: str = "png"  #: "png", "jpeg" or "webp"
     quality: int | None = None  #: 1 to 100, None for png
 

@@ -8,6 +8,7 @@ from darkroom.models.family import SCALES
 from darkroom.request.plan import ImagePlan, Plan, images_of
 
 _SHARED = ("width", "height", "num_inference_steps", "scheduler")
+_OPTIONAL = (*SCALES, "clip_skip", "weights")
 
 
 def dump(plan: Plan) -> dict[str, Any]:
@@ -20,11 +21,13 @@ def dump(plan: Plan) -> dict[str, Any]:
         "negative_prompt": first.negative_prompt,
         "style": plan.style,
         **{key: getattr(plan, key) for key in _SHARED},
-        **{key: value for key in SCALES if (value := getattr(plan, key)) is not None},
+        **{key: value for key in _OPTIONAL if (value := getattr(plan, key)) is not None},
         "seed": first.seed,
         "num_images": plan.num_images,
         "format": plan.format,
     }
+    if plan.on_overflow != "encode":
+        data["on_overflow"] = plan.on_overflow
     if plan.quality is not None:
         data["quality"] = plan.quality
     if plan.images != alike:
@@ -39,7 +42,9 @@ def load(data: dict[str, Any]) -> Plan:
     images = tuple(
         ImagePlan(each["seed"], each["prompt"], each["negative_prompt"]) for each in data.get("images") or ()
     ) or images_of(data["prompt"], data["negative_prompt"], seed=data["seed"], num_images=data["num_images"])
-    optional: dict[str, Any] = {key: data.get(key) for key in (*SCALES, "quality")}
+    optional: dict[str, Any] = {key: data.get(key) for key in (*_OPTIONAL, "quality")}
+    if "on_overflow" in data:
+        optional["on_overflow"] = data["on_overflow"]
     return Plan(
         model=data["model"],
         images=images,

@@ -54,6 +54,10 @@ def _of_model(card: ModelCard) -> dict[str, Any]:
     keys |= {key: False for key in SCALES if key not in card.scales and key not in family.idle}
     if not family.negative:
         keys["negative_prompt"] = {"pattern": r"^\s*$"}
+    if not family.in_blocks:
+        keys["prompt_syntax"] = {"enum": ["plain", "dynamic"]}
+    if not family.clip_skip:
+        keys["clip_skip"] = False
     if family.fewest_steps > 1:
         keys["num_inference_steps"] = {"minimum": family.fewest_steps}
     return {"properties": keys}

@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -80,6 +80,15 @@ class Request(BaseModel):
     default_negative: bool = Field(
         default=True, description="whether the default and the style's negative prompt apply as well: true or false"
     )
+    prompt_syntax: Literal["plain", "weighted", "dynamic"] = Field(
+        "plain", description='how both prompts are read: "plain", "weighted" or "dynamic"'
+    )
+    on_overflow: Literal["encode", "refuse"] = Field(
+        "encode", description='what comes of words that the model cannot read: "encode" or "refuse"'
+    )
+    clip_skip: Annotated[int, Field(ge=0, le=11)] | None = Field(
+        None, description="layers of the text encoder that are left out: a whole number from 0 to 11"
+    )
     style: str | None = Field(None, description='a style of the style book, or "none": a name')
     model: str | None = Field(None, description="a model of the configuration, by its alias: a name")
     width: Pixels | None = Field(None, description="pixels: a whole number from 64")
@@ -97,7 +106,7 @@ class Request(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
     )
-    num_images: int = Field(1, ge=1, le=16, description="how many pictures: a whole number from 1 to 16")
+    num_images: int = Field(1, ge=1, le=256, description="how many pictures: a whole number from 1 to 256")
     format: Literal["png", "jpeg", "webp"] = Field("png", description='of the files: "png", "jpeg" or "webp"')
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="of jpeg and webp files: a whole number from 1 to 100"
@@ -109,6 +118,12 @@ class Request(BaseModel):
 
 
 KEYS = tuple(Request.model_fields)
+#: What may be said of a key that has a few words only.
+CHOICES = {
+    key: get_args(field.annotation)
+    for key, field in Request.model_fields.items()
+    if get_origin(field.annotation) is Literal
+}
 
 #: What other programs call it.
 _OTHER_WORDS = {
@@ -193,8 +208,8 @@ def _fault(key: str, fault: ErrorDetails) -> Problem:
 
 
 def _hint(key: str, value: object) -> str:
-    if key == "format" and isinstance(value, str):
-        return suggestion(value, ("png", "jpeg", "webp"))
+    if isinstance(value, str) and (known := CHOICES.get(key)):
+        return suggestion(value, known)
     if isinstance(value, str) and _NUMBER_IN_QUOTES.fullmatch(value):
         return "Write the number without quotes."
     if key == "prompt":
