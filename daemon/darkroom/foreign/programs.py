@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from darkroom.errors import DarkroomError, Problem
-from darkroom.foreign import a1111, comfyui, fooocus, infotext, invokeai, openai
+from darkroom.foreign import a1111, comfyui, fooocus, infotext, invokeai, openai, wording
 from darkroom.foreign.sheet import NothingToAsk, Sheet, Target
 
 
@@ -62,5 +62,12 @@ def translated(
     sheet.request = {"prompt": sheet.request["prompt"], **THEIR_WORDS_ALONE} | sheet.request
     while problems := problems_of(sheet.request):
         if not any(sheet.give_up(problem) for problem in problems):
-            raise DarkroomError(f"The request that it means would be refused: {problems[0]}")
+            raise _refused(problems)
+    wording.settle(sheet)
+    if problems := problems_of(sheet.request):
+        raise _refused(problems)
     return sheet
+
+
+def _refused(problems: Sequence[Problem]) -> DarkroomError:
+    return DarkroomError(f"The request that it means would be refused: {problems[0]}")

@@ -135,7 +135,8 @@ def _stepped(asked: Mapping[str, int]) -> tuple[dict[str, int], str]:
 def model(sheet: Sheet, where: str, value: Any) -> None:
     """A model's name or file: an alias, where one is called like it."""
     name = str(value)
-    stem = re.sub(r"\.(safetensors|ckpt|sft|gguf|pt)$|\s*\[\w+\]$", "", name.replace("\\", "/").rpartition("/")[2])
+    file = re.sub(r"\s*\[\w+\]$", "", name.replace("\\", "/").rpartition("/")[2])
+    stem = re.sub(r"\.(safetensors|ckpt|sft|gguf|pt)$", "", file)
     alias = next((each for each in sheet.target.models if each.casefold() in (name.casefold(), stem.casefold())), None)
     if alias is not None:
         sheet.becomes(where, {"model": alias})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -49,6 +49,7 @@ class Sheet:
     target: Target
     request: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Note] = field(default_factory=dict)  #: by `where`
+    prompts: dict[str, bool] = field(default_factory=dict)  #: those in which brackets weigh: whether square ones do
 
     def becomes(self, where: str, said: Mapping[str, Any], remark: str = "") -> None:
         """It becomes these keys of the request; where one of them says something else already, it is lost."""
@@ -88,15 +89,15 @@ class Sheet:
             self.request.pop(each, None)
         for note in list(self.notes.values()):
             if set(note.keys) & set(together):
-                self.notes[note.where] = Note(
-                    note.where, Fate.LOST, f"it is left out: {problem.message} {problem.hint}"
-                )
+                why = f"{problem.message} {problem.hint}" if key in note.keys else f"a size without `{key}` is another"
+                self.notes[note.where] = Note(note.where, Fate.LOST, f"it is left out: {why}".strip())
         return True
 
     def _say(self, note: Note) -> None:
-        if note.where in self.notes:
-            raise ValueError(f"{note.where} is said twice")
-        self.notes[note.where] = note
+        where = note.where
+        while where in self.notes:  # a key may be called as a part of another one is
+            where += " (another)"
+        self.notes[where] = replace(note, where=where)
 
 
 #: One side alone would be another picture's shape.

@@ -14,12 +14,12 @@ from darkroom.foreign.sheet import Rule, Sheet
 _NETWORK = re.compile(r"\s*<(?:lora|lyco|hypernet):[^<>\n]*>", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\([()\[\]])")
 _ROUND = re.compile(r"(?<!\\)\([^()]*\)")
-_SQUARE = re.compile(r"(?<!\\)\[[^\[\]]*\]")
+_SQUARE = re.compile(r"(?<!\\)\[[^\[\]]*\]|\bBREAK\b")
+_BARE_SQUARE = re.compile(r"(?<!\\)([\[\]])")
 #: What only A1111's web UI understands, and why it is nothing here.
 _ONLY_THERE = (
     (re.compile(r"(?<!\\)\[[^\[\]]*:[^\[\]]*:[^\[\]]*\]"), "words that change while it is painted have no counterpart"),
     (re.compile(r"(?<!\\)\[[^\[\]]*\|[^\[\]]*\]"), "words that alternate have no counterpart"),
-    (re.compile(r"\bBREAK\b"), "it is read as a word: there are no breaks here"),
     (re.compile(r"\bAND\b"), "it is read as a word: prompts can't be composed here"),
 )
 
@@ -34,14 +34,13 @@ def prompt(key: str, *, square: bool = False) -> Rule:
         words, networks = without_networks(value)
         for network in networks:
             sheet.lost(f"{where} {network}", "there are no LoRAs here yet: it is left out of the text")
-        weighs = _weighs(words, square=square)
-        if not weighs:
-            words = _ESCAPED.sub(r"\1", words)
         text(key)(sheet, where, words)
-        if weighs:
-            _say_weights(sheet, where)
-        if square:
-            _say_what_is_only_there(sheet, where, words)
+        sheet.prompts[key] = square
+        if _ROUND.search(words) or (square and _SQUARE.search(words)):
+            sheet.becomes(f"{where} (word:1.2)", {"prompt_syntax": "weighted"})
+        for pattern, why in _ONLY_THERE if square else ():
+            for found in dict.fromkeys(match[0] for match in pattern.finditer(words)):
+                sheet.lost(f"{where} {found}", why)
 
     return rule
 
@@ -52,19 +51,14 @@ def without_networks(prompt: str) -> tuple[str, list[str]]:
     return (_NETWORK.sub("", prompt).strip(" ,") if networks else prompt), list(networks)
 
 
-def _weighs(words: str, *, square: bool) -> bool:
-    return bool(_ROUND.search(words) or (square and _SQUARE.search(words)))
-
-
-def _say_weights(sheet: Sheet, where: str) -> None:
-    part = f"{where} (word:1.2)"
-    if "prompt_syntax" in sheet.target.keys:
-        sheet.becomes(part, {"prompt_syntax": "weighted"})
-    else:
-        sheet.lost(part, "brackets don't weigh here yet: they are read as they stand")
-
-
-def _say_what_is_only_there(sheet: Sheet, where: str, words: str) -> None:
-    for pattern, why in _ONLY_THERE:
-        for found in dict.fromkeys(match[0] for match in pattern.finditer(words)):
-            sheet.lost(f"{where} {found}", why)
+def settle(sheet: Sheet) -> None:
+    """Where brackets weigh, they do in both prompts; elsewhere each is a character, and needs nothing before it."""
+    weighs = sheet.request.get("prompt_syntax") == "weighted"
+    for key, square in sheet.prompts.items():
+        words = sheet.request.get(key, "")
+        if not weighs:
+            words = _ESCAPED.sub(r"\1", words)
+        elif not square:
+            words = _BARE_SQUARE.sub(r"\\\1", words)
+        if words:
+            sheet.request[key] = words

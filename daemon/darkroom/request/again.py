@@ -7,6 +7,7 @@ from typing import Any
 
 from darkroom.errors import DarkroomError
 from darkroom.foreign.sheet import Sheet
+from darkroom.request.weighted import ALGORITHM
 
 _NO_RECORD = "What the picture says of itself is no record of Darkroom's."
 #: What a picture's record says beside its plan.
@@ -45,10 +46,20 @@ def _say_plan(plan: Mapping[str, Any], sheet: Sheet) -> None:
         where = f"plan.{key}"
         if key in _NEUTRAL:
             sheet.neutral(where, _NEUTRAL[key])
+        elif key == "weights":
+            _say_weights(where, value, sheet)
         elif key == "negative_prompt" and value == "":
             sheet.neutral(where, "none")
         else:
             sheet.becomes(where, {key: value})
+
+
+def _say_weights(where: str, value: object, sheet: Sheet) -> None:
+    """How brackets weighed: in one of these ways."""
+    if value == ALGORITHM:
+        sheet.becomes(where, {"prompt_syntax": "weighted"})
+    else:
+        sheet.lost(where, f"brackets weigh as {ALGORITHM} here")
 
 
 #: Of a plan: what the request of one of its pictures says otherwise, or not at all.
