@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ _NO_LORAS = "there are no LoRAs here yet"
 _WORDS_ALONE = "pictures are made from words alone here"
 _OF_PROGRAM = idle("of the other program alone")
 _OF_SAMPLER = "Fooocus's own way to sample has no counterpart"
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 #: What Fooocus calls so many steps.
 _STEPS = {"quality": 60, "speed": 30}
 
@@ -41,11 +41,9 @@ def _styles(sheet: Sheet, where: str, value: Any) -> None:
 
 
 def _listed(value: object) -> list[Any] | None:
-    try:
-        found = ast.literal_eval(value) if isinstance(value, str) and len(value) < 10_000 else value
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-    return found if isinstance(found, list) else None
+    if isinstance(value, str) and value.startswith("["):
+        return [one or other for one, other in _QUOTED.findall(value)]
+    return value if isinstance(value, list) else None
 
 
 def _clip_skip(sheet: Sheet, where: str, value: Any) -> None:
