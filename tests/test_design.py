@@ -37,7 +37,7 @@ PURE_LIBRARY = {
     "errno",
 }
 PURE_LIBRARY |= {"functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "shlex", "string"}
-PURE_LIBRARY |= {"tomllib", "types", "typing", "unicodedata"}
+PURE_LIBRARY |= {"struct", "tomllib", "types", "typing", "unicodedata"}
 #: Of these, what only computes.
 PURE_PARTS = {
     "os": {"fsencode", "fsdecode", "fspath"},

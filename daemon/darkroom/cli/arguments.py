@@ -236,6 +236,9 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
     group = submit.add_argument_group("request", "what is not given is decided by the style, the model, or chance")
     for flags, kind, metavar, text in (
         (["--negative-prompt"], str, "TEXT", "what it should not show"),
+        (["--prompt-syntax"], str, "SYNTAX", "plain, weighted: (red:1.3), or dynamic: {red|green}"),
+        (["--on-overflow"], str, "WHAT", "encode or refuse what the model cannot read"),
+        (["--clip-skip"], int, "N", "0 to 11, of models that can"),
         (["--style"], str, "NAME", "a style of the style book, or none"),
         (["--model"], str, "ALIAS", "a model of the configuration"),
         (["--width"], int, "PX", "within the model's limits"),
@@ -245,7 +248,7 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         (["--true-cfg-scale"], float, "X", "0 to 30, of models that have it"),
         (["--scheduler"], str, "NAME", "see `darkroom schema`"),
         (["--seed"], int, "N", "picture i uses seed + i"),
-        (["--num-images", "-n"], int, "N", "1 to 16"),
+        (["--num-images", "-n"], int, "N", "1 to 256"),
         (["--format"], str, "FORMAT", "png, jpeg or webp"),
         (["--quality"], int, "N", "1 to 100, for jpeg and webp"),
         (["--priority"], int, "N", "-10 to 10; higher goes first, up to the configured max_priority"),

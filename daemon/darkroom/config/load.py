@@ -21,7 +21,7 @@ from darkroom.config.layers import Layer, Values, merge, origin, without
 from darkroom.config.models import OWN_WORDS, SHIPPED_MODELS, ModelSettings, absolute
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
-from darkroom.executor.settings import RendererSettings
+from darkroom.executor.settings import PictureMetadata, RendererSettings
 from darkroom.models.source import ModelSource
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
@@ -70,6 +70,7 @@ class Config(BaseModel):
     default_model: str = "starter"
     default_style: str = "fantasy"
     styles: Folder = Field(default_factory=lambda: shipped("config/styles.toml"))
+    picture_metadata: PictureMetadata = "full"
     device: Annotated[str, AfterValidator(_device)] = "auto"
     offline: bool = False
     preload: bool = True
@@ -140,7 +141,11 @@ class Config(BaseModel):
     def renderer_settings(self) -> RendererSettings:
         """What a renderer process is started with."""
         return RendererSettings(
-            self.sources(), device=self.device, model_cache=str(self.model_cache), offline=self.offline
+            self.sources(),
+            device=self.device,
+            model_cache=str(self.model_cache),
+            offline=self.offline,
+            picture_metadata=self.picture_metadata,
         )
 
 
