@@ -20,6 +20,7 @@ from darkroom.errors import DarkroomError
 from darkroom.foreign import carried, infotext
 from darkroom.foreign.programs import INFOTEXT, PROGRAMS, THEIR_WORDS_ALONE, Program, program_of, recognised, translated
 from darkroom.foreign.sheet import Fate, Note, Sheet, Target
+from darkroom.models.families import STABLE_DIFFUSION_XL
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.printable import printable
 from darkroom.request import again
@@ -107,8 +108,14 @@ def _target(config: Config, alias: str | None, *, here: bool) -> Target:
 
     rules, known = config.rules(), known_of(config)
     model = alias or rules.default_model
-    schedulers = rules.card(model, known(model)).family.schedulers if here and model in rules.models else SCHEDULERS
-    return Target(KEYS, tuple(schedulers), rules.book.names, tuple(rules.models))
+    family = rules.card(model, known(model)).family if here and model in rules.models else None
+    return Target(
+        KEYS,
+        SCHEDULERS if family is None else family.schedulers,
+        rules.book.names,
+        tuple(rules.models),
+        own_layer=2 if family is not None and family.key == STABLE_DIFFUSION_XL.key else 1,
+    )
 
 
 def _text_of(request: dict[str, Any]) -> str:
@@ -117,9 +124,11 @@ def _text_of(request: dict[str, Any]) -> str:
 
 
 def _read(file: str, limit: int) -> bytes:
-    stream = sys.stdin.buffer if file == "-" else open(file, "rb")  # noqa: SIM115 - closed below
-    with stream:
-        data: bytes = stream.read(limit + 1)
+    if file == "-":
+        data = sys.stdin.buffer.read(limit + 1)
+    else:
+        with open(file, "rb") as stream:
+            data = stream.read(limit + 1)
     if len(data) > limit:
         raise DarkroomError(f"{file} is larger than {limit >> 20} MiB.")
     return data

@@ -6,7 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from darkroom.foreign import samplers, wording
-from darkroom.foreign.rules import count, idle, inside, model, never, pictures, scale, seed, side, styles, text, whole
+from darkroom.foreign.rules import (
+    count,
+    guidance,
+    idle,
+    inside,
+    layer,
+    model,
+    never,
+    number,
+    pictures,
+    scale,
+    seed,
+    side,
+    styles,
+    text,
+)
 from darkroom.foreign.sheet import Rule, Sheet, apply
 
 _NO_HIRES = "there is no second pass at a larger size here: ask for the size itself, within the model's limits"
@@ -15,16 +30,6 @@ _NO_VARIATION = "seeds can't be mixed here"
 _NOT_A_PICTURES = "it changes no picture: what is delivered is told by the answer"
 _OF_SAMPLER = "the scheduler has no such setting here"
 _OF_PROGRAM = "there are no scripts or extensions here"
-
-
-def _clip_skip(sheet: Sheet, where: str, value: Any) -> None:
-    layers = whole(value)
-    if layers is None:
-        sheet.lost(where, "it is no whole number")
-    elif layers <= 1:
-        sheet.neutral(where, "the last layer, as it is here anyway")
-    else:
-        sheet.becomes(where, {"clip_skip": layers - 1}, "one less: it counts the layer that is used")
 
 
 def _scripts(sheet: Sheet, where: str, value: Any) -> None:
@@ -37,7 +42,7 @@ def _scripts(sheet: Sheet, where: str, value: Any) -> None:
 
 SETTINGS: dict[str, Rule] = {
     "sd_model_checkpoint": model,
-    "CLIP_stop_at_last_layers": _clip_skip,
+    "CLIP_stop_at_last_layers": layer,
     "sd_vae": never("a model is used with its own VAE", "Automatic", "None"),
     "eta_noise_seed_delta": never("noise comes from `seed` alone", 0),
     "randn_source": never("noise is drawn by the processor here", "CPU"),
@@ -53,7 +58,7 @@ RULES: dict[str, Rule] = {
     "seed": seed,
     "steps": count("num_inference_steps"),
     "cfg_scale": scale("guidance_scale"),
-    "distilled_cfg_scale": never("`guidance_scale` is the only one of a model, see `darkroom models ALIAS`"),
+    "distilled_cfg_scale": never("a model with a guidance of its own has a `cfg_scale` of 1"),
     "width": side("width"),
     "height": side("height"),
     "n_iter": pictures,
@@ -117,6 +122,8 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
     """Say what becomes of each key."""
     _say_sampler(data, sheet)
     rules = dict(RULES)
+    if data.get("distilled_cfg_scale") and number(data.get("cfg_scale")) == 1:
+        rules = guidance(rules, "distilled_cfg_scale", "cfg_scale")
     if not data.get("enable_hr") and not data.get("init_images"):
         rules |= dict.fromkeys(_HIRES, idle("of a second pass, which was not asked for"))
     rules |= dict.fromkeys(_HIRES - rules.keys(), never(_NO_HIRES))

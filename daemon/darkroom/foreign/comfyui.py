@@ -8,7 +8,7 @@ from typing import Any
 from darkroom.foreign import comfyui_forms as forms
 from darkroom.foreign import samplers, wording
 from darkroom.foreign.graph import Graph, Node
-from darkroom.foreign.rules import count, idle, model, never, number, pictures, scale, seed, side, text, whole
+from darkroom.foreign.rules import count, guidance, idle, layer, model, never, pictures, scale, seed, side, text, whole
 from darkroom.foreign.sheet import NothingToAsk, Rule, Sheet, apply
 
 _FILES = idle("the model has its own")
@@ -17,14 +17,9 @@ _WHOLE = never("pictures are made from words alone here", 1)
 _CONTROL = idle("of the editor alone")
 
 
-def _clip_skip(sheet: Sheet, where: str, value: Any) -> None:
-    layer = whole(value)
-    if layer is None or layer >= 0:
-        sheet.lost(where, "it is no layer counted from the end")
-    elif layer == -1:
-        sheet.neutral(where, "the last layer, as it is here anyway")
-    else:
-        sheet.becomes(where, {"clip_skip": -layer - 1}, "one less: it counts the layer that is used")
+def _last_layer(sheet: Sheet, where: str, value: Any) -> None:
+    found = whole(value)
+    layer(sheet, where, None if found is None or found >= 0 else -found)
 
 
 _LATENT = {"width": side("width"), "height": side("height"), "batch_size": pictures}
@@ -61,7 +56,7 @@ RULES: dict[str, Mapping[str, Rule]] = {
         "unet_name": model,
         "weight_dtype": never("the configuration says how a model is loaded", "default"),
     },
-    "CLIPSetLastLayer": {"stop_at_clip_layer": _clip_skip},
+    "CLIPSetLastLayer": {"stop_at_clip_layer": _last_layer},
 }
 _SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
 #: What a text may be called; where there are several encoders, the first one that says something counts.
@@ -197,7 +192,7 @@ def _say_values(graph: Graph, node: Node, sheet: Sheet, *, is_flux: bool) -> Non
     """Of each value of a node that is followed, also of those that come from another node."""
     rules = {**RULES.get(node.kind, _SAMPLER)}
     if is_flux and "cfg" in rules:
-        rules["cfg"] = _true_cfg
+        rules = guidance(rules, "guidance", "cfg")
     linked = {key: graph.value(node, key) for key in rules if key in node.links}
     _tell_sources([source for _, source in linked.values()], sheet)
     values = {**node.values, **{key: value for key, (value, _) in linked.items() if value is not None}}
@@ -205,14 +200,6 @@ def _say_values(graph: Graph, node: Node, sheet: Sheet, *, is_flux: bool) -> Non
         if value is None:
             sheet.lost(f"{node.name}.{key}", f"it comes from {source.name if source else 'a node that is not there'}")
     apply(rules, values, sheet, inside=f"{node.name}.")
-
-
-def _true_cfg(sheet: Sheet, where: str, value: Any) -> None:
-    """Of models that have a guidance of their own beside it."""
-    if number(value) == 1:
-        sheet.neutral(where, "1: off")
-    else:
-        scale("true_cfg_scale")(sheet, where, value)
 
 
 def _tell_sources(sources: list[Node | None], sheet: Sheet) -> None:

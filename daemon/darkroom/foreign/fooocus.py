@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from darkroom.foreign import samplers, wording
-from darkroom.foreign.rules import count, idle, inside, model, never, number, pictures, scale, seed, size, style
+from darkroom.foreign.rules import count, idle, inside, layer, model, never, number, pictures, scale, seed, size, style
 from darkroom.foreign.sheet import Rule, Sheet, apply
 
 _NO_REFINER = "there are no refiners here"
@@ -47,13 +47,11 @@ def _listed(value: object) -> list[Any] | None:
 
 
 def _clip_skip(sheet: Sheet, where: str, value: Any) -> None:
-    layers = number(value)
-    if layers is None:
-        sheet.lost(where, "it is no number")
-    elif layers <= 2:
+    found = number(value)
+    if found is not None and found <= 2:
         sheet.neutral(where, "as SDXL has it anyway")
     else:
-        sheet.becomes(where, {"clip_skip": int(layers) - 1}, "one less: it counts the layer that is used")
+        layer(sheet, where, value)
 
 
 def _format(sheet: Sheet, where: str, value: Any) -> None:

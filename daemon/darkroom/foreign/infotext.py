@@ -9,7 +9,7 @@ from typing import Any
 
 from darkroom.foreign import samplers, wording
 from darkroom.foreign.a1111 import SETTINGS
-from darkroom.foreign.rules import count, idle, model, never, scale, seed, size, text
+from darkroom.foreign.rules import count, guidance, idle, layer, model, never, scale, seed, size, text
 from darkroom.foreign.sheet import Rule, Sheet, apply
 from darkroom.models.schedulers import SCHEDULERS
 
@@ -28,14 +28,13 @@ RULES: dict[str, Rule] = {
     "Size": size,
     "Model": model,
     "Model hash": idle("a model is named by its alias"),
-    "Clip skip": SETTINGS["CLIP_stop_at_last_layers"],
+    "Clip skip": layer,
     "Version": idle("of the program that made it"),
     "User": idle("of the program that made it"),
     "RNG": SETTINGS["randn_source"],
     "VAE": never("a model is used with its own VAE", "Automatic", "None"),
     "VAE hash": idle("a model is used with its own VAE"),
     "ENSD": never("noise comes from `seed` alone", "0"),
-    "Distilled CFG Scale": never("`guidance_scale` is the only one of a model, see `darkroom models ALIAS`"),
     "Denoising strength": never(_NO_HIRES),
     "Variation seed": never(_NO_VARIATION),
     "Variation seed strength": never(_NO_VARIATION, "0"),
@@ -78,6 +77,8 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
     is_ours = str(data.get("Version", "")).startswith("Darkroom ")
     _say_sampler(data, sheet, is_ours=is_ours)
     rules = {**RULES, **_OWN} if is_ours else dict(RULES)
+    if "Distilled CFG Scale" in data:
+        rules = guidance(rules, "Distilled CFG Scale", "CFG scale")
     rules |= {key: never(_NO_HIRES) for key in data if key.startswith("Hires ")}
     apply(rules, data, sheet)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from darkroom.foreign import samplers
 from darkroom.foreign.graph import Graph, Node
-from darkroom.foreign.rules import count, idle, model, never, number, scale, seed, side, text
+from darkroom.foreign.rules import count, guidance, idle, model, never, scale, seed, side, text
 from darkroom.foreign.sheet import NothingToAsk, Rule, Sheet, apply
 
 _WORDS_ALONE = "pictures are made from words alone here"
@@ -19,14 +19,6 @@ def _model(sheet: Sheet, where: str, value: Any) -> None:
     """A model is an object; its name is said of it."""
     named = value.get("name") or value.get("model_name") if isinstance(value, dict) else value
     model(sheet, where, named or "")
-
-
-def _loras(sheet: Sheet, where: str, value: Any) -> None:
-    never("there are no LoRAs here yet")(sheet, where, value)
-
-
-def _guidance(sheet: Sheet, where: str, value: Any) -> None:
-    scale("guidance_scale")(sheet, where, value)
 
 
 _SECOND_PROMPT = never("all text encoders read `prompt` here")
@@ -41,10 +33,10 @@ RULES: dict[str, Rule] = {
     "steps": count("num_inference_steps"),
     "num_steps": count("num_inference_steps"),
     "cfg_scale": scale("guidance_scale"),
-    "guidance": _guidance,
+    "guidance": scale("guidance_scale"),
     "clip_skip": count("clip_skip"),
     "model": _model,
-    "loras": _loras,
+    "loras": never("there are no LoRAs here yet"),
     "generation_mode": never(_WORDS_ALONE, "txt2img", "sdxl_txt2img", "flux_txt2img", "sd3_txt2img", "z_image_txt2img"),
     "rand_device": never("noise is drawn by the processor here", "cpu"),
     "cfg_rescale_multiplier": never("guidance is not rescaled here", 0),
@@ -87,9 +79,7 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
 def _say_fields(data: Mapping[str, Any], sheet: Sheet, *, inside: str = "") -> None:
     if isinstance(name := data.get("scheduler"), str) and name:
         samplers.say(sheet, samplers.sampler_of(name), f"{inside}scheduler")
-    rules = dict(RULES)
-    if "guidance" in data and number(data.get("cfg_scale")) == 1:
-        rules["cfg_scale"] = idle("1: off, beside `guidance`")
+    rules = guidance(RULES, "guidance", "cfg_scale") if data.get("guidance") is not None else RULES
     apply(rules, data, sheet, inside=inside)
 
 

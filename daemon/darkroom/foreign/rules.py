@@ -82,6 +82,29 @@ def scale(key: str) -> Rule:
     return rule
 
 
+def layer(sheet: Sheet, where: str, value: Any) -> None:
+    """Which layer of the text encoder is used, counted from the end: 1 is the last."""
+    found, own = whole(value), sheet.target.own_layer
+    if found is None:
+        sheet.lost(where, "it is no whole number")
+    elif found <= own:
+        sheet.neutral(where, "the layer that the model is used with anyway")
+    else:
+        sheet.becomes(where, {"clip_skip": found - own}, "here the layers that are left out are counted")
+
+
+def guidance(rules: Mapping[str, Rule], of_its_own: str, plain: str) -> dict[str, Rule]:
+    """Rules for a model that has a guidance of its own, beside the plain one of a negative prompt."""
+    return {**rules, of_its_own: scale("guidance_scale"), plain: _true_cfg}
+
+
+def _true_cfg(sheet: Sheet, where: str, value: Any) -> None:
+    if number(value) == 1:
+        sheet.neutral(where, "1: off, beside the model's own guidance")
+    else:
+        scale("true_cfg_scale")(sheet, where, value)
+
+
 def pictures(sheet: Sheet, where: str, value: Any) -> None:
     """How many pictures come, or a factor of it."""
     found = whole(value)

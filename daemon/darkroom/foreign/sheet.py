@@ -36,6 +36,7 @@ class Target:
     schedulers: Collection[str]  #: that the model takes
     styles: Collection[str] = ()  #: of the style book
     models: Collection[str] = ()  #: aliases
+    own_layer: int = 1  #: of its text encoder, counted from the end, that the model is used with
 
 
 class NothingToAsk(DarkroomError):

@@ -14,6 +14,7 @@ _NO_RECORD = "What the picture says of itself is no record of Darkroom's."
 _BESIDE = {
     "darkroom": "the version that made it",
     "device": "where it was made: another one may differ in details",
+    "model_hash": "how others know its model",
     "software": "what it was made with: other versions may differ in details",
 }
 _NO_REVISION = "the configuration says which revision of a model is used"
