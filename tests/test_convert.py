@@ -138,3 +138,31 @@ def test_what_is_printed_is_json_and_harmless(home: Path, capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "\\u202e" in said
     assert "👩‍🎨" in said
+
+
+def test_the_page_shows_what_is_printed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "from-other-programs.md").read_text(encoding="utf-8")
+    payload, request = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (said,) = re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (home / "payload.json").write_text(payload)
+    assert main(["convert", "payload.json"]) == 0
+    assert capsys.readouterr() == (request, said)
+
+
+def test_layers_are_counted_from_the_one_that_a_model_is_used_with(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open(home / "config" / "darkroom.toml", "a") as file:
+        file.write('[models.xl]\nsource = "stabilityai/stable-diffusion-xl-base-1.0"\n')
+    request, said = converted(capsys, write(home, TXT2IMG), "--model", "xl")
+    assert "clip_skip" not in request
+    assert "CLIP_stop_at_last_layers means nothing here" in said
+    third = {**TXT2IMG, "override_settings": {"CLIP_stop_at_last_layers": 3}}
+    assert converted(capsys, write(home, third), "--model", "xl")[0]["clip_skip"] == 1
+
+
+def test_a_guidance_of_its_own_stands_beside_the_plain_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forge = {**TXT2IMG, "negative_prompt": "", "cfg_scale": 1, "distilled_cfg_scale": 3.5, "sampler_name": "Euler"}
+    request, _ = converted(capsys, write(home, {**forge, "scheduler": "Simple"}), "--model", "flux")
+    assert (request["guidance_scale"], request["scheduler"]) == (3.5, "flow_match_euler")
+    assert not {"true_cfg_scale", "prompt_syntax", "clip_skip"} & request.keys()

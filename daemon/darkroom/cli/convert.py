@@ -149,7 +149,7 @@ def _tell(sheet: Sheet, what: str) -> None:
     """What became of each key, on stderr."""
     say = terminal.err().print
     say(f"This is {what}. Of what it says,")
-    for note in sheet.notes.values():
+    for note in sorted(sheet.notes.values(), key=lambda note: list(Fate).index(note.fate)):
         say(printable(f"  {_line(note, sheet)}"))
     added = {key: value for key, value in THEIR_WORDS_ALONE.items() if sheet.request.get(key) == value}
     if added:

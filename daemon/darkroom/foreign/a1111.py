@@ -126,7 +126,7 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
         rules = guidance(rules, "distilled_cfg_scale", "cfg_scale")
     if not data.get("enable_hr") and not data.get("init_images"):
         rules |= dict.fromkeys(_HIRES, idle("of a second pass, which was not asked for"))
-    rules |= dict.fromkeys(_HIRES - rules.keys(), never(_NO_HIRES))
+    rules |= dict.fromkeys(_HIRES - rules.keys(), never("there is no second pass here"))
     rules |= dict.fromkeys(_INIT, never(_NO_INIT) if data.get("init_images") else idle("of a picture to begin with"))
     apply(rules, data, sheet)
 

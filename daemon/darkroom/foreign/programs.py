@@ -59,7 +59,8 @@ def translated(
     program.translate(data, sheet)
     if not sheet.request.get("prompt"):
         raise NothingToAsk("It has no prompt that a request could say.", hint="Write one: `darkroom submit --help`.")
-    sheet.request = {"prompt": sheet.request["prompt"], **THEIR_WORDS_ALONE} | sheet.request
+    request = THEIR_WORDS_ALONE | sheet.request
+    sheet.request = {key: request[key] for key in target.keys if key in request}
     while problems := problems_of(sheet.request):
         if not any(sheet.give_up(problem) for problem in problems):
             raise _refused(problems)

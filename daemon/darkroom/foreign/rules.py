@@ -77,7 +77,7 @@ def scale(key: str) -> Rule:
         if found is None:
             sheet.lost(where, "it is no number")
         else:
-            sheet.becomes(where, {key: found})
+            sheet.becomes(where, {key: int(found) if found.is_integer() else found})
 
     return rule
 

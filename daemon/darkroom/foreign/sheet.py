@@ -32,7 +32,7 @@ class Note:
 class Target:
     """What is asked in place of the other program: as much of this Darkroom as decides what its words become."""
 
-    keys: Collection[str]  #: that a request may have
+    keys: Collection[str]  #: that a request may have, in their order
     schedulers: Collection[str]  #: that the model takes
     styles: Collection[str] = ()  #: of the style book
     models: Collection[str] = ()  #: aliases
