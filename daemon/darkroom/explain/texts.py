@@ -1,4 +1,4 @@
-"""Texts that a pipeline of Stable Diffusion does not read as they are meant: long ones, weighed ones, with layers left out.
+"""Texts that a pipeline of Stable Diffusion does not read as they are meant: long, weighed, with layers left out.
 
 The lines encode them as Darkroom says that it does (docs/prompts.md), with nothing but the pipeline's own encoders.
 """
