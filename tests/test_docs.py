@@ -15,6 +15,7 @@ from darkroom.cli.arguments import parser
 from darkroom.config.load import Config, load
 from darkroom.errors import ErrorCode, Problem
 from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
+from darkroom.foreign.programs import recognised
 from darkroom.models.families import PRESETS, ROWS, STABLE_DIFFUSION_XL, VARIATIONS, with_preset
 from darkroom.names import why_ignored
 from darkroom.report import snapshot as report
@@ -111,7 +112,7 @@ def test_every_json_block_is_json(name: str) -> None:
 def requests_of(page: str) -> list[dict[str, Any]]:
     blocks = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     found = [json.loads(block) for block in blocks] + list(objects_in(page))
-    return [data for data in found if "prompt" in data and "limit" not in data]
+    return [data for data in found if "prompt" in data and "limit" not in data and not recognised(data)]
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])

@@ -242,4 +242,4 @@ def test_a_workflow_of_another_program_is_called_what_it_is(dropped: dict[str, o
     with pytest.raises(RequestRefused) as refused:
         read(json.dumps(dropped).encode())
     (problem,) = refused.value.problems
-    assert str(problem).startswith("This is a workflow of ComfyUI. A request says")
+    assert str(problem).startswith("This is a workflow of ComfyUI. `darkroom convert FILE`")

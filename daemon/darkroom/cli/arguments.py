@@ -203,6 +203,34 @@ def _request_commands(commands: Any) -> None:
     check.add_argument(
         "files", metavar="FILE", nargs="+", help='a request, or a style book; "-" reads a request from stdin'
     )
+    _conversion_commands(commands)
+
+
+def _conversion_commands(commands: Any) -> None:
+    convert = _add(
+        commands,
+        "convert FILE [options]",
+        "convert:convert",
+        "print the request that a file of another program means",
+        "convert workflow.json",
+        "convert payload.json --model sd15 --output cat.json",
+        "convert payload.json --from a1111 > cat.json",
+    )
+    convert.add_argument("file", metavar="FILE", help='of A1111, ComfyUI, InvokeAI, Fooocus or OpenAI; "-" reads stdin')
+    programs = ("a1111", "comfyui", "fooocus", "invokeai", "openai")
+    convert.add_argument("--from", dest="of", choices=programs, help=f"who wrote it: {', '.join(programs)}")
+    reproduce = _add(
+        commands,
+        "reproduce PICTURE [options]",
+        "convert:reproduce",
+        "print the request that makes a picture again, by what it says of itself",
+        "reproduce cat-1.png",
+        "reproduce cat-1.jpg --output inbox/cat-again.json",
+    )
+    reproduce.add_argument("picture", metavar="PICTURE", help='PNG, JPEG or WebP; "-" reads stdin')
+    for each in (convert, reproduce):
+        each.add_argument("--model", metavar="ALIAS", help="which model of the configuration is to be asked")
+        each.add_argument("--output", "-o", metavar="FILE", help="write it into a new file (default: print it)")
 
 
 def _plan_options(submit: argparse.ArgumentParser) -> None:

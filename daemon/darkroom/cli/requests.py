@@ -50,7 +50,7 @@ def submit(args: argparse.Namespace) -> int:
         request["style"] = request["style"][0]
     if args.prompt == "-":
         request["prompt"] = sys.stdin.read().strip()
-    problems = _problems(request, config, here=find_file(config_file(args)) is not None)
+    problems = problems_of(request, config, here=find_file(config_file(args)) is not None)
     if problems:
         terminal.complain("nothing was dropped, since this would be refused:")
         for problem in problems:
@@ -60,7 +60,7 @@ def submit(args: argparse.Namespace) -> int:
     return _dropped(args, config, client, client.submit(request, name=args.name))
 
 
-def _problems(request: dict[str, Any], config: Config, *, here: bool) -> tuple[Problem, ...]:
+def problems_of(request: dict[str, Any], config: Config, *, here: bool) -> tuple[Problem, ...]:
     """What is wrong with it; without a configuration file `here`, styles and models are the daemon's to know."""
     from darkroom.request.decide import decide
     from darkroom.request.shape import read

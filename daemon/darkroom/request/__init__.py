@@ -15,4 +15,5 @@ wording      pure   What each picture is told: choices made, the style around it
 decide       pure   Request, style book and models become a plan, or every problem at once.
 plan         pure   A request with every value decided.
 plan_json    pure   Plans as JSON.
+again        pure   A picture's own record becomes the request for it.
 """

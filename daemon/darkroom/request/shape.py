@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from darkroom.errors import ErrorCode, Problem, RequestRefused
+from darkroom.foreign.programs import recognised
 from darkroom.printable import printable
 from darkroom.request.json_text import EndsTooEarly, Malformed, load
 from darkroom.request.styles import MOST_STYLES
@@ -183,9 +184,11 @@ def read(raw: bytes) -> Reading:
 
 
 def _check(data: dict[str, Any]) -> Reading:
-    if _is_workflow(data):
-        hint = 'A request says {"prompt": "…"}; `darkroom schema` prints all that it may say.'
-        raise RequestRefused((Problem("", "This is a workflow of ComfyUI.", hint, ErrorCode.UNKNOWN_KEY),))
+    if (data.keys() - Request.model_fields.keys() or not isinstance(data.get("prompt"), str)) and (
+        what := recognised(data)
+    ):
+        hint = "`darkroom convert FILE` prints the request that it means."
+        raise RequestRefused((Problem("", f"This is {what}.", hint, ErrorCode.UNKNOWN_KEY),))
     request, faults = _shape({key: data[key] for key in KEYS if key in data})
     by_key = {**{key: [problem] for key, problem in _unknown_keys(data).items()}, **faults}
     if request.quality is not None and request.format == "png" and "format" not in faults:
@@ -193,15 +196,6 @@ def _check(data: dict[str, Any]) -> Reading:
         by_key["quality"] = [Problem("/quality", "`quality` means nothing for png, which loses nothing.", hint)]
     in_order = [by_key.pop(key) for key in data if key in by_key]
     return Reading(request, tuple(chain.from_iterable([*in_order, *by_key.values()])))
-
-
-def _is_workflow(data: dict[str, Any]) -> bool:
-    """Whether it is a graph as ComfyUI saves it: for its API, as the body of a call of that, or for its editor."""
-    if isinstance(data.get("nodes"), list) and isinstance(data.get("links"), list):
-        return True
-    graph = data["prompt"] if isinstance(data.get("prompt"), dict) else data
-    nodes = [node for node in graph.values() if isinstance(node, dict) and "class_type" in node]
-    return bool(nodes) and all(key.isdigit() or key not in KEYS for key in graph)
 
 
 def _shape(given: dict[str, Any]) -> tuple[Request, dict[str, list[Problem]]]:
