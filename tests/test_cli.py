@@ -16,7 +16,7 @@ import pytest
 
 from darkroom.cli import main, terminal
 from darkroom.cli.arguments import parser
-from darkroom.cli.requests import KEYS
+from darkroom.cli.asking import KEYS
 from darkroom.cli.status import overview
 from darkroom.request.shape import Request
 

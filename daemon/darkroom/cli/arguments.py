@@ -181,16 +181,26 @@ def _service_command(commands: Any) -> None:
 def _request_commands(commands: Any) -> None:
     submit = _add(
         commands,
-        "submit PROMPT [options]",
+        "submit PROMPT|--from FILE [options]",
         "requests:submit",
-        "drop a request into the inbox",
+        "drop a request into the inbox, or many from a file",
         'submit "a castle on a hill"',
         'submit "a castle" --style watercolor --num-images 4 --wait',
         'submit "a red fox" --model sd15 --width 768 --seed 7 --name alice/fox',
+        "submit --from prompts.txt --style ink --wait",
+        "submit --from table.csv --name {seed}-{words} --folder fairs/spring",
     )
-    submit.add_argument("prompt", metavar="PROMPT", help='what the picture should show; "-" reads it from stdin')
+    what = submit.add_mutually_exclusive_group(required=True)
+    what.add_argument("prompt", metavar="PROMPT", nargs="?", help='what it should show; "-" reads it from stdin')
+    what.add_argument(
+        "--from", dest="rows", metavar="FILE", help="one request a line of a .txt or .jsonl, or a row of a .csv"
+    )
     _plan_options(submit)
-    submit.add_argument("--name", help="what to call it; may begin with a sub-folder (default: from the prompt)")
+    submit.add_argument(
+        "--name", help="what to call it; may begin with a sub-folder (default: from the prompt, or {n}-{words})"
+    )
+    submit.add_argument("--folder", metavar="FOLDER", help="with --from: the sub-folder for all (default: as the file)")
+    submit.add_argument("--skip-wrong", action="store_true", help="with --from: drop the right ones, tell the others")
     submit.add_argument("--wait", action="store_true", help="show progress, end when the picture is there")
     check = _add(
         commands,

@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from typing import Any
 
 from darkroom.cli import terminal
+from darkroom.cli.asking import asked, problems_of
 from darkroom.cli.configured import client_of, config_file, configuration, known_of
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.styles import check_styles, holds_styles
 from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import Config, find_file
-from darkroom.errors import DarkroomError, FolderUnusable, Problem, RequestRefused
+from darkroom.errors import DarkroomError, FolderUnusable, RequestRefused
 from darkroom.printable import printable
-
-#: The keys of a request that `submit` has an option for, in the order in which they are written.
-KEYS = (
-    "prompt",
-    "negative_prompt",
-    "default_negative",
-    "prompt_syntax",
-    "on_overflow",
-    "clip_skip",
-    "style",
-    "model",
-    "width",
-    "height",
-    "num_inference_steps",
-    "guidance_scale",
-    "true_cfg_scale",
-    "scheduler",
-    "seed",
-    "num_images",
-    "format",
-    "quality",
-    "priority",
-)
 
 
 def submit(args: argparse.Namespace) -> int:
     """Drop a request, unless it is plainly wrong; the daemon has the last word."""
-    config = configuration(args)
-    given = vars(args)
-    request = {key: given[key] for key in KEYS if key in given}
-    if len(request.get("style", ())) == 1:
-        request["style"] = request["style"][0]
+    if args.rows is not None:
+        from darkroom.cli.many import submit_all
+
+        return submit_all(args)
+    if args.folder is not None or args.skip_wrong:
+        args.grammar.error("--folder and --skip-wrong go with --from; a sub-folder is part of --name.")
+    config, request = configuration(args), asked(args)
     if args.prompt == "-":
         request["prompt"] = sys.stdin.read().strip()
     problems = problems_of(request, config, here=find_file(config_file(args)) is not None)
@@ -58,21 +36,6 @@ def submit(args: argparse.Namespace) -> int:
         return REFUSED_OR_FAILED
     client = client_of(config)
     return _dropped(args, config, client, client.submit(request, name=args.name))
-
-
-def problems_of(request: dict[str, Any], config: Config, *, here: bool) -> tuple[Problem, ...]:
-    """What is wrong with it; without a configuration file `here`, styles and models are the daemon's to know."""
-    from darkroom.request.decide import decide
-    from darkroom.request.shape import read
-
-    raw = json.dumps(request).encode()
-    try:
-        if not here:
-            return read(raw).problems
-        decide(read(raw), config.rules(), drawn_seed=0, known=known_of(config))
-    except RequestRefused as refusal:
-        return refusal.problems
-    return ()
 
 
 def retry(args: argparse.Namespace) -> int:
