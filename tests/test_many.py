@@ -322,3 +322,101 @@ def test_what_is_in_the_inbox_and_not_answered_counts_as_dropped(home: Path, cli
     found = many.many_of(client, "a")
     assert found.counts() == {"dropped": 1, "queued": 1}
     assert found.live == ["a/cat", "a/dog"]
+
+
+def test_status_of_a_folder_counts_each_state(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settle(home, "a/cat", "done", timing={"render_s": 10.0})
+    settle(home, "a/dog", "done", timing={"render_s": 20.0})
+    settle(home, "a/fox", "rendering", eta_s=5.0)
+    settle(home, "a/hen", "queued")
+    for name in ("a", "a/"):
+        assert main(["status", name]) == 0
+        assert capsys.readouterr().out == (
+            "a/: 1 queued, 1 rendering, 2 done; about 20 s left, if nobody else is served\n"
+        )
+    settle(home, "a/hen", "failed")
+    assert main(["status", "a", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "folder": "a",
+        "states": {"rendering": 1, "done": 2, "failed": 1},
+        "eta_s": 5.0,
+    }
+    settle(home, "a/fox", "cancelled")
+    assert main(["status", "a", "--watch"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == f"2 done, 1 failed, 1 cancelled, in {home}/outbox/a"
+
+
+def test_a_request_goes_before_a_folder_of_its_name_and_a_slash_means_the_folder(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(home, "a", "done")
+    settle(home, "a/cat", "queued")
+    assert main(["status", "a"]) == 0
+    assert capsys.readouterr().out.startswith("a  done")
+    assert main(["status", "a/"]) == 0
+    assert capsys.readouterr().out == "a/: 1 queued\n"
+
+
+@pytest.mark.parametrize("name", ["../outbox/", "/", "a//b/", "./", "none/", "none", "x\0/", ".darkroom/"])
+@pytest.mark.parametrize("command", [["status"], ["cancel"], ["retry", "--failed"]])
+def test_folders_that_mislead_or_are_not_there_are_told(home: Path, command: list[str], name: str) -> None:
+    assert main([*command, name]) == 1
+    assert list((home / "inbox").iterdir()) == []
+
+
+def test_cancelling_a_folder_asks_to_cancel_all_that_is_live_below_it(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(home, "a/cat", "done")
+    settle(home, "a/b/dog", "queued")
+    settle(home, "a/fox", "rendering")
+    settle(home, "other", "queued")
+    (home / "inbox/a").mkdir()
+    (home / "inbox/a/new.json").write_text("{}")
+    assert main(["cancel", "a/"]) == 0
+    wishes = sorted(str(path.relative_to(home / "inbox")) for path in (home / "inbox").rglob("*.cancel"))
+    assert wishes == ["a/b/dog.cancel", "a/fox.cancel", "a/new.cancel"]
+    settle(home, "b/cat", "done")
+    assert main(["cancel", "b/"]) == 0
+    assert "all below b/ is settled already" in capsys.readouterr().err
+
+
+def test_an_answer_that_names_another_place_cancels_nothing_there(home: Path) -> None:
+    settle(home, "a/cat", "queued", dropped_as="../../x.json")
+    assert main(["cancel", "a/"]) == 1
+    assert not list(home.rglob("*.cancel"))
+
+
+def kept(home: Path, name: str, **fields: Any) -> None:
+    settle(home, name, "failed", result=f"{name.rpartition('/')[2]}.failed", **fields)
+    folder = home / "outbox" / f"{name}.failed"
+    folder.mkdir()
+    (folder / "request.json").write_text('{"prompt": "x"}')
+
+
+def test_what_failed_is_asked_for_again_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept(home, "a/cat")
+    kept(home, "dog")
+    kept(home, "hen")
+    settle(home, "hen.retry-1", "done", retry_of="HEN")
+    settle(home, "fox", "refused")
+    assert main(["retry", "--failed", "a/"]) == 0
+    assert main(["retry", "--failed"]) == 0
+    found = sorted(str(path.relative_to(home / "inbox")) for path in (home / "inbox").rglob("*.json"))
+    assert found == ["a/cat.retry-1.json", "dog.retry-1.json"]
+    capsys.readouterr()
+    assert main(["retry", "--failed"]) == 0
+    assert "Nothing has failed that was not asked for again" in capsys.readouterr().err
+
+
+def test_a_retry_that_failed_is_asked_for_again_under_the_next_number(home: Path) -> None:
+    kept(home, "cat")
+    kept(home, "cat.retry-1", retry_of="CAT")
+    assert main(["retry", "--failed"]) == 0
+    assert [path.name for path in (home / "inbox").iterdir()] == ["cat.retry-2.json"]
+
+
+def test_a_retry_names_a_request_or_all_that_failed() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["retry"])
+    assert caught.value.code == 2

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom import hearsay
-from darkroom.client import ANSWER_LIMIT_BYTES, FINAL_STATES, Client, refuse_misleading
+from darkroom.client import ANSWER_LIMIT_BYTES, FINAL_STATES, Client, refuse_misleading, seats_of
 from darkroom.errors import DarkroomError
 from darkroom.hearsay import Json
-from darkroom.names import MAX_DEPTH, is_request, is_watched, joined, safe_name, stem_of
+from darkroom.names import MAX_DEPTH, is_request, is_watched, joined, natural_key, retried, safe_name, stem_of
 
 #: States in the order in which a person reads them.
 STATES = ("queued", "rendering", "done", "refused", "failed", "cancelled")
@@ -64,6 +64,15 @@ def many_of(client: Client, folder: str) -> Many:
     return Many(folder, answers, tuple(stem_of(path) for path in waiting if path not in answered))
 
 
+def known_below(client: Client, text: str) -> Many:
+    """The same for a folder that a person has named. Raises DarkroomError where there is nothing below it."""
+    found = many_of(client, folder_named(text))
+    if not found.counts():
+        hint = "`darkroom status` shows what waits."
+        raise DarkroomError(f"Nothing is known of requests below {found.folder}/.", hint=hint)
+    return found
+
+
 def answers_below(client: Client, folder: str) -> Iterator[Json]:
     """Every answer below a folder of the outbox that lies where it says; what else lies there is passed over."""
     for where, names, folders in _levels(client, client.outbox, folder):
@@ -82,6 +91,33 @@ def waiting_below(client: Client, folder: str) -> Iterator[str]:
     for where, names, folders in _levels(client, client.inbox, folder):
         yield from (joined(where, name) for name in names)
         folders[:] = [each for each in folders if is_watched(joined(where, each))]
+
+
+def failed_names(found: Many) -> list[str]:
+    """Those whose newest request failed and was not asked for again: whatever came of that has a name of its own."""
+    again = {each.get("retry_of") for each in found.answers}
+    waits = {retried(name) for name in found.unanswered}
+    failed = [each for each in found.answers if each.get("state") == "failed" and each.get("id") not in again]
+    return sorted(
+        (each["name"] for each in failed if (retried(each["name"]) or each["name"]) not in waits), key=natural_key
+    )
+
+
+def left_s(found: Many, health: Json | None) -> float | None:
+    """Seconds until all of these are done, were nobody else served; None where nothing renders, or nothing is known."""
+    rendering = [each for each in found.answers if each.get("state") == "rendering"]
+    took = [
+        float(each["timing"]["render_s"])
+        for each in found.answers
+        if each.get("state") == "done" and "render_s" in each.get("timing", {})
+    ]
+    waits = len(found.live) - len(rendering)
+    if not rendering or (waits and not took):
+        return None
+    each_s = sum(took) / len(took) if took else 0.0
+    seats = max(1, sum(seat.get("state") in ("ready", "rendering") for seat in seats_of(health)))
+    in_hand_s = max(float(each.get("eta_s", each_s)) for each in rendering)
+    return in_hand_s + waits * each_s / seats
 
 
 def counted(states: Iterable[str]) -> dict[str, int]:

@@ -284,15 +284,16 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
 def _queue_commands(commands: Any) -> None:
     status = _add(
         commands,
-        "status [NAME] [--watch] [--json]",
+        "status [NAME|FOLDER/] [--watch] [--json]",
         "status:status",
-        "show what the daemon does, or how a request is getting on",
+        "show what the daemon does, or how a request or a folder of them is getting on",
         "status",
         "status alice/cat",
+        "status prompts/",
         "status --watch",
         "status --json | jq .queued",
     )
-    status.add_argument("name", metavar="NAME", nargs="?", help="of a request")
+    status.add_argument("name", metavar="NAME|FOLDER/", nargs="?", help="of a request, or all below a folder")
     status.add_argument("--watch", action="store_true", help="keep showing it, until Ctrl-C or the end")
     status.add_argument(
         "--json",
@@ -325,17 +326,27 @@ def _queue_commands(commands: Any) -> None:
     )
     verify.add_argument("of", metavar="NAME|FOLDER", help="a request that is done, or a result's folder")
     verify.add_argument("--image", type=int, metavar="N", help="the Nth picture alone, from 1")
-    cancel = _add(commands, "cancel NAME…", "requests:cancel", "cancel a request", "cancel alice/cat")
-    cancel.add_argument("name", metavar="NAME", nargs="+")
+    cancel = _add(
+        commands,
+        "cancel NAME|FOLDER/…",
+        "requests:cancel",
+        "cancel a request, or all that are live below a folder",
+        "cancel alice/cat",
+        "cancel prompts/",
+    )
+    cancel.add_argument("name", metavar="NAME|FOLDER/", nargs="+")
     retry = _add(
         commands,
-        "retry NAME [--wait]",
+        "retry NAME|--failed [FOLDER] [--wait]",
         "requests:retry",
-        "ask again for a settled request",
+        "ask again for a settled request, or for all that failed",
         "retry alice/cat",
         "retry cat --wait",
+        "retry --failed",
+        "retry --failed prompts/ --wait",
     )
-    retry.add_argument("name", metavar="NAME")
+    retry.add_argument("name", metavar="NAME|FOLDER", nargs="?", help="of a request; with --failed, of a folder")
+    retry.add_argument("--failed", action="store_true", help="all that failed and were not asked for again")
     retry.add_argument("--wait", action="store_true", help="show progress, end when the picture is there")
     _add(commands, "pause", "daemon:pause", "hold the queue and free the device", "pause")
     _add(commands, "resume", "daemon:resume", "let the queue go on", "resume")

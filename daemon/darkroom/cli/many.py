@@ -1,4 +1,4 @@
-"""submit --from: the requests of a file, all under one folder. What is there already is not dropped again."""
+"""submit --from and retry --failed: many requests at once. What is there already is not dropped again."""
 
 from __future__ import annotations
 
@@ -201,3 +201,31 @@ def _conclude(
     if batch.missing:
         terminal.tell_if_alone(client, "the requests wait for one.")
     return REFUSED_OR_FAILED if batch.wrong else DONE
+
+
+def retry_failed(args: argparse.Namespace) -> int:
+    """Ask again for each request that failed, unless that was done already."""
+    config = configuration(args)
+    client = client_of(config)
+    found = many.known_below(client, args.name) if args.name is not None else many.many_of(client, "")
+    names = many.failed_names(found)
+    tickets, status = [], DONE
+    for name in names:
+        try:
+            tickets.append(client.retry(name))
+        except FolderUnusable:
+            raise
+        except DarkroomError as error:
+            terminal.complain(str(error))
+            status = REFUSED_OR_FAILED
+    for ticket in tickets:
+        terminal.out().print(printable(str(ticket.answer)))
+    if not names:
+        terminal.err().print("Nothing has failed that was not asked for again.")
+    if args.wait and tickets:
+        from darkroom.cli.follow_many import follow_many
+
+        return max(status, follow_many(client, tickets, folder=found.folder, heartbeat_s=config.heartbeat_s))
+    if tickets:
+        terminal.tell_if_alone(client, "the requests wait for one.")
+    return status

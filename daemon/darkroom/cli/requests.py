@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 
 from darkroom.cli import terminal
 from darkroom.cli.asking import asked, problems_of
@@ -14,6 +15,7 @@ from darkroom.cli.styles import check_styles, holds_styles
 from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import Config, find_file
 from darkroom.errors import DarkroomError, FolderUnusable, RequestRefused
+from darkroom.many import known_below
 from darkroom.printable import printable
 
 
@@ -40,6 +42,12 @@ def submit(args: argparse.Namespace) -> int:
 
 def retry(args: argparse.Namespace) -> int:
     """Drop the kept request again, under a new name."""
+    if args.failed:
+        from darkroom.cli.many import retry_failed
+
+        return retry_failed(args)
+    if args.name is None:
+        args.grammar.error("name a request, or say --failed.")
     config = configuration(args)
     client = client_of(config)
     ticket = client.retry(args.name)
@@ -65,7 +73,7 @@ def cancel(args: argparse.Namespace) -> int:
     """Ask to cancel each of the named requests."""
     client = client_of(configuration(args))
     status, asked = DONE, False
-    for name in args.name:
+    for name in [*_each(client, args.name)]:  # all are looked up before the first is cancelled
         try:
             path = client.cancel(name)
         except FolderUnusable:
@@ -79,6 +87,15 @@ def cancel(args: argparse.Namespace) -> int:
     if asked:
         terminal.tell_if_alone(client, "it is cancelled as soon as one starts.")
     return status
+
+
+def _each(client: Client, names: list[str]) -> Iterator[str]:
+    """A folder, named with a slash at its end, stands for all that is live below it. Raises DarkroomError."""
+    for name in names:
+        live = known_below(client, name).live if name.endswith("/") else [name]
+        if not live:
+            terminal.complain(f"all below {name} is settled already")
+        yield from live
 
 
 def check(args: argparse.Namespace) -> int:
