@@ -351,6 +351,11 @@ def pictures(answer: Json, answer_path: Path) -> list[Path]:
     return [folder / _last(image["file"]) for image in images]
 
 
+def result_of(answer: Json, answer_path: Path) -> Path | None:
+    """The folder of a settled request; None while there is none. Raises DarkroomError where somebody has changed it."""
+    return answer_path.parent / _last(answer["result"]) if "result" in answer else None
+
+
 def without_ending(name: str) -> str:
     """What a person means by the file's whole name."""
     return re.sub(r"(?<=[^/])\.json$", "", name, flags=re.IGNORECASE)

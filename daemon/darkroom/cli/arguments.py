@@ -326,6 +326,7 @@ def _queue_commands(commands: Any) -> None:
     )
     verify.add_argument("of", metavar="NAME|FOLDER", help="a request that is done, or a result's folder")
     verify.add_argument("--image", type=int, metavar="N", help="the Nth picture alone, from 1")
+    _find_command(commands)
     cancel = _add(
         commands,
         "cancel NAME|FOLDER/…",
@@ -358,6 +359,25 @@ def _queue_commands(commands: Any) -> None:
         "adopt /mnt/nas/inbox",
     )
     adopt.add_argument("folder", metavar="FOLDER")
+
+
+def _find_command(commands: Any) -> None:
+    find = _add(
+        commands,
+        "find [WORD…] [options]",
+        "find:find",
+        "look through the answers in the outbox, newest first",
+        "find red fox",
+        "find castle --style watercolor --since 2026-11-01",
+        "find --state failed --since 7d",
+        "find --seed 1234 --json | jq -r .result",
+    )
+    find.add_argument("words", metavar="WORD", nargs="*", help="each has to be in the prompt or in the name")
+    find.add_argument("--style", metavar="NAME", help="a style that was applied")
+    find.add_argument("--seed", type=int, metavar="N", help="the seed of one of its pictures")
+    find.add_argument("--state", metavar="STATE", help="queued, rendering, done, refused, failed or cancelled")
+    find.add_argument("--since", metavar="DAY", help="2026-11-30, today, yesterday, or 7d: so many days ago")
+    find.add_argument("--json", action="store_true", help="a line of JSON for each")
 
 
 def _reference_commands(commands: Any) -> None:
