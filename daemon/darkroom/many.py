@@ -75,7 +75,7 @@ def known_below(client: Client, text: str) -> Many:
 
 def answers_below(client: Client, folder: str) -> Iterator[Json]:
     """Every answer below a folder of the outbox that lies where it says; what else lies there is passed over."""
-    for where, names, folders in _levels(client, client.outbox, folder):
+    for where, names, folders in levels_of(client, client.outbox, folder):
         results = set()
         with suppress(OSError), client.disk.anchored(client.outbox, where) as place:
             for name in names:
@@ -88,7 +88,7 @@ def answers_below(client: Client, folder: str) -> Iterator[Json]:
 
 def waiting_below(client: Client, folder: str) -> Iterator[str]:
     """The path of every request file below a folder of the inbox."""
-    for where, names, folders in _levels(client, client.inbox, folder):
+    for where, names, folders in levels_of(client, client.inbox, folder):
         yield from (joined(where, name) for name in names)
         folders[:] = [each for each in folders if is_watched(joined(where, each))]
 
@@ -136,7 +136,7 @@ def state_of(answer: Json) -> str:
     return str(answer.get("state"))
 
 
-def _levels(client: Client, root: Path, folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+def levels_of(client: Client, root: Path, folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
     """Each folder with its request-like files and its sub-folders, of which the caller takes out some.
 
     A folder that is not there, or is a link, has none.

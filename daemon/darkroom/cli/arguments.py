@@ -327,6 +327,7 @@ def _queue_commands(commands: Any) -> None:
     verify.add_argument("of", metavar="NAME|FOLDER", help="a request that is done, or a result's folder")
     verify.add_argument("--image", type=int, metavar="N", help="the Nth picture alone, from 1")
     _find_command(commands)
+    _clean_command(commands)
     cancel = _add(
         commands,
         "cancel NAME|FOLDER/…",
@@ -378,6 +379,24 @@ def _find_command(commands: Any) -> None:
     find.add_argument("--state", metavar="STATE", help="queued, rendering, done, refused, failed or cancelled")
     find.add_argument("--since", metavar="DAY", help="2026-11-30, today, yesterday, or 7d: so many days ago")
     find.add_argument("--json", action="store_true", help="a line of JSON for each")
+
+
+def _clean_command(commands: Any) -> None:
+    clean = _add(
+        commands,
+        "clean --older-than AGE [FOLDER] [options]",
+        "clean:clean",
+        "remove old results that are as they were made, and their answers",
+        "clean --older-than 30d --dry-run",
+        "clean --older-than 30d prompts/",
+        "clean --older-than 12w --keep-pictures",
+    )
+    clean.add_argument("folder", metavar="FOLDER", nargs="?", help="only what is below this folder of the outbox")
+    clean.add_argument("--older-than", metavar="AGE", required=True, help="30d, 12h, 8w, 6m or 1y")
+    clean.add_argument(
+        "--keep-pictures", action="store_true", help="remove answers and requests alone; the pictures stay in place"
+    )
+    clean.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
 def _reference_commands(commands: Any) -> None:
