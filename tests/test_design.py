@@ -43,7 +43,7 @@ PURE_LIBRARY |= {"struct", "tomllib", "types", "typing", "unicodedata"}
 PURE_PARTS = {
     "os": {"fsencode", "fsdecode", "fspath"},
     "pathlib": {"Path", "PurePath"},
-    "datetime": {"datetime", "UTC"},
+    "datetime": {"datetime", "UTC", "date", "time", "timedelta", "tzinfo"},
 }
 
 #: Changes of a disk outside `files`, each with its reason.

@@ -21,6 +21,10 @@ class Clock:
         """Now, as answers say it."""
         return stamp(self.wall_s())
 
+    def local(self) -> datetime:
+        """Now, as the clock on the wall shows it."""
+        return datetime.fromtimestamp(self.wall_s(), UTC).astimezone(MachineZone())
+
     @staticmethod
     def between(start: str | None, end: str | None) -> float:
         """Seconds between two stamps, 0 when the wall clock was set back between them."""

@@ -41,6 +41,7 @@ class Fleet:
         self.seats = tuple(seats)
         self.holds = Holds()
         self.stall_s = stall_s
+        self.stays_free = False  #: no model is loaded before a request needs it
         self._clock = clock
         self._preload = preload
         self._note_tried = note_tried
@@ -134,6 +135,8 @@ class Fleet:
     def _ready(self, seat: Seat, ready: port.Ready) -> None:
         seat.ready = ready
         _log.info("renderer_ready", seat=seat.name, device=ready.title, pid=ready.pid)
+        if self.stays_free:
+            return
         if self._preload is not None and not self.holds.keeps(self._preload, seat.name, self._clock.monotonic_s()):
             self.load(self._preload, seat)
 
