@@ -52,6 +52,7 @@ class DiffusionModel:
         self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))
         self._is_starter = is_starter
         self.revision = found.revision
+        self.own_scheduler = str(self._saved.get("_class_name", ""))
 
     def warm_up(self, source: ModelSource) -> None:
         """Render one step with the model's own defaults (on a CPU small): what fails from here on was asked for.

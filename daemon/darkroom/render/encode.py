@@ -20,7 +20,7 @@ from typing import Any
 from PIL import ExifTags, Image, PngImagePlugin
 
 from darkroom import __version__
-from darkroom.models.schedulers import SCHEDULERS
+from darkroom.models.schedulers import OWN, SCHEDULERS
 from darkroom.render.engine import Pixels
 from darkroom.request import plan_json
 from darkroom.request.plan import ImagePlan, Plan
@@ -43,12 +43,13 @@ class Provenance:
     model_revision: str  #: commit of the hub repository, or "local"
     device: str  #: as people call it
     software: dict[str, str]  #: versions of the libraries
+    scheduler: str = ""  #: the class of the model's own one, in diffusers
 
 
 def encode(pixels: Pixels, plan: Plan, image: ImagePlan, provenance: Provenance) -> bytes:
     """The bytes of the picture file; `image` is what is its own."""
     picture = Image.frombuffer("RGB", (pixels.width, pixels.height), pixels.rgb, "raw", "RGB", 0, 1)
-    parameters = a1111_parameters(plan, image, pixels)
+    parameters = a1111_parameters(plan, image, pixels, provenance.scheduler)
     record = json.dumps(as_record(plan, image, provenance))
     buffer = io.BytesIO()
     if plan.format == "png":
@@ -76,7 +77,7 @@ def as_record(plan: Plan, image: ImagePlan, provenance: Provenance) -> dict[str,
 # The A1111 form ---------------------------------------------------------------------------------------------------
 
 
-def a1111_parameters(plan: Plan, image: ImagePlan, pixels: Pixels) -> str:
+def a1111_parameters(plan: Plan, image: ImagePlan, pixels: Pixels, own_scheduler: str = "") -> str:
     """The prompt, `Negative prompt: …` if there is one, and a last line of `key: value` pairs.
 
     Readers split at line ends and take a line that begins with "Negative prompt:" for what it says; nothing can be
@@ -85,9 +86,9 @@ def a1111_parameters(plan: Plan, image: ImagePlan, pixels: Pixels) -> str:
     scheduler = SCHEDULERS[plan.scheduler]
     pairs = {
         "Steps": plan.num_inference_steps,
-        "Sampler": scheduler.sampler,
+        "Sampler": own_scheduler if plan.scheduler in OWN and own_scheduler else scheduler.sampler,
         "Schedule type": scheduler.schedule_type,
-        "CFG scale": f"{plan.guidance_scale:g}",
+        **_scales(plan),
         "Seed": image.seed,
         "Size": f"{pixels.width}x{pixels.height}",
         "Model": plan.model,
@@ -100,6 +101,14 @@ def a1111_parameters(plan: Plan, image: ImagePlan, pixels: Pixels) -> str:
     )
     lines = [prompt, f"Negative prompt: {negative}" if negative else "", _pairs_line(pairs)]
     return "\n".join(line for line in lines if line)
+
+
+def _scales(plan: Plan) -> dict[str, str]:
+    """As Forge calls them: a scale that is one of the network's inputs, beside one that guides, is a distilled one."""
+    guides = plan.guidance_scale if plan.true_cfg_scale is None else plan.true_cfg_scale
+    distilled = None if plan.true_cfg_scale is None else plan.guidance_scale
+    scales = {"CFG scale": guides, "Distilled CFG Scale": distilled}
+    return {key: f"{scale:g}" for key, scale in scales.items() if scale is not None}
 
 
 def _one_line(text: str) -> str:

@@ -9,6 +9,10 @@ import torch
 from darkroom.render.torch_errors import is_out_of_memory
 
 
+#: What turns latents into pixels is called so.
+DECODERS = ("vae", "movq", "vqvae")
+
+
 class Broken(Exception):
     """The picture is no numbers."""
 
@@ -25,7 +29,7 @@ class Precision:
 
     def raised(self, broken: Broken) -> str | None:
         """Raise it by one step. Returns what to tell; None where there is nothing left to raise, or no room for it."""
-        decoder = getattr(self._pipeline, "vae", None)
+        decoder = next((part for name in DECODERS if (part := getattr(self._pipeline, name, None)) is not None), None)
         if broken.by_decoder and _is_half(decoder):
             _decode_in_float32(decoder)
             return "Half precision overflowed: the picture was decoded in float32."

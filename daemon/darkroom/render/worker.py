@@ -120,7 +120,7 @@ class OnDevice:
     @property
     def provenance(self) -> Provenance:
         """What pictures tell about where they come from."""
-        return Provenance(self.model.revision, self.device.title, self.device.software)
+        return Provenance(self.model.revision, self.device.title, self.device.software, self.model.own_scheduler)
 
 
 class Worker:
