@@ -17,10 +17,8 @@ from darkroom.executor.port import AttemptKey, Cancelled, Load, Loaded, Painted,
 from darkroom.models.files import Fate
 from darkroom.models.judge import judge_folder
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.models.source import ModelSource
 from darkroom.render.call import Call
 from darkroom.request import plan_json
-from darkroom.request.plan import ImagePlan, Plan
 from tests.subject import PROMPT, SIDE_PX, Subject, saying, watched
 
 #: Signs of several tokenizers' own.

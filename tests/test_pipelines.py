@@ -39,6 +39,8 @@ from darkroom.executor.port import (
 from darkroom.executor.settings import RendererSettings
 from darkroom.executor.wire import EXIT_POISONED
 from darkroom.facts import Progress, Tokens
+from darkroom.models.files import Fate
+from darkroom.models.judge import judge
 from darkroom.models.schedulers import CLASSIC
 from darkroom.models.source import ModelSource
 from darkroom.render import device as devices
@@ -49,6 +51,7 @@ from darkroom.render.token_limit import first_unread
 from darkroom.request.plan import images_of
 from darkroom.testing import tiny_hub, tiny_pipeline
 from darkroom.testing.tiny_hub import TinyHub
+from darkroom.testing.waiting import wait_for
 from tests.worker_bench import DEADLINE_S, NEGATIVE, PLAN, PROMPT, Bench, asked
 
 # torch calls numpy's array protocol in a way that numpy deprecates.
@@ -217,33 +220,13 @@ def test_the_same_request_gives_the_same_file_in_another_process(
 # What is warned of ------------------------------------------------------------------------------------------------
 
 
-def test_words_beyond_the_limit_are_named_on_both_sides(bench: Bench) -> None:
+def test_every_word_of_a_long_prompt_is_read(bench: Bench) -> None:
     cats, dogs = " ".join(["cat"] * 75), " ".join(["dog"] * 74)
     bench.pictures("long", asked(f"{cats}, Golden  Moon", f"{dogs} sea, Red Sun"))
     told = bench.started("long")
 
-    assert told.tokens == Tokens(prompt=78, negative_prompt=78, limit=75)
-    assert told.warnings == (
-        'The prompt has 78 tokens, the model reads 75: "…Golden  Moon" at its end has no effect. Shorten it.',
-        'The negative prompt has 78 tokens, the model reads 75: "…Red Sun" at its end has no effect. Shorten it.',
-    )
-
-
-def test_what_does_not_fit_is_told_of_every_prompt_once(bench: Bench) -> None:
-    long = " ".join(["cat"] * 75)
-    images = images_of("a dog", "", seed=7, num_images=1) + images_of(f"{long} Golden Moon", "", seed=8, num_images=2)
-    bench.pictures("some", replace(PLAN, images=images))
-    told = bench.started("some")
-
-    assert told.tokens.prompt == 77
-    (warning,) = told.warnings
-    assert '"…Golden Moon" at its end has no effect' in warning
-
-
-def test_what_just_fits_is_not_warned_of(bench: Bench) -> None:
-    bench.pictures("fits", asked(" ".join(["cat"] * 75)))
-
-    assert bench.started("fits").warnings == ()
+    assert told.tokens == Tokens(prompt=78, negative_prompt=78, limit=75, blocks=2)
+    assert told.warnings == ()
 
 
 def count_words(text: str) -> int:
@@ -483,6 +466,23 @@ def test_a_hub_model_is_downloaded_once_and_needs_no_network_afterwards(elsewher
     assert isinstance(unreachable, LoadFailed)
     assert "cannot be reached" in unreachable.message
     assert "local folder" in unreachable.hint
+
+
+def family_of(source: ModelSource, cache: Path) -> tuple[str, int] | None:
+    family = judge(source, cache / "hub", offline=False).family
+    return (family.key, family.side_px) if family is not None else None
+
+
+def test_what_a_hub_model_is_can_be_told_before_it_is_downloaded(models: Path, tmp_path: Path) -> None:
+    other = Elsewhere(models, tmp_path)
+    source = ModelSource("hub", tiny_hub.MODEL, revision=tiny_hub.COMMIT)
+    told = "stable-diffusion", tiny_pipeline.NATIVE_PX
+    wait_for(lambda: family_of(source, tmp_path) == told, "its family and its side are told")
+    other.process.stop(within_s=5)
+    other.hub.close()
+
+    assert judge(source, tmp_path / "hub", offline=False).fate is Fate.ABSENT
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_a_hub_model_that_was_never_downloaded_needs_the_network() -> None:

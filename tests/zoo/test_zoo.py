@@ -38,7 +38,6 @@ TOLD: dict[str, dict[str, Any]] = {
 WITHOUT_NEGATIVE = {
     "dreamlite_mobile",
     "flux2",
-    "omnigen",
     "flux_dev",
     "flux_kontext",
     "flux_schnell",
@@ -46,6 +45,7 @@ WITHOUT_NEGATIVE = {
     "glm_image",
     "ideogram4",
     "lcm",
+    "omnigen",
     "sana_sprint",
 }
 

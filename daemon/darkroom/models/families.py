@@ -49,7 +49,7 @@ STABLE_DIFFUSION = Family(
     },
     needs=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"),
-    checker="safety_checker", half="float16", offset_is_one=True,
+    checker="safety_checker", half="float16", offset_is_one=True, in_blocks=True, clip_skip=True,
 )  # fmt: skip
 STABLE_DIFFUSION_XL = Family(
     key="stable-diffusion-xl",
@@ -59,12 +59,12 @@ STABLE_DIFFUSION_XL = Family(
     steps=30, schedulers=_led_by("euler", CLASSIC),
     classes={"unet": re.compile("UNet2DConditionModel"), "scheduler": _DIFFUSION_SCHEDULERS},
     needs=("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
-    predictions=("epsilon", "v_prediction", "sample"), half="float16",
+    predictions=("epsilon", "v_prediction", "sample"), half="float16", in_blocks=True, clip_skip=True,
 )  # fmt: skip
 STABLE_DIFFUSION_3 = Family(
     key="stable-diffusion-3", title="Stable Diffusion 3 or 3.5", pipelines=("StableDiffusion3Pipeline",),
     scales={"guidance_scale": 7.0}, steps=28, schedulers=FLOW, needs=("transformer", "vae", "scheduler"),
-    reads=(Reads("tokenizer_3", 256), Reads("tokenizer")),
+    clip_skip=True, reads=(Reads("tokenizer_3", 256), Reads("tokenizer")),
 )  # fmt: skip
 FLUX = Family(
     key="flux", title="FLUX.1", pipelines=("FluxPipeline",),
@@ -160,7 +160,7 @@ ROWS: tuple[Family, ...] = (
     Family(key="lcm", title="a latent consistency model", pipelines=("LatentConsistencyModelPipeline",),
            scales={"guidance_scale": 8.5}, cfg=None, negative=False, step_px=8, side_px=512, largest_px=1024,
            side_of=("unet", "sample_size"), steps=4, made_for=8, schedulers=OWN, checker="safety_checker",
-           needs=STABLE_DIFFUSION.needs, half="float16"),
+           needs=STABLE_DIFFUSION.needs, half="float16", in_blocks=True, clip_skip=True),
     Family(key="amused", title="aMUSEd", pipelines=("AmusedPipeline",),
            scales={"guidance_scale": 10.0}, side_px=512, largest_px=1024, steps=12, schedulers=OWN,
            needs=("transformer", "vqvae", "text_encoder", "tokenizer", "scheduler")),
@@ -178,7 +178,8 @@ ROWS: tuple[Family, ...] = (
 GENERIC = Family(
     key="generic", title="a class that Darkroom has no facts of", pipelines=(),
     step_px=64, schedulers=OWN, is_generic=True, needs=("scheduler",),
-    fixed={"use_resolution_binning": False, "enable_prompt_rewrite": False, "use_pe": False, "_auto_resize": False},
+    fixed={"use_resolution_binning": False, "enable_prompt_rewrite": False, "use_pe": False, "_auto_resize": False,
+           "guidance_schedule": None},
 )  # fmt: skip
 
 #: Within a family: what a model's own files tell, and which row it has then. The first that fits counts.
@@ -258,3 +259,8 @@ def is_from_words(name: str) -> bool:
 def of_pipeline(name: str) -> Family:
     """The row of a pipeline class, or the generic one."""
     return _BY_PIPELINE.get(name) or replace(GENERIC, pipelines=(name,), title=name)
+
+
+def plain_key(family: Family) -> str:
+    """The key of a family, without the preset of a few-step model."""
+    return family.key if family.key in BY_KEY else family.key.rpartition("-")[0]

@@ -55,6 +55,8 @@ class Family:
     schedulers: tuple[str, ...]  #: keys of SCHEDULERS; the first one is the default
     spacing: str | None = None  #: `timestep_spacing` that it was distilled with, whatever its scheduler was saved with
 
+    in_blocks: bool = False  #: whether long texts are encoded whole, in blocks of its tokenizers' length, and weighed
+    clip_skip: bool = False  #: whether layers of its text encoder can be left out
     reads: tuple[Reads, ...] = (Reads("tokenizer"),)  #: the first one whose tokenizer is there tells what is read
     fixed: Mapping[str, Any] = field(default_factory=dict)  #: arguments of every call
 

@@ -27,6 +27,9 @@ LOCAL = "local"  #: the revision of what is not a repository of the hub
 #: Parts of a folder that no picture needs, unless its pictures are to be checked.
 OPTIONAL_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
 
+#: Schedulers without a `steps_offset` that a pipeline could set; saved without it, one has it at 0 all the same.
+_NO_OFFSET = re.compile(r"EDM|DPMSolver(SDE|Singlestep)")
+
 #: What a tokenizer's words lie in: one of these sets of files.
 VOCABULARIES = (
     ("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",), ("vocab.txt",),
@@ -64,12 +67,17 @@ def judge(source: ModelSource, hub_cache: Path, *, offline: bool) -> Judgement:
 
 def judge_folder(source: ModelSource, folder: Path) -> Judgement:
     """Judge a folder that holds the model of an alias. Raises nothing."""
+    family: Family | None = None
     try:
-        return _judge_folder(source, folder)
+        _check_place(folder)
+        index = _index(folder)
+        family = _family(index, folder, source)
+        return _judge_parts(source, folder, index, family)
     except Unusable as error:
-        return Judgement(error.fate, error.message, error.hint, folder)
+        return Judgement(error.fate, error.message, error.hint, folder, family=family)
     except OSError as error:
-        return Judgement(Fate.HELD, f"{error.filename} can't be read: {error.strerror}.", _right_to(error), folder)
+        why = f"{error.filename} can't be read: {error.strerror}."
+        return Judgement(Fate.HELD, why, _right_to(error), folder, family=family)
 
 
 def local_folder(source: ModelSource) -> Path | None:
@@ -147,10 +155,7 @@ def _online_again() -> str:
 # What it is ----------------------------------------------------------------------------------------------------------
 
 
-def _judge_folder(source: ModelSource, folder: Path) -> Judgement:
-    _check_place(folder)
-    index = _index(folder)
-    family = _family(index, folder, source)
+def _judge_parts(source: ModelSource, folder: Path, index: dict[str, Any], family: Family) -> Judgement:
     parts = _parts(index, family, source)
     for part, (library, kind) in parts.items():
         _check_part(folder, part, library, kind, family)
@@ -212,7 +217,8 @@ def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[s
     wanted = (family.checker, "feature_extractor") if source.safety_checker else ()
     others = (part for part in index if part not in OPTIONAL_PARTS and not part.startswith("_"))
     parts = dict.fromkeys((*family.needs, *wanted, *others))
-    return {part: (entry[0], entry[1]) for part in parts if part and _is_there(entry := index.get(part))}
+    named = {part: index[part] for part in parts if part and _is_there(index.get(part))}
+    return {part: (library, kind) for part, (library, kind) in named.items()}
 
 
 def _stem(library: str, kind: str) -> str | None:
@@ -253,13 +259,13 @@ def _own_code(what: str, names: list[Any]) -> Unusable:
     return Unusable(Fate.NEVER, message, "Choose a model that is made of the classes of diffusers and transformers.")
 
 
+def _is_part(entry: Any) -> bool:
+    """Whether it stands for a part, there or not: the index keeps lists of numbers, too."""
+    return _is_there(entry) or entry == [None, None]
+
+
 def _is_there(entry: Any) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, str) for name in entry)
-
-
-def _is_part(entry: Any) -> bool:
-    """Whether it names a part, or says that there is none; lists of numbers are settings of the pipeline's own."""
-    return entry == [None, None] or _is_there(entry)
 
 
 def _check_part(folder: Path, part: str, library: str, kind: str, family: Family) -> None:
@@ -318,4 +324,8 @@ def _scheduler(folder: Path, family: Family) -> dict[str, Any]:
         raise Unusable(Fate.NEVER, message, family.choose)
     if family.spacing is not None:
         saved |= {"timestep_spacing": family.spacing}
-    return {**saved, "steps_offset": 1} if "steps_offset" in saved and family.offset_is_one else saved
+    return (
+        {**saved, "steps_offset": 1}
+        if family.offset_is_one and not _NO_OFFSET.search(str(saved.get("_class_name")))
+        else saved
+    )

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from darkroom.errors import ErrorCode, ModelUnavailable, ModelUnsupported, RenderFailed
 from darkroom.models.card import card
+from darkroom.models.checkpoint import checkpoint_hash
 from darkroom.models.family import SCALES, Family
 from darkroom.models.judge import Judgement
 from darkroom.models.schedulers import SCHEDULERS, Impossible, digest, way_out
 from darkroom.models.source import ModelSource
 from darkroom.render import scheduling
+from darkroom.render.blocks import Blocks
 from darkroom.render.call import Call
 from darkroom.render.encoded import Encoded
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
@@ -45,14 +47,16 @@ class DiffusionModel:
         self._family: Family = found.family
         self._pipeline = pipeline
         self._saved = dict(found.scheduler)
-        self._call = Call(pipeline, self._family)
-        self._reader = Reader(pipeline, self._family)
+        blocks = Blocks(pipeline) if self._family.in_blocks else None
+        self._call = Call(pipeline, self._family, blocks)
+        self._reader = Reader(pipeline, self._family, blocks)
         self._precision = Precision(pipeline)
         self._encoded = Encoded(pipeline)
         self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))
         self._is_starter = is_starter
         self.revision = found.revision
         self.own_scheduler = str(self._saved.get("_class_name", ""))
+        self.checkpoint_hash = checkpoint_hash(found.folder) if found.folder else ""
 
     def warm_up(self, source: ModelSource) -> None:
         """Render one step with the model's own defaults (on a CPU small): what fails from here on was asked for.
@@ -103,7 +107,8 @@ class DiffusionModel:
 
     def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:  # noqa: ARG002 - protocol
         """Render `plan.images[index]`. Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
-        return guarded(partial(self._paint, plan, plan.images[index], on_step))
+        pixels: Pixels = guarded(partial(self._paint, plan, plan.images[index], on_step))
+        return pixels
 
     def close(self) -> None:
         """Free the device."""
@@ -116,6 +121,7 @@ class DiffusionModel:
         self._check(plan)
         tokens, warnings = self._reader.read(plan)
         prompts = dict.fromkeys(image.prompt for image in plan.images)
+        warnings += self._call.not_taken(plan)
         warnings += [self._zero_snr_warning(plan), *(self._starter_warning(prompt) for prompt in prompts)]
         return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))))
 
@@ -156,7 +162,8 @@ class DiffusionModel:
         warnings: tuple[str, ...] = ()
         while True:
             try:
-                return replace(self._render(plan, image, on_step), warnings=warnings)
+                pixels: Pixels = self._render(plan, image, on_step)
+                return replace(pixels, warnings=warnings)
             except Broken as broken:
                 raised = self._precision.raised(broken)
             warnings = (*warnings, *filter(None, [raised]))

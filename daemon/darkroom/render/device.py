@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -59,6 +60,14 @@ class TorchDevice:
         """How much has come of what is being downloaded; None when nothing is."""
         source = self._downloads
         return model_files.downloaded_bytes(source) if source is not None else None
+
+    def learn(self, source: ModelSource) -> None:
+        """See that a model of the hub can be told for what it is, before it is downloaded. What fails is in the log."""
+        try:
+            if model_files.is_unknown(source, offline=self._offline):
+                model_files.fetch_what_it_is(source)
+        except Exception:  # noqa: BLE001 - whatever it is, it comes again when the model is loaded, and is told then
+            traceback.print_exc()
 
     def look(self, source: ModelSource) -> None:
         """Judge a model by its files. Raises ModelUnavailable for one that can't be loaded."""

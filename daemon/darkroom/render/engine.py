@@ -62,6 +62,10 @@ class Model(Protocol):
         """Commit of its hub repository, or "local"."""
 
     @property
+    def checkpoint_hash(self) -> str:
+        """10 hex digits by which others know the single file that it was made from; "" where that isn't known."""
+
+    @property
     def scheduler(self) -> str:
         """Digest of the configuration of its saved scheduler; "" where there is none."""
 
@@ -100,6 +104,9 @@ class Device(Protocol):
     @property
     def downloaded_bytes(self) -> int | None:
         """How much has come of what is being downloaded; None when nothing is."""
+
+    def learn(self, source: ModelSource) -> None:
+        """See that it can be told what a model is, before it is downloaded. Raises nothing."""
 
     def look(self, source: ModelSource) -> None:
         """See whether a model is there at all, before another one makes room. Raises ModelUnavailable."""

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -69,6 +69,22 @@ def download(source: ModelSource, fetch: Callable[[], str]) -> Path:
         traceback.print_exc()
         message, hint = _download_trouble(error)
     raise ModelUnavailable(f"{source.alias}: {described(source)} {message}", hint=hint)
+
+
+#: What tells what a model is, and of which family: a few kilobytes.
+TELLING = ("model_index.json", "*/config.json", "*/scheduler_config.json")
+
+
+def fetch_what_it_is(source: ModelSource) -> None:
+    """Have the files that tell what a model of the hub is, long before it is downloaded. Raises what the hub says."""
+    snapshot_download(source.source, revision=source.revision, allow_patterns=list(TELLING))
+
+
+def is_unknown(source: ModelSource, *, offline: bool) -> bool:
+    """Whether nothing tells yet what a model of the hub is."""
+    return (
+        not offline and (judgement := found(source, offline=offline)).fate is Fate.ABSENT and judgement.family is None
+    )
 
 
 #: What the hub says, as the end of a sentence that begins with the model's name, and what to do. The first kind fits.

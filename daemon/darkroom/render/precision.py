@@ -8,7 +8,6 @@ import torch
 
 from darkroom.render.torch_errors import is_out_of_memory
 
-
 #: What turns latents into pixels is called so.
 DECODERS = ("vae", "movq", "vqvae")
 
@@ -63,7 +62,11 @@ def _in_float32(parts: list[Any]) -> bool:
 
 
 def _decode_in_float32(decoder: Any) -> None:
-    """Latents come in half precision still."""
+    """Latents come in half precision still; those of codes are whole numbers, and stay so."""
     decoder.to(torch.float32)
     decode = decoder.decode
-    decoder.decode = lambda latents, *arguments, **options: decode(latents.to(torch.float32), *arguments, **options)
+
+    def decode_in_float32(latents: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        return decode(latents.float() if latents.is_floating_point() else latents, *arguments, **options)
+
+    decoder.decode = decode_in_float32

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.facts import Tokens
 from darkroom.models.family import Family, Reads
+from darkroom.render.blocks import Blocks
 from darkroom.render.token_limit import special_warning, unread_warning
 from darkroom.request.plan import Plan
 
@@ -19,7 +22,8 @@ WORDS = "{words}"
 class Reader:
     """The reader of a pipeline that reads the most."""
 
-    def __init__(self, pipeline: Any, family: Family) -> None:
+    def __init__(self, pipeline: Any, family: Family, blocks: Blocks | None) -> None:
+        self._blocks = blocks
         there = [
             each for each in family.reads if hasattr(getattr(pipeline, each.tokenizer, None), "all_special_tokens")
         ]
@@ -28,13 +32,25 @@ class Reader:
         self._specials = tuple(self._tokenizer.all_special_tokens) if self._tokenizer is not None else ()
 
     def read(self, plan: Plan) -> tuple[Tokens, list[str | None]]:
-        """The longest prompt's tokens, and what to tell of each text."""
+        """The longest prompt's tokens, and what to tell of each text. Raises RenderFailed for one that is refused."""
         prompts = tuple(dict.fromkeys(image.prompt for image in plan.images))
         negatives = tuple(dict.fromkeys(image.negative_prompt for image in plan.images))
         texts = [("prompt", text) for text in prompts] + [("negative prompt", text) for text in negatives]
-        warnings = [unread_warning(what, text, self._count, self._limit) for what, text in texts]
-        warnings += [special_warning(what, text, self._specials) for what, text in texts]
-        return Tokens(max(map(self._count, prompts)), max(map(self._count, negatives)), self._limit), warnings
+        specials = [special_warning(what, text, self._specials) for what, text in texts]
+        if self._blocks is not None:
+            return self._in_blocks(plan, prompts, negatives), specials
+        unread = [unread_warning(what, text, self._count, self._limit) for what, text in texts]
+        if plan.on_overflow == "refuse" and (cut := next(filter(None, unread), None)):
+            hint = 'Shorten it, or leave "on_overflow" out.'
+            raise RenderFailed(ErrorCode.PROMPT_TOO_LONG, cut.removesuffix(" Shorten it."), hint=hint)
+        return Tokens(max(map(self._count, prompts)), max(map(self._count, negatives)), self._limit), unread + specials
+
+    def _in_blocks(self, plan: Plan, prompts: Iterable[str], negatives: Iterable[str]) -> Tokens:
+        assert self._blocks is not None  # noqa: S101 - asked for those alone
+        weighed = plan.weights is not None
+        counts = [[self._blocks.count(text, weighed=weighed) for text in texts] for texts in (prompts, negatives)]
+        most = [max(tokens for tokens, _ in each) for each in counts]
+        return Tokens(most[0], most[1], self._limit, max(blocks for each in counts for _, blocks in each))
 
     def _count(self, text: str) -> int:
         if self._tokenizer is None:

@@ -92,6 +92,9 @@ class Easel:
 
     downloaded_bytes: int | None = None
 
+    def learn(self, source: ModelSource) -> None:
+        """Nothing to learn."""
+
     def look(self, source: ModelSource) -> None:
         """It always is there."""
 
@@ -117,6 +120,7 @@ class Card:
 
     options: Options
     revision: str = "local"
+    checkpoint_hash: str = ""
     scheduler: str = ""
     own_scheduler: str = ""
 

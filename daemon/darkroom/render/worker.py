@@ -48,9 +48,9 @@ from darkroom.models.source import ModelSource
 from darkroom.render import testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
-from darkroom.render.encode import Provenance
 from darkroom.render.engine import Device, DevicePoisoned, DriverLate, Flagged, LeaveDevice, Model
 from darkroom.render.finish import Finisher, Job
+from darkroom.render.parameters import Provenance
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -120,7 +120,8 @@ class OnDevice:
     @property
     def provenance(self) -> Provenance:
         """What pictures tell about where they come from."""
-        return Provenance(self.model.revision, self.device.title, self.device.software, self.model.own_scheduler)
+        model, device = self.model, self.device
+        return Provenance(model.revision, device.title, device.software, model.checkpoint_hash, model.own_scheduler)
 
 
 class Worker:
@@ -131,7 +132,7 @@ class Worker:
         self._channel = channel
         self._agenda = agenda
         self._alive = alive
-        self._finisher = Finisher(channel.send, agenda, Disk())
+        self._finisher = Finisher(channel.send, agenda, Disk(), settings.picture_metadata)
         self._loaded: OnDevice | None = None
         self._trials: list[threading.Thread] = []
         self._tried: dict[str, Impossible] = {}  # by digest of the saved scheduler
@@ -145,6 +146,7 @@ class Worker:
         software = {"darkroom": __version__, **device.software}
         ready = Ready(device=device.name, title=device.title, pid=os.getpid(), software=software)
         self._channel.send(ready)
+        threading.Thread(target=self._learn, name="learn", daemon=True).start()  # the hub may hang
         status = 0
         try:
             while (task := self._agenda.next()) is not None:
@@ -157,6 +159,11 @@ class Worker:
         for trial in self._trials:
             trial.join()
         return status
+
+    def _learn(self) -> None:
+        """What the configured models are; whoever decides requests reads the files."""
+        for source in self._settings.models.values():
+            self._device.learn(source)
 
     def _do(self, task: Task) -> None:
         match task:
@@ -305,6 +312,9 @@ class NoLibraries:
     software: dict[str, str] = field(default_factory=dict)
 
     downloaded_bytes: int | None = None
+
+    def learn(self, source: ModelSource) -> None:
+        """Nothing to learn."""
 
     def look(self, source: ModelSource) -> None:
         """Nothing to see."""

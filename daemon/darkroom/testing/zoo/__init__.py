@@ -1,7 +1,7 @@
 """One tiny pipeline of nearly every class that makes a picture of a text: what they paint means nothing.
 
-Each is of the true classes, with the parts, sizes and ways to fail of the real one, and renders 64 x 64 pixels within
-a second.
+Each is of the true classes, with the parts, sizes and ways to fail of the real one. Most render 64 x 64 pixels in a
+tenth of a second; those that paint a million pixels whatever they are asked for take seconds.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ UNBUILT: Mapping[str, str] = MappingProxyType(
     {
         "Cosmos2TextToImagePipeline": "it insists on a safety checker of a package of its own, cosmos_guardrail",
         "KolorsPipeline": "diffusers knows it only where sentencepiece is installed",
-        "PRXPipeline": "transformers 5 saves its text encoder, T5GemmaEncoder, and reads it back in another size",
+        "PRXPipeline": "T5GemmaEncoder is read back in another size than it was saved in; and ftfy is not installed",
         "StableCascadeCombinedPipeline": "it is not loaded again: `diffusers` has no class `PaellaVQModel`",
         "WuerstchenCombinedPipeline": "it is not loaded again: `diffusers` has no class `PaellaVQModel`",
     }
