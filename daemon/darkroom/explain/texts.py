@@ -1,4 +1,4 @@
-"""Texts that a pipeline of Stable Diffusion does not read as they are meant: long ones, weighed ones, with layers left out.
+"""Texts that a pipeline does not read as they are meant: long ones, weighed ones, with layers left out.
 
 The lines encode them as Darkroom says that it does (docs/prompts.md), with nothing but the pipeline's own encoders.
 """
@@ -39,9 +39,8 @@ def embed(parts):
         said = encoder(torch.tensor(ids, device=pipe.device), output_hidden_states=True)
         numbers = {numbers}
         weighed = numbers * torch.tensor(weights, dtype=numbers.dtype, device=pipe.device)[:, :, None]
-        for block, factors in enumerate(weights):
-            if set(factors) != {{1.0}}:
-                weighed[block] *= numbers[block].mean() / weighed[block].mean()
+        before, after = numbers.mean(dim=(1, 2), keepdim=True), weighed.mean(dim=(1, 2), keepdim=True)
+        weighed = weighed * torch.where(after == 0, 1.0, before / after)
         found.append(weighed.reshape(1, -1, weighed.shape[-1]))
     return torch.cat(found, dim=-1), said[0][:1]
 

@@ -27,7 +27,7 @@ LOCAL = "local"  #: the revision of what is not a repository of the hub
 #: Parts of a folder that no picture needs, unless its pictures are to be checked.
 OPTIONAL_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
 
-#: Schedulers without a `steps_offset` that a pipeline could set: one that was saved without it has it at 0 all the same.
+#: Schedulers without a `steps_offset` that a pipeline could set. What others were saved without, they have at 0.
 _NO_OFFSET = re.compile(r"EDM|DPMSolver(SDE|Singlestep)")
 
 #: What a tokenizer's words lie in: one of these sets of files.
@@ -324,8 +324,5 @@ def _scheduler(folder: Path, family: Family) -> dict[str, Any]:
         raise Unusable(Fate.NEVER, message, family.choose)
     if family.spacing is not None:
         saved |= {"timestep_spacing": family.spacing}
-    return (
-        {**saved, "steps_offset": 1}
-        if family.offset_is_one and not _NO_OFFSET.search(str(saved.get("_class_name")))
-        else saved
-    )
+    has_no_offset = _NO_OFFSET.search(str(saved.get("_class_name"))) is not None
+    return {**saved, "steps_offset": 1} if family.offset_is_one and not has_no_offset else saved
