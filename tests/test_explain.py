@@ -22,8 +22,9 @@ from darkroom.explain.script import script
 from darkroom.explain.words import words
 from darkroom.models.families import BY_KEY, ROWS
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.render.encode import Provenance, encode
+from darkroom.render.encode import encode
 from darkroom.render.engine import Pixels
+from darkroom.render.parameters import Provenance
 from darkroom.request import plan_json
 from darkroom.request.plan import Plan
 from darkroom.starter import MODEL_DIR

@@ -61,7 +61,7 @@ class Ground:
         assert found.fate is Fate.USABLE, f"{found.message} {found.hint}"
         assert found.family is not None
         self.family, self.variant = found.family, found.variant
-        self.rules = Rules(StyleBook({}, ""), {name: self.source}, name, "none", 0)
+        self.rules = Rules(StyleBook({}, ""), {name: self.source}, name, ("none",), 0)
         self.model: Model = TorchDevice(RendererSettings(device="cpu", offline=True)).load(self.source, lambda: None)
         self.loaded: dict[str, Any] = {}
         self.paint = cache(self._paint)

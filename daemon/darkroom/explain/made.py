@@ -90,7 +90,7 @@ def _plan(data: Any) -> Plan:
 
 def _is_sound(plan: Plan) -> bool:
     """Whether its values are of the right kinds."""
-    texts: list[Any] = [plan.model, plan.style, plan.scheduler, plan.format]
+    texts: list[Any] = [plan.model, *plan.style, plan.scheduler, plan.format]
     numbers: list[Any] = [plan.width, plan.height, plan.num_inference_steps]
     scales: list[Any] = [scale for key in SCALES if (scale := getattr(plan, key)) is not None]
     return (

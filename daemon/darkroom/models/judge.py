@@ -27,7 +27,7 @@ LOCAL = "local"  #: the revision of what is not a repository of the hub
 #: Parts of a folder that no picture needs, unless its pictures are to be checked.
 OPTIONAL_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
 
-#: Schedulers without a `steps_offset` that a pipeline could set. What others were saved without, they have at 0.
+#: Schedulers without a `steps_offset` that a pipeline could set; saved without it, one has it at 0 all the same.
 _NO_OFFSET = re.compile(r"EDM|DPMSolver(SDE|Singlestep)")
 
 #: What a tokenizer's words lie in: one of these sets of files.
