@@ -87,6 +87,11 @@ class Subject:
         assert isinstance(model, adapter.DiffusionModel)
         return model._reader
 
+    @property
+    def reads_on(self) -> bool:
+        """Whether it reads a longer text in blocks."""
+        return self.reader._blocks is not None
+
     def decide(self, **keys: object) -> Decision:
         small = {"prompt": PROMPT, "width": SIDE_PX, "height": SIDE_PX, "num_inference_steps": 2, "seed": 7}
         reading = read(json.dumps(small | keys).encode())

@@ -120,7 +120,8 @@ class OnDevice:
     @property
     def provenance(self) -> Provenance:
         """What pictures tell about where they come from."""
-        return Provenance(self.model.revision, self.device.title, self.device.software, self.model.checkpoint_hash)
+        model, device = self.model, self.device
+        return Provenance(model.revision, device.title, device.software, model.checkpoint_hash, model.own_scheduler)
 
 
 class Worker:
