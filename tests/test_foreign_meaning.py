@@ -10,9 +10,8 @@ from darkroom.foreign import fooocus
 from darkroom.foreign.infotext import parse
 from darkroom.foreign.programs import INFOTEXT, PROGRAMS, translated
 from darkroom.foreign.rules import number, sides, whole
-from darkroom.foreign.samplers import sampler_of, say
-from darkroom.foreign.sheet import Fate, NothingToAsk, Sheet, Target
-from darkroom.models.schedulers import CLASSIC, FLOW, SCHEDULERS
+from darkroom.foreign.sheet import Fate, NothingToAsk, Target
+from darkroom.models.schedulers import CLASSIC, FLOW
 from darkroom.request.shape import KEYS
 from tests.payloads import (
     EDITOR,
@@ -193,6 +192,40 @@ def test_a_graph_without_a_sampler_asks_for_nothing() -> None:
         sheet_of({"9": WORKFLOW["9"]})
 
 
+def test_both_prompts_are_followed_through_a_node_that_hands_on_both() -> None:
+    both = {
+        "class_type": "ControlNetApplyAdvanced",
+        "inputs": {"negative": ["7", 0], "positive": ["13", 0], "strength": 1},
+    }
+    guided = {"class_type": "FluxGuidance", "inputs": {"guidance": 3.5, "conditioning": ["6", 0]}}
+    inputs = {**WORKFLOW["3"]["inputs"], "positive": ["12", 0], "negative": ["12", 1], "cfg": 1}
+    sheet = sheet_of({**WORKFLOW, "12": both, "13": guided, "3": {"class_type": "KSampler", "inputs": inputs}})
+    assert (sheet.request["prompt"], sheet.request["negative_prompt"]) == (
+        "beautiful scenery [1980]",
+        "text, watermark",
+    )
+    assert sheet.request["guidance_scale"] == 3.5
+    assert "12 ControlNetApplyAdvanced" in fates(sheet, Fate.LOST)
+
+
+def test_a_number_of_the_editor_may_come_from_a_node_of_its_own() -> None:
+    nodes = [{**node} for node in EDITOR["nodes"] if node["id"] != 5]
+    size = {"name": "width", "type": "INT", "link": 30, "widget": {"name": "width"}}
+    nodes.append({"id": 5, "type": "EmptyLatentImage", "inputs": [size], "widgets_values": [0, 512, 1]})
+    nodes.append({"id": 31, "type": "PrimitiveNode", "widgets_values": [768, "fixed"]})
+    sheet = sheet_of({**EDITOR, "nodes": nodes, "links": [*EDITOR["links"], [30, 31, 0, 5, 0, "INT"]]})
+    assert (sheet.request["width"], sheet.request["height"]) == (768, 512)
+    assert "31 PrimitiveNode" in fates(sheet, Fate.NEUTRAL)
+
+
+def test_a_prompt_that_is_chosen_stands_in_the_request() -> None:
+    empty = {**FOOOCUS_PRESET, "default_prompt": ""}
+    assert sheet_of(empty, Target(KEYS, CLASSIC), {"prompt": "a dog"}).request["prompt"] == "a dog"
+    sheet = sheet_of(TXT2IMG, TARGET, {"prompt": "a dog"})
+    assert sheet.request["prompt"] == "a dog"
+    assert "prompt" in fates(sheet, Fate.LOST)
+
+
 def test_metadata_of_invokeai_becomes_a_request() -> None:
     sheet = sheet_of(INVOKE, Target(KEYS, CLASSIC, models=("DreamShaper",)))
     assert sheet.request == {
@@ -247,59 +280,6 @@ def test_a_call_of_fooocus_and_a_preset_become_requests() -> None:
     assert sheet.request["num_inference_steps"] == 20
     assert (sheet.request["scheduler"], sheet.request["format"]) == ("dpmsolver_multistep_karras", "jpeg")
     assert sheet_of(FOOOCUS_PRESET, Target(KEYS, CLASSIC)).request["num_inference_steps"] == 60
-
-
-# Samplers ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "schedule", "ours"),
-    [
-        ("Euler a", "Automatic", "euler_ancestral"),
-        ("Euler", "Simple", "euler"),
-        ("DPM++ 2M Karras", "", "dpmsolver_multistep_karras"),
-        ("DPM++ 2M", "Karras", "dpmsolver_multistep_karras"),
-        ("DPM++ 2M", "Uniform", "dpmsolver_multistep"),
-        ("dpmpp_2m", "normal", "dpmsolver_multistep"),
-        ("dpmpp_2m_k", "", "dpmsolver_multistep_karras"),
-        ("euler_ancestral", "karras", "euler_ancestral"),
-        ("k_euler_a", "", "euler_ancestral"),
-        ("PLMS", "", "pndm"),
-        ("UniPC", "Automatic", "unipc"),
-        ("uni_pc_bh2", "normal", "unipc"),
-        ("LMS", "", "lms"),
-        ("heun", "", "heun"),
-        ("ddim", "ddim_uniform", "ddim"),
-        ("DPM++ SDE", "Karras", None),
-        ("DPM2 a", "", None),
-        ("er_sde", "beta", None),
-        ("LCM", "", None),
-    ],
-)
-def test_a_sampler_becomes_the_scheduler_of_the_same_method(name: str, schedule: str, ours: str | None) -> None:
-    sheet = Sheet(TARGET)
-    say(sheet, sampler_of(name, schedule), "sampler", "schedule" if schedule else "")
-    assert sheet.request.get("scheduler") == ours
-    assert set(sheet.notes) == {"sampler", "schedule"} - (set() if schedule else {"schedule"})
-
-
-def test_what_a1111_calls_automatic_is_karras_for_the_sampler_that_has_it_so() -> None:
-    assert sampler_of("DPM++ 2M", "Automatic", automatic_is_karras=True).schedule == "karras"
-    assert sampler_of("Euler", "Automatic", automatic_is_karras=True).schedule == "automatic"
-
-
-def test_a_schedule_that_nothing_here_has_is_said() -> None:
-    sheet = Sheet(TARGET)
-    say(sheet, sampler_of("Euler", "Karras"), "sampler", "schedule")
-    assert fates(sheet, Fate.LOST) == {"schedule"}
-
-
-@pytest.mark.parametrize("ours", [*CLASSIC, "lcm", "tcd"])
-def test_a1111s_name_of_each_of_ours_leads_back_to_it(ours: str) -> None:
-    choice = SCHEDULERS[ours]
-    sheet = Sheet(Target(KEYS, (*CLASSIC, "lcm", "tcd")))
-    say(sheet, sampler_of(choice.sampler, choice.schedule_type), "sampler", "schedule")
-    assert sheet.request["scheduler"] == ours
 
 
 # Values and texts ----------------------------------------------------------------------------------------------------

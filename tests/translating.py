@@ -26,10 +26,10 @@ def asks(request: dict[str, Any]) -> tuple[Problem, ...]:
     return ()
 
 
-def sheet_of(data: Mapping[str, Any], target: Target = TARGET, model: str | None = None) -> Sheet:
+def sheet_of(data: Mapping[str, Any], target: Target = TARGET, chosen: Mapping[str, Any] | None = None) -> Sheet:
     program = program_of(data)
     assert program is not None
-    return translated(data, program, target, asks if target is TARGET else lambda _: (), model=model)
+    return translated(data, program, target, asks if target is TARGET else lambda _: (), chosen=chosen)
 
 
 def fates(sheet: Sheet, fate: Fate) -> set[str]:

@@ -46,7 +46,7 @@ def text(key: str) -> Rule:
     def rule(sheet: Sheet, where: str, value: Any) -> None:
         if not isinstance(value, str):
             sheet.lost(where, "it is no text")
-        elif not value.strip() and key != "prompt":
+        elif not value.strip():
             sheet.neutral(where, "empty")
         else:
             sheet.becomes(where, {key: value.replace("\r\n", "\n")})
