@@ -31,6 +31,7 @@ PURE_LIBRARY = {
     "codecs",
     "collections",
     "contextlib",
+    "csv",
     "dataclasses",
     "difflib",
     "enum",

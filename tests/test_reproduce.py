@@ -38,7 +38,7 @@ MODELS = {
     "card": ModelSource("card", "testcard"),
     "sd15": ModelSource("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
 }
-RULES = Rules(BOOK, MODELS, "card", "fantasy", 0)
+RULES = Rules(BOOK, MODELS, "card", ("fantasy",), 0)
 TARGET = Target(KEYS, CLASSIC, BOOK.names, tuple(MODELS))
 FROM = Provenance("local", "test card", {"pillow": "1"})
 ODD = [
@@ -77,7 +77,7 @@ def planned_again(picture: bytes) -> Plan:
 
 def alone(plan: Plan, index: int = 0) -> Plan:
     """The plan of one of its pictures; a style's words stand in the prompt."""
-    return replace(plan, images=plan.images[index : index + 1], style="none")
+    return replace(plan, images=plan.images[index : index + 1], style=())
 
 
 # Ours ----------------------------------------------------------------------------------------------------------------

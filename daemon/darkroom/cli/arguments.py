@@ -196,11 +196,13 @@ def _request_commands(commands: Any) -> None:
         commands,
         "check FILE…",
         "requests:check",
-        "say what is wrong with request files, without dropping them",
+        "say what is wrong with requests (not dropped) or style books",
         "check cat.json",
         "check *.json && cp *.json inbox/",
     )
-    check.add_argument("files", metavar="FILE", nargs="+", help='a request; "-" reads it from stdin')
+    check.add_argument(
+        "files", metavar="FILE", nargs="+", help='a request, or a style book; "-" reads a request from stdin'
+    )
     _conversion_commands(commands)
 
 
@@ -240,7 +242,6 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         (["--prompt-syntax"], str, "SYNTAX", "plain, weighted: (red:1.3), or dynamic: {red|green}"),
         (["--on-overflow"], str, "WHAT", "encode or refuse what the model cannot read"),
         (["--clip-skip"], int, "N", "0 to 11, of models that can"),
-        (["--style"], str, "NAME", "a style of the style book, or none"),
         (["--model"], str, "ALIAS", "a model of the configuration"),
         (["--width"], int, "PX", "within the model's limits"),
         (["--height"], int, "PX", "within the model's limits"),
@@ -255,6 +256,13 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         (["--priority"], int, "N", "-10 to 10; higher goes first, up to the configured max_priority"),
     ):
         group.add_argument(*flags, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    group.add_argument(
+        "--style",
+        action="append",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help="a style of the style book, or none; say it again for more, which apply in this order",
+    )
     group.add_argument(
         "--no-default-negative",
         dest="default_negative",

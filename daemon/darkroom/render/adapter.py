@@ -120,6 +120,7 @@ class DiffusionModel:
         self._check(plan)
         tokens, warnings = self._reader.read(plan)
         prompts = dict.fromkeys(image.prompt for image in plan.images)
+        warnings += self._call.not_taken(plan)
         warnings += [self._zero_snr_warning(plan), *(self._starter_warning(prompt) for prompt in prompts)]
         return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))))
 
