@@ -26,7 +26,7 @@ from tests.payloads import (
     TXT2IMG,
     WORKFLOW,
 )
-from tests.translating import RULES, TARGET, asks, fates, sheet_of
+from tests.translating import STYLES, TARGET, asks, fates, sheet_of
 
 # What it becomes -----------------------------------------------------------------------------------------------------
 
@@ -57,11 +57,17 @@ def test_what_a1111_does_besides_is_said_to_have_no_counterpart() -> None:
     sheet = sheet_of({**TXT2IMG, **more, "alwayson_scripts": {"ControlNet": {"args": []}}, "styles": ["Cinema"]})
     expected = {*more, "hr_scale", "hr_upscaler", "denoising_strength", "alwayson_scripts.ControlNet", "styles.0"}
     assert fates(sheet, Fate.LOST) - {"override_settings.sd_model_checkpoint"} == expected
-    assert "styles.toml" in sheet.notes["styles.0"].words
+    assert "darkroom styles" in sheet.notes["styles.0"].words
 
 
-def test_a_style_of_that_name_is_used() -> None:
-    assert sheet_of({**TXT2IMG, "styles": ["Watercolor"]}).request["style"] == "watercolor"
+def test_styles_of_these_names_are_used_with_what_they_dont_want() -> None:
+    target = Target(KEYS, CLASSIC, {"golden-hour": "", "Soft Anime": "photograph", "fog": "sun"})
+    assert sheet_of({**TXT2IMG, "styles": ["Golden Hour"]}, target).request["style"] == "golden-hour"
+    sheet = sheet_of({**TXT2IMG, "styles": ["soft_anime", "Fog", "None", "fog", "x"]}, target)
+    assert sheet.request["style"] == ["Soft Anime", "fog"]
+    assert sheet.request["negative_prompt"] == "blurry, photograph, sun"
+    assert "styles.4" in fates(sheet, Fate.LOST)
+    assert {"styles.2", "styles.3"} <= fates(sheet, Fate.NEUTRAL)
 
 
 def test_a_model_of_that_name_is_used() -> None:
@@ -260,11 +266,12 @@ def test_a_graph_of_invokeai_is_followed_from_what_denoises() -> None:
 
 
 def test_the_log_of_fooocus_becomes_a_request() -> None:
-    sheet = sheet_of(FOOOCUS_LOG, Target(KEYS, CLASSIC, RULES.book.names))
+    sheet = sheet_of(FOOOCUS_LOG, Target(KEYS, CLASSIC, STYLES))
     assert sheet.request == {
         "default_negative": False,
         "style": "watercolor",
         "prompt": "a lighthouse",
+        "negative_prompt": STYLES["watercolor"],
         "num_inference_steps": 30,
         "width": 1152,
         "height": 896,
@@ -276,7 +283,7 @@ def test_the_log_of_fooocus_becomes_a_request() -> None:
 
 
 def test_a_call_of_fooocus_and_a_preset_become_requests() -> None:
-    sheet = sheet_of(FOOOCUS_CALL, Target(KEYS, CLASSIC, RULES.book.names))
+    sheet = sheet_of(FOOOCUS_CALL, Target(KEYS, CLASSIC, STYLES))
     assert sheet.request["num_inference_steps"] == 20
     assert (sheet.request["scheduler"], sheet.request["format"]) == ("dpmsolver_multistep_karras", "jpeg")
     assert sheet_of(FOOOCUS_PRESET, Target(KEYS, CLASSIC)).request["num_inference_steps"] == 60

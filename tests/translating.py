@@ -15,7 +15,8 @@ from darkroom.request.decide import decide
 from darkroom.request.shape import KEYS, read
 
 RULES = Config(default_model="sd15").rules()
-TARGET = Target(KEYS, CLASSIC, RULES.book.names, ("sd15", "DreamShaper"))
+STYLES = {name: style.negative_prompt for name, style in RULES.book.styles.items()}
+TARGET = Target(KEYS, CLASSIC, STYLES, ("sd15", "DreamShaper"))
 
 
 def asks(request: dict[str, Any]) -> tuple[Problem, ...]:

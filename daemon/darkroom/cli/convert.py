@@ -113,7 +113,7 @@ def _target(config: Config, alias: str | None, *, here: bool) -> Target:
     return Target(
         KEYS,
         SCHEDULERS if family is None else family.schedulers,
-        rules.book.names,
+        {name: style.negative_prompt for name, style in rules.book.styles.items()},
         tuple(rules.models),
         own_layer=2 if family is not None and family.key == STABLE_DIFFUSION_XL.key else 1,
     )

@@ -60,6 +60,7 @@ def translated(
     program.translate(data, sheet)
     if not sheet.request.get("prompt"):
         raise NothingToAsk("It has no prompt that a request could say.", hint="Say one with --prompt TEXT.")
+    wording.add_styles(sheet)
     request = THEIR_WORDS_ALONE | sheet.request
     sheet.request = {key: request[key] for key in target.keys if key in request}
     while problems := problems_of(sheet.request):

@@ -51,6 +51,15 @@ def without_networks(prompt: str) -> tuple[str, list[str]]:
     return (_NETWORK.sub("", prompt).strip(" ,") if networks else prompt), list(networks)
 
 
+def add_styles(sheet: Sheet) -> None:
+    """What styles don't want, in the request's own words: with `default_negative` off, theirs would not count."""
+    named = sheet.request.get("style", [])
+    unwanted = [sheet.target.styles.get(name, "") for name in ([named] if isinstance(named, str) else named)]
+    if any(unwanted):
+        said = [sheet.request.get("negative_prompt", ""), *unwanted]
+        sheet.request["negative_prompt"] = ", ".join(text.strip(" ,") for text in said if text.strip(" ,"))
+
+
 def settle(sheet: Sheet) -> None:
     """Where brackets weigh, they do in both prompts; elsewhere each is a character, and needs nothing before it."""
     weighs = sheet.request.get("prompt_syntax") == "weighted"
