@@ -142,7 +142,9 @@ def test_each_key_of_a_fooocus_call_is_said_once(data: dict[str, Any]) -> None:
 def check(data: dict[str, Any], program: str, prompt: str, nested: Mapping[str, type]) -> None:
     data = {**data, prompt: "a cat, (sitting:1.1)"}
     sheet = translated(data, PROGRAMS[program], TARGET, asks)
-    parts = {where for where in sheet.notes if " (word:1.2)" in where or " <lora" in where}
+    parts = {
+        where for where in sheet.notes if where.startswith(f"{prompt} ") or " (word:1.2)" in where or " <lora" in where
+    }
     assert set(sheet.notes) - parts == leaves(data, nested)
     assert all(note.words for note in sheet.notes.values() if note.fate is not Fate.BECOMES)
     assert all(set(note.keys) <= sheet.request.keys() for note in sheet.notes.values())

@@ -265,6 +265,34 @@ def test_a_graph_of_invokeai_is_followed_from_what_denoises() -> None:
     }
 
 
+def test_weights_of_invokeai_are_said() -> None:
+    sheet = sheet_of({**INVOKE, "positive_prompt": "a (red fox)1.3 in snow++, well-known, a--b, (calm)"})
+    lost = {where for where in fates(sheet, Fate.LOST) if where.startswith("positive_prompt")}
+    assert lost == {"positive_prompt (red fox)1.3", "positive_prompt snow++"}
+
+
+def test_a_graph_of_invokeai_for_flux_takes_values_from_nodes_of_their_own() -> None:
+    denoise = {"type": "flux_denoise", "num_steps": 28, "guidance": 3.5, "cfg_scale": 1, "width": 1024, "height": 768}
+    nodes = {
+        "words": {"type": "string", "value": "a red fox"},
+        "seed": {"type": "integer", "value": 99},
+        "text": {"type": "flux_text_encoder"},
+        "denoise": denoise,
+    }
+    edges = [
+        {"source": {"node_id": a, "field": "value"}, "destination": {"node_id": b, "field": c}}
+        for a, b, c in (
+            ("words", "text", "prompt"),
+            ("seed", "denoise", "seed"),
+            ("text", "denoise", "positive_text_conditioning"),
+        )
+    ]
+    sheet = sheet_of({"id": "g", "nodes": nodes, "edges": edges}, Target(KEYS, FLOW))
+    assert (sheet.request["prompt"], sheet.request["seed"]) == ("a red fox", 99)
+    assert (sheet.request["guidance_scale"], sheet.request["num_inference_steps"]) == (3.5, 28)
+    assert fates(sheet, Fate.LOST) == set()
+
+
 def test_the_log_of_fooocus_becomes_a_request() -> None:
     sheet = sheet_of(FOOOCUS_LOG, Target(KEYS, CLASSIC, STYLES))
     assert sheet.request == {

@@ -1,7 +1,7 @@
 r"""What prompts of other programs say beside words: weights, LoRAs, and what only they understand.
 
 A1111's web UI reads `(word:1.2)`, `((word))`, `[word]`, `\(`, `<lora:name:0.8>`, `BREAK`, `AND`, `[a:b:0.5]`, `[a|b]`;
-ComfyUI and Fooocus read the round brackets and the escapes.
+ComfyUI and Fooocus read the round brackets and the escapes; InvokeAI reads `(word)1.2`, `word++` and `word--`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ _NETWORK = re.compile(r"\s*<(?:lora|lyco|hypernet):[^<>\n]*>", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\([()\[\]])")
 _ROUND = re.compile(r"(?<!\\)\([^()]*\)")
 _SQUARE = re.compile(r"(?<!\\)\[[^\[\]]*\]|\bBREAK\b")
+_COMPEL = re.compile(r"(?:\([^()\n]{1,60}\)|\b\w+)(?:\+{1,9}|-{2,9})(?![\w+-])|\([^()\n]{1,60}\)[0-9.]{1,5}")
 _BARE_SQUARE = re.compile(r"(?<!\\)([\[\]])")
 #: What only A1111's web UI understands, and why it is nothing here.
 _ONLY_THERE = (
@@ -41,6 +42,17 @@ def prompt(key: str, *, square: bool = False) -> Rule:
         for pattern, why in _ONLY_THERE if square else ():
             for found in dict.fromkeys(match[0] for match in pattern.finditer(words)):
                 sheet.lost(f"{where} {found}", why)
+
+    return rule
+
+
+def compel(key: str) -> Rule:
+    """A prompt with InvokeAI's weights, which stand behind words: nothing here reads them."""
+
+    def rule(sheet: Sheet, where: str, value: object) -> None:
+        text(key)(sheet, where, value)
+        for found in dict.fromkeys(_COMPEL.findall(value)) if isinstance(value, str) else ():
+            sheet.lost(f"{where} {found}", 'it is read as it stands: "prompt_syntax": "weighted" says (word:1.2)')
 
     return rule
 
