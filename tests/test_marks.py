@@ -31,7 +31,7 @@ PLAN = plan_of(
     seed=918273645,
     prompt="bumblebee über kaleidoscope",
     negative_prompt="gargoyle",
-    style="watercolour",
+    style=("watercolour",),
 )
 PLANS = [PLAN, replace(PLAN, format="jpeg", quality=90), replace(PLAN, format="webp", quality=80)]
 FORMATS = pytest.mark.parametrize("plan", PLANS, ids=["png", "jpeg", "webp"])
