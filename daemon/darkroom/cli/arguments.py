@@ -229,6 +229,7 @@ def _conversion_commands(commands: Any) -> None:
     )
     reproduce.add_argument("picture", metavar="PICTURE", help='PNG, JPEG or WebP; "-" reads stdin')
     for each in (convert, reproduce):
+        each.add_argument("--prompt", metavar="TEXT", help="what the picture should show, whatever is said there")
         each.add_argument("--model", metavar="ALIAS", help="which model of the configuration is to be asked")
         each.add_argument("--output", "-o", metavar="FILE", help="write it into a new file (default: print it)")
 
