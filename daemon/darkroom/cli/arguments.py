@@ -229,6 +229,7 @@ def _conversion_commands(commands: Any) -> None:
     )
     reproduce.add_argument("picture", metavar="PICTURE", help='PNG, JPEG or WebP; "-" reads stdin')
     for each in (convert, reproduce):
+        each.add_argument("--prompt", metavar="TEXT", help="what the picture should show, whatever is said there")
         each.add_argument("--model", metavar="ALIAS", help="which model of the configuration is to be asked")
         each.add_argument("--output", "-o", metavar="FILE", help="write it into a new file (default: print it)")
 
@@ -305,6 +306,16 @@ def _queue_commands(commands: Any) -> None:
     explain.add_argument(
         "--as-python", action="store_true", help="a few lines of diffusers, for the environment that Darkroom runs in"
     )
+    verify = _add(
+        commands,
+        "verify NAME|FOLDER [--image N]",
+        "verify:verify",
+        "render a result again, and say whether its pictures come out the same",
+        "verify cat",
+        "verify outbox/cat --image 2",
+    )
+    verify.add_argument("of", metavar="NAME|FOLDER", help="a request that is done, or a result's folder")
+    verify.add_argument("--image", type=int, metavar="N", help="the Nth picture alone, from 1")
     cancel = _add(commands, "cancel NAME…", "requests:cancel", "cancel a request", "cancel alice/cat")
     cancel.add_argument("name", metavar="NAME", nargs="+")
     retry = _add(

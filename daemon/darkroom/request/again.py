@@ -7,6 +7,8 @@ from typing import Any
 
 from darkroom.errors import DarkroomError
 from darkroom.foreign.sheet import Sheet
+from darkroom.models.family import SCALES
+from darkroom.request.plan import ImagePlan, Plan
 from darkroom.request.weighted import ALGORITHM
 
 _NO_RECORD = "What the picture says of itself is no record of Darkroom's."
@@ -32,6 +34,20 @@ def translate(record: Mapping[str, Any], sheet: Sheet) -> None:
             (sheet.neutral if value == "local" else sheet.lost)(key, _NO_REVISION)
         elif key not in ("plan", "seed"):
             sheet.neutral(key, _BESIDE.get(key, "nothing that can be asked for"))
+
+
+def request_of(plan: Plan, image: ImagePlan) -> dict[str, Any]:
+    """The request that asks for one picture of a plan again, and leaves nothing to any default."""
+    asked: dict[str, Any] = {"prompt": image.prompt, "style": "none", "default_negative": False}
+    if image.negative_prompt:
+        asked["negative_prompt"] = image.negative_prompt
+    if plan.weights is not None:
+        asked["prompt_syntax"] = "weighted"
+    same = ("model", "width", "height", "num_inference_steps", "scheduler", "format")
+    asked |= {key: getattr(plan, key) for key in same}
+    optional = (*SCALES, "clip_skip", "quality")
+    asked |= {key: value for key in optional if (value := getattr(plan, key)) is not None}
+    return {**asked, "seed": image.seed}
 
 
 def _own(plan: Mapping[str, Any], seed: int) -> dict[str, Any]:
