@@ -2,8 +2,8 @@
 
     python bench/full_size.py sd15|sdxl FOLDER
 
-Every part has the sizes of the published configuration, and as many words in its tokenizer. Its weights are one block of
-noise over and over: what is painted means nothing, but as much is read, moved and multiplied.
+Every part has the sizes of the published configuration, and as many words in its tokenizer. Its weights are one block
+of noise over and over: what is painted means nothing, but as much is read, moved and multiplied.
 """
 
 from __future__ import annotations
