@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import queue
 import shutil
-import socket
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import diffusers
 import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessor
 
@@ -28,22 +25,19 @@ from darkroom.executor.port import (
     AttemptKey,
     Cancelled,
     Died,
-    Event,
     Failed,
     Finished,
     Load,
     Loaded,
     LoadFailed,
-    OfAttempt,
     Painted,
     Render,
     Rendered,
-    Started,
     Stepped,
     Tried,
 )
 from darkroom.executor.settings import RendererSettings
-from darkroom.executor.wire import EXIT_POISONED, decode
+from darkroom.executor.wire import EXIT_POISONED
 from darkroom.facts import Progress, Tokens
 from darkroom.models.files import Fate
 from darkroom.models.judge import judge
@@ -52,34 +46,16 @@ from darkroom.models.source import ModelSource
 from darkroom.render import device as devices
 from darkroom.render import scheduling
 from darkroom.render.adapter import DiffusionModel
-from darkroom.render.agenda import Agenda
-from darkroom.render.alive import SignsOfLife
 from darkroom.render.engine import DriverLate, Flagged
 from darkroom.render.token_limit import first_unread
-from darkroom.render.worker import Channel, Worker
-from darkroom.request.plan import Plan, images_of
+from darkroom.request.plan import images_of
 from darkroom.testing import tiny_hub, tiny_pipeline
-from darkroom.testing.plans import plan as plan_of
 from darkroom.testing.tiny_hub import TinyHub
 from darkroom.testing.waiting import wait_for
+from tests.worker_bench import DEADLINE_S, NEGATIVE, PLAN, PROMPT, Bench, asked
 
 # torch calls numpy's array protocol in a way that numpy deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-T = TypeVar("T")
-
-DEADLINE_S = 60.0
-
-PROMPT, NEGATIVE = "a castle on a hill", "blurry"
-
-
-def asked(prompt: str = PROMPT, negative_prompt: str = NEGATIVE, **values: Any) -> Plan:
-    """What the tiny model is asked for."""
-    given: dict[str, Any] = {"model": "tiny", "num_inference_steps": 2, "scheduler": "dpmsolver_multistep"} | values
-    return plan_of(prompt=prompt, negative_prompt=negative_prompt, **given)
-
-
-PLAN = asked()
 
 
 @pytest.fixture(scope="session")
@@ -88,86 +64,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     tiny_pipeline.build(folder / "tiny")
     return folder
-
-
-class Bench:
-    """A worker with its real channel, in this process: torch is imported once."""
-
-    def __init__(self, models: dict[str, Path | str], folder: Path, *, offline: bool = True) -> None:
-        ours, theirs = socket.socketpair()
-        self._lines = ours.makefile("rb")
-        ours.close()
-        self._theirs = theirs
-        sources = {alias: ModelSource(alias, str(source)) for alias, source in models.items()}
-        settings = RendererSettings(sources, device="cpu", offline=offline, threads=1)
-        channel = Channel(theirs)
-        self.agenda = Agenda()
-        self.worker = Worker(settings, channel, self.agenda, SignsOfLife(channel.send))
-        self.folder = folder
-        self.status: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.told: list[Event] = []
-        self._thread = threading.Thread(target=lambda: self.status.put(self.worker.run()))
-        self._thread.start()
-
-    def render(self, name: str, plan: Plan = PLAN) -> None:
-        work = self.folder / name
-        work.mkdir(parents=True)
-        self.agenda.add(Render(Attempt(AttemptKey(name, 1), plan, name, self.folder, work)))
-
-    def wait_for(self, kind: type[T], name: str | None = None, **fields: object) -> T:
-        """The next event of this kind, of this attempt, with these fields."""
-        wanted = fields if name is None else {"key": AttemptKey(name, 1), **fields}
-        for line in self._lines:
-            last = self._read(line)
-            if isinstance(last, kind) and all(getattr(last, key) == value for key, value in wanted.items()):
-                return last
-            if isinstance(last, Failed | LoadFailed) and kind in (Finished, Loaded):
-                raise AssertionError(f"in place of {kind.__name__}: {last}")
-        raise AssertionError(f"the channel ended before {kind.__name__}")
-
-    def _read(self, line: bytes) -> Event:
-        event = decode(line)
-        assert isinstance(event, Event)
-        self.told.append(event)
-        return event
-
-    def pictures(self, name: str, plan: Plan = PLAN) -> list[bytes]:
-        """Render and wait; the pixels of each picture."""
-        self.render(name, plan)
-        self.wait_for(Finished, name)
-        return [pixels_of(self.folder / name / each.artefact.file) for each in self.of(name, Painted)]
-
-    def of(self, name: str, kind: type[T]) -> list[T]:
-        """What was told of the last attempt of this name, of one kind."""
-        last = max(index for index, each in enumerate(self.told) if _is_of(each, name) and isinstance(each, Started))
-        return [each for each in self.told[last:] if _is_of(each, name) and isinstance(each, kind)]
-
-    def started(self, name: str) -> Started:
-        return self.of(name, Started)[0]
-
-    @property
-    def pipeline(self) -> Any:
-        """Of the model that is loaded."""
-        assert self.worker._loaded is not None
-        assert isinstance(self.worker._loaded.model, DiffusionModel)
-        return self.worker._loaded.model._pipeline
-
-    def close(self) -> None:
-        self.agenda.stop()
-        self._thread.join(DEADLINE_S)
-        self._theirs.close()
-        for line in self._lines:
-            self._read(line)
-        self._lines.close()
-
-
-def _is_of(event: Event, name: str) -> bool:
-    return isinstance(event, OfAttempt) and event.key.id == name
-
-
-def pixels_of(file: Path) -> bytes:
-    with Image.open(file) as image:
-        return image.tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -324,33 +220,13 @@ def test_the_same_request_gives_the_same_file_in_another_process(
 # What is warned of ------------------------------------------------------------------------------------------------
 
 
-def test_words_beyond_the_limit_are_named_on_both_sides(bench: Bench) -> None:
+def test_every_word_of_a_long_prompt_is_read(bench: Bench) -> None:
     cats, dogs = " ".join(["cat"] * 75), " ".join(["dog"] * 74)
     bench.pictures("long", asked(f"{cats}, Golden  Moon", f"{dogs} sea, Red Sun"))
     told = bench.started("long")
 
-    assert told.tokens == Tokens(prompt=78, negative_prompt=78, limit=75)
-    assert told.warnings == (
-        'The prompt has 78 tokens, the model reads 75: "…Golden  Moon" at its end has no effect. Shorten it.',
-        'The negative prompt has 78 tokens, the model reads 75: "…Red Sun" at its end has no effect. Shorten it.',
-    )
-
-
-def test_what_does_not_fit_is_told_of_every_prompt_once(bench: Bench) -> None:
-    long = " ".join(["cat"] * 75)
-    images = images_of("a dog", "", seed=7, num_images=1) + images_of(f"{long} Golden Moon", "", seed=8, num_images=2)
-    bench.pictures("some", replace(PLAN, images=images))
-    told = bench.started("some")
-
-    assert told.tokens.prompt == 77
-    (warning,) = told.warnings
-    assert '"…Golden Moon" at its end has no effect' in warning
-
-
-def test_what_just_fits_is_not_warned_of(bench: Bench) -> None:
-    bench.pictures("fits", asked(" ".join(["cat"] * 75)))
-
-    assert bench.started("fits").warnings == ()
+    assert told.tokens == Tokens(prompt=78, negative_prompt=78, limit=75, blocks=2)
+    assert told.warnings == ()
 
 
 def count_words(text: str) -> int:
@@ -592,15 +468,19 @@ def test_a_hub_model_is_downloaded_once_and_needs_no_network_afterwards(elsewher
     assert "local folder" in unreachable.hint
 
 
+def family_of(source: ModelSource, cache: Path) -> tuple[str, int] | None:
+    family = judge(source, cache / "hub", offline=False).family
+    return (family.key, family.side_px) if family is not None else None
+
+
 def test_what_a_hub_model_is_can_be_told_before_it_is_downloaded(models: Path, tmp_path: Path) -> None:
     other = Elsewhere(models, tmp_path)
     source = ModelSource("hub", tiny_hub.MODEL, revision=tiny_hub.COMMIT)
-    known = wait_for(lambda: judge(source, tmp_path / "hub", offline=False).family, "its family is told")
+    told = "stable-diffusion", tiny_pipeline.NATIVE_PX
+    wait_for(lambda: family_of(source, tmp_path) == told, "its family and its side are told")
     other.process.stop(within_s=5)
     other.hub.close()
 
-    assert known is not None
-    assert (known.key, known.side_px) == ("stable-diffusion", tiny_pipeline.NATIVE_PX)
     assert judge(source, tmp_path / "hub", offline=False).fate is Fate.ABSENT
     assert not list(tmp_path.rglob("*.safetensors"))
 

@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     FILTERED = "filtered"  #: the model's safety checker flagged every picture
     RENDER_ERROR = "render_error"  #: the pipeline raised an error while rendering
     UNSUPPORTED = "unsupported"  #: a model that can never be rendered here, or not in the way that was asked
+    PROMPT_TOO_LONG = "prompt_too_long"  #: the model cannot read all of it, and the request asked for no less
     MODEL_CHANGED = "model_changed"  #: the model is not what it was taken for when the request was accepted
     STATE_LOST = "state_lost"  #: the request's bytes are gone from the state folder
 

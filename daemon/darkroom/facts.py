@@ -52,7 +52,8 @@ class Tokens:
 
     prompt: int
     negative_prompt: int
-    limit: int
+    limit: int  #: of a block, where there are blocks: then all of it is read
+    blocks: int | None = None  #: how many each prompt is read in; None: what is beyond the limit is not read
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,11 +196,42 @@ def _request_commands(commands: Any) -> None:
         commands,
         "check FILE…",
         "requests:check",
-        "say what is wrong with request files, without dropping them",
+        "say what is wrong with requests (not dropped) or style books",
         "check cat.json",
         "check *.json && cp *.json inbox/",
     )
-    check.add_argument("files", metavar="FILE", nargs="+", help='a request; "-" reads it from stdin')
+    check.add_argument(
+        "files", metavar="FILE", nargs="+", help='a request, or a style book; "-" reads a request from stdin'
+    )
+    _conversion_commands(commands)
+
+
+def _conversion_commands(commands: Any) -> None:
+    convert = _add(
+        commands,
+        "convert FILE [options]",
+        "convert:convert",
+        "print the request that a file of another program means",
+        "convert workflow.json",
+        "convert payload.json --model sd15 --output cat.json",
+        "convert payload.json --from a1111 > cat.json",
+    )
+    convert.add_argument("file", metavar="FILE", help='of A1111, ComfyUI, InvokeAI, Fooocus or OpenAI; "-" reads stdin')
+    programs = ("a1111", "comfyui", "fooocus", "invokeai", "openai")
+    convert.add_argument("--from", dest="of", choices=programs, help=f"who wrote it: {', '.join(programs)}")
+    reproduce = _add(
+        commands,
+        "reproduce PICTURE [options]",
+        "convert:reproduce",
+        "print the request that makes a picture again, by what it says of itself",
+        "reproduce cat-1.png",
+        "reproduce cat-1.jpg --output inbox/cat-again.json",
+    )
+    reproduce.add_argument("picture", metavar="PICTURE", help='PNG, JPEG or WebP; "-" reads stdin')
+    for each in (convert, reproduce):
+        each.add_argument("--prompt", metavar="TEXT", help="what the picture should show, whatever is said there")
+        each.add_argument("--model", metavar="ALIAS", help="which model of the configuration is to be asked")
+        each.add_argument("--output", "-o", metavar="FILE", help="write it into a new file (default: print it)")
 
 
 def _plan_options(submit: argparse.ArgumentParser) -> None:
@@ -208,7 +239,9 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
     group = submit.add_argument_group("request", "what is not given is decided by the style, the model, or chance")
     for flags, kind, metavar, text in (
         (["--negative-prompt"], str, "TEXT", "what it should not show"),
-        (["--style"], str, "NAME", "a style of the style book, or none"),
+        (["--prompt-syntax"], str, "SYNTAX", "plain, weighted: (red:1.3), or dynamic: {red|green}"),
+        (["--on-overflow"], str, "WHAT", "encode or refuse what the model cannot read"),
+        (["--clip-skip"], int, "N", "0 to 11, of models that can"),
         (["--model"], str, "ALIAS", "a model of the configuration"),
         (["--width"], int, "PX", "within the model's limits"),
         (["--height"], int, "PX", "within the model's limits"),
@@ -217,12 +250,19 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         (["--true-cfg-scale"], float, "X", "0 to 30, of models that have it"),
         (["--scheduler"], str, "NAME", "see `darkroom schema`"),
         (["--seed"], int, "N", "picture i uses seed + i"),
-        (["--num-images", "-n"], int, "N", "1 to 16"),
+        (["--num-images", "-n"], int, "N", "1 to 256"),
         (["--format"], str, "FORMAT", "png, jpeg or webp"),
         (["--quality"], int, "N", "1 to 100, for jpeg and webp"),
         (["--priority"], int, "N", "-10 to 10; higher goes first, up to the configured max_priority"),
     ):
         group.add_argument(*flags, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    group.add_argument(
+        "--style",
+        action="append",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help="a style of the style book, or none; say it again for more, which apply in this order",
+    )
     group.add_argument(
         "--no-default-negative",
         dest="default_negative",
@@ -250,6 +290,32 @@ def _queue_commands(commands: Any) -> None:
         action="store_true",
         help="the heartbeat or the answer as JSON; with --watch, one line for each change",
     )
+    explain = _add(
+        commands,
+        "explain NAME|FOLDER|PICTURE [--image N] [--as-python]",
+        "explain:explain",
+        "say what was decided for a picture, or print the Python that makes it again",
+        "explain alice/cat",
+        "explain outbox/cat/cat-2.png --as-python",
+        "explain cat --image 2 --as-python | python -",
+    )
+    explain.add_argument(
+        "of", metavar="NAME|FOLDER|PICTURE", help="a request, a result's folder, or a picture from one"
+    )
+    explain.add_argument("--image", type=int, metavar="N", help="the Nth picture alone, from 1")
+    explain.add_argument(
+        "--as-python", action="store_true", help="a few lines of diffusers, for the environment that Darkroom runs in"
+    )
+    verify = _add(
+        commands,
+        "verify NAME|FOLDER [--image N]",
+        "verify:verify",
+        "render a result again, and say whether its pictures come out the same",
+        "verify cat",
+        "verify outbox/cat --image 2",
+    )
+    verify.add_argument("of", metavar="NAME|FOLDER", help="a request that is done, or a result's folder")
+    verify.add_argument("--image", type=int, metavar="N", help="the Nth picture alone, from 1")
     cancel = _add(commands, "cancel NAME…", "requests:cancel", "cancel a request", "cancel alice/cat")
     cancel.add_argument("name", metavar="NAME", nargs="+")
     retry = _add(

@@ -25,7 +25,8 @@ class ModelCard:
     num_inference_steps: int
     scales: Mapping[str, float]  #: of SCALES, those that it obeys: the default
     scheduler: str  #: one of the family's
-    default_style: str | None = None  #: overrides the configured default style, where set
+    clip_skip: int | None = None  #: how many of the last layers of its text encoder are left out; None: its own way
+    default_style: tuple[str, ...] | None = None  #: overrides the configured default style, where set
 
 
 def card(source: ModelSource, family: Family) -> ModelCard:
@@ -45,6 +46,7 @@ def card(source: ModelSource, family: Family) -> ModelCard:
         num_inference_steps=max(source.num_inference_steps or family.steps, family.fewest_steps),
         scales={key: _first(getattr(source, key), default) for key, default in family.scales.items()},
         scheduler=source.scheduler if source.scheduler in family.schedulers else family.schedulers[0],
+        clip_skip=source.clip_skip if family.clip_skip else None,
         default_style=source.default_style,
     )
 
@@ -81,6 +83,8 @@ def misfits(source: ModelSource, family: Family) -> list[tuple[str, str]]:
         for key in SCALES
         if getattr(source, key) is not None and key not in family.scales and key not in family.idle
     ]
+    if source.clip_skip is not None and not family.clip_skip:
+        found += [(f"{family.title} has no `clip_skip`", "Leave `clip_skip` out.")]
     if source.preset and family.key.partition(f"-{source.preset}")[0] not in PRESET_FAMILIES:
         found += [(f"{family.title} has no `preset`", "Leave `preset` out.")]
     return found

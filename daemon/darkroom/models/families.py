@@ -27,6 +27,12 @@ def _led_by(default: str, schedulers: tuple[str, ...]) -> tuple[str, ...]:
 _WITH_MU = ("flow_match_euler",)  #: their pipelines hand over sigmas, which no other scheduler takes
 _NO_BINNING: Mapping[str, Any] = {"use_resolution_binning": False}
 
+#: What is said to a Qwen before each text: 34 tokens, which are dropped when they are read.
+_QWEN = (
+    "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
+    "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n"
+)
+
 STABLE_DIFFUSION = Family(
     key="stable-diffusion",
     title="Stable Diffusion 1.x or 2.x",
@@ -43,7 +49,7 @@ STABLE_DIFFUSION = Family(
     },
     needs=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"),
-    checker="safety_checker", half="float16", offset_is_one=True,
+    checker="safety_checker", half="float16", offset_is_one=True, in_blocks=True, clip_skip=True,
 )  # fmt: skip
 STABLE_DIFFUSION_XL = Family(
     key="stable-diffusion-xl",
@@ -53,12 +59,12 @@ STABLE_DIFFUSION_XL = Family(
     steps=30, schedulers=_led_by("euler", CLASSIC),
     classes={"unet": re.compile("UNet2DConditionModel"), "scheduler": _DIFFUSION_SCHEDULERS},
     needs=("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
-    predictions=("epsilon", "v_prediction", "sample"), half="float16",
+    predictions=("epsilon", "v_prediction", "sample"), half="float16", in_blocks=True, clip_skip=True,
 )  # fmt: skip
 STABLE_DIFFUSION_3 = Family(
     key="stable-diffusion-3", title="Stable Diffusion 3 or 3.5", pipelines=("StableDiffusion3Pipeline",),
     scales={"guidance_scale": 7.0}, steps=28, schedulers=FLOW, needs=("transformer", "vae", "scheduler"),
-    reads=(Reads("tokenizer_3", 256), Reads("tokenizer")),
+    clip_skip=True, reads=(Reads("tokenizer_3", 256), Reads("tokenizer")),
 )  # fmt: skip
 FLUX = Family(
     key="flux", title="FLUX.1", pipelines=("FluxPipeline",),
@@ -113,7 +119,7 @@ ROWS: tuple[Family, ...] = (
            steps=35, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),)),
     Family(key="qwenimage", title="Qwen-Image", pipelines=("QwenImagePipeline",),
            scales={"true_cfg_scale": 4.0}, cfg="true_cfg_scale", idle=frozenset({"guidance_scale"}), nothing=" ",
-           schedulers=_WITH_MU, reads=(Reads("tokenizer", 512, around="<|im_end|>\n<|im_start|>assistant\n"),)),
+           schedulers=_WITH_MU, reads=(Reads("tokenizer", 546, before=_QWEN),)),
     Z_IMAGE,
     SANA,
     replace(SANA, key="sana-pag", title="Sana with PAG", pipelines=("SanaPAGPipeline",)),
@@ -128,7 +134,7 @@ ROWS: tuple[Family, ...] = (
            scales={"guidance_scale": 4.0}, steps=30, schedulers=_WITH_MU, reads=(Reads("tokenizer", 256),)),
     Family(key="lumina2", title="Lumina 2", pipelines=("Lumina2Pipeline",),
            scales={"guidance_scale": 4.0}, steps=30, schedulers=_WITH_MU,
-           reads=(Reads("tokenizer", 256, around="You are an assistant designed to generate superior images with the "
+           reads=(Reads("tokenizer", 256, before="You are an assistant designed to generate superior images with the "
                         "superior degree of image-text alignment based on textual prompts or user prompts. "
                         "<Prompt Start> "),)),
     Family(key="auraflow", title="AuraFlow", pipelines=("AuraFlowPipeline",),
@@ -142,7 +148,9 @@ ROWS: tuple[Family, ...] = (
     Family(key="bria", title="Bria", pipelines=("BriaPipeline",),
            steps=30, schedulers=_WITH_MU, reads=(Reads("tokenizer", 128),)),
     Family(key="ovis", title="Ovis-Image", pipelines=("OvisImagePipeline",),
-           schedulers=_WITH_MU, reads=(Reads("tokenizer", 256),)),
+           schedulers=_WITH_MU,
+           reads=(Reads("tokenizer", 284, is_chat=True, before="Describe the image by detailing the color, quantity, "
+                        "text, shape, size, texture, spatial relationships of the objects and background: "),)),
     Family(key="kandinsky3", title="Kandinsky 3", pipelines=("Kandinsky3Pipeline",),
            scales={"guidance_scale": 3.0}, step_px=64, steps=25, schedulers=OWN, reads=(Reads("tokenizer", 128),),
            needs=("unet", "movq", "text_encoder", "tokenizer", "scheduler")),
@@ -152,7 +160,7 @@ ROWS: tuple[Family, ...] = (
     Family(key="lcm", title="a latent consistency model", pipelines=("LatentConsistencyModelPipeline",),
            scales={"guidance_scale": 8.5}, cfg=None, negative=False, step_px=8, side_px=512, largest_px=1024,
            side_of=("unet", "sample_size"), steps=4, made_for=8, schedulers=OWN, checker="safety_checker",
-           needs=STABLE_DIFFUSION.needs, half="float16"),
+           needs=STABLE_DIFFUSION.needs, half="float16", in_blocks=True, clip_skip=True),
     Family(key="amused", title="aMUSEd", pipelines=("AmusedPipeline",),
            scales={"guidance_scale": 10.0}, side_px=512, largest_px=1024, steps=12, schedulers=OWN,
            needs=("transformer", "vqvae", "text_encoder", "tokenizer", "scheduler")),
@@ -163,14 +171,15 @@ ROWS: tuple[Family, ...] = (
            scales={"guidance_scale": 4.0}, schedulers=_WITH_MU, fixed={"use_pe": False}),
     Family(key="krea2", title="Krea 2", pipelines=("Krea2Pipeline",),
            scales={"guidance_scale": 4.5}, cfg_above=0.0, steps=28, schedulers=_WITH_MU,
-           reads=(Reads("tokenizer", 512),)),
+           reads=(Reads("tokenizer", 541, before=_QWEN),)),
 )  # fmt: skip
 
 #: A pipeline class that nobody has described: asked by its signature, with nothing that could be wrong of it.
 GENERIC = Family(
     key="generic", title="a class that Darkroom has no facts of", pipelines=(),
     step_px=64, schedulers=OWN, is_generic=True, needs=("scheduler",),
-    fixed={"use_resolution_binning": False, "enable_prompt_rewrite": False, "use_pe": False, "_auto_resize": False},
+    fixed={"use_resolution_binning": False, "enable_prompt_rewrite": False, "use_pe": False, "_auto_resize": False,
+           "guidance_schedule": None},
 )  # fmt: skip
 
 #: Within a family: what a model's own files tell, and which row it has then. The first that fits counts.
@@ -250,3 +259,8 @@ def is_from_words(name: str) -> bool:
 def of_pipeline(name: str) -> Family:
     """The row of a pipeline class, or the generic one."""
     return _BY_PIPELINE.get(name) or replace(GENERIC, pipelines=(name,), title=name)
+
+
+def plain_key(family: Family) -> str:
+    """The key of a family, without the preset of a few-step model."""
+    return family.key if family.key in BY_KEY else family.key.rpartition("-")[0]

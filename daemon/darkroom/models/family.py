@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Parts whose code is at hand; "stable_diffusion" is where diffusers keeps the safety checker.
-LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "deepfloyd_if")
+#: Parts whose code is at hand; the last ones are folders of diffusers' own with classes like the safety checker.
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "deepfloyd_if", "kandinsky", "glm_image")
 OWN_LIBRARY = "darkroom.starter."
 
 #: The request's keys that say how closely a prompt is followed, as diffusers calls them.
@@ -20,9 +20,9 @@ class Reads:
     """A tokenizer of a pipeline, and how much of a text is read through it."""
 
     tokenizer: str  #: its name in the pipeline
-    tokens: int | None = None  #: how many are read at most, those of `around` with them; None: as it says itself
-    around: str = ""  #: what the pipeline puts around each text, where that counts
-    is_chat: bool = False  #: whether each text is put into the tokenizer's own chat template, which counts too
+    tokens: int | None = None  #: how many are read at most, those of `before` with them; None: as it says itself
+    before: str = ""  #: what the pipeline puts before each text, where that counts
+    is_chat: bool = False  #: whether each text is put into the tokenizer's own chat template, whose begin counts too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,8 @@ class Family:
     schedulers: tuple[str, ...]  #: keys of SCHEDULERS; the first one is the default
     spacing: str | None = None  #: `timestep_spacing` that it was distilled with, whatever its scheduler was saved with
 
+    in_blocks: bool = False  #: whether long texts are encoded whole, in blocks of its tokenizers' length, and weighed
+    clip_skip: bool = False  #: whether layers of its text encoder can be left out
     reads: tuple[Reads, ...] = (Reads("tokenizer"),)  #: the first one whose tokenizer is there tells what is read
     fixed: Mapping[str, Any] = field(default_factory=dict)  #: arguments of every call
 

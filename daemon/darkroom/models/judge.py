@@ -27,10 +27,17 @@ LOCAL = "local"  #: the revision of what is not a repository of the hub
 #: Parts of a folder that no picture needs, unless its pictures are to be checked.
 OPTIONAL_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
 
+#: Schedulers without a `steps_offset` that a pipeline could set; saved without it, one has it at 0 all the same.
+_NO_OFFSET = re.compile(r"EDM|DPMSolver(SDE|Singlestep)")
+
 #: What a tokenizer's words lie in: one of these sets of files.
 VOCABULARIES = (
     ("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",), ("vocab.txt",),
 )  # fmt: skip
+
+
+#: It reads bytes.
+WITHOUT_VOCABULARY = ("ByT5Tokenizer",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +164,13 @@ def _judge_parts(source: ModelSource, folder: Path, index: dict[str, Any], famil
     for part, stem in weights.items():
         check_weights(folder / part, stem, variant)
     for part, (_, kind) in parts.items():
-        if "Tokenizer" in kind:
+        if "Tokenizer" in kind and kind not in WITHOUT_VOCABULARY:
             _check_tokenizer(folder / part)
     _check_fit(folder, family)
     saved = _scheduler(folder, family)
     for what, to_do in misfits(source, family):
         raise Unusable(Fate.NEVER, f"{what}.", to_do)
-    absent = tuple(key for key, entry in index.items() if isinstance(entry, list) and key not in parts)
+    absent = tuple(key for key, entry in index.items() if _is_part(entry) and key not in parts)
     return Judgement(
         Fate.USABLE, f"is in {folder}.", "", folder,
         family=family, absent=absent, variant=variant, scheduler=saved,
@@ -216,7 +223,7 @@ def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[s
 
 def _stem(library: str, kind: str) -> str | None:
     """What the weights of a part are called; None for one without any."""
-    if kind.endswith("Scheduler") or re.search(r"Tokenizer|Processor|Extractor", kind):
+    if kind.endswith("Scheduler") or re.search(r"Tokenizer|Processor|Extractor|Guidance", kind):
         return None
     return "diffusion_pytorch_model" if library == "diffusers" or library.startswith(OWN_LIBRARY) else "model"
 
@@ -252,6 +259,11 @@ def _own_code(what: str, names: list[Any]) -> Unusable:
     return Unusable(Fate.NEVER, message, "Choose a model that is made of the classes of diffusers and transformers.")
 
 
+def _is_part(entry: Any) -> bool:
+    """Whether it stands for a part, there or not: the index keeps lists of numbers, too."""
+    return _is_there(entry) or entry == [None, None]
+
+
 def _is_there(entry: Any) -> bool:
     return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, str) for name in entry)
 
@@ -282,7 +294,7 @@ def _check_tokenizer(folder: Path) -> None:
 
 def _check_fit(folder: Path, family: Family) -> None:
     """Whether the parts are of one model, and of one that draws from words."""
-    if "unet" not in family.needs:
+    if not {"unet", "vae"} <= {*family.needs}:
         return
     unet, vae, text = (read_json(folder / part / "config.json") for part in ("unet", "vae", "text_encoder"))
     if "text_encoder_2" not in family.needs:
@@ -312,4 +324,5 @@ def _scheduler(folder: Path, family: Family) -> dict[str, Any]:
         raise Unusable(Fate.NEVER, message, family.choose)
     if family.spacing is not None:
         saved |= {"timestep_spacing": family.spacing}
-    return {**saved, "steps_offset": 1} if "steps_offset" in saved and family.offset_is_one else saved
+    has_no_offset = _NO_OFFSET.search(str(saved.get("_class_name"))) is not None
+    return {**saved, "steps_offset": 1} if family.offset_is_one and not has_no_offset else saved

@@ -31,8 +31,9 @@ class ModelSource:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     true_cfg_scale: float | None = None
+    clip_skip: int | None = None
     scheduler: str | None = None
-    default_style: str | None = None
+    default_style: tuple[str, ...] | None = None  #: names of the style book, in order
 
     @property
     def is_testcard(self) -> bool:

@@ -8,6 +8,7 @@ device        edge: device   Which device; how a model gets there.
 pipelines     edge: device   Pipelines of diffusers, read from a folder.
 adapter       edge: device   One adapter for the models of every family.
 call          edge: device   How a plan is put to a pipeline.
+blocks        edge: device   Texts of any length and weight, in blocks.
 reader        edge: device   How many tokens a text has, and which words are not read.
 encoded       edge: device   Texts that are encoded already.
 precision     edge: device   What half precision cannot hold, again in float32.
@@ -16,6 +17,9 @@ scheduling    edge: device   Schedulers as diffusers makes them, tried before a 
 model_files   edge: models   A model's files that are not there yet.
 token_limit   pure           Which words of a text a model does not read.
 testcard      edge: device   Paints without any model.
-encode        edge: pictures Pictures become files that carry their parameters.
+encode        edge: pictures Pictures become files that say how they came to be.
+parameters    pure           What made a picture, as text that other tools read.
+exif          pure           EXIF as every reader reads it.
+marks         pure           The mark of a picture that a machine has made.
 finish        shell          Encodes and makes durable while the device goes on.
 """

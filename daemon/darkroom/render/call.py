@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from darkroom.models.family import SCALES, Family
+from darkroom.render.blocks import Blocks, words
 from darkroom.render.engine import OnStep
 from darkroom.request.plan import ImagePlan, Plan
 
@@ -21,16 +22,16 @@ Look = Callable[[torch.Tensor], None]
 class Call:
     """One pipeline's `__call__`."""
 
-    def __init__(self, pipeline: Any, family: Family) -> None:
+    def __init__(self, pipeline: Any, family: Family, blocks: Blocks | None) -> None:
         self._pipeline = pipeline
         self._family = family
         self._takes = frozenset(inspect.signature(type(pipeline).__call__).parameters)
+        self._blocks = blocks
 
     @contextmanager
     def arguments(self, plan: Plan, image: ImagePlan, on_step: OnStep, look: Look) -> Iterator[dict[str, Any]]:
         """Those of one picture, while it is painted."""
         given = {
-            "prompt": image.prompt,
             "width": plan.width,
             "height": plan.height,
             "num_inference_steps": plan.num_inference_steps,
@@ -38,8 +39,10 @@ class Call:
             "output_type": "np",  # which is in 0 to 1 with every class; "pt" is not
             **self._family.fixed,
             **{key: value for key in SCALES if (value := getattr(plan, key)) is not None},
-            **self._negative(plan, image),
+            **self._texts(plan, image),
         }
+        if self._blocks is None and plan.clip_skip is not None:
+            given["clip_skip"] = plan.clip_skip
         if self._family.area is not None:
             given[self._family.area] = plan.width * plan.height
         given = {key: value for key, value in given.items() if key in self._takes}
@@ -52,13 +55,27 @@ class Call:
             with self._at_every_forward(plan.num_inference_steps, on_step):
                 yield given
 
-    def _negative(self, plan: Plan, image: ImagePlan) -> dict[str, str]:
-        """What is not wanted, where that has an effect; else what the family takes for nothing."""
-        family = self._family
-        if not family.negative or not family.is_guided({key: getattr(plan, key) for key in SCALES}):
-            return {}
-        said = image.negative_prompt or family.nothing
-        return {} if said is None else {"negative_prompt": said}
+    def not_taken(self, plan: Plan) -> list[str]:
+        """A warning for each thing that the plan has and the pipeline does not take."""
+        told = {key: getattr(plan, key) is not None for key in SCALES}
+        told |= {"negative_prompt": any(image.negative_prompt for image in plan.images)}
+        kind = self._family.pipeline
+        return [
+            f"`{key}` has no effect: {kind} takes none."
+            for key, is_told in told.items()
+            if is_told and key not in self._takes
+        ]
+
+    def _texts(self, plan: Plan, image: ImagePlan) -> dict[str, Any]:
+        """As words, or as numbers where a pipeline would not read all of it."""
+        is_used = self._family.negative and self._family.is_guided({key: getattr(plan, key) for key in SCALES})
+        if self._blocks is not None:
+            encoded = self._blocks.arguments(plan, image, image.negative_prompt if is_used else None)
+            if encoded is not None:
+                return encoded
+        said = {"prompt": words(image.prompt, plan)}
+        unwanted = words(image.negative_prompt, plan) or self._family.nothing
+        return said | ({"negative_prompt": unwanted} if is_used and unwanted is not None else {})
 
     def _after_step(
         self, steps: int, on_step: OnStep, look: Look, pipeline: Any, index: int, _time: object, tensors: dict[str, Any]

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.facts import Tokens
 from darkroom.models.family import Family, Reads
+from darkroom.render.blocks import Blocks
 from darkroom.render.token_limit import special_warning, unread_warning
 from darkroom.request.plan import Plan
 
 #: A tokenizer that was never told its limit says some 10^30.
 NO_LIMIT = 10**6
 
+#: Stands for a person's words.
+WORDS = "{words}"
+
 
 class Reader:
     """The reader of a pipeline that reads the most."""
 
-    def __init__(self, pipeline: Any, family: Family) -> None:
+    def __init__(self, pipeline: Any, family: Family, blocks: Blocks | None) -> None:
+        self._blocks = blocks
         there = [
             each for each in family.reads if hasattr(getattr(pipeline, each.tokenizer, None), "all_special_tokens")
         ]
@@ -25,13 +32,25 @@ class Reader:
         self._specials = tuple(self._tokenizer.all_special_tokens) if self._tokenizer is not None else ()
 
     def read(self, plan: Plan) -> tuple[Tokens, list[str | None]]:
-        """The longest prompt's tokens, and what to tell of each text."""
+        """The longest prompt's tokens, and what to tell of each text. Raises RenderFailed for one that is refused."""
         prompts = tuple(dict.fromkeys(image.prompt for image in plan.images))
         negatives = tuple(dict.fromkeys(image.negative_prompt for image in plan.images))
         texts = [("prompt", text) for text in prompts] + [("negative prompt", text) for text in negatives]
-        warnings = [unread_warning(what, text, self._count, self._limit) for what, text in texts]
-        warnings += [special_warning(what, text, self._specials) for what, text in texts]
-        return Tokens(max(map(self._count, prompts)), max(map(self._count, negatives)), self._limit), warnings
+        specials = [special_warning(what, text, self._specials) for what, text in texts]
+        if self._blocks is not None:
+            return self._in_blocks(plan, prompts, negatives), specials
+        unread = [unread_warning(what, text, self._count, self._limit) for what, text in texts]
+        if plan.on_overflow == "refuse" and (cut := next(filter(None, unread), None)):
+            hint = 'Shorten it, or leave "on_overflow" out.'
+            raise RenderFailed(ErrorCode.PROMPT_TOO_LONG, cut.removesuffix(" Shorten it."), hint=hint)
+        return Tokens(max(map(self._count, prompts)), max(map(self._count, negatives)), self._limit), unread + specials
+
+    def _in_blocks(self, plan: Plan, prompts: Iterable[str], negatives: Iterable[str]) -> Tokens:
+        assert self._blocks is not None  # noqa: S101 - asked for those alone
+        weighed = plan.weights is not None
+        counts = [[self._blocks.count(text, weighed=weighed) for text in texts] for texts in (prompts, negatives)]
+        most = [max(tokens for tokens, _ in each) for each in counts]
+        return Tokens(most[0], most[1], self._limit, max(blocks for each in counts for _, blocks in each))
 
     def _count(self, text: str) -> int:
         if self._tokenizer is None:
@@ -39,13 +58,16 @@ class Reader:
         return len(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
     def _own_words(self, reads: Reads) -> int:
-        """How many tokens of a person's own are read: without signs of begin and end, and what is put around them."""
+        """How many tokens of a person's own are read: without signs of begin and end, and what is put before them.
+
+        What a chat says after them is cut off first.
+        """
         tokenizer = self._tokenizer
         assert tokenizer is not None  # noqa: S101 - it is the one that reads
         limit = reads.tokens or min(tokenizer.model_max_length, NO_LIMIT)
         if reads.is_chat:
-            empty = [{"role": "user", "content": ""}]
-            around = tokenizer.apply_chat_template(empty, tokenize=False, add_generation_prompt=True)
-            return max(1, limit - self._count(str(around)))
+            said = [{"role": "user", "content": f"{reads.before}{WORDS}"}]
+            chat = str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+            return max(1, limit - self._count(chat.partition(WORDS)[0]))
         signs = len(tokenizer("", verbose=False).input_ids)
-        return max(1, limit - signs - self._count(reads.around))
+        return max(1, limit - signs - self._count(reads.before))

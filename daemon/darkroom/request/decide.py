@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,14 +12,18 @@ from darkroom.models.families import STABLE_DIFFUSION
 from darkroom.models.family import SCALES, Family
 from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
 from darkroom.models.source import ModelSource
-from darkroom.request.plan import Plan, images_of
+from darkroom.request.dynamic import Wildcards
+from darkroom.request.plan import Plan
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
-from darkroom.request.styles import NO_STYLE, Style, StyleBook
+from darkroom.request.style_choice import applied, choice_problems, default_problems
+from darkroom.request.styles import NO_STYLE, Style, StyleBook, chain
+from darkroom.request.weighted import ALGORITHM
+from darkroom.request.wording import images, options_in, syntax_problem, weight_problems
 from darkroom.spelling import suggestion
 
 T = TypeVar("T")
 
-#: A drawn seed is below this: other programs show and take 32 bits, and it leaves room for sixteen pictures.
+#: A drawn seed is below this: other programs show and take 32 bits, and it leaves room for 256 pictures.
 DRAWN_SEEDS = 2**32
 DEFAULT_QUALITY = 90
 LEAST_STEP_PX = 8  #: no model's sides are multiples of less
@@ -47,8 +50,9 @@ class Rules:
     book: StyleBook
     models: Mapping[str, ModelSource]  #: by alias
     default_model: str  #: an alias
-    default_style: str  #: a name of the book, or "none"
+    default_style: tuple[str, ...]  #: names of the book, in the order in which they apply, or "none"
     max_priority: int  #: what is asked above it is capped
+    wildcards: Wildcards = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = self._unknown_styles() + self._unknown_schedulers()
@@ -72,11 +76,7 @@ class Rules:
         named = {"default_style": self.default_style}
         for alias, model in self.models.items():
             named |= {f"models.{alias}.default_style": model.default_style} if model.default_style else {}
-        return [
-            Problem(where, f"There is no style {name!r}.", suggestion(name, self.book.names), ErrorCode.UNKNOWN_STYLE)
-            for where, name in named.items()
-            if not self.book.knows(name)
-        ]
+        return [problem for where, names in named.items() for problem in default_problems(where, names, self.book)]
 
     def _unknown_schedulers(self) -> list[Problem]:
         return [
@@ -127,25 +127,24 @@ def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = 
 
 
 def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impossible: Impossible) -> Plan:
-    style_name = _first(asked.style, model.default_style, rules.default_style)
-    style = rules.book.styles.get(style_name, _NO_DEFAULTS)
-    positive, negative = rules.book.prompts(
-        style_name, asked.prompt, asked.negative_prompt, default_negative=asked.default_negative
-    )
+    styles = applied(asked.style, rules.default_style, rules.book, model)
+    style = chain(styles)
     scheduler, steps = _way(asked, style, model)
     if is_impossible(impossible, scheduler, steps):  # a style's defaults apply where its model allows them
         scheduler, steps = _way(asked, _NO_DEFAULTS, model)
-    scales = _scales(asked, style, model)
-    if not (model.family.negative and model.family.is_guided(scales)):
-        negative = ""
+    scales, family = _scales(asked, style, model), model.family
+    first_seed, is_guided = _first(asked.seed, drawn_seed), family.negative and family.is_guided(scales)
     return Plan(
         model=model.alias,
-        images=images_of(positive, negative, seed=_first(asked.seed, drawn_seed), num_images=asked.num_images),
-        style=style_name,
+        images=images(asked, rules.book, style, rules.wildcards, first_seed=first_seed, negative=is_guided),
+        style=tuple(each.name for each in styles),
         width=_first(asked.width, model.width),
         height=_first(asked.height, model.height),
         num_inference_steps=steps,
         scheduler=scheduler,
+        clip_skip=_first_or_none(asked.clip_skip, model.clip_skip),
+        weights=ALGORITHM if asked.prompt_syntax != "plain" and family.in_blocks else None,
+        on_overflow=asked.on_overflow,
         format=asked.format,
         quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
         **scales,
@@ -173,6 +172,10 @@ def _scales(asked: Request, style: Style, model: ModelCard) -> dict[str, float]:
     }
 
 
+def _first_or_none(*values: T | None) -> T | None:
+    return next((value for value in values if value is not None), None)
+
+
 def _first(*values: T | None) -> T:
     """Return the first value that is there; the last one always is."""
     return next(value for value in values if value is not None)
@@ -193,7 +196,7 @@ def _warnings(asked: Request, plan: Plan, model: ModelCard, priority: int) -> tu
         *warnings,
         *_negative_warnings(asked, plan, model),
         *_few_step_warnings(asked, model),
-        *_options_in(asked.prompt),
+        *options_in(asked),
     )
 
 
@@ -233,28 +236,6 @@ def _assumption(model: ModelCard) -> str:
     )
 
 
-#: What people write in Midjourney's prompts, and the key that does it here.
-_OPTION = re.compile(r"(?<!\S)(?:--|—)([a-z]{1,10})\b(?: +(?!--|—)[^\s,]+)?", re.IGNORECASE)
-_OPTIONS = {
-    **dict.fromkeys(("ar", "aspect"), "use `width` and `height`"),
-    "no": "use `negative_prompt`",
-    "seed": "use `seed`",
-    **dict.fromkeys(("q", "quality"), "use `num_inference_steps`"),
-    **dict.fromkeys(("v", "version", "niji"), "use `model`"),
-    **dict.fromkeys(("style", "stylize", "s", "raw", "sref"), "use `style`"),
-    **dict.fromkeys(("chaos", "c", "weird", "w", "iw", "stop", "tile", "cref", "repeat", "r"), "leave it out"),
-}
-
-
-def _options_in(prompt: str) -> list[str]:
-    found = [(match[0].strip(), match[1].casefold()) for match in _OPTION.finditer(prompt)]
-    return [
-        f"`{shown(said)[1:-1]}` in the prompt is read as words, not as an option: {_OPTIONS[name]}."
-        for said, name in found
-        if name in _OPTIONS
-    ]
-
-
 # What is wrong -------------------------------------------------------------------------------------------------------
 
 
@@ -262,10 +243,11 @@ def _problems(asked: Request, rules: Rules, model: ModelCard | None) -> tuple[Pr
     """Return what the shape alone does not tell. Keys whose shape is wrong are at their defaults, which are right."""
     of_model = _model_problems(asked, model) if model is not None else _unplaced_sides(asked)
     return (
-        *_unknown("style", asked.style, rules.book.names, ErrorCode.UNKNOWN_STYLE),
+        *choice_problems(asked.style or (), asked.prompt, rules.book, model),
         *_unknown("model", asked.model, rules.models, ErrorCode.UNKNOWN_MODEL),
         *_unknown("scheduler", asked.scheduler, SCHEDULERS, ErrorCode.UNKNOWN_SCHEDULER),
         *of_model,
+        *weight_problems(asked),
         *_seed_problems(asked),
     )
 
@@ -281,6 +263,8 @@ def _model_problems(asked: Request, model: ModelCard) -> list[Problem]:
     sides = {key: side for key, side in (("width", asked.width), ("height", asked.height)) if side is not None}
     found = [_limit_problem(key, side, model) or _step_problem(key, side, model) for key, side in sides.items()]
     found += [_scale_problem(key, asked, model) for key in SCALES]
+    found += [syntax_problem(asked, model.alias, model.family.title, weighs=model.family.in_blocks)]
+    found += [_clip_skip_problem(asked, model)]
     found += [_negative_problem(asked, model), _scheduler_problem(asked, model), _steps_problem(asked, model)]
     return [problem for problem in found if problem]
 
@@ -331,6 +315,13 @@ def _negative_problem(asked: Request, model: ModelCard) -> Problem | None:
     return Problem(
         "/negative_prompt", message, "Leave it out, and say in `prompt` what you want.", ErrorCode.UNSUPPORTED_KEY
     )
+
+
+def _clip_skip_problem(asked: Request, model: ModelCard) -> Problem | None:
+    if asked.clip_skip is None or model.family.clip_skip:
+        return None
+    message = f"The model {model.alias} has no `clip_skip`: {model.family.title} has none."
+    return Problem("/clip_skip", message, "Leave it out.", ErrorCode.UNSUPPORTED_KEY)
 
 
 def _scheduler_problem(asked: Request, model: ModelCard) -> Problem | None:

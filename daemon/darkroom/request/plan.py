@@ -20,13 +20,16 @@ class Plan:
 
     model: str  #: alias
     images: tuple[ImagePlan, ...]  #: one for each picture, in order; at least one
-    style: str = "none"  #: "none" when no style applies
+    style: tuple[str, ...] = ()  #: their names, in the order in which they apply; () when none does
     width: int  #: pixels
     height: int  #: pixels
     num_inference_steps: int
     guidance_scale: float | None = None  #: None: the model has none
     true_cfg_scale: float | None = None  #: likewise
     scheduler: str
+    clip_skip: int | None = None  #: layers of the text encoder that are left out; None: as the pipeline does it
+    weights: str | None = None  #: how parentheses weigh: `weighted.ALGORITHM`; None: they are characters
+    on_overflow: str = "encode"  #: what comes of words that the model can't read: "encode" tells them, "refuse" fails
     format: str = "png"  #: "png", "jpeg" or "webp"
     quality: int | None = None  #: 1 to 100, None for png
 
@@ -34,6 +37,11 @@ class Plan:
     def num_images(self) -> int:
         """How many pictures."""
         return len(self.images)
+
+    @property
+    def style_in_words(self) -> str:
+        """The names of its styles, in their order."""
+        return ", ".join(self.style) or "none"
 
 
 def images_of(prompt: str, negative_prompt: str, *, seed: int, num_images: int) -> tuple[ImagePlan, ...]:

@@ -6,8 +6,10 @@ from typing import Any
 
 from darkroom.models.family import SCALES
 from darkroom.request.plan import ImagePlan, Plan, images_of
+from darkroom.request.styles import NO_STYLE
 
 _SHARED = ("width", "height", "num_inference_steps", "scheduler")
+_OPTIONAL = (*SCALES, "clip_skip", "weights")
 
 
 def dump(plan: Plan) -> dict[str, Any]:
@@ -18,13 +20,15 @@ def dump(plan: Plan) -> dict[str, Any]:
         "model": plan.model,
         "prompt": first.prompt,
         "negative_prompt": first.negative_prompt,
-        "style": plan.style,
+        "style": _one_or_more(plan.style),
         **{key: getattr(plan, key) for key in _SHARED},
-        **{key: value for key in SCALES if (value := getattr(plan, key)) is not None},
+        **{key: value for key in _OPTIONAL if (value := getattr(plan, key)) is not None},
         "seed": first.seed,
         "num_images": plan.num_images,
         "format": plan.format,
     }
+    if plan.on_overflow != "encode":
+        data["on_overflow"] = plan.on_overflow
     if plan.quality is not None:
         data["quality"] = plan.quality
     if plan.images != alike:
@@ -39,12 +43,25 @@ def load(data: dict[str, Any]) -> Plan:
     images = tuple(
         ImagePlan(each["seed"], each["prompt"], each["negative_prompt"]) for each in data.get("images") or ()
     ) or images_of(data["prompt"], data["negative_prompt"], seed=data["seed"], num_images=data["num_images"])
-    optional: dict[str, Any] = {key: data.get(key) for key in (*SCALES, "quality")}
+    optional: dict[str, Any] = {key: data.get(key) for key in (*_OPTIONAL, "quality")}
+    if "on_overflow" in data:
+        optional["on_overflow"] = data["on_overflow"]
     return Plan(
         model=data["model"],
         images=images,
-        style=data["style"],
+        style=_names(data["style"]),
         format=data["format"],
         **{key: data[key] for key in _SHARED},
         **optional,
     )
+
+
+def _one_or_more(names: tuple[str, ...]) -> str | list[str]:
+    """A list only where there are several."""
+    return list(names) if len(names) > 1 else next(iter(names), NO_STYLE)
+
+
+def _names(style: str | list[str]) -> tuple[str, ...]:
+    if isinstance(style, list):
+        return tuple(style)
+    return () if style == NO_STYLE else (style,)

@@ -68,7 +68,7 @@ def load(data: dict[str, Any]) -> Answer:
 def _plan(answer: Answer) -> dict[str, Any] | None:
     if answer.plan is None:
         return None
-    return plan_json.dump(answer.plan) | ({"tokens": asdict(answer.tokens)} if answer.tokens else {})
+    return plan_json.dump(answer.plan) | ({"tokens": _present(asdict(answer.tokens))} if answer.tokens else {})
 
 
 def _error(error: Error) -> dict[str, Any]:

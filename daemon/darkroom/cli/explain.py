@@ -1,0 +1,179 @@
+"""explain: what was decided for a picture, in words or as Python."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from darkroom import hearsay
+from darkroom.cli import terminal
+from darkroom.cli.configured import client_of, configuration
+from darkroom.cli.exits import DONE
+from darkroom.config.load import Config
+from darkroom.errors import DarkroomError
+from darkroom.executor.devices import likely_device
+from darkroom.explain import made, picture
+from darkroom.explain.files import ModelFiles
+from darkroom.explain.made import Made
+from darkroom.explain.script import script
+from darkroom.explain.words import words
+from darkroom.models.files import Fate
+from darkroom.models.judge import INDEX, LOCAL, Judgement, judge
+from darkroom.models.source import ModelSource
+from darkroom.printable import printable
+
+_LIMIT_BYTES = 4 << 20
+_HEAD_BYTES = 16
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Say it, or print it."""
+    config = configuration(args)
+    of = _made(args, config)
+    model = _Model(of, config)
+    if args.as_python:
+        sys.stdout.write(script(of, model.files(), remarks=model.remarks))
+        return DONE
+    files = model.files() if model.is_whole else None
+    lines = words(of, model.found.family if model.found else None, where=model.where, files=files)
+    cells = [(Text(title, style="bold"), Text(printable(text))) for title, text in lines]
+    terminal.out().print(*terminal.columns(*cells), sep="\n")
+    return DONE
+
+
+# What is meant -------------------------------------------------------------------------------------------------------
+
+
+def _made(args: argparse.Namespace, config: Config) -> Made:
+    """A path that is there is meant before a name."""
+    path = Path(args.of)
+    if (path / "answer.json").is_file():
+        return _of_folder(path, args.image)
+    if path.is_file() and path.suffix != ".json":
+        return _of_picture(path, args.image)
+    client = client_of(config)
+    answer = client.answer(args.of)
+    if answer is None:
+        raise client.unknown(args.of)
+    result = client.place_of(answer, args.of).parent / Path(str(answer.get("result", ""))).name
+    return made.of_answer(answer, number=args.image, asked=_asked(result))
+
+
+def _of_folder(folder: Path, number: int | None) -> Made:
+    answer = hearsay.read(_read(folder / "answer.json"), hearsay.ANSWER)
+    if answer is None:
+        raise DarkroomError(f"{folder / 'answer.json'} is not an answer of Darkroom.")
+    return made.of_answer(answer, number=number, asked=_asked(folder))
+
+
+def _of_picture(path: Path, number: int | None) -> Made:
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+        is_picture = picture.is_picture(head)
+        record = picture.record_of(head + stream.read()) if is_picture else None
+    if number is not None:
+        raise DarkroomError(f"{path} is one picture already.", hint="Leave `--image` out.")
+    if record is None:
+        what = "says nothing of how it was made" if is_picture else "is no PNG, JPEG or WebP"
+        hint = "Name the folder that it came in, or the request: what Darkroom delivers has an answer.json beside it."
+        raise DarkroomError(f"{path} {what}.", hint=hint)
+    of = made.of_record(record, name=path.stem)
+    return replace(of, tokens=_tokens_beside(path, of))
+
+
+def _tokens_beside(path: Path, of: Made) -> Mapping[str, Any]:
+    """A picture does not say how much of its texts was read; the answer that it came with does."""
+    try:
+        beside = _of_folder(path.parent, None)
+    except (OSError, DarkroomError):
+        return {}
+    return beside.tokens if beside.plan == of.plan else {}
+
+
+def _asked(folder: Path) -> Mapping[str, Any] | None:
+    try:
+        request = json.loads(_read(folder / "request.json"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return request if isinstance(request, dict) else None
+
+
+def _read(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(_LIMIT_BYTES)
+
+
+# The model -----------------------------------------------------------------------------------------------------------
+
+
+class _Model:
+    """The model of a plan, as far as it can be seen from here."""
+
+    def __init__(self, of: Made, config: Config) -> None:
+        self._alias = of.plan.model
+        self._config = config
+        self._source = config.sources().get(self._alias)
+        self.remarks: tuple[str, ...] = ()
+        self.found = self._judged(of) if self._source is not None else None
+
+    def _judged(self, of: Made) -> Judgement:
+        """At the commit that rendered it, if that is here."""
+        assert self._source is not None  # noqa: S101 - nobody asks before
+        found = self._judgement(self._source)
+        if of.revision in (None, LOCAL, found.revision):
+            return found
+        as_it_was = self._judgement(replace(self._source, revision=of.revision))
+        if as_it_was.fate is Fate.USABLE:
+            return as_it_was
+        self.remarks = (f"It was rendered by the model at {of.revision}, which is not here.",)
+        return found
+
+    def _judgement(self, source: ModelSource) -> Judgement:
+        return judge(source, self._config.model_cache / "hub", offline=True)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its files are here."""
+        return self.found is not None and self.found.fate is Fate.USABLE and self.found.folder is not None
+
+    @property
+    def where(self) -> str:
+        """Where its files are, or why they are not."""
+        if self._source is None or self.found is None:
+            return f"the configuration has no model {self._alias} any more"
+        if self._source.is_testcard:
+            return "it is painted without a model's files"
+        if not self.is_whole:
+            return f"its files can't be seen from here: {self.found.message}"
+        return f"its files are in {self.found.folder}"
+
+    def files(self) -> ModelFiles:
+        """Raises DarkroomError where they can't be written down."""
+        if self._source is not None and self._source.is_testcard:
+            raise DarkroomError("A test card is painted by Darkroom itself: no Python of diffusers makes it.")
+        source, found = self._source, self.found
+        if source is None or found is None or found.folder is None or found.family is None or not self.is_whole:
+            raise DarkroomError(f"{self.where.capitalize()}.", hint="Ask where the model's files are.")
+        device = likely_device(self._config.device)
+        is_local = found.revision == LOCAL
+        return ModelFiles(
+            pipeline=found.family.pipeline,
+            place=str(found.folder) if is_local else source.source,
+            revision=None if is_local else found.revision,
+            cache=None if is_local else str(self._config.model_cache / "hub"),
+            index=json.loads(_read(found.folder / INDEX)),
+            scheduler=json.loads(_read(found.folder / "scheduler" / "scheduler_config.json")),
+            variant=found.variant,
+            preset=source.preset,
+            is_starter=source.is_starter,
+            safety_checker=source.safety_checker,
+            dtype=source.dtype,
+            device=device.name if device is not None else self._config.device,
+        )

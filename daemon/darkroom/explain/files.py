@@ -1,0 +1,25 @@
+"""A model's files, as far as loading them has to be written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """What is loaded, from where, and onto what."""
+
+    pipeline: str  #: the class of diffusers that renders it
+    place: str  #: a folder, or an id on the hub
+    index: Mapping[str, Any]  #: `model_index.json`, as it was saved
+    scheduler: Mapping[str, Any] = field(default_factory=dict)  #: `scheduler_config.json`, as it was saved
+    revision: str | None = None  #: of the hub
+    cache: str | None = None  #: the folder that the hub's files are kept in
+    variant: str | None = None
+    preset: str | None = None  #: which kind of few-step model it is, as the configuration says
+    is_starter: bool = False
+    safety_checker: bool = False  #: whether its own one looks at the pictures
+    dtype: str = "auto"  #: as the configuration has it
+    device: str = "cpu"  #: "cpu" or "cuda:N"

@@ -1,0 +1,114 @@
+"""What a picture was made by: read from an answer, or from the picture itself. Anybody may have written either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from darkroom.errors import DarkroomError
+from darkroom.models.family import SCALES
+from darkroom.request import plan_json
+from darkroom.request.plan import ImagePlan, Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """Everything that is known of a request's pictures."""
+
+    name: str
+    stem: str  #: of the picture's file
+    plan: Plan
+    number: int | None = None  #: which picture, from 1; None: all of them
+    asked: Mapping[str, Any] | None = None  #: the request as it was dropped; None where it isn't at hand
+    tokens: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    revision: str | None = None  #: the commit on the hub, or "local"; None as long as nothing was rendered
+    device: str | None = None  #: as people call it
+    software: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def index(self) -> int:
+        """Of the picture in the plan, from 0."""
+        return (self.number or 1) - 1
+
+    @property
+    def image(self) -> ImagePlan:
+        """The picture's own part of the plan."""
+        return self.plan.images[self.index]
+
+
+def of_answer(answer: Mapping[str, Any], *, number: int | None, asked: Mapping[str, Any] | None) -> Made:
+    """Raises DarkroomError for an answer without a plan, and for a picture that there is none of."""
+    name, rendered_by = str(answer.get("name", "")), _mapping(answer.get("rendered_by"))
+    if not answer.get("plan"):
+        hint = f"`darkroom status {name}` says what is wrong with it."
+        raise DarkroomError(f"Nothing was decided for {name}: it is {answer.get('state')}.", hint=hint)
+    plan = _plan(answer["plan"])
+    if number is not None and not 1 <= number <= plan.num_images:
+        raise DarkroomError(f"{name} has no picture {number}.", hint=f"Use 1 to {plan.num_images}.")
+    return Made(
+        name=name,
+        stem=f"{name.rpartition('/')[2]}-{number or 1}",
+        plan=plan,
+        number=number,
+        asked=asked,
+        tokens=_mapping(answer["plan"].get("tokens")),
+        warnings=tuple(map(str, answer.get("warnings") or ())),
+        revision=_text(rendered_by.get("model_revision")),
+        device=_text(rendered_by.get("device")),
+        software=_mapping(rendered_by.get("software")),
+    )
+
+
+def of_record(record: Mapping[str, Any], *, name: str) -> Made:
+    """Of what a picture carries. Raises DarkroomError."""
+    plan, seed = _plan(record.get("plan")), record.get("seed")
+    number = next((number for number, image in enumerate(plan.images, 1) if image.seed == seed), None)
+    if number is None:
+        raise DarkroomError(f"What {name} says of itself does not fit together: its seed is none of its plan's.")
+    return Made(
+        name=name,
+        stem=name,
+        plan=plan,
+        number=number,
+        revision=_text(record.get("model_revision")),
+        device=_text(record.get("device")),
+        software=_mapping(record.get("software")),
+    )
+
+
+def _plan(data: Any) -> Plan:
+    try:
+        plan = plan_json.load(data)
+    except (KeyError, TypeError, AttributeError):
+        plan = None
+    if plan is None or not _is_sound(plan):
+        raise DarkroomError("This is no plan of Darkroom's: somebody has changed it, or it is of another version.")
+    return plan
+
+
+def _is_sound(plan: Plan) -> bool:
+    """Whether its values are of the right kinds."""
+    texts: list[Any] = [plan.model, *plan.style, plan.scheduler, plan.format]
+    numbers: list[Any] = [plan.width, plan.height, plan.num_inference_steps]
+    scales: list[Any] = [scale for key in SCALES if (scale := getattr(plan, key)) is not None]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(number) is int for number in (*numbers, *filter(None, [plan.quality])))
+        and all(type(scale) in (int, float) for scale in scales)
+        and all(map(_is_image, plan.images))
+    )
+
+
+def _is_image(image: ImagePlan) -> bool:
+    texts: list[Any] = [image.prompt, image.negative_prompt]
+    return type(image.seed) is int and all(isinstance(text, str) for text in texts)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,185 @@
+"""Texts of any length and weight for encoders that read a fixed number of tokens: whole, in blocks of that length.
+
+What fits in one block and weighs nothing is left to the pipeline, so it is its own to the bit. Each token's numbers are
+multiplied by its weight; then the block is scaled back to the length that it had (`weighted.ALGORITHM`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from darkroom.errors import ErrorCode, RenderFailed
+from darkroom.request.plan import ImagePlan, Plan
+from darkroom.request.weighted import Part, is_unweighted, parse, plain, words_of
+
+#: Texts whose numbers are kept: the default negative prompt hits nearly always.
+KEPT = 16
+
+Weighed = tuple[tuple[int, float], ...]  #: tokens and their weights
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A text as a pipeline takes it."""
+
+    tokens: torch.Tensor  #: (1, 77 × blocks, numbers of the encoders side by side)
+    pooled: torch.Tensor | None  #: (1, numbers of the last encoder); None where the pipeline takes none
+
+
+class Blocks:
+    """The tokenizers and text encoders of one pipeline."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+        suffixes = [part for part in ("", "_2") if getattr(pipeline, f"text_encoder{part}", None) is not None]
+        self._readers = [
+            _Reader(getattr(pipeline, f"tokenizer{part}"), getattr(pipeline, f"text_encoder{part}"))
+            for part in suffixes
+        ]
+        self._is_pooled = hasattr(pipeline, "text_encoder_2")
+        self._embedded = lru_cache(maxsize=KEPT)(self._embed)
+
+    def count(self, text: str, *, weighed: bool) -> tuple[int, int]:
+        """How many tokens a text has, and how many blocks: those of the reader that needs the most."""
+        found = [reader.blocks(_parts(text, weighed=weighed)) for reader in self._readers]
+        return max(sum(map(len, blocks)) for blocks in found), max(map(len, found))
+
+    def arguments(self, plan: Plan, image: ImagePlan, negative: str | None) -> dict[str, Any] | None:
+        """Those of a call; None where the pipeline does the same with the words. `negative`: None where none is used.
+
+        Raises RenderFailed for more layers to skip than there are.
+        """
+        weighed = plan.weights is not None
+        texts = [image.prompt] if negative is None else [image.prompt, negative]
+        count = max(self.count(text, weighed=weighed)[1] for text in texts)
+        if (
+            plan.clip_skip is None
+            and count == 1
+            and all(is_unweighted(_parts(text, weighed=weighed)) for text in texts)
+        ):
+            return None
+        given = {"prompt": self._embedded(image.prompt, weighed, plan.clip_skip, count)}
+        if negative is not None:
+            is_nothing = negative == "" and getattr(self._pipeline.config, "force_zeros_for_empty_prompt", False)
+            given["negative_prompt"] = (
+                _nothing_like(given["prompt"])
+                if is_nothing
+                else self._embedded(negative, weighed, plan.clip_skip, count)
+            )
+        return self._as_arguments(given)
+
+    def _as_arguments(self, given: dict[str, Embedding]) -> dict[str, Any]:
+        arguments: dict[str, Any] = {f"{key}_embeds": each.tokens for key, each in given.items()}
+        if self._is_pooled:
+            pooled = {"prompt": "pooled_prompt_embeds", "negative_prompt": "negative_pooled_prompt_embeds"}
+            arguments |= {pooled[key]: each.pooled for key, each in given.items()}
+        return arguments
+
+    def _embed(self, text: str, weighed: bool, clip_skip: int | None, count: int) -> Embedding:  # noqa: FBT001 - a key
+        parts = _parts(text, weighed=weighed)
+        device = self._pipeline.fixed_device
+        with torch.inference_mode():
+            told = [reader.embed(parts, count, clip_skip, device, deep=self._is_pooled) for reader in self._readers]
+        return Embedding(torch.cat([numbers for numbers, _ in told], dim=-1), told[-1][1] if self._is_pooled else None)
+
+
+def _parts(text: str, *, weighed: bool) -> tuple[Part, ...]:
+    return parse(text) if weighed else plain(text)
+
+
+def words(text: str, plan: Plan) -> str:
+    """What a pipeline is told that does it itself."""
+    return words_of(parse(text)) if plan.weights is not None else text
+
+
+def _nothing_like(embedding: Embedding) -> Embedding:
+    pooled = None if embedding.pooled is None else torch.zeros_like(embedding.pooled)
+    return Embedding(torch.zeros_like(embedding.tokens), pooled)
+
+
+class _Reader:
+    """A tokenizer, and the encoder that reads its tokens."""
+
+    def __init__(self, tokenizer: Any, encoder: Any) -> None:
+        self._tokenizer, self._encoder = tokenizer, encoder
+        self.room = tokenizer.model_max_length - 2  #: tokens of a block, without its begin and end
+
+    def blocks(self, parts: tuple[Part, ...]) -> list[Weighed]:
+        """The tokens of a text, block by block; at least one."""
+        found = [block for part in parts for block in self._cut(tuple(self._weighed(part)))]
+        return found or [()]
+
+    def _weighed(self, part: Part) -> Iterator[tuple[int, float]]:
+        for piece in part:
+            for token in self._tokenizer(piece.text, add_special_tokens=False, verbose=False).input_ids:
+                yield token, piece.weight
+
+    def _cut(self, tokens: Weighed) -> Iterator[Weighed]:
+        for start in range(0, len(tokens), self.room):
+            yield tokens[start : start + self.room]
+
+    def embed(
+        self, parts: tuple[Part, ...], count: int, clip_skip: int | None, device: torch.device, *, deep: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """`count` blocks, side by side in one batch; `deep`: as SDXL reads, without the last layer and its norm."""
+        blocks = self.blocks(parts)
+        blocks += [()] * (count - len(blocks))
+        ids = torch.tensor([self._framed(block) for block in blocks], device=device)
+        output = self._encoder(ids, attention_mask=self._mask(blocks, device), output_hidden_states=True)
+        numbers = self._layer(output, clip_skip, deep=deep)
+        numbers = _weigh(numbers, [self._weights(block) for block in blocks])
+        pooled = output[0][:1] if output[0].ndim == 2 else None
+        return numbers.reshape(1, -1, numbers.shape[-1]), pooled
+
+    def _framed(self, block: Weighed) -> list[int]:
+        tokenizer = self._tokenizer
+        ids = [tokenizer.bos_token_id, *(token for token, _ in block), tokenizer.eos_token_id]
+        return ids + [tokenizer.pad_token_id] * (self.room + 2 - len(ids))
+
+    def _mask(self, blocks: list[Weighed], device: torch.device) -> torch.Tensor | None:
+        """As the pipeline: only where the encoder's configuration asks for it."""
+        if not getattr(self._encoder.config, "use_attention_mask", False):
+            return None
+        lengths = [len(block) + 2 for block in blocks]
+        return torch.tensor([[1] * length + [0] * (self.room + 2 - length) for length in lengths], device=device)
+
+    def _weights(self, block: Weighed) -> list[float]:
+        weights = [weight for _, weight in block]
+        return [1.0, *weights, *[1.0] * (self.room + 1 - len(weights))]
+
+    def _layer(self, output: Any, clip_skip: int | None, *, deep: bool) -> torch.Tensor:
+        if clip_skip is None and not deep:
+            last: torch.Tensor = output.last_hidden_state
+            return last
+        back = (clip_skip or 0) + (2 if deep else 1)
+        if back > len(output.hidden_states) - 1:
+            raise RenderFailed(
+                ErrorCode.UNSUPPORTED,
+                f"`clip_skip` leaves nothing: its text encoder has {len(output.hidden_states) - 1} layers.",
+                hint=f"Use {len(output.hidden_states) - (3 if deep else 2)} at most.",
+            )
+        hidden: torch.Tensor = output.hidden_states[-back]
+        return hidden if deep else self._norm(hidden)
+
+    def _norm(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Transformers has moved it once."""
+        normed: torch.Tensor = getattr(self._encoder, "text_model", self._encoder).final_layer_norm(hidden)
+        return normed
+
+
+def _weigh(numbers: torch.Tensor, weights: list[list[float]]) -> torch.Tensor:
+    """Multiply each token's numbers by its weight; then scale each block back to its length.
+
+    The mean, by which others scale back, is near zero with some encoders: then nothing would be left of the text.
+    """
+    factors = torch.tensor(weights, dtype=numbers.dtype, device=numbers.device)
+    if bool((factors == 1).all()):
+        return numbers
+    weighed = numbers * factors[:, :, None]
+    before, after = (torch.linalg.vector_norm(each.float(), dim=(1, 2), keepdim=True) for each in (numbers, weighed))
+    return (weighed * torch.where(after > 0, before / after, 1)).to(numbers.dtype)
