@@ -26,6 +26,7 @@ from darkroom.report.tally import Tally
 _KEPT_FROM_IT = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 LIMIT_S = 30.0
+END_S = 1.0  #: for a command that was ended
 MOST_WAITING = 256
 MOST_SAID_BYTES = 4096
 
@@ -54,6 +55,8 @@ class Messenger:
         self._stopped = False
         self._thread: threading.Thread | None = None
         self._dropped = 0
+        self._lock = threading.Lock()
+        self._command: subprocess.Popen[bytes] | None = None  # the one that runs, while its number is its own
 
     def start(self) -> None:
         """Run commands."""
@@ -67,7 +70,7 @@ class Messenger:
                 self._drop(self._box.get_nowait())
 
     def finish(self, within_s: float) -> None:
-        """Let the messages that wait be told, as far as there is time; what is left is dropped."""
+        """Let the messages that wait be told, as far as there is time; then the rest is dropped, the command ended."""
         self._box.put(None)
         if self._thread is not None:
             self._thread.join(within_s)
@@ -75,6 +78,12 @@ class Messenger:
         with suppress(queue.Empty):
             while True:
                 self._drop(self._box.get_nowait())
+        with self._lock:
+            if self._command is not None:
+                _end_all(self._command)
+        self._box.put(None)
+        if self._thread is not None:
+            self._thread.join(END_S)
 
     def _drop(self, message: Message | None) -> None:
         if message is None:
@@ -112,7 +121,11 @@ class Messenger:
         finally:
             os.close(stdin)
         with command:
+            with self._lock:
+                self._command = command
             said, in_time = self._wait(command)
+            with self._lock:
+                self._command = None
         if said:
             text = said.decode(errors="replace").rstrip()
             _log.debug("notification_said", request=message.about["DARKROOM_REQUEST"], said=text)
@@ -134,7 +147,7 @@ class Messenger:
                     more = os.read(output, 65_536)
                     said = (said + more)[:MOST_SAID_BYTES]
                     watched = watched if more else [ended]
-                elif ended in ready:
+                if ended in ready:
                     return said, True
             _end_all(command)
             return said, False
