@@ -118,7 +118,7 @@ def test_what_goes_on_now_is_read_from_the_newest_snapshot() -> None:
     )
     metrics = Metrics(lambda: Look(LIFE, snapshot, age_s=0.5))
     for name, labels, value in (
-        ("build_info", {"version": "1.2.3", "instance": "01J"}, 1),
+        ("build_info", {"version": "1.2.3"}, 1),
         ("alive_since_seconds", {}, 1_767_225_600),
         ("healthy", {}, 0),
         ("snapshot_age_seconds", {}, 0.5),

@@ -200,7 +200,8 @@ def test_each_end_is_told_once_when_everything_is_there(tmp_path: Path) -> None:
         wait_for(
             lambda: (tmp_path / "said").exists() and (tmp_path / "said").read_text().count("\n") == 3, "all are told"
         )
-        daemon.restart()
+        daemon.stop()
+        daemon.start()
         daemon.drop("owl.json")
         daemon.wait_for_state("owl", "done")
         daemon.stop()

@@ -33,7 +33,7 @@ class Gauges(Collector):
 
 
 def _of_life(life: Life) -> Iterable[Metric]:
-    yield InfoMetricFamily("darkroom_build", "Which program.", {"version": life.version, "instance": life.instance})
+    yield InfoMetricFamily("darkroom_build", "Which program.", {"version": life.version})
     since_s = datetime.fromisoformat(life.alive_since).timestamp()
     yield _one("alive_since_seconds", "When this life began, in Unix time.", since_s)
 
