@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from darkroom.config.load import Config, shipped
+from darkroom.report.messenger import END_S
 from darkroom.service.compose import LEAVE_S
 from darkroom.service.loop import FLUSH_S
+from darkroom.service.monitoring import FINISH_S
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "daemon" / "darkroom"
@@ -419,5 +421,6 @@ def test_systemd_waits_longer_for_the_end_than_the_service_takes() -> None:
     unit = ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     unit.read_string(shipped("systemd/darkroom.service").read_text(encoding="utf-8"))
     longest_s = Config().stop_within_s + FLUSH_S + 3 * LEAVE_S  # the inbox is given back, two heartbeats say the last
+    longest_s += 2 * FINISH_S + END_S  # commands that wait, the one that runs, the text file
     assert int(unit["Service"]["TimeoutStopSec"]) > longest_s
     assert int(unit["Service"]["WatchdogSec"]) > FLUSH_S
