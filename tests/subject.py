@@ -54,7 +54,7 @@ class Subject:
         self.folder = folder
         self.source = ModelSource(name, str(model), **options)
         self._known = judge_folder(self.source, model).family
-        self._rules = Rules(StyleBook({}, ""), {name: self.source}, name, "none", max_priority=5)
+        self._rules = Rules(StyleBook({}, ""), {name: self.source}, name, ("none",), max_priority=5)
         self._names = map(str, itertools.count())
         self.bench = Bench({name: self.source}, folder)
         self._numbers: list[bytes] = []
@@ -86,6 +86,11 @@ class Subject:
         model = self.bench.worker._loaded.model
         assert isinstance(model, adapter.DiffusionModel)
         return model._reader
+
+    @property
+    def reads_on(self) -> bool:
+        """Whether it reads a longer text in blocks."""
+        return self.reader._blocks is not None
 
     def decide(self, **keys: object) -> Decision:
         small = {"prompt": PROMPT, "width": SIDE_PX, "height": SIDE_PX, "num_inference_steps": 2, "seed": 7}

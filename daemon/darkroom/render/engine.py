@@ -62,8 +62,16 @@ class Model(Protocol):
         """Commit of its hub repository, or "local"."""
 
     @property
+    def checkpoint_hash(self) -> str:
+        """10 hex digits by which others know the single file that it was made from; "" where that isn't known."""
+
+    @property
     def scheduler(self) -> str:
         """Digest of the configuration of its saved scheduler; "" where there is none."""
+
+    @property
+    def own_scheduler(self) -> str:
+        """Its saved scheduler's class in diffusers; "" where there is none."""
 
     def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:
         """What can't be asked of it, by its scheduler alone. Takes a second or two, less when `stopped`; any thread."""
