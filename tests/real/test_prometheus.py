@@ -4,9 +4,11 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 import pytest
@@ -15,6 +17,7 @@ from darkroom.testing.process import DaemonProcess
 from darkroom.testing.waiting import wait_for
 from tests.real.conftest import AS_SHIPPED
 from tests.real.servers import free_port
+from tests.real.test_faults import on_a_faulty
 
 RULES = Path(__file__).parents[2] / "docs" / "monitoring" / "alerts.yml"
 
@@ -65,10 +68,28 @@ def promtool(*arguments: str, cwd: Path | None = None, stdin: bytes = b"") -> st
     return said
 
 
-def ask(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as response:
+def ask(url: str, within_s: float = 10) -> bytes:
+    with urllib.request.urlopen(url, timeout=within_s) as response:
         content: bytes = response.read()
     return content
+
+
+def status(port: int, path: str) -> int:
+    try:
+        ask(f"http://127.0.0.1:{port}{path}", within_s=100)
+    except HTTPError as error:
+        return error.code
+    return 200
+
+
+def why(port: int) -> list[str]:
+    """Why it is not well."""
+    try:
+        ask(f"http://127.0.0.1:{port}/health")
+    except HTTPError as error:
+        told: list[str] = json.loads(error.read())["why"]
+        return told
+    return []
 
 
 @pytest.fixture
@@ -125,6 +146,40 @@ def test_promtool_has_nothing_to_say_about_the_metrics(watched: tuple[DaemonProc
     written = (tmp_path / "darkroom.prom").read_bytes()
     assert b'darkroom_state{state="stopped"} 1.0' in written
     assert promtool("check", "metrics", stdin=written) == ""
+
+
+@pytest.mark.timeout(300)
+def test_while_the_outbox_hangs_health_and_metrics_answer_and_files_do_when_it_is_back(tmp_path: Path) -> None:
+    port = free_port()
+    with on_a_faulty("outbox", tmp_path, http=f"127.0.0.1:{port}") as (daemon, share, _):
+        daemon.wait_for(lambda: status(port, "/first/first-1.png") == 200, "a picture is shown")
+        share.hang()
+        with ThreadPoolExecutor(4) as pool:
+            pictures = [pool.submit(status, port, "/first/first-1.png") for _ in range(4)]
+            daemon.drop("second.json")
+            daemon.wait_for_health(lambda health: health["undelivered"] == 1, "it is rendered")
+            daemon.wait_for(
+                lambda: b"darkroom_undelivered 1.0" in ask(f"http://127.0.0.1:{port}/metrics"), "so it says"
+            )
+            assert status(port, "/health") == 200
+            assert not any(each.done() for each in pictures)
+            share.heal()
+            assert [each.result() for each in pictures] == [200] * 4
+        daemon.wait_for_state("second", "done")
+
+
+@pytest.mark.timeout(300)
+def test_a_loop_that_stands_still_is_told(tmp_path: Path) -> None:
+    port = free_port()
+    with on_a_faulty("state", tmp_path, http=f"127.0.0.1:{port}") as (daemon, share, _):
+        daemon.wait_for(lambda: status(port, "/health") == 200, "it is well")
+        share.hang()
+        daemon.drop("second.json")
+        told = daemon.wait_for(lambda: why(port), "it is told", deadline_s=90)
+        assert told[0].startswith("the service's loop has stood still for ")
+        share.heal()
+        daemon.wait_for_state("second", "done")
+        daemon.wait_for(lambda: status(port, "/health") == 200, "it is well again")
 
 
 def test_prometheus_reads_the_daemon_and_its_rules(watched: tuple[DaemonProcess, int], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from darkroom.http.pages import Pages
-from darkroom.http.response import Body, Response
+from darkroom.http.response import Response
 
 HEAD_BYTES = 16_384
 HEAD_S = 10.0  #: for a whole head, however slowly it trickles
@@ -30,9 +30,10 @@ def serve(connection: socket.socket, pages: Pages, clock: Callable[[], float], w
         whole()
         try:
             connection.settimeout(SEND_S)
-            connection.sendall(response.head())
-            if method != "HEAD":
-                _send(connection, response.body)
+            in_memory = response.body.data if method != "HEAD" else b""
+            connection.sendall(response.head() + in_memory)
+            if response.body.file is not None and method != "HEAD":
+                _send(connection, response.body.file, response.body.size_bytes)
         finally:
             if response.body.file is not None:
                 os.close(response.body.file)
@@ -68,12 +69,8 @@ def _read_head(connection: socket.socket, clock: Callable[[], float]) -> bytes |
     return found if len(found) <= HEAD_BYTES else None
 
 
-def _send(connection: socket.socket, body: Body) -> None:
-    if body.file is None:
-        connection.sendall(body.data)
-        return
-    left = body.size_bytes
-    while left > 0 and (chunk := os.read(body.file, min(left, CHUNK_BYTES))):
+def _send(connection: socket.socket, file: int, left: int) -> None:
+    while left > 0 and (chunk := os.read(file, min(left, CHUNK_BYTES))):
         connection.sendall(chunk)
         left -= len(chunk)
 

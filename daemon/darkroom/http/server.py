@@ -94,7 +94,11 @@ class Server:
             self._stop.wait(ROOM_S)
         with self._lock:
             self._silent[connection] = None
-        start_thread("http connection", partial(self._serve, connection), _tell)
+        try:
+            start_thread("http connection", partial(self._serve, connection), _tell)
+        except RuntimeError:  # this process may have no more threads
+            self._forget(connection)
+            raise
 
     def _make_room(self) -> None:
         with self._lock:
@@ -109,13 +113,16 @@ class Server:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            with connection:
-                serve(connection, self._pages, self._clock, partial(self._has_asked, connection))
+            serve(connection, self._pages, self._clock, partial(self._has_asked, connection))
         finally:
-            with self._lock:
-                self._silent.pop(connection, None)
-                self._answering.pop(connection, None)
-            self._free.release()
+            self._forget(connection)
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._silent.pop(connection, None)
+            self._answering.pop(connection, None)
+        connection.close()
+        self._free.release()
 
     def _has_asked(self, connection: socket.socket) -> None:
         with self._lock:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from darkroom.errors import ErrorCode
 from darkroom.report.gauges import Gauges
 from darkroom.report.look import Look
 from darkroom.report.tally import Ending, Tally
@@ -26,13 +27,14 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # one more line for 
 class Metrics(Tally):
     """Counts; its counters may be told of by any thread. They live as long as the process."""
 
-    def __init__(self, look: Callable[[], Look]) -> None:
+    def __init__(self, look: Callable[[], Look], *, models: Iterable[str] = (), seats: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(Gauges(look))
         ProcessCollector(namespace="darkroom", registry=self.registry)  # the renderers are other processes
         self._count_requests()
         self._count_work()
         self._count_troubles()
+        self._begin_at_zero(models, seats)
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""
@@ -62,6 +64,23 @@ class Metrics(Tally):
         self._deaths = self._counter("renderer_deaths", "Renderers that ended unasked.", "seat", "how")
         self._notices = self._counter("notifications", "Commands for requests that have ended.", "outcome")
         self._answers = self._counter("http_requests", "Requests over HTTP.", "page", "status")
+
+    def _begin_at_zero(self, models: Iterable[str], seats: Iterable[str]) -> None:
+        """What has not happened yet is told as well: else its first time would be no increase to Prometheus."""
+        for model in models:
+            for family in (self._accepted, self._attempts, self._pictures, self._withheld, self._model_holds):
+                family.labels(model)
+            for state in ("done", "failed", "cancelled"):
+                self._ended.labels(state, model)
+        self._ended.labels("refused", "")
+        for code in ErrorCode:
+            self._errors.labels(code.value)
+        for seat in seats:
+            self._seat_holds.labels(seat)
+            for how in ("died", "stalled"):
+                self._deaths.labels(seat, how)
+        for outcome in ("told", "failed", "dropped"):
+            self._notices.labels(outcome)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"darkroom_{name}", text, labels, registry=self.registry)

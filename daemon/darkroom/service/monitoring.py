@@ -43,7 +43,7 @@ class Monitoring:
         self._life: Life | None = None
         self._newest: Callable[[], Newest] = lambda: (None, 0.0)
         self._ended = ""
-        self.metrics = _metrics(self.look) if config.http or config.textfile else None
+        self.metrics = self._numbers(config) if config.http or config.textfile else None
         self.server = self._server(config, self.metrics) if config.http and self.metrics is not None else None
         self._textfile = self._file(config, self.metrics) if config.textfile and self.metrics is not None else None
         self.messenger = self._messenger(config) if config.notify else None
@@ -93,6 +93,11 @@ class Monitoring:
 
     # What is on ---------------------------------------------------------------------------------------------------
 
+    def _numbers(self, config: Config) -> Metrics:
+        from darkroom.report.metrics import Metrics
+
+        return Metrics(self.look, models=config.models, seats=[config.device])
+
     def _server(self, config: Config, metrics: Metrics) -> Server:
         from darkroom.http.files import Files
         from darkroom.http.pages import Pages
@@ -112,12 +117,6 @@ class Monitoring:
         from darkroom.report.messenger import Messenger
 
         return Messenger(config.notify, tally=self.tally, clock=self._clock.monotonic_s)
-
-
-def _metrics(look: Callable[[], Look]) -> Metrics:
-    from darkroom.report.metrics import Metrics
-
-    return Metrics(look)
 
 
 def _about(answer: Answer, folder: Path) -> dict[str, str]:
