@@ -93,6 +93,13 @@ def test_folders_of_ones_own_for_state_and_models_can_be_written() -> None:
     assert "--config" not in service["ExecStart"]
 
 
+def test_the_folder_of_the_text_file_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.systemd.unit.share_point", lambda _: None)
+    config = Config(inbox=Path("/in"), outbox=Path("/out"), textfile="/var/lib/node exporter/darkroom.prom")
+    service = Unit(service_unit(config, file=None, user="ann", group="ann"))["Service"]
+    assert service["ReadWritePaths"] == '-/in -/out "-/var/lib/node exporter"'
+
+
 def test_systemd_waits_longer_than_the_picture_in_hand_may_take() -> None:
     config = Config(inbox="/in", outbox="/out", stop_within_s=120.5)
     service = Unit(service_unit(config, file=None, user="darkroom", group="darkroom"))["Service"]

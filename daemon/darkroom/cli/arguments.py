@@ -41,6 +41,7 @@ OVERRIDES = (
     "default_model",
     "device",
     "offline",
+    "http",
     "log_level",
     "log_format",
 )
@@ -148,6 +149,7 @@ def _daemon_commands(commands: Any) -> None:
         ("--default-model", "ALIAS", "the model of requests that name none"),
         ("--device", "DEVICE", "auto, cpu, cuda or cuda:N"),
         ("--model-cache", "FOLDER", "where models from the hub are kept"),
+        ("--http", "HOST:PORT", "where to show health, metrics and pictures"),
         ("--log-level", "LEVEL", "debug, info, warning or error"),
         ("--log-format", "FORMAT", "auto, console or json"),
     ):

@@ -31,6 +31,7 @@ def service_unit(config: Config, *, file: Path | None, user: str, group: str, st
     command += ["--inbox", str(config.inbox), "--outbox", str(config.outbox)]
     written = [_writable_place(config.inbox), _writable_place(config.outbox)]
     written += [path for path, usual in ((state_dir, STATE_DIR), (model_cache, MODEL_CACHE)) if path != usual]
+    written += [_writable_place(Path(config.textfile).parent)] if config.textfile else []
     values = {
         "ExecStart": " ".join(_word(word).replace("$", "$$") for word in command),
         "User": user,
