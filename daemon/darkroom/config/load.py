@@ -119,7 +119,7 @@ class Config(BaseModel):
 
     http: Annotated[str, AfterValidator(_http)] = ""
     textfile: Annotated[str, AfterValidator(_textfile)] = ""
-    notify: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    notify: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], *SEVERAL] = ()
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"

@@ -123,6 +123,8 @@ class Messenger:
         with command:
             with self._lock:
                 self._command = command
+                if self._stopped:
+                    _end_all(command)
             said, in_time = self._wait(command)
             with self._lock:
                 self._command = None
