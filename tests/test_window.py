@@ -63,6 +63,12 @@ def test_what_are_no_hours_is_refused(text: str, tmp_path: Path) -> None:
     assert "22:00-06:00" in caught.value.problems[0].hint
 
 
+def test_the_configuration_that_the_page_shows_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "many.md").read_text(encoding="utf-8")
+    (tmp_path / "darkroom.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
+    assert parse(load(tmp_path / "darkroom.toml").render_between) == NIGHT
+
+
 def test_it_opens_and_closes_at_the_minute() -> None:
     assert not NIGHT.is_open(berlin(2026, 11, 30, 21, 59))
     assert NIGHT.is_open(berlin(2026, 11, 30, 22, 0))

@@ -414,4 +414,14 @@ def _reference_commands(commands: Any) -> None:
     )
     models = _add(commands, "models [ALIAS]", "reference:models", "list the models", "models", "models sd15")
     models.add_argument("alias", metavar="ALIAS", nargs="?", help="show all of this one")
+    completion = _add(
+        commands,
+        "completion bash|zsh|fish",
+        "completion:completion",
+        "print what lets a shell complete this command",
+        "completion bash > ~/.local/share/bash-completion/completions/darkroom",
+        "completion zsh > ~/.zfunc/_darkroom",
+        "completion fish > ~/.config/fish/completions/darkroom.fish",
+    )
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     _add(commands, "doctor", "reference:doctor", "check everything, and say what to do", "doctor")
