@@ -16,6 +16,7 @@ from darkroom.clock import MachineZone
 from darkroom.config.load import load
 from darkroom.errors import ConfigUnusable
 from darkroom.testing.process import DaemonProcess
+from darkroom.testing.waiting import wait_for
 from darkroom.testing.world import World
 from darkroom.window import Window, moment, parse
 
@@ -216,6 +217,39 @@ def test_what_has_begun_is_finished_and_then_the_device_is_free(tmp_path: Path) 
     world.die()
 
 
+@pytest.mark.usefixtures("utc")
+def test_of_many_pictures_the_one_in_hand_is_finished_and_the_next_night_goes_on_behind_it(tmp_path: Path) -> None:
+    world = World(tmp_path, render_between="22:00-06:00")
+    world.holding = True
+    at(world, 5, 59)
+    world.start()
+    world.drop("cat.json", {"prompt": "a cat", "num_images": 3})
+    step(world, 6)
+    assert told(world, "cat")["state"] == "rendering"
+    at(world, 6)
+
+    def is_queued() -> bool:
+        world.step(0.0)
+        return told(world, "cat")["state"] == "queued"
+
+    wait_for(is_queued, "the renderer has ended behind its picture")
+    step(world)
+    assert "it goes on at 22:00 UTC" in str(told(world, "cat")["waiting_for"])
+    (entry,) = world.running.service._ledger.line.first(9)
+    record = world.running.service._ledger.record(entry.id)
+    assert (len(record.done), record.attempt) == (1, 0)
+    seen = world.running.service.snapshot
+    assert seen is not None
+    assert [seat.model for seat in seen.seats] == [None]
+    at(world, 22)
+    world.holding = False
+    assert world.painter is not None
+    world.painter.hold = False
+    world.run()
+    assert told(world, "cat")["state"] == "done"
+    world.die()
+
+
 def test_the_real_daemon_tells_until_when_it_waits(tmp_path: Path) -> None:
     now = datetime.now(MachineZone())
     closed = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"
@@ -227,6 +261,37 @@ def test_the_real_daemon_tells_until_when_it_waits(tmp_path: Path) -> None:
             lambda health: "it renders from" in health.get("waiting_for", ""), "the heartbeat says so"
         )
         assert "it renders from" in daemon.command("status").stdout
+
+
+def zone_where_it_is(at: timedelta) -> str:
+    """A value of $TZ by which the clock on the wall shows this time now."""
+    now = datetime.now(UTC)
+    east_s = int((at - timedelta(hours=now.hour, minutes=now.minute, seconds=now.second)).total_seconds()) % 86_400
+    east_s -= 86_400 if east_s > 43_200 else 0
+    sign, rest_s = ("-" if east_s >= 0 else "+"), abs(east_s)  # POSIX counts westwards
+    return f"HERE{sign}{rest_s // 3600}:{rest_s // 60 % 60:02}:{rest_s % 60:02}"
+
+
+def test_at_the_end_of_the_night_a_real_renderer_ends_behind_its_picture_and_the_next_night_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone_where_it_is(timedelta(hours=5, minutes=59, seconds=45)))
+    slow = {"slow": "testcard:step_s=0.1"}
+    with DaemonProcess(tmp_path, models=slow, settings={"render_between": "22:00-06:00"}) as daemon:
+        daemon.drop("cat.json", {"model": "slow", "num_images": 256})
+        daemon.wait_for_state("cat", "rendering")
+        answer = daemon.wait_for_state("cat", "queued")
+        daemon.wait_for(
+            lambda: "goes on at 22:00 HERE" in daemon.answer("cat").get("waiting_for", ""), "it says until when"
+        )
+        assert answer["in_inbox"] is False
+        daemon.wait_for_health(lambda health: health["seats"][0]["state"] == "unloaded", "a new renderer has no model")
+        daemon.stop()
+        monkeypatch.setenv("TZ", zone_where_it_is(timedelta(hours=22)))
+        daemon.start()
+        daemon.wait_for(lambda: daemon.answer("cat").get("progress", {}).get("image", 0) > 1, "it goes on behind them")
+        daemon.cancel("cat")
+        assert len(daemon.wait_for_state("cat", "cancelled")["images"]) > 1
 
 
 def test_a_zone_may_be_anything_that_tells_an_offset() -> None:

@@ -20,6 +20,7 @@ class Gate:
 
     why: str = ""  #: why nothing new may start; "" when it may
     unload: bool = False  #: free the devices meanwhile: it is paused, or out of hours
+    leave: bool = False  #: what renders leaves the device behind the picture in hand: out of hours
     inbox_away: str = ""  #: why nothing can be taken; "" when it can
     inbox_hangs: bool = False  #: a take has been due for too long: render what is in state
 

@@ -55,6 +55,7 @@ def gate_of(
     return Gate(
         why=_why_closed(outside, room, free_bytes, undelivered_bytes) or out_of_hours,
         unload=outside.is_paused or bool(out_of_hours),
+        leave=bool(out_of_hours),
         inbox_away=inbox.away if inbox is not None else "the inbox has not been looked at yet",
         inbox_hangs=oldest_take_s >= TAKE_PATIENCE_S,
     )

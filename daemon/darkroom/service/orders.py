@@ -84,6 +84,8 @@ class Orders:
             now=self._clock.local(),
         )
         self._rendering.fleet.stays_free = self._gate.unload
+        if self._gate.leave:
+            self._rendering.fleet.finish_pictures()
         self._decided = None
 
     def _carry_out(self, made: Dispatch) -> None:
