@@ -105,7 +105,8 @@ def _kind(source: ModelSource, family: Family) -> type[DiffusionPipeline]:
             f"{source.alias} is a {family.pipeline}, which does not make a picture from words alone.",
             hint="Choose a model that does.",
         )
-    return kind
+    found: type[DiffusionPipeline] = kind
+    return found
 
 
 def _is_from_words(kind: Any) -> bool:
