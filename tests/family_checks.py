@@ -136,7 +136,8 @@ class FamilyChecks:
             for pair in ((" dog", " cat"), ("x", "z"))
             if {count(f"red{end}") - count("red") for end in pair} == {1}
         )
-        text = "a red"
+        cost = count("a red fox fox") - count("a red fox")
+        text = "a red" + " fox" * max(0, (limit - 20) // cost)
         while count(text + first) < limit:
             fillers = (" fox", " of", " a", "a", ",")
             text += next(

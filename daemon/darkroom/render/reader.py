@@ -68,6 +68,10 @@ class Reader:
         if reads.is_chat:
             said = [{"role": "user", "content": f"{reads.before}{WORDS}"}]
             chat = str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
-            return max(1, limit - self._count(chat.partition(WORDS)[0]))
+            return max(1, limit - self._before(chat.partition(WORDS)[0]))
         signs = len(tokenizer("", verbose=False).input_ids)
-        return max(1, limit - signs - self._count(reads.before))
+        return max(1, limit - signs - self._before(reads.before))
+
+    def _before(self, text: str) -> int:
+        """How many tokens a text has before another one: a space at its end becomes a part of the next word."""
+        return self._count(f"{text}a") - self._count("a")
