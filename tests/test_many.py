@@ -364,6 +364,20 @@ def test_folders_that_mislead_or_are_not_there_are_told(home: Path, command: lis
     assert list((home / "inbox").iterdir()) == []
 
 
+def test_a_name_that_no_disk_takes_is_told_as_any_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "a" * 300]) == 1
+    assert "Nothing is known of a request aaa" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["find", "retry --failed", "clean --older-than 1d", "submit --from prompts.txt"])
+def test_without_an_outbox_nobody_can_tell(home: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "prompts.txt").write_text(PROMPTS)
+    (home / "outbox").rmdir()
+    assert main(command.split()) == 3
+    assert "There is no outbox at" in capsys.readouterr().err
+    assert list((home / "inbox").iterdir()) == []
+
+
 def test_cancelling_a_folder_asks_to_cancel_all_that_is_live_below_it(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

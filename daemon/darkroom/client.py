@@ -252,6 +252,10 @@ class Client:
     def _require_inbox(self) -> None:
         _require(self.inbox, f"There is no inbox at {self.inbox}.", "Mount it, or name it with --inbox.")
 
+    def require_outbox(self) -> None:
+        """Raises FolderUnusable: without it nobody can tell what was answered."""
+        _require(self.outbox, f"There is no outbox at {self.outbox}.", "Mount it, or name it with --outbox.")
+
     def _read(self, root: Path, path: str, *, limit: int) -> bytes:
         with self.disk.anchored(root, folder_of(path)) as folder:
             return self.disk.read(folder / file_of(path), limit=limit)[0]

@@ -53,7 +53,7 @@ def is_folder(client: Client, text: str) -> bool:
     if text.endswith("/"):
         return True
     places = (client.inbox / text, client.outbox / safe_name(text))
-    return "\0" not in text and any(place.is_dir() and not place.is_symlink() for place in places)
+    return any(os.path.isdir(place) and not os.path.islink(place) for place in places)
 
 
 def many_of(client: Client, folder: str) -> Many:

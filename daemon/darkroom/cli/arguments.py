@@ -126,7 +126,9 @@ def _request_commands(commands: Any) -> None:
     submit.add_argument(
         "--name", help="what to call it; may begin with a sub-folder (default: from the prompt, or {n}-{words})"
     )
-    submit.add_argument("--folder", metavar="FOLDER", help="with --from: the sub-folder for all (default: as the file)")
+    submit.add_argument(
+        "--folder", metavar="SUBFOLDER", help="with --from: the sub-folder for all (default: as the file)"
+    )
     submit.add_argument("--skip-wrong", action="store_true", help="with --from: drop the right ones, tell the others")
     submit.add_argument("--wait", action="store_true", help="show progress, end when the picture is there")
     check = add(

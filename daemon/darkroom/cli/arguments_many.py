@@ -31,14 +31,14 @@ def clean_command(commands: Any) -> None:
     """`darkroom clean`."""
     clean = add(
         commands,
-        "clean --older-than AGE [FOLDER] [options]",
+        "clean --older-than AGE [SUBFOLDER] [options]",
         "clean:clean",
         "remove old results that are as they were made, and their answers",
         "clean --older-than 30d --dry-run",
         "clean --older-than 30d prompts/",
         "clean --older-than 12w --keep-pictures",
     )
-    clean.add_argument("folder", metavar="FOLDER", nargs="?", help="only what is below this folder of the outbox")
+    clean.add_argument("folder", metavar="SUBFOLDER", nargs="?", help="only what is below this one of the outbox")
     clean.add_argument("--older-than", metavar="AGE", required=True, help="30d, 12h, 8w, 6m or 1y")
     clean.add_argument(
         "--keep-pictures", action="store_true", help="remove answers and requests alone; the pictures stay in place"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from datetime import UTC, datetime
 
 from darkroom.cleaning import Old, clear, old_below
@@ -11,7 +12,7 @@ from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.days import age
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.client import Client
-from darkroom.errors import DarkroomError, FolderUnusable
+from darkroom.errors import DarkroomError
 from darkroom.many import folder_named
 from darkroom.names import joined, safe_name
 from darkroom.printable import printable
@@ -20,11 +21,10 @@ from darkroom.printable import printable
 def clean(args: argparse.Namespace) -> int:
     """Print what is removed; with --dry-run, what would be. 1 where something could not be."""
     client = client_of(configuration(args))
-    if not client.outbox.is_dir():
-        raise FolderUnusable(f"There is no outbox at {client.outbox}.", hint="Mount it, or name it with --outbox.")
+    client.require_outbox()
     before = _before(args.older_than)
     folder = safe_name(folder_named(args.folder)) if args.folder is not None else ""
-    if not (client.outbox / folder).is_dir():
+    if not os.path.isdir(client.outbox / folder):
         raise DarkroomError(f"There is no folder {folder} in {client.outbox}.")
     status, count, freed_bytes = DONE, 0, 0
     for found in old_below(client, folder, lambda moment: moment < before):

@@ -18,8 +18,6 @@ _PATHS = {
     "FILE": shtab.FILE,
     "PICTURE": shtab.FILE,
     "FOLDER": shtab.DIRECTORY,
-    "NAME|FOLDER": shtab.DIRECTORY,
-    "NAME|FOLDER/": shtab.DIRECTORY,
     "NAME|FOLDER|PICTURE": shtab.FILE,
 }
 #: Options that take one of a few words; what is wrong there is told by whoever reads it, in better words.

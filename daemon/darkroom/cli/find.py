@@ -56,6 +56,7 @@ def find(args: argparse.Namespace) -> int:
     if args.state is not None and args.state not in many.STATES:
         args.grammar.error(f"there is no state {args.state}. {suggestion(args.state, many.STATES)}")
     client = client_of(configuration(args))
+    client.require_outbox()
     since = beginning(args.since, datetime.now(MachineZone())) if args.since is not None else None
     words = tuple(_plain(part) for word in args.words for part in word.split())
     style = _plain(args.style) if args.style is not None else None

@@ -70,8 +70,7 @@ def submit_all(args: argparse.Namespace) -> int:
     config = configuration(args)
     naming = _naming(args)
     client = client_of(config)
-    if not client.outbox.is_dir():
-        raise FolderUnusable(f"There is no outbox at {client.outbox}: nobody can tell what is answered.")
+    client.require_outbox()
     rows = rows_of(_read(args.rows), os.path.splitext(args.rows)[1])
     if not rows:
         raise DarkroomError(f"{args.rows} holds no request.")
@@ -207,6 +206,7 @@ def retry_failed(args: argparse.Namespace) -> int:
     """Ask again for each request that failed, unless that was done already."""
     config = configuration(args)
     client = client_of(config)
+    client.require_outbox()
     found = many.known_below(client, args.name) if args.name is not None else many.many_of(client, "")
     names = many.failed_names(found)
     tickets, status = [], DONE
