@@ -52,6 +52,7 @@ CHANGES_ALLOWED = {
     "cli.doctor": {"(path / own).rmdir"},  # what its own probe had made
     "systemd.host": {"TemporaryDirectory", "shutil.copyfile", "sqlite3.connect"},  # asks a copy of the database
     "cli.demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
+    "gallery.small": {"Image.open"},  # reads a picture
     "cli": {"os.open"},  # /dev/null, when whoever read us has seen enough
 }
 #: They train, package and test; they are no part of the service.
@@ -268,8 +269,12 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
     }
 
 
-def test_pictures_are_handled_where_they_are_encoded_and_where_the_test_card_is_painted() -> None:
-    assert service_importers_of("PIL") == {"render.encode", "render.testcard"}
+def test_pictures_are_handled_where_they_are_encoded_or_made_small_and_where_the_test_card_is_painted() -> None:
+    assert service_importers_of("PIL") == {"render.encode", "render.testcard", "gallery.small"}
+
+
+def test_nobody_imports_what_makes_pictures_small() -> None:
+    assert {module for module in MODULES if "gallery.small" in own_imports(module)} == set()
 
 
 def test_pydantic_stays_where_shapes_are_checked() -> None:
@@ -404,6 +409,7 @@ def test_no_module_is_called_after_nothing() -> None:
 def test_systemd_waits_longer_for_the_end_than_the_service_takes() -> None:
     unit = ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     unit.read_string(shipped("systemd/darkroom.service").read_text(encoding="utf-8"))
-    longest_s = Config().stop_within_s + FLUSH_S + 3 * LEAVE_S  # the inbox is given back, two heartbeats say the last
+    # The inbox is given back; the gallery and two heartbeats say the last.
+    longest_s = Config().stop_within_s + FLUSH_S + 4 * LEAVE_S
     assert int(unit["Service"]["TimeoutStopSec"]) > longest_s
     assert int(unit["Service"]["WatchdogSec"]) > FLUSH_S

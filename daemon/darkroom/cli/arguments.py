@@ -305,4 +305,16 @@ def _reference_commands(commands: Any) -> None:
     )
     models = _add(commands, "models [ALIAS]", "reference:models", "list the models", "models", "models sd15")
     models.add_argument("alias", metavar="ALIAS", nargs="?", help="show all of this one")
+    gallery = _add(
+        commands,
+        "gallery [--rebuild]",
+        "gallery:gallery",
+        "say where the page with all results is, or make it anew",
+        "gallery",
+        "gallery --rebuild                 after results were moved or deleted",
+        "gallery --rebuild --outbox /mnt/nas/pictures",
+    )
+    gallery.add_argument(
+        "--rebuild", action="store_true", help="make it from the results that lie in the outbox, wherever in it"
+    )
     _add(commands, "doctor", "reference:doctor", "check everything, and say what to do", "doctor")
