@@ -24,7 +24,7 @@ from darkroom.models.source import ModelSource
 from darkroom.request.decide import Rules, decide
 from darkroom.request.json_text import EndsTooEarly, Malformed, TextProblem, load
 from darkroom.request.shape import read
-from darkroom.request.styles import StyleBook
+from darkroom.request.style_files import read_styles
 
 BOOK = Path(__file__).parents[1] / "config" / "styles.toml"
 SD15 = ModelSource("sd15", "owner/sd15", family="stable-diffusion", min_px=256, scheduler="euler")
@@ -45,6 +45,7 @@ PIECES = (
         b"//",
         b"'",
         b'"style": "none", ',
+        b'"style": ["ink", "fantasy", 7], ',
         b'"steps": 3, ',
         b'"prompt": ',
         b"-1",
@@ -117,8 +118,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    book = StyleBook.parse(BOOK.read_text(), source=BOOK.name)
-    rules = Rules(book, {SD15.alias: SD15}, default_model="sd15", default_style="fantasy", max_priority=5)
+    book = read_styles(BOOK.read_bytes(), BOOK.name)
+    rules = Rules(book, {SD15.alias: SD15}, default_model="sd15", default_style=("fantasy",), max_priority=5)
     outcomes: Counter[str] = Counter()
     findings = 0
     started = time.monotonic()

@@ -54,7 +54,7 @@ class Subject:
         self.folder = folder
         self.source = ModelSource(name, str(model), **options)
         self._known = judge_folder(self.source, model).family
-        self._rules = Rules(StyleBook({}, ""), {name: self.source}, name, "none", max_priority=5)
+        self._rules = Rules(StyleBook({}, ""), {name: self.source}, name, ("none",), max_priority=5)
         self._names = map(str, itertools.count())
         self.bench = Bench({name: self.source}, folder)
         self._numbers: list[bytes] = []

@@ -116,7 +116,8 @@ finally:
 
 
 def test_every_command_of_the_contract_is_there_and_shows_examples() -> None:
-    expected = "run submit check status cancel retry pause resume adopt styles schema models doctor service explain"
+    expected = "run submit check convert reproduce status cancel retry pause resume adopt styles schema models doctor"
+    expected += " service explain verify"
     assert set(commands()) == set(expected.split())
     for name, command in commands().items():
         assert "\nexamples:\n  darkroom " in command.format_help(), name
@@ -259,6 +260,32 @@ def test_check_tells_every_problem_of_every_file_as_a_compiler_does(
     assert [line for line in lines if line.startswith("torn.json: line 2, column 10: ")]
     assert "none.json: cannot be read: No such file or directory." in lines
     assert len(lines) == 5
+
+
+def test_check_knows_a_style_book_from_a_request(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "a.csv").write_text("name,prompt\nA,x\na,{prompt} {prompt}\n")
+    (home / "b.json").write_text('[{"name": "b", "prompt": "y"}]')
+    (home / "c.toml").write_text("[styles.c]\n")
+    (home / "d.json").write_text('{"prompt": "a cat", "style": ["ink", "neon"]}')
+    assert main(["check", "a.csv", "b.json", "d.json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("a.csv: a: warning: {prompt} is in it 2 times")]
+    assert [line for line in lines if line.startswith("a.csv: a: warning: It differs from A by case only")]
+    assert "a.csv: fine: 2 styles" in lines
+    assert "b.json: fine: 1 style" in lines
+    assert [line for line in lines if line.startswith("d.json: fine") and "style ink, neon," in line]
+    assert main(["check", "c.toml", "missing.csv"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("c.toml: styles.c.prompt: A style needs keywords.")
+    assert lines[1].startswith("missing.csv: cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("words", "style"), [(["--style", "ink"], "ink"), (["--style", "ink", "--style", "neon"], ["ink", "neon"])]
+)
+def test_submit_takes_styles_in_their_order(home: Path, words: list[str], style: object) -> None:
+    assert run_command(home, "submit", "a cat", "--name", "c", *words).returncode == 0
+    assert json.loads((home / "inbox" / "c.json").read_bytes()) == {"prompt": "a cat", "style": style}
 
 
 def test_check_of_a_good_request_from_standard_input_ends_with_0(home: Path) -> None:

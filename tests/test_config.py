@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from darkroom.config import load as config
 from darkroom.config import models
-from darkroom.config.load import Config, find_file, foreign_variables, load
+from darkroom.config.load import Config, find_file, foreign_variables, load, relative_values
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, Problem
 from darkroom.request.decide import Known
@@ -135,9 +135,9 @@ def test_problems_of_the_style_book_are_problems_of_the_configuration(folder: Pa
 
 def test_requests_are_decided_by_what_is_configured(folder: Path) -> None:
     rules = load(write(folder, 'max_priority = 3\n[models.sd15]\ndefault_style = "anime"\n')).rules()
-    assert (rules.default_model, rules.default_style, rules.max_priority) == ("starter", "fantasy", 3)
+    assert (rules.default_model, rules.default_style, rules.max_priority) == ("starter", ("fantasy",), 3)
     cards = {alias: rules.card(alias, Known()) for alias in rules.models}
-    assert (cards["sd15"].default_style, cards["starter"].default_style) == ("anime", None)
+    assert (cards["sd15"].default_style, cards["starter"].default_style) == (("anime",), None)
     assert (cards["starter"].width, cards["starter"].scheduler) == (96, "dpmsolver_multistep")
     assert (cards["sd15"].width, cards["sd15"].scheduler) == (512, "dpmsolver_multistep_karras")
 
@@ -297,8 +297,61 @@ def test_sizes_in_bytes_may_be_written_as_people_do(folder: Path) -> None:
     assert load(write(folder, 'min_free_bytes = "1 GiB"\n')).min_free_bytes == 1024**3
 
 
+def test_a_style_book_may_be_several_files_the_usual_one_among_them(folder: Path) -> None:
+    (folder / "mine.csv").write_text("name,prompt\nMine,x\nink,y\n")
+    file = write(folder, 'styles = ["", "mine.csv"]\ndefault_style = ["Mine", "neon"]\n')
+    found = load(file)
+    assert found.styles == (CHECKOUT / "config" / "styles.toml", folder / "mine.csv")
+    book = found.style_book()
+    assert book.styles["ink"].prompt == "{prompt}, y"
+    assert [note.where for note in book.notes] == [f"{folder / 'mine.csv'}: ink"]
+    assert found.rules().default_style == ("Mine", "neon")
+    assert relative_values(file) == {"styles": "mine.csv"}
+
+
+def test_lists_in_the_environment_are_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "mine.csv").write_text("name,prompt\nMine,x\n")
+    monkeypatch.setenv("DARKROOM_STYLES", '["", "mine.csv"]')
+    monkeypatch.setenv("DARKROOM_DEFAULT_STYLE", '["ink", "Mine"]')
+    monkeypatch.setenv("DARKROOM_MODELS__SD15__DEFAULT_STYLE", '["neon", "ink"]')
+    rules = load().rules()
+    assert rules.default_style == ("ink", "Mine")
+    assert rules.models["sd15"].default_style == ("neon", "ink")
+    monkeypatch.setenv("DARKROOM_STYLES", "mine.csv")
+    monkeypatch.setenv("DARKROOM_DEFAULT_STYLE", "Mine")
+    monkeypatch.setenv("DARKROOM_MODELS__SD15__DEFAULT_STYLE", "none")
+    rules = load().rules()
+    assert (rules.book.names, rules.default_style) == (("Mine", "none"), ("Mine",))
+    assert rules.models["sd15"].default_style == ("none",)
+
+
+def test_problems_of_every_file_of_a_book_are_told_at_once(folder: Path) -> None:
+    (folder / "a.csv").write_text("x\n")
+    (folder / "b.json").write_text("{}")
+    file = write(folder, 'styles = ["a.csv", "b.json", "missing.toml"]\n')
+    assert [problem.where for problem in problems(file)] == [str(folder / "a.csv"), str(folder / "b.json"), "styles"]
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("styles = []", "styles"),
+        ("styles = 7", "styles"),
+        ('styles = ["config", 7]', "styles"),
+        ('default_style = ""', "default_style"),
+        ("default_style = []", "default_style"),
+        ('default_style = ["ink", 7]', "default_style"),
+    ],
+)
+def test_what_is_no_list_of_styles_is_a_problem(folder: Path, line: str, where: str) -> None:
+    file = write(folder, f"{line}\n")
+    (problem,) = problems(file)
+    assert problem.where == f"{file}: {where}"
+    assert "text" in problem.message or "path" in problem.message
+
+
 def test_the_style_book_lies_beside_the_file_or_comes_with_darkroom(folder: Path) -> None:
     file = write(folder, "")
-    assert load(file).styles == CHECKOUT / "config" / "styles.toml"
+    assert load(file).styles == (CHECKOUT / "config" / "styles.toml",)
     (folder / "styles.toml").write_bytes((CHECKOUT / "config" / "styles.toml").read_bytes())
-    assert load(file).styles == folder / "styles.toml"
+    assert load(file).styles == (folder / "styles.toml",)

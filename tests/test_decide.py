@@ -30,9 +30,9 @@ SD15 = ModelSource(
 )
 TINY = ModelSource(
     "tiny", "/models/tiny", family="stable-diffusion", width=64, height=96, min_px=32, max_px=128,
-    num_inference_steps=4, guidance_scale=0.0, scheduler="lms", default_style="none",
+    num_inference_steps=4, guidance_scale=0.0, scheduler="lms", default_style=("none",),
 )  # fmt: skip
-RULES = Rules(BOOK, {"sd15": SD15, "tiny": TINY}, default_model="sd15", default_style="fantasy", max_priority=5)
+RULES = Rules(BOOK, {"sd15": SD15, "tiny": TINY}, default_model="sd15", default_style=("fantasy",), max_priority=5)
 MAX_SEED = 2**63 - 1
 
 
@@ -51,7 +51,7 @@ def test_a_prompt_alone_gets_every_value_from_the_defaults() -> None:
         plan=Plan(
             model="sd15",
             images=images_of("fantasy art, a cat", "blurry", seed=7, num_images=1),
-            style="fantasy",
+            style=("fantasy",),
             width=512,
             height=512,
             num_inference_steps=30,
@@ -96,8 +96,8 @@ def test_zero_is_a_value() -> None:
 
 
 def test_a_model_may_have_a_default_style_of_its_own() -> None:
-    assert decided(model="tiny").plan.style == "none"
-    assert decided(model="tiny", style="fantasy").plan.style == "fantasy"
+    assert decided(model="tiny").plan.style == ()
+    assert decided(model="tiny", style="fantasy").plan.style == ("fantasy",)
 
 
 @pytest.mark.parametrize("format_", ["jpeg", "webp"])
@@ -225,9 +225,9 @@ def test_what_ends_too_early_is_incomplete() -> None:
 
 
 def test_rules_whose_names_lead_nowhere_are_unusable_and_all_are_told() -> None:
-    models = {"sd15": replace(SD15, default_style="inc", scheduler="eular")}
+    models = {"sd15": replace(SD15, default_style=("inc",), scheduler="eular")}
     with pytest.raises(ConfigUnusable) as caught:
-        Rules(BOOK, models, default_model="sd14", default_style="fantasi", max_priority=0)
+        Rules(BOOK, models, default_model="sd14", default_style=("fantasi",), max_priority=0)
     found = {problem.where: problem.hint for problem in caught.value.problems}
     assert set(found) == {"default_model", "default_style", "models.sd15.default_style", "models.sd15.scheduler"}
     assert "sd15" in found["default_model"]
@@ -273,12 +273,11 @@ def test_the_schema_lists_every_key_and_the_names_that_are_known() -> None:
     json.dumps(found)
     assert tuple(found["properties"]) == KEYS
     assert (found["required"], found["additionalProperties"]) == (["prompt"], False)
-    assert found["properties"]["style"] | {"description": ""} == {
-        "type": "string",
-        "enum": ["fantasy", "ink", "none"],
-        "default": "fantasy",
-        "description": "",
-    }
+    one, several, none = found["properties"]["style"]["anyOf"]
+    assert one["enum"] == ["fantasy", "ink", "none"]
+    assert several["items"]["enum"] == ["fantasy", "ink"]
+    assert none["items"] == {"const": "none"}
+    assert found["properties"]["style"]["default"] == "fantasy"
     assert found["properties"]["model"]["enum"] == ["sd15", "tiny"]
     assert found["properties"]["scheduler"]["enum"] == list(CLASSIC)
     assert all(entry["description"] and "title" not in entry for entry in found["properties"].values())
@@ -314,7 +313,112 @@ def test_the_schema_says_of_each_model_what_it_can_be_asked_for() -> None:
                 decide_with(rules, model=alias, **{key: 2})
 
 
-# Families -------------------------------------------------------------------------------------------------------------
+# Styles --------------------------------------------------------------------------------------------------------------
+
+XL = ModelSource("xl", "/models/xl", family="stable-diffusion-xl", preset="lightning")
+MANY = StyleBook({
+    **BOOK.styles,
+    "xl-only": Style("xl-only", "huge", num_inference_steps=9, families=("stable-diffusion-xl",)),
+    "thrice": Style("thrice", "{prompt} {prompt} {prompt}"),
+    **{f"s{number}": Style(f"s{number}", f"{{prompt}}{number} {{prompt}}") for number in range(9)},
+})  # fmt: skip
+STYLED = replace(RULES, book=MANY, models={**RULES.models, "xl": XL})
+
+
+def style_problems(style: object, rules: Rules = STYLED, **keys: object) -> dict[str, Problem]:
+    with pytest.raises(RequestRefused) as caught:
+        decide_with(rules, style=style, **keys)
+    return {problem.where: problem for problem in caught.value.problems}
+
+
+def test_several_styles_apply_in_order_and_the_plan_lists_them() -> None:
+    plan = decide_with(STYLED, style=["fantasy", "ink"]).plan
+    assert plan.images[0].prompt == "ink of fantasy art, a cat"
+    assert plan.images[0].negative_prompt == "color"
+    assert (plan.style, plan.num_inference_steps, plan.scheduler) == (("fantasy", "ink"), 12, "ddim")
+    assert plan_json.dump(plan)["style"] == ["fantasy", "ink"]
+    assert plan_json.load(json.loads(json.dumps(plan_json.dump(plan)))) == plan
+
+
+@pytest.mark.parametrize(("style", "told"), [("ink", "ink"), (["ink"], "ink"), (["none"], "none"), ("none", "none")])
+def test_one_style_stays_a_name_in_the_answer(style: object, told: str) -> None:
+    plan = decide_with(STYLED, style=style).plan
+    assert plan_json.dump(plan)["style"] == told
+    assert plan_json.load(plan_json.dump(plan)) == plan
+
+
+def test_each_wrong_name_of_a_list_is_told_with_its_place_and_what_is_near() -> None:
+    found = style_problems(["ink", "fantasi", "ink", "none", "Ink"])
+    assert set(found) == {"/style/1", "/style/2", "/style/3", "/style/4"}
+    assert found["/style/1"].code is found["/style/4"].code is ErrorCode.UNKNOWN_STYLE
+    assert (found["/style/1"].hint, found["/style/4"].hint) == ("Did you mean fantasy?", "Did you mean ink?")
+    assert "twice" in found["/style/2"].message
+    assert "beside" in found["/style/3"].message
+    assert all(problem.hint for problem in found.values())
+
+
+def test_a_large_book_is_not_listed_in_every_answer() -> None:
+    large = StyleBook({**MANY.styles, **{f"look-{number}": Style(f"look-{number}", "x") for number in range(90)}})
+    assert style_problems("zzz", replace(STYLED, book=large))["/style"].hint == "`darkroom styles` lists them."
+
+
+def test_styles_that_multiply_the_prompt_beyond_measure_are_refused() -> None:
+    chained = [f"s{number}" for number in range(8)]
+    (problem,) = style_problems(chained, prompt="x" * 4000).values()
+    assert (problem.where, problem.code) == ("/style", ErrorCode.BAD_VALUE)
+    assert "characters" in problem.message
+    assert len(decide_with(STYLED, style=chained[:3], prompt="x" * 4000).plan.images[0].prompt) < 40_000
+
+
+def test_a_style_for_another_family_is_refused_when_it_is_asked_for() -> None:
+    problem = style_problems("xl-only")["/style"]
+    assert problem.code is ErrorCode.UNSUPPORTED_KEY
+    assert "Stable Diffusion XL" in problem.message
+    assert style_problems(["ink", "xl-only"], model="tiny").keys() == {"/style/1"}
+    assert decide_with(STYLED, style=["ink", "xl-only"], model="xl").plan.style == ("ink", "xl-only")
+    assert style_problems("xl-only", model="nobody").keys() == {"/model"}
+
+
+def test_a_default_style_for_another_family_does_not_apply() -> None:
+    rules = replace(STYLED, default_style=("xl-only", "fantasy"))
+    assert decide_with(rules).plan.style == ("fantasy",)
+    assert decide_with(rules, model="xl").plan.style == ("xl-only", "fantasy")
+    alone = decide_with(replace(STYLED, default_style=("xl-only",)))
+    assert (alone.plan.style, alone.plan.images[0].prompt, alone.warnings) == ((), "a cat", ())
+
+
+def test_what_is_asked_for_takes_the_place_of_all_default_styles() -> None:
+    rules = replace(STYLED, default_style=("fantasy", "ink"))
+    assert decide_with(rules).plan.style == ("fantasy", "ink")
+    assert decide_with(rules, style="ink").plan.style == ("ink",)
+    assert decide_with(rules, style="none").plan.style == ()
+    assert decide_with(rules, model="tiny").plan.style == ()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("ink", "ink"), ("none", "ink"), ("inc",), tuple(f"s{number}" for number in range(9)), ("thrice", "s1", "s2")],
+)
+def test_default_styles_that_no_request_could_name_are_a_problem_of_the_configuration(names: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigUnusable) as refused:
+        replace(STYLED, default_style=names)
+    assert {problem.where for problem in refused.value.problems} == {"default_style"}
+
+
+def test_the_schema_says_which_styles_are_for_which_model() -> None:
+    found = schema(STYLED)
+    unfit = {
+        each["if"]["properties"]["model"]["const"]: each["then"]["properties"].get("style") for each in found["allOf"]
+    }
+    assert unfit["xl"] is None
+    assert unfit["sd15"]["not"]["anyOf"][0] == {"enum": ["xl-only"]}
+    assert schema(replace(STYLED, default_style=("fantasy", "ink")))["properties"]["style"]["default"] == [
+        "fantasy",
+        "ink",
+    ]
+
+
+# Families ------------------------------------------------------------------------------------------------------------
 
 FLOW = ModelSource("flow", "/models/flow", family="flux")
 KLEIN = ModelSource("klein", "/models/klein", family="flux2-klein-distilled")
@@ -326,7 +430,7 @@ def decide_with(rules: Rules, **keys: object) -> Decision:
 
 def of_family(key: str, /, preset: str | None = None, **keys: Any) -> Decision:
     source = ModelSource("mine", "/models/mine", family=key, preset=preset)
-    return decide_with(Rules(BOOK, {"mine": source}, "mine", "none", 0), **keys)
+    return decide_with(Rules(BOOK, {"mine": source}, "mine", ("none",), 0), **keys)
 
 
 def refused_by(key: str, **keys: Any) -> Problem:

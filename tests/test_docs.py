@@ -15,6 +15,7 @@ from darkroom.cli.arguments import parser
 from darkroom.config.load import Config, load
 from darkroom.errors import ErrorCode, Problem
 from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
+from darkroom.foreign.programs import recognised
 from darkroom.models.families import PRESETS, ROWS, STABLE_DIFFUSION_XL, VARIATIONS, with_preset
 from darkroom.names import why_ignored
 from darkroom.report import snapshot as report
@@ -22,6 +23,9 @@ from darkroom.report.snapshot import FolderReport, HoldReport, Life, NotTaken, R
 from darkroom.request.decide import DEFAULT_QUALITY, Known, Rules, decide
 from darkroom.request.schema import schema
 from darkroom.request.shape import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES, read
+from darkroom.request.style_files import read_styles, together
+from darkroom.request.style_lint import LONG_CHARACTERS, LONG_WORDS, MOST_CHARACTERS
+from darkroom.request.styles import MOST_STYLES, StyleBook, chain
 from darkroom.service.seats import Doing
 from darkroom.spool import answer_json
 from darkroom.spool.answer import FORMAT, MOVES, Answer, Error, State, Timing
@@ -108,7 +112,7 @@ def test_every_json_block_is_json(name: str) -> None:
 def requests_of(page: str) -> list[dict[str, Any]]:
     blocks = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     found = [json.loads(block) for block in blocks] + list(objects_in(page))
-    return [data for data in found if "prompt" in data and "limit" not in data]
+    return [data for data in found if "prompt" in data and "limit" not in data and not recognised(data)]
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])
@@ -214,7 +218,7 @@ def test_the_page_names_every_key_in_the_order_of_the_schema(keys: dict[str, Any
 def test_the_page_says_of_a_key_what_the_schema_says(key: str, keys: dict[str, dict[str, Any]]) -> None:
     words, default = REQUEST_ROWS[key]
     said = keys[key]
-    assert re.search(KINDS[said["type"]], words)
+    assert re.search(KINDS[said.get("type", "string")], words)
     bounds = re.search(r"(?:from|of) ([−\d,]+) to ([−\d,]+)", words)
     for least, most in (("minLength", "maxLength"), ("minimum", "maximum")):
         if {least, most} <= said.keys() and key not in ("width", "height"):
@@ -257,7 +261,53 @@ def test_the_request_that_says_everything_does() -> None:
     assert list(request) == [key for key in REQUEST_ROWS if key != "true_cfg_scale"]  # which that model does not have
 
 
-# Models ---------------------------------------------------------------------------------------------------------------
+# Styles --------------------------------------------------------------------------------------------------------------
+
+STYLES = PAGES["docs/styles.md"]
+
+
+def styles_of_the_page() -> StyleBook:
+    """The example of each format, as one book."""
+    blocks = re.findall(r"^```(toml|csv|json)\n(.*?)^```", STYLES, re.DOTALL | re.MULTILINE)
+    texts = [(kind, text) for kind, text in blocks if "name" in text or "[styles." in text]
+    assert {kind for kind, _ in texts} == {"toml", "csv", "json"}
+    return together([(kind, read_styles(text.encode(), f"x.{kind}")) for kind, text in texts])
+
+
+def test_the_styles_that_the_page_shows_can_be_read() -> None:
+    book = styles_of_the_page()
+    assert book.notes == ()
+    assert len(book.styles) == 7
+
+
+def test_the_page_says_what_becomes_of_a_prompt() -> None:
+    book = styles_of_the_page()
+    rows = table("Several styles", STYLES)
+    assert len(rows) > 5
+    for names, becomes in rows:
+        style = chain(book.chosen(re.findall(r"`([^`]+)`", names)))
+        assert style.around("a cat") == becomes.strip("`")
+
+
+def test_the_configuration_that_the_page_of_styles_shows_is_one(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"^```toml\n(styles = .*?)^```", STYLES, re.DOTALL | re.MULTILINE)
+    (tmp_path / "darkroom.toml").write_text(re.sub(r"/srv/styles/\w+", str(tmp_path / "mine"), shown))
+    (tmp_path / "mine.toml").write_text("")
+    (tmp_path / "mine.csv").write_text("name,prompt\n")
+    (tmp_path / "mine.json").write_text("[]")
+    config = load(tmp_path / "darkroom.toml")
+    assert (len(config.styles), config.default_style) == (4, ("photographic", "golden-hour"))
+
+
+def test_limits_of_styles_on_the_page_are_those_of_the_code() -> None:
+    assert f"a list of up to {MOST_STYLES}," in STYLES
+    assert f"a list of 1 to {MOST_STYLES} names" in REQUEST_ROWS["style"][0]
+    assert " ".join(STYLES.split()).count(f"{MOST_CHARACTERS:,} characters") == 2
+    assert f"more than {LONG_CHARACTERS:,} characters" in STYLES
+    assert f"more than about {LONG_WORDS} words" in " ".join(STYLES.split())
+
+
+# Models --------------------------------------------------------------------------------------------------------------
 
 MODELS = PAGES["docs/models.md"]
 

@@ -22,7 +22,7 @@ LISTS = {"colour": ("red", "{dark|light} blue"), "endless": ("__endless__",), "s
 BOOK = StyleBook(styles={"ink": Style("ink", "ink {of|in}, {prompt}")}, default_negative_prompt="blurry")
 SD = ModelSource("sd", "owner/sd", family="stable-diffusion")
 FLUX = ModelSource("flux", "owner/flux", family="flux")
-RULES = Rules(BOOK, {"sd": SD, "flux": FLUX}, "sd", "none", 0, LISTS)
+RULES = Rules(BOOK, {"sd": SD, "flux": FLUX}, "sd", ("none",), 0, LISTS)
 
 
 def choices(text: str, seeds: int = 60) -> set[str]:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.render.encode import Provenance, a1111_parameters, encode
+from darkroom.render.encode import encode
 from darkroom.render.engine import Pixels
+from darkroom.render.parameters import Provenance, a1111_parameters
 from darkroom.request import plan_json
 from darkroom.request.plan import ImagePlan, Plan
 from darkroom.testing.plans import plan as plan_of
@@ -26,7 +27,7 @@ PLAN = plan_of(
     model="sd15",
     prompt="a castle on a hill",
     negative_prompt="blurry, ugly",
-    style="fantasy",
+    style=("fantasy",),
     width=48,
     height=32,
     num_inference_steps=25,
@@ -207,6 +208,42 @@ def test_a_jpeg_has_room_for_the_longest_prompts() -> None:
 
     assert read_parameters(parameters)["prompt"] == plan.images[0].prompt
     assert record == ""  # left out: EXIF in a JPEG ends at 64 KiB
+
+
+@pytest.mark.parametrize(
+    ("guidance_scale", "true_cfg_scale", "said"),
+    [
+        (None, None, {}),
+        (0.0, None, {"CFG scale": "0"}),
+        (None, 4.0, {"CFG scale": "4"}),
+        (3.5, 1.0, {"CFG scale": "1", "Distilled CFG Scale": "3.5"}),
+    ],
+)
+@FORMATS
+def test_a_model_tells_of_the_scales_that_it_has(
+    plan: Plan, guidance_scale: float | None, true_cfg_scale: float | None, said: dict[str, str]
+) -> None:
+    scaled = replace(plan, guidance_scale=guidance_scale, true_cfg_scale=true_cfg_scale)
+    parameters, _ = texts_of(encode(PIXELS, scaled, plan.images[0], FROM))
+
+    assert {key: value for key, value in read_parameters(parameters).items() if "CFG" in key} == said
+
+
+@pytest.mark.parametrize(("clip_skip", "said"), [(None, None), (0, None), (1, "2"), (11, "12")])
+def test_layers_that_are_left_out_are_counted_as_others_count_them(clip_skip: int | None, said: str | None) -> None:
+    read = read_parameters(a1111_parameters(replace(PLAN, clip_skip=clip_skip), PLAN.images[0], PIXELS))
+
+    assert read.get("Clip skip") == said
+
+
+@FORMATS
+def test_the_hash_of_a_model_is_told_where_it_is_known(plan: Plan) -> None:
+    known = replace(FROM, model_hash="6ce0161689")
+    parameters, record = texts_of(encode(PIXELS, plan, plan.images[0], known))
+    _, unknown = texts_of(encode(PIXELS, plan, plan.images[0], FROM))
+
+    assert read_parameters(parameters)["Model hash"] == json.loads(record)["model_hash"] == "6ce0161689"
+    assert "model_hash" not in json.loads(unknown)
 
 
 def test_an_empty_negative_prompt_is_left_out() -> None:

@@ -468,15 +468,19 @@ def test_a_hub_model_is_downloaded_once_and_needs_no_network_afterwards(elsewher
     assert "local folder" in unreachable.hint
 
 
+def family_of(source: ModelSource, cache: Path) -> tuple[str, int] | None:
+    family = judge(source, cache / "hub", offline=False).family
+    return (family.key, family.side_px) if family is not None else None
+
+
 def test_what_a_hub_model_is_can_be_told_before_it_is_downloaded(models: Path, tmp_path: Path) -> None:
     other = Elsewhere(models, tmp_path)
     source = ModelSource("hub", tiny_hub.MODEL, revision=tiny_hub.COMMIT)
-    known = wait_for(lambda: judge(source, tmp_path / "hub", offline=False).family, "its family is told")
+    told = "stable-diffusion", tiny_pipeline.NATIVE_PX
+    wait_for(lambda: family_of(source, tmp_path) == told, "its family and its side are told")
     other.process.stop(within_s=5)
     other.hub.close()
 
-    assert known is not None
-    assert (known.key, known.side_px) == ("stable-diffusion", tiny_pipeline.NATIVE_PX)
     assert judge(source, tmp_path / "hub", offline=False).fate is Fate.ABSENT
     assert not list(tmp_path.rglob("*.safetensors"))
 

@@ -38,6 +38,13 @@ def test_a_field_without_a_value_is_absent_but_an_empty_text_is_not() -> None:
     assert told["negative_prompt"] == ""
 
 
+@pytest.mark.parametrize("style", [(), ("ink",), ("ink", "Anime, soft")])
+def test_styles_survive_json_and_are_told_in_words(style: tuple[str, ...]) -> None:
+    told = plan(style=style)
+    assert plan_json.load(json.loads(json.dumps(plan_json.dump(told)))) == told
+    assert told.style_in_words == (", ".join(style) or "none")
+
+
 def test_keys_that_a_plan_does_not_have_are_ignored() -> None:
     assert plan_json.load(plan_json.dump(plan()) | {"tokens": {"prompt": 9}}) == plan()
 

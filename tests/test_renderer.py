@@ -47,14 +47,14 @@ from darkroom.executor.port import (
     Unloaded,
     Withheld,
 )
-from darkroom.executor.settings import RendererSettings
+from darkroom.executor.settings import PictureMetadata, RendererSettings
 from darkroom.facts import Artefact, Gap, Picture, Progress
 from darkroom.models.source import ModelSource
 from darkroom.render.agenda import Agenda
 from darkroom.render.alive import SignsOfLife, WorkDone
-from darkroom.render.encode import Provenance
 from darkroom.render.engine import Pixels
 from darkroom.render.finish import Finisher, Job
+from darkroom.render.parameters import Provenance
 from darkroom.request.plan import Plan
 from darkroom.testing.faults import CountingDisk
 from darkroom.testing.plans import plan as plan_of
@@ -83,14 +83,15 @@ SOURCES = {
 class Renderer:
     """A renderer process and all that it told."""
 
-    def __init__(self, folder: Path, life: int = 1) -> None:
+    def __init__(self, folder: Path, life: int = 1, metadata: PictureMetadata = "full") -> None:
         self.folder = folder
         self.number = 1  #: of every attempt
         self.told: list[Event] = []
         self.seen: dict[str, str] = {}  #: what each picture held when it was told
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         models = {alias: ModelSource(alias, source) for alias, source in SOURCES.items()}
-        self.process = RendererProcess(RendererSettings(models=models), name="seat", emit=self._hear)
+        settings = RendererSettings(models=models, picture_metadata=metadata)
+        self.process = RendererProcess(settings, name="seat", emit=self._hear)
         self.process.start(life)
 
     def _hear(self, event: Event | Broken) -> None:
@@ -271,6 +272,18 @@ def test_a_picture_has_its_own_prompt_and_seed(renderer: Renderer) -> None:
     ):
         assert one.tobytes() == other.tobytes()
         assert one.info["parameters"] == other.info["parameters"]
+
+
+def test_pictures_say_of_themselves_what_the_renderer_was_told(tmp_path: Path) -> None:
+    renderer = Renderer(tmp_path, metadata="mark")
+    try:
+        renderer.render("cat")
+        renderer.wait_for(Finished, "cat")
+    finally:
+        renderer.process.stop(within_s=0)
+
+    with Image.open(tmp_path / "cat" / "cat-1.png") as image:
+        assert set(image.info) == {"xmp", "XML:com.adobe.xmp"}
 
 
 def test_the_same_plan_gives_the_same_bytes(renderer: Renderer) -> None:
@@ -748,5 +761,6 @@ def test_a_process_that_stands_still_gives_none() -> None:
 def test_settings_survive_their_way_to_the_renderer() -> None:
     card = ModelSource("card", "testcard", revision="main", variant="fp16", dtype="float32", safety_checker=True)
     settings = RendererSettings({"card": card}, device="cuda:1", model_cache="/models", offline=True, threads=2)
+    settings = replace(settings, picture_metadata="mark")
 
     assert RendererSettings.from_line(settings.as_line()) == settings

@@ -58,7 +58,7 @@ def test_every_key_is_read() -> None:
     found = read(json.dumps(keys).encode())
     assert found.problems == ()
     assert set(keys) == set(KEYS)
-    assert found.request.model_dump() == keys
+    assert found.request.model_dump() == keys | {"style": ("ink",)}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_every_key_is_read() -> None:
         ("prompt", ["x", "x" * 4000, "\t城\n"], ["", " \n\t", "x" * 4001, "a\rb", "\0", "\x7f", "\x9b", 7, ["x"], {}]),
         ("negative_prompt", ["", "x" * 4000], ["x" * 4001, "\x1b[2J", True, []]),
         ("default_negative", [True, False], [0, 1, "true"]),
-        ("style", ["none", "anything"], [1, ["ink"]]),
+        ("style", ["none", "anything", ["ink"], [*"abcdefgh"]], [1, [], [*"abcdefghi"], {"ink": 1}, True]),
         ("model", ["sd15"], [15, True]),
         ("width", [64, 512, 513, 10**30], [0, 63, -8, 512.0, "512", True, [512]]),
         ("height", [64, 512], [63, "512", 512.5]),
@@ -90,6 +90,15 @@ def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[ob
         assert reading(**{key: value}).problems == (), value
     for value in [*bad, None]:
         assert codes(reading(**{key: value})) == {f"/{key}": ErrorCode.BAD_VALUE}, value
+
+
+def test_one_style_is_a_list_of_one_and_each_wrong_one_is_told_with_its_place() -> None:
+    assert reading(style="ink").request == reading(style=["ink"]).request
+    assert reading(style=["a", "b"]).request.style == ("a", "b")
+    found = reading(style=["ink", 7, None, ["x"]], width="7")
+    assert set(codes(found)) == {"/style/1", "/style/2", "/style/3", "/width"}
+    assert all(problem.hint for problem in found.problems)
+    assert len(reading(style=[1] * 100_000).problems) == 1
 
 
 @pytest.mark.parametrize("value", [1, 100])
@@ -123,7 +132,7 @@ def test_all_problems_come_at_once_in_the_order_of_the_file_with_what_is_missing
 def test_keys_that_are_right_are_kept_when_others_are_wrong() -> None:
     found = reading(prompt="", width="7", height=100, style="fantasi", num_images=3)
     assert (found.request.prompt, found.request.width) == ("", None)
-    assert (found.request.height, found.request.style, found.request.num_images) == (100, "fantasi", 3)
+    assert (found.request.height, found.request.style, found.request.num_images) == (100, ("fantasi",), 3)
 
 
 @pytest.mark.parametrize(
@@ -233,4 +242,4 @@ def test_a_workflow_of_another_program_is_called_what_it_is(dropped: dict[str, o
     with pytest.raises(RequestRefused) as refused:
         read(json.dumps(dropped).encode())
     (problem,) = refused.value.problems
-    assert str(problem).startswith("This is a workflow of ComfyUI. A request says")
+    assert str(problem).startswith("This is a workflow of ComfyUI. `darkroom convert FILE`")

@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
-from darkroom.request.styles import NO_STYLE, SEAM, Style, StyleBook, each_source_once, terms_of
+from darkroom.models.families import BY_KEY, PRESETS, with_preset
+from darkroom.request.style_files import read_styles
+from darkroom.request.styles import NO_STYLE, SEAM, Style, StyleBook, chain, each_source_once, terms_of
 
 SHIPPED = Path(__file__).parents[1] / "config" / "styles.toml"
 
@@ -20,17 +22,17 @@ BOOK = StyleBook(
 
 def problems(text: str) -> dict[str, Problem]:
     with pytest.raises(ConfigUnusable) as caught:
-        StyleBook.parse(text, source="styles.toml")
+        read_styles(text.encode(), "styles.toml")
     assert "styles.toml" in str(caught.value)
     return {problem.where: problem for problem in caught.value.problems}
 
 
 def positive(style: str, prompt: str) -> str:
-    return BOOK.prompts(style, prompt, "", default_negative=True)[0]
+    return BOOK.prompts(chain(BOOK.chosen([style])), prompt, "", default_negative=True)[0]
 
 
 def negative(style: str, own: str, *, default_negative: bool = True) -> str:
-    return BOOK.prompts(style, "a cat", own, default_negative=default_negative)[1]
+    return BOOK.prompts(chain(BOOK.chosen([style])), "a cat", own, default_negative=default_negative)[1]
 
 
 def test_a_style_goes_before_the_prompt() -> None:
@@ -101,13 +103,75 @@ def test_no_negative_word_is_lost(texts: list[str]) -> None:
     assert joined.startswith(texts[0].strip(SEAM) if texts else "")
 
 
+# Several -------------------------------------------------------------------------------------------------------------
+
+INK, ISO = BOOK.styles["ink"], BOOK.styles["isometric"]
+OIL = Style("oil", " oil, ", negative_prompt="GRAY, flat", num_inference_steps=40, scheduler="euler")
+GLOW = Style("glow", "", negative_prompt="dark", guidance_scale=0.0)
+TWICE = Style("twice", "{prompt} and {prompt}")
+
+
+@pytest.mark.parametrize(
+    ("styles", "whole"),
+    [
+        ([], "a cat"),
+        ([INK, OIL], "ink drawing, oil, a cat"),
+        ([OIL, INK], "oil, ink drawing, a cat"),
+        ([OIL, ISO], "isometric view of oil, a cat, diorama"),
+        ([ISO, OIL], "isometric view of oil, a cat, diorama"),
+        ([ISO, ISO], "isometric view of isometric view of a cat, diorama, diorama"),
+        ([GLOW, INK], "ink drawing, a cat"),
+        ([GLOW], "a cat"),
+        ([OIL, TWICE, INK], "oil, ink drawing, a cat and oil, ink drawing, a cat"),
+    ],
+)
+def test_keywords_go_before_the_prompt_and_a_place_around_all_before_it(styles: list[Style], whole: str) -> None:
+    assert chain(styles).around("a cat") == whole
+    assert chain(styles).around("{prompt}") == whole.replace("a cat", "{prompt}")
+
+
+def test_one_style_and_a_chain_of_it_alone_are_the_same() -> None:
+    for style in (INK, ISO, OIL, GLOW, TWICE):
+        for prompt in ("a cat", " , a {prompt},", "\n,", "a cat,"):
+            assert chain([style]).around(prompt) == style.around(prompt)
+
+
+def test_negative_terms_of_all_styles_apply_in_order_each_once() -> None:
+    negative = BOOK.prompts(chain([INK, OIL, GLOW]), "a cat", "people", default_negative=True)[1]
+    assert negative == "people, color, Gray, flat, dark, blurry, low quality"
+
+
+def test_the_last_style_that_says_something_of_its_own_defaults_counts() -> None:
+    made = chain([OIL, GLOW, Style("few", "", num_inference_steps=4)])
+    assert (made.num_inference_steps, made.guidance_scale, made.scheduler) == (4, 0.0, "euler")
+    assert chain([OIL, INK]).num_inference_steps == 40
+
+
+@given(st.lists(st.sampled_from([INK, ISO, OIL, GLOW]), max_size=6), st.text())
+def test_no_chain_loses_the_prompt(styles: list[Style], prompt: str) -> None:
+    assert f"a {prompt}." in chain(styles).around(f"a {prompt}.")
+
+
+def test_a_few_step_model_suits_what_its_family_does() -> None:
+    style = Style("xl", "x", families=("stable-diffusion-xl",))
+    xl = BY_KEY["stable-diffusion-xl"]
+    assert style.suits(xl)
+    assert all(style.suits(with_preset(xl, preset)) for preset in PRESETS)
+    assert not any(style.suits(row) for key, row in BY_KEY.items() if key != "stable-diffusion-xl")
+    assert all(INK.suits(row) for row in BY_KEY.values())
+
+
+# Books ---------------------------------------------------------------------------------------------------------------
+
+
 def test_nearest_names_are_found_whatever_the_case() -> None:
     assert BOOK.nearest("Isometrical") == ("isometric",)
     assert BOOK.nearest("x" * 100_000) == ()
 
 
 def test_the_shipped_book_is_sound_and_large_enough() -> None:
-    book = StyleBook.parse(SHIPPED.read_text(), source="config/styles.toml")
+    book = read_styles(SHIPPED.read_bytes(), "config/styles.toml")
+    assert book.notes == ()
     assert len(book.styles) >= 12
     assert "fantasy" in book.styles
     assert all(style.description for style in book.styles.values())
@@ -115,14 +179,14 @@ def test_the_shipped_book_is_sound_and_large_enough() -> None:
 
 
 def test_an_empty_book_knows_no_style_and_is_fine() -> None:
-    book = StyleBook.parse("", source="styles.toml")
+    book = read_styles(b"", "styles.toml")
     assert book.names == (NO_STYLE,)
-    assert book.prompts(NO_STYLE, "a cat", "", default_negative=True) == ("a cat", "")
+    assert book.prompts(chain(()), "a cat", "", default_negative=True) == ("a cat", "")
 
 
 def test_a_style_may_bring_its_own_defaults() -> None:
     text = '[styles.a]\nprompt = "a"\nnum_inference_steps = 12\nguidance_scale = 5\nscheduler = "euler"\n'
-    style = StyleBook.parse(text, source="styles.toml").styles["a"]
+    style = read_styles(text.encode(), "styles.toml").styles["a"]
     assert (style.num_inference_steps, style.guidance_scale, style.scheduler) == (12, 5, "euler")
 
 
@@ -147,6 +211,12 @@ def test_all_problems_of_a_book_are_told_at_once_each_with_its_place() -> None:
         num_inference_steps = 151
         guidance_scale = nan
         scheduler = "eular"
+        [styles.f]
+        prompt = "f"
+        families = ["stable-difusion", "flux"]
+        [styles.g]
+        prompt = "g"
+        families = "flux"
         [styles.d]
         prompt = ["x"]
         description = false
@@ -161,7 +231,7 @@ def test_all_problems_of_a_book_are_told_at_once_each_with_its_place() -> None:
             "styles.None", "styles.none", "styles.a.prompt", "styles.b.prompt", "styles.b.negative_prompt",
             "styles.c.prompt", "styles.c.num_inference_steps", "styles.c.guidance_scale", "styles.c.scheduler",
             "styles.d.prompt", "styles.d.description", "styles.d.num_inference_steps", "styles.d.guidance_scale",
-            "styles.d.scheduler",
+            "styles.d.scheduler", "styles.f.families", "styles.g.families",
         ]
     )  # fmt: skip
     assert all(problem.hint for problem in found.values())
@@ -169,6 +239,9 @@ def test_all_problems_of_a_book_are_told_at_once_each_with_its_place() -> None:
     assert found["default_negativ_prompt"].code is ErrorCode.UNKNOWN_KEY
     assert "prompt" in found["styles.ink.promt"].hint
     assert "euler" in found["styles.c.scheduler"].hint
+    assert found["styles.f.families"].hint == "Did you mean stable-diffusion or stable-diffusion-3?" or "stable" in str(
+        found["styles.f.families"]
+    )
 
 
 @pytest.mark.parametrize("text", ["styles = 7", "styles.a = 7", "[[styles]]"])

@@ -196,11 +196,41 @@ def _request_commands(commands: Any) -> None:
         commands,
         "check FILE…",
         "requests:check",
-        "say what is wrong with request files, without dropping them",
+        "say what is wrong with requests (not dropped) or style books",
         "check cat.json",
         "check *.json && cp *.json inbox/",
     )
-    check.add_argument("files", metavar="FILE", nargs="+", help='a request; "-" reads it from stdin')
+    check.add_argument(
+        "files", metavar="FILE", nargs="+", help='a request, or a style book; "-" reads a request from stdin'
+    )
+    _conversion_commands(commands)
+
+
+def _conversion_commands(commands: Any) -> None:
+    convert = _add(
+        commands,
+        "convert FILE [options]",
+        "convert:convert",
+        "print the request that a file of another program means",
+        "convert workflow.json",
+        "convert payload.json --model sd15 --output cat.json",
+        "convert payload.json --from a1111 > cat.json",
+    )
+    convert.add_argument("file", metavar="FILE", help='of A1111, ComfyUI, InvokeAI, Fooocus or OpenAI; "-" reads stdin')
+    programs = ("a1111", "comfyui", "fooocus", "invokeai", "openai")
+    convert.add_argument("--from", dest="of", choices=programs, help=f"who wrote it: {', '.join(programs)}")
+    reproduce = _add(
+        commands,
+        "reproduce PICTURE [options]",
+        "convert:reproduce",
+        "print the request that makes a picture again, by what it says of itself",
+        "reproduce cat-1.png",
+        "reproduce cat-1.jpg --output inbox/cat-again.json",
+    )
+    reproduce.add_argument("picture", metavar="PICTURE", help='PNG, JPEG or WebP; "-" reads stdin')
+    for each in (convert, reproduce):
+        each.add_argument("--model", metavar="ALIAS", help="which model of the configuration is to be asked")
+        each.add_argument("--output", "-o", metavar="FILE", help="write it into a new file (default: print it)")
 
 
 def _plan_options(submit: argparse.ArgumentParser) -> None:
@@ -211,7 +241,6 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         (["--prompt-syntax"], str, "SYNTAX", "plain, weighted: (red:1.3), or dynamic: {red|green}"),
         (["--on-overflow"], str, "WHAT", "encode or refuse what the model cannot read"),
         (["--clip-skip"], int, "N", "0 to 11, of models that can"),
-        (["--style"], str, "NAME", "a style of the style book, or none"),
         (["--model"], str, "ALIAS", "a model of the configuration"),
         (["--width"], int, "PX", "within the model's limits"),
         (["--height"], int, "PX", "within the model's limits"),
@@ -226,6 +255,13 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         (["--priority"], int, "N", "-10 to 10; higher goes first, up to the configured max_priority"),
     ):
         group.add_argument(*flags, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    group.add_argument(
+        "--style",
+        action="append",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help="a style of the style book, or none; say it again for more, which apply in this order",
+    )
     group.add_argument(
         "--no-default-negative",
         dest="default_negative",
@@ -269,6 +305,16 @@ def _queue_commands(commands: Any) -> None:
     explain.add_argument(
         "--as-python", action="store_true", help="a few lines of diffusers, for the environment that Darkroom runs in"
     )
+    verify = _add(
+        commands,
+        "verify NAME|FOLDER [--image N]",
+        "verify:verify",
+        "render a result again, and say whether its pictures come out the same",
+        "verify cat",
+        "verify outbox/cat --image 2",
+    )
+    verify.add_argument("of", metavar="NAME|FOLDER", help="a request that is done, or a result's folder")
+    verify.add_argument("--image", type=int, metavar="N", help="the Nth picture alone, from 1")
     cancel = _add(commands, "cancel NAME…", "requests:cancel", "cancel a request", "cancel alice/cat")
     cancel.add_argument("name", metavar="NAME", nargs="+")
     retry = _add(

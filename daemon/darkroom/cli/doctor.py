@@ -37,6 +37,7 @@ INOTIFY = Path("/proc/sys/fs/inotify")
 ENOUGH_INOTIFY = {"max_user_watches": 8192, "max_user_instances": 128, "max_queued_events": 16_384}
 #: No clock of a machine that runs this shows an earlier time.
 SANE_AFTER = 1_767_225_600  # 2026-01-01
+MOST_NOTES = 10  #: about the style book
 SD15_MEMORY_BYTES = 4 * 1024**3
 
 
@@ -73,6 +74,7 @@ def examine(config: Config, file: Path | None = None) -> Iterator[Finding]:
 
 def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[], Iterable[Finding]]]]:
     yield "configuration", partial(_configured, file)
+    yield "styles", partial(_styles, config)
     for name, path in (("inbox", config.inbox), ("outbox", config.outbox), ("state", config.state_dir)):
         yield name, partial(_folder, name, path, config)
     yield "folders", partial(_entangled, config)
@@ -120,6 +122,18 @@ def _configured(file: Path | None) -> Iterator[Finding]:
         yield Finding(Verdict.WARN, "configuration", says, hint)
         return
     yield Finding(Verdict.OK, "configuration", f"relative paths start at {Path.cwd()}: {keys}.")
+
+
+def _styles(config: Config) -> Iterator[Finding]:
+    """A book that cannot be read is no configuration, and has been told."""
+    book = config.style_book()
+    for note in book.notes[:MOST_NOTES]:
+        yield Finding(Verdict.WARN, "styles", f"{note.where}: {note.message}", note.hint)
+    if len(book.notes) > MOST_NOTES:
+        hint = f"darkroom check {shlex.join(map(str, config.styles))}"
+        yield Finding(Verdict.WARN, "styles", f"{len(book.notes) - MOST_NOTES} more of such.", hint)
+    files = ", ".join(map(str, config.styles))
+    yield Finding(Verdict.OK, "styles", f"{len(book.styles)}, from {files}.")
 
 
 def _service(file: Path | None) -> Iterator[Finding]:

@@ -31,11 +31,16 @@ from darkroom.printable import printable
 LOOK_EVERY_S = 0.2
 
 
+def watched(client: Client, ticket: Ticket, *, heartbeat_s: float) -> Json:
+    """Show how a request gets on until nothing follows; its final answer."""
+    with _Show(printable(ticket.name), terminal.err()) as show:
+        return _wait(client, ticket, show, Pulse(heartbeat_s=heartbeat_s, now_s=time.monotonic()))
+
+
 def follow(client: Client, ticket: Ticket, *, heartbeat_s: float) -> int:
     """Show how a request gets on until nothing follows; then say where its pictures are. Returns the exit status."""
     try:
-        with _Show(printable(ticket.name), terminal.err()) as show:
-            answer = _wait(client, ticket, show, Pulse(heartbeat_s=heartbeat_s, now_s=time.monotonic()))
+        answer = watched(client, ticket, heartbeat_s=heartbeat_s)
     except KeyboardInterrupt:
         name = ticket.name
         word = shlex.quote(name)

@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import textwrap
+from collections.abc import Collection
 
 from rich.text import Text
 
@@ -28,7 +29,7 @@ def styles(args: argparse.Namespace) -> int:
     config = configuration(args)
     book = config.style_book()
     if args.name is None:
-        rows = [(name, style.description) for name, style in book.styles.items()]
+        rows = [(name, style.description or textwrap.shorten(style.prompt, 80)) for name, style in book.styles.items()]
         return _print_list([*rows, (NO_STYLE, NO_STYLE_IS)], default=config.default_style)
     if args.name == NO_STYLE:
         return _print_fields({"description": NO_STYLE_IS})
@@ -36,7 +37,8 @@ def styles(args: argparse.Namespace) -> int:
         raise DarkroomError(f"There is no style {args.name}.", hint=suggestion(args.name, book.names))
     style = book.styles[args.name]
     fields = ("description", "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "scheduler")
-    return _print_fields({field: getattr(style, field) for field in fields if getattr(style, field) not in ("", None)})
+    said = {field: getattr(style, field) for field in fields} | {"families": ", ".join(style.families)}
+    return _print_fields({field: value for field, value in said.items() if value not in ("", None)})
 
 
 def models(args: argparse.Namespace) -> int:
@@ -53,7 +55,7 @@ def models(args: argparse.Namespace) -> int:
             (alias, f"{card.width}×{card.height}, {card.family.title}, {config.models[alias].source}")
             for alias, card in cards.items()
         ]
-        status = _print_list(rows, default=config.default_model)
+        status = _print_list(rows, default=(config.default_model,))
         for alias, judgement in judgements.items():
             if judgement.fate in (Fate.HELD, Fate.NEVER):
                 terminal.out().print(f"\n{alias} can't be rendered: {judgement.message} {judgement.hint}")
@@ -89,7 +91,7 @@ def _can_do(card: ModelCard) -> dict[str, object]:
         **{key: f"{value:g}" for key, value in card.scales.items()},
         "scheduler": card.scheduler + (f" (or {', '.join(others)})" if others else ""),
         "negative_prompt": negative,
-        "default_style": card.default_style or "",
+        "default_style": ", ".join(card.default_style or ()),
     }
 
 
@@ -142,8 +144,8 @@ def _looked_for() -> str:
     return f"there is neither {' nor '.join(str(path.absolute()) for path in USUAL_FILES)}"
 
 
-def _print_list(rows: list[tuple[str, str]], *, default: str) -> int:
-    cells = [(Text(name, style="bold"), Text(text + ("  (default)" if name == default else ""))) for name, text in rows]
+def _print_list(rows: list[tuple[str, str]], *, default: Collection[str]) -> int:
+    cells = [(Text(name, style="bold"), Text(text + ("  (default)" if name in default else ""))) for name, text in rows]
     terminal.out().print(*terminal.columns(*cells), sep="\n")
     return DONE
 

@@ -11,6 +11,7 @@ from typing import Any
 from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, config_file, configuration, known_of
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
+from darkroom.cli.styles import check_styles, holds_styles
 from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import Config, find_file
 from darkroom.errors import DarkroomError, FolderUnusable, Problem, RequestRefused
@@ -45,9 +46,11 @@ def submit(args: argparse.Namespace) -> int:
     config = configuration(args)
     given = vars(args)
     request = {key: given[key] for key in KEYS if key in given}
+    if len(request.get("style", ())) == 1:
+        request["style"] = request["style"][0]
     if args.prompt == "-":
         request["prompt"] = sys.stdin.read().strip()
-    problems = _problems(request, config, here=find_file(config_file(args)) is not None)
+    problems = problems_of(request, config, here=find_file(config_file(args)) is not None)
     if problems:
         terminal.complain("nothing was dropped, since this would be refused:")
         for problem in problems:
@@ -57,7 +60,7 @@ def submit(args: argparse.Namespace) -> int:
     return _dropped(args, config, client, client.submit(request, name=args.name))
 
 
-def _problems(request: dict[str, Any], config: Config, *, here: bool) -> tuple[Problem, ...]:
+def problems_of(request: dict[str, Any], config: Config, *, here: bool) -> tuple[Problem, ...]:
     """What is wrong with it; without a configuration file `here`, styles and models are the daemon's to know."""
     from darkroom.request.decide import decide
     from darkroom.request.shape import read
@@ -116,7 +119,7 @@ def cancel(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Decide each file as the daemon would, and print every problem as a compiler does."""
+    """Decide each request as the daemon would, and print every problem as a compiler does; of style books, too."""
     from darkroom.request.decide import decide
     from darkroom.request.plan import Plan
     from darkroom.request.shape import read
@@ -125,6 +128,9 @@ def check(args: argparse.Namespace) -> int:
     rules, known = config.rules(), known_of(config)
     status = DONE
     for file in args.files:
+        if holds_styles(file):
+            status = max(status, check_styles(file))
+            continue
         if file != "-" and (why := why_never_taken(os.path.basename(file))):
             say(printable(f"{file}: warning: in the inbox, a file of this name is never taken: {why}."))
         try:
@@ -142,7 +148,7 @@ def check(args: argparse.Namespace) -> int:
             plan: Plan = decision.plan
             many = f"{plan.num_images} pictures" if plan.num_images > 1 else "1 picture"
             size = f"{plan.width}×{plan.height}, {plan.num_inference_steps} steps"
-            say(printable(f"{file}: fine: {many}, {size}, style {plan.style}, model {plan.model}"))
+            say(printable(f"{file}: fine: {many}, {size}, style {plan.style_in_words}, model {plan.model}"))
     return status
 
 

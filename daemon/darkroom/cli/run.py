@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
+#: Of what could be better about the style book; `darkroom doctor` counts the rest.
+MOST_TOLD = 20
+
 
 def run(args: argparse.Namespace) -> int:
     """Be the daemon."""
@@ -23,6 +26,8 @@ def run(args: argparse.Namespace) -> int:
     log.set_up(level=config.log_level, form=config.log_format)
     for name in foreign_variables():
         structlog.get_logger("darkroom").info("variable_ignored", name=name, why="the platform sets it by itself")
+    for note in config.style_book().notes[:MOST_TOLD]:
+        structlog.get_logger("darkroom").warning("style_book", where=note.where, why=f"{note.message} {note.hint}")
     return supervise.main(config, once=args.once)
 
 

@@ -87,13 +87,18 @@ def _request(answer: Json, path: Path, health: Json | None) -> RenderableType:
     if plan := answer.get("plan"):
         size = f"{plan.get('width')}×{plan.get('height')}, {plan.get('num_inference_steps')} steps"
         lines.append(Text(printable(f"  {plan.get('prompt')}"), style="italic"))
-        lines.append(Text(printable(f"  {size}, style {plan.get('style')}, seed {plan.get('seed')}")))
+        lines.append(Text(printable(f"  {size}, style {_named(plan.get('style'))}, seed {plan.get('seed')}")))
     lines += [Text(printable(f"  warning: {warning}"), style="yellow") for warning in answer.get("warnings", ())]
     lines += [Text(f"  {line}", style="yellow") for line in gaps(answer)]
     if answer.get("state") in FINAL_STATES - {"done"}:
         lines += [Text(printable(line), style="red") for line in explanation(answer)]
     lines += [Text(printable(f"  {picture}")) for picture in pictures(answer, path)]
     return Group(*lines)
+
+
+def _named(style: object) -> str:
+    """One name, or several in their order."""
+    return ", ".join(map(str, style)) if isinstance(style, list) else str(style)
 
 
 def _watch(config: Config, client: Client, *, as_json: bool) -> int:

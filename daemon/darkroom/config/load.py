@@ -8,7 +8,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,11 +16,20 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from darkroom.config.book import read_book
 from darkroom.config.layers import Layer, Values, merge, origin, without
-from darkroom.config.models import OWN_WORDS, SHIPPED_MODELS, ModelSettings, absolute
+from darkroom.config.models import (
+    OWN_WORDS,
+    SEVERAL,
+    SHIPPED_MODELS,
+    ModelSettings,
+    Names,
+    absolute,
+    as_several,
+)
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
-from darkroom.executor.settings import RendererSettings
+from darkroom.executor.settings import PictureMetadata, RendererSettings
 from darkroom.models.source import ModelSource
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
@@ -68,8 +76,11 @@ class Config(BaseModel):
     model_cache: Folder = Field(Path("models"), validate_default=True)
 
     default_model: str = "starter"
-    default_style: str = "fantasy"
-    styles: Folder = Field(default_factory=lambda: shipped("config/styles.toml"))
+    default_style: Annotated[Names, Field(min_length=1)] = ("fantasy",)
+    styles: Annotated[tuple[Folder, ...], *SEVERAL, Field(min_length=1)] = Field(
+        default_factory=lambda: (shipped("config/styles.toml"),)
+    )
+    picture_metadata: PictureMetadata = "full"
     device: Annotated[str, AfterValidator(_device)] = "auto"
     offline: bool = False
     preload: bool = True
@@ -97,19 +108,8 @@ class Config(BaseModel):
     models: dict[Alias, ModelSettings] = Field(default_factory=_shipped_models)
 
     def style_book(self) -> StyleBook:
-        """Read the style book. Raises ConfigUnusable with every problem in it."""
-        try:
-            text = self.styles.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            hint = "Name another file, or leave `styles` out for the book that comes with Darkroom."
-            raise ConfigUnusable(
-                (Problem("styles", f"{self.styles} cannot be read: {in_words(error)}.", hint),)
-            ) from error
-        try:
-            return StyleBook.parse(text, source=str(self.styles))
-        except ConfigUnusable as error:
-            named = tuple(replace(problem, where=f"{self.styles}: {problem.where}") for problem in error.problems)
-            raise ConfigUnusable(named, source=str(self.styles)) from error
+        """Read the style book, of all its files. Raises ConfigUnusable with every problem in it."""
+        return read_book(self.styles)
 
     def wildcard_lists(self) -> dict[str, tuple[str, ...]]:
         """The lists that prompts can name. Raises ConfigUnusable for files that cannot be read, or say nothing."""
@@ -141,7 +141,11 @@ class Config(BaseModel):
     def renderer_settings(self) -> RendererSettings:
         """What a renderer process is started with."""
         return RendererSettings(
-            self.sources(), device=self.device, model_cache=str(self.model_cache), offline=self.offline
+            self.sources(),
+            device=self.device,
+            model_cache=str(self.model_cache),
+            offline=self.offline,
+            picture_metadata=self.picture_metadata,
         )
 
 
@@ -176,7 +180,10 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         Layer(from_environment, lambda keys: ENV_PREFIX + "__".join(keys).upper()),
         Layer(from_file, lambda keys: f"{path}: {'.'.join(keys)}"),
     ]
-    values = merge(layers, default={"styles": _style_book_beside(path), "models": deepcopy(SHIPPED_MODELS)})
+    usual = str(_style_book_beside(path))
+    values = merge(layers, default={"styles": usual, "models": deepcopy(SHIPPED_MODELS)})
+    if isinstance(files := as_several(values["styles"]), list):
+        values["styles"] = [usual if file == "" else file for file in files]
     config = _validate(values, layers, problems)
     if config is not None:
         problems += _contradictions(config)
@@ -188,12 +195,18 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 def relative_values(path: Path | None) -> dict[str, str]:
     """The paths in a file that mean another place from each working directory: key → value."""
     values, _ = _read_file(path)
-    found = {key: values[key] for key in ("inbox", "outbox", "state_dir", "model_cache", "styles") if values.get(key)}
+    found = {key: values[key] for key in ("inbox", "outbox", "state_dir", "model_cache") if values.get(key)}
+    files = as_several(values.get("styles", ""))
+    found["styles"] = ", ".join(filter(_is_relative, files if isinstance(files, list) else ()))
     models = values.get("models", {})
     for alias, table in models.items() if isinstance(models, dict) else ():
         if isinstance(table, dict) and str(table.get("source", "")).startswith(("./", "../")):
             found[f"models.{alias}.source"] = table["source"]
-    return {key: value for key, value in found.items() if isinstance(value, str) and not value.startswith(("/", "~"))}
+    return {key: value for key, value in found.items() if _is_relative(value)}
+
+
+def _is_relative(path: object) -> bool:
+    return isinstance(path, str) and path != "" and not path.startswith(("/", "~"))
 
 
 def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
@@ -273,13 +286,14 @@ def _validate(values: Values, layers: list[Layer], problems: list[Problem]) -> C
 
 
 def _path(detail: ErrorDetails) -> list[str]:
-    return [str(key) for key in detail["loc"]]
+    """Without the number of what stands in a list: the key is where a person looks."""
+    return [str(key) for key in detail["loc"] if isinstance(key, str)]
 
 
 def _translate(detail: ErrorDetails, layers: list[Layer]) -> Problem:
     """A validation error as a person's problem, with the place where the value was written."""
     where = origin(layers, _path(detail))
-    last = str(detail["loc"][-1])
+    last = _path(detail)[-1]
     if detail["type"] == "extra_forbidden":
         known = list(ModelSettings.model_fields if detail["loc"][0] == "models" else Config.model_fields)
         hint = _nearest(last, known)
@@ -301,6 +315,8 @@ _DUE = {
     "path_type": "a path, in quotes",
     "string_type": "a text, in quotes",
     "string_too_short": "a text that is not empty",
+    "tuple_type": "a text in quotes, or a list of such",
+    "too_short": "a text that is not empty, or a list of such",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",

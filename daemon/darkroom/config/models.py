@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+from pydantic_settings import NoDecode
 
 from darkroom.models.families import BY_KEY, PRESETS
 from darkroom.models.schedulers import SCHEDULERS
@@ -69,6 +71,19 @@ def _unless_auto(value: object) -> object:
     return None if value == AUTO else value
 
 
+def as_several(value: object) -> object:
+    """One is a list of one; the environment has lists as JSON."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return ([value] if value else []) if isinstance(value, str) else value
+
+
+#: One text or several; the environment's are not taken for JSON by pydantic.
+SEVERAL = (NoDecode, BeforeValidator(as_several))
+Names = Annotated[tuple[str, ...], *SEVERAL]
 OR_AUTO = BeforeValidator(_unless_auto)
 SidePx = Annotated[Annotated[int, Field(ge=64, le=MOST_PX, multiple_of=8)] | None, OR_AUTO]
 Steps = Annotated[Annotated[int, Field(ge=1, le=150)] | None, OR_AUTO]
@@ -96,11 +111,13 @@ class ModelSettings(BaseModel):
     true_cfg_scale: Scale = None
     clip_skip: Annotated[Annotated[int, Field(ge=0, le=11)] | None, OR_AUTO] = None
     scheduler: Annotated[str, _listed("scheduler", (AUTO, *SCHEDULERS))] = AUTO
-    default_style: str = ""  #: "" for the configured default style
+    default_style: Names = ()  #: () for the configured default style
 
     def of(self, alias: str) -> ModelSource:
         """The same, as the rest of Darkroom knows it."""
-        chosen = {key: value for key, value in self.model_dump().items() if value not in ("", None, AUTO, NO_PRESET)}
+        chosen = {
+            key: value for key, value in self.model_dump().items() if value not in ("", None, (), AUTO, NO_PRESET)
+        }
         return ModelSource(alias, **{"dtype": AUTO, **chosen})
 
     def contradictions(self) -> Iterator[tuple[str, str]]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from darkroom.models.source import ModelSource
+
+#: What picture files say of themselves: all that made them, only that a machine did, or nothing.
+PictureMetadata = Literal["full", "mark", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,7 @@ class RendererSettings:
     device: str = "auto"  #: "auto", "cpu", "cuda" or "cuda:N"
     model_cache: str | None = None  #: folder that becomes HF_HOME; None leaves the environment's own
     offline: bool = False  #: never ask the network
+    picture_metadata: PictureMetadata = "full"
     threads: int | None = None  #: CPU threads of one operation; None leaves it to the libraries
 
     def as_line(self) -> bytes:

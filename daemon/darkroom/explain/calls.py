@@ -22,12 +22,16 @@ class Way:
     )
     also: Mapping[str, str] = field(default_factory=dict)  #: more arguments, as they are written
     half: str = "bfloat16"  #: the half precision that it was made for
+    encoders: int = 0  #: of CLIP, where Darkroom reads long and weighed texts by them itself
+    skips: bool = False  #: whether it takes `clip_skip`
     offset: int | None = None  #: the `steps_offset` that it sets, whatever its scheduler says
 
 
 _AS_ASKED: Mapping[str, str] = {"use_resolution_binning": "False"}  #: else another size is painted, and scaled
 _TRUE = ("guidance_scale", "true_cfg_scale")
-_STABLE = Way(half="float16", offset=1)
+_STABLE = Way(half="float16", offset=1, encoders=1)
+_XL = Way(half="float16", encoders=2)
+_STABLE_3 = Way(skips=True)
 _FLUX = Way(_TRUE, none="")
 _PLAIN = Way()
 
@@ -35,11 +39,11 @@ _PLAIN = Way()
 WAYS: Mapping[str, Way] = {
     "StableDiffusionPipeline": _STABLE,
     "StableDiffusionPAGPipeline": _STABLE,
-    "StableDiffusionXLPipeline": Way(half="float16"),
-    "StableDiffusionXLPAGPipeline": Way(half="float16"),
-    "LatentConsistencyModelPipeline": Way(negative=False, half="float16"),
-    "StableDiffusion3Pipeline": _PLAIN,
-    "StableDiffusion3PAGPipeline": _PLAIN,
+    "StableDiffusionXLPipeline": _XL,
+    "StableDiffusionXLPAGPipeline": _XL,
+    "LatentConsistencyModelPipeline": Way(negative=False, half="float16", encoders=1),
+    "StableDiffusion3Pipeline": _STABLE_3,
+    "StableDiffusion3PAGPipeline": _STABLE_3,
     "FluxPipeline": _FLUX,
     # It was made to change a picture, and turns every size into one of about a million pixels.
     "FluxKontextPipeline": Way(_TRUE, none="", also={"max_area": "{width} * {height}", "_auto_resize": "False"}),
@@ -98,18 +102,22 @@ def way_of(pipeline: str) -> Way:
     return WAYS.get(pipeline, _PLAIN)
 
 
+def texts(pipeline: str, plan: Plan, image: ImagePlan) -> dict[str, str]:
+    """What it is told, as it is written."""
+    negative = _negative(way_of(pipeline), plan, image)
+    return {"prompt": repr(image.prompt)} | ({"negative_prompt": repr(negative)} if negative is not None else {})
+
+
 def arguments(pipeline: str, plan: Plan, image: ImagePlan) -> dict[str, str]:
-    """Those of the one call that paints a picture, as they are written."""
+    """All else of the one call that paints a picture, as it is written."""
     way = way_of(pipeline)
     scales = {key: value for key in way.takes if (value := getattr(plan, key)) is not None}
-    negative = _negative(way, plan, image)
     return {
-        "prompt": repr(image.prompt),
-        **({"negative_prompt": repr(negative)} if negative is not None else {}),
         "width": repr(plan.width),
         "height": repr(plan.height),
         "num_inference_steps": repr(plan.num_inference_steps),
         **{key: repr(value) for key, value in scales.items()},
+        **({"clip_skip": repr(plan.clip_skip)} if way.skips and plan.clip_skip is not None else {}),
         **{key: text.format(width=plan.width, height=plan.height) for key, text in way.also.items()},
         "generator": f'torch.Generator("cpu").manual_seed({image.seed})',
     }

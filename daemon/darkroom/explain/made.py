@@ -17,6 +17,7 @@ class Made:
     """Everything that is known of a request's pictures."""
 
     name: str
+    stem: str  #: of the picture's file
     plan: Plan
     number: int | None = None  #: which picture, from 1; None: all of them
     asked: Mapping[str, Any] | None = None  #: the request as it was dropped; None where it isn't at hand
@@ -48,6 +49,7 @@ def of_answer(answer: Mapping[str, Any], *, number: int | None, asked: Mapping[s
         raise DarkroomError(f"{name} has no picture {number}.", hint=f"Use 1 to {plan.num_images}.")
     return Made(
         name=name,
+        stem=f"{name.rpartition('/')[2]}-{number or 1}",
         plan=plan,
         number=number,
         asked=asked,
@@ -67,6 +69,7 @@ def of_record(record: Mapping[str, Any], *, name: str) -> Made:
         raise DarkroomError(f"What {name} says of itself does not fit together: its seed is none of its plan's.")
     return Made(
         name=name,
+        stem=name,
         plan=plan,
         number=number,
         revision=_text(record.get("model_revision")),
@@ -87,7 +90,7 @@ def _plan(data: Any) -> Plan:
 
 def _is_sound(plan: Plan) -> bool:
     """Whether its values are of the right kinds."""
-    texts: list[Any] = [plan.model, plan.style, plan.scheduler, plan.format]
+    texts: list[Any] = [plan.model, *plan.style, plan.scheduler, plan.format]
     numbers: list[Any] = [plan.width, plan.height, plan.num_inference_steps]
     scales: list[Any] = [scale for key in SCALES if (scale := getattr(plan, key)) is not None]
     return (

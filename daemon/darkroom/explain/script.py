@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from darkroom.errors import DarkroomError
-from darkroom.explain import calls, solvers
+from darkroom.explain import calls, solvers, texts
 from darkroom.explain.files import ModelFiles
 from darkroom.explain.made import Made
 from darkroom.printable import printable
@@ -21,6 +22,13 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
     """Python text. Raises DarkroomError where it can't be written."""
     plan, way = made.plan, calls.way_of(files.pipeline)
     scheduler = _scheduler(made, files, way)
+    encoding = texts.lines(made, way, empty_is_zero=files.index.get("force_zeros_for_empty_prompt", False))
+    image = replace(
+        made.image,
+        prompt=texts.words(made.image.prompt, made),
+        negative_prompt=texts.words(made.image.negative_prompt, made),
+    )
+    told = texts.arguments(made, way) if encoding else calls.texts(files.pipeline, plan, image)
     lines = [
         *(f"# {printable(remark)}" for remark in (*_remarks(made, files), *remarks)),
         "import torch",
@@ -32,7 +40,8 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         *scheduler,
         f"pipe.to({files.device!r})",
         *_channels_last(files),
-        _written("image = pipe", calls.arguments(files.pipeline, plan, made.image)) + ".images[0]",
+        *([encoding] if encoding else []),
+        _written("image = pipe", told | calls.arguments(files.pipeline, plan, image)) + ".images[0]",
         _written("image.save", _saving(made), first=repr(_file(made))),
     ]
     return "\n".join(lines) + "\n"
@@ -100,8 +109,7 @@ def _saving(made: Made) -> dict[str, str]:
 
 def _file(made: Made) -> str:
     """Not the picture's own name: it may lie beside."""
-    name = made.name.rpartition("/")[2]
-    return f"{name}-{made.index + 1}-again.{_LOSSY.get(made.plan.format, 'png')}"
+    return f"{made.stem}-again.{_LOSSY.get(made.plan.format, 'png')}"
 
 
 def _written(callee: str, arguments: Mapping[str, str], *, first: str | None = None) -> str:

@@ -79,6 +79,14 @@ SOLVERS: Mapping[str, Solver] = {
 #: The model's own one: nothing is made, it is loaded with the model.
 OWN = "own"
 
+#: Saved as one of these, a model says nothing of an offset, and its pipeline can't set any.
+NO_OFFSET = (
+    "DPMSolverSDEScheduler",
+    "DPMSolverSinglestepScheduler",
+    "EDMEulerScheduler",
+    "EDMDPMSolverMultistepScheduler",
+)
+
 #: Few-step models whose authors say that their last step has to come from pure noise.
 TRAILING = ("turbo", "lightning", "hyper")
 
@@ -92,7 +100,7 @@ def arguments(scheduler: str, saved: Mapping[str, Any], *, preset: str | None, o
     said = _said(saved)
     if preset in TRAILING:
         said["timestep_spacing"] = "trailing"
-    if offset is not None:
+    if offset is not None and saved.get("_class_name") not in NO_OFFSET:
         said["steps_offset"] = offset
     return {key: said[key] for key in solver.facts if said.get(key) is not None} | dict(solver.own)
 

@@ -62,11 +62,11 @@ def _size_origin(made: Made) -> str:
 
 
 def _texts(made: Made, family: Family | None) -> Lines:
-    style, image = made.plan.style, made.image
+    image = made.image
     yield "prompt", image.prompt
     if made.asked is not None and made.asked.get("prompt") != image.prompt:
         yield "", f"(asked for: {made.asked.get('prompt')})"
-    yield "style", f"{style}{_origin(made, 'style', 'the configured default')}"
+    yield "style", f"{made.plan.style_in_words}{_origin(made, 'style', 'the configured default')}"
     yield "negative", image.negative_prompt or f"none: {_why_none(made, family)}"
 
 

@@ -8,6 +8,7 @@ families     pure            The families that are described, one row each.
 files        edge: models    What of a model's files is there, and what an unusable one is told as.
 weights      edge: models    The weights: which variant is meant, whether they are whole.
 hub_cache    edge: models    The hub's cache on a disk.
+checkpoint   edge: models    The single file that a folder was made from, and its hash where others have told it.
 judge        edge: models    Can it be rendered, never, or are parts of it missing? By its own files.
 thread       edge: models    Looks at the files now and then; they may lie on a share that hangs.
 """

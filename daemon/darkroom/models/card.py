@@ -26,7 +26,7 @@ class ModelCard:
     scales: Mapping[str, float]  #: of SCALES, those that it obeys: the default
     scheduler: str  #: one of the family's
     clip_skip: int | None = None  #: how many of the last layers of its text encoder are left out; None: its own way
-    default_style: str | None = None  #: overrides the configured default style, where set
+    default_style: tuple[str, ...] | None = None  #: overrides the configured default style, where set
 
 
 def card(source: ModelSource, family: Family) -> ModelCard:

@@ -251,3 +251,8 @@ def is_from_words(name: str) -> bool:
 def of_pipeline(name: str) -> Family:
     """The row of a pipeline class, or the generic one."""
     return _BY_PIPELINE.get(name) or replace(GENERIC, pipelines=(name,), title=name)
+
+
+def plain_key(family: Family) -> str:
+    """The key of a family, without the preset of a few-step model."""
+    return family.key if family.key in BY_KEY else family.key.rpartition("-")[0]

@@ -27,6 +27,9 @@ LOCAL = "local"  #: the revision of what is not a repository of the hub
 #: Parts of a folder that no picture needs, unless its pictures are to be checked.
 OPTIONAL_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
 
+#: Schedulers without a `steps_offset` that a pipeline could set; saved without it, one has it at 0 all the same.
+_NO_OFFSET = re.compile(r"EDM|DPMSolver(SDE|Singlestep)")
+
 #: What a tokenizer's words lie in: one of these sets of files.
 VOCABULARIES = (
     ("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",), ("vocab.txt",),
@@ -321,4 +324,8 @@ def _scheduler(folder: Path, family: Family) -> dict[str, Any]:
         raise Unusable(Fate.NEVER, message, family.choose)
     if family.spacing is not None:
         saved |= {"timestep_spacing": family.spacing}
-    return {**saved, "steps_offset": 1} if "steps_offset" in saved and family.offset_is_one else saved
+    return (
+        {**saved, "steps_offset": 1}
+        if family.offset_is_one and not _NO_OFFSET.search(str(saved.get("_class_name")))
+        else saved
+    )

@@ -33,7 +33,7 @@ class ModelSource:
     true_cfg_scale: float | None = None
     clip_skip: int | None = None
     scheduler: str | None = None
-    default_style: str | None = None
+    default_style: tuple[str, ...] | None = None  #: names of the style book, in order
 
     @property
     def is_testcard(self) -> bool:

@@ -17,6 +17,9 @@ scheduling    edge: device   Schedulers as diffusers makes them, tried before a 
 model_files   edge: models   A model's files that are not there yet.
 token_limit   pure           Which words of a text a model does not read.
 testcard      edge: device   Paints without any model.
-encode        edge: pictures Pictures become files that carry their parameters.
+encode        edge: pictures Pictures become files that say how they came to be.
+parameters    pure           What made a picture, as text that other tools read.
+exif          pure           EXIF as every reader reads it.
+marks         pure           The mark of a picture that a machine has made.
 finish        shell          Encodes and makes durable while the device goes on.
 """

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from darkroom.errors import ErrorCode, ModelUnavailable, ModelUnsupported, RenderFailed
 from darkroom.models.card import card
+from darkroom.models.checkpoint import checkpoint_hash
 from darkroom.models.family import SCALES, Family
 from darkroom.models.judge import Judgement
 from darkroom.models.schedulers import SCHEDULERS, Impossible, digest, way_out
@@ -54,6 +55,7 @@ class DiffusionModel:
         self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))
         self._is_starter = is_starter
         self.revision = found.revision
+        self.checkpoint_hash = checkpoint_hash(found.folder) if found.folder else ""
 
     def warm_up(self, source: ModelSource) -> None:
         """Render one step with the model's own defaults (on a CPU small): what fails from here on was asked for.
@@ -118,6 +120,7 @@ class DiffusionModel:
         self._check(plan)
         tokens, warnings = self._reader.read(plan)
         prompts = dict.fromkeys(image.prompt for image in plan.images)
+        warnings += self._call.not_taken(plan)
         warnings += [self._zero_snr_warning(plan), *(self._starter_warning(prompt) for prompt in prompts)]
         return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))))
 

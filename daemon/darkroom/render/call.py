@@ -55,6 +55,17 @@ class Call:
             with self._at_every_forward(plan.num_inference_steps, on_step):
                 yield given
 
+    def not_taken(self, plan: Plan) -> list[str]:
+        """A warning for each thing that the plan has and the pipeline does not take."""
+        told = {key: getattr(plan, key) is not None for key in SCALES}
+        told |= {"negative_prompt": any(image.negative_prompt for image in plan.images)}
+        kind = self._family.pipeline
+        return [
+            f"`{key}` has no effect: {kind} takes none."
+            for key, is_told in told.items()
+            if is_told and key not in self._takes
+        ]
+
     def _texts(self, plan: Plan, image: ImagePlan) -> dict[str, Any]:
         """As words, or as numbers where a pipeline would not read all of it."""
         is_used = self._family.negative and self._family.is_guided({key: getattr(plan, key) for key in SCALES})

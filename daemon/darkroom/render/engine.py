@@ -62,6 +62,10 @@ class Model(Protocol):
         """Commit of its hub repository, or "local"."""
 
     @property
+    def checkpoint_hash(self) -> str:
+        """10 hex digits by which others know the single file that it was made from; "" where that isn't known."""
+
+    @property
     def scheduler(self) -> str:
         """Digest of the configuration of its saved scheduler; "" where there is none."""
 

@@ -13,10 +13,12 @@ from typing import assert_never
 from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode
 from darkroom.executor.port import Attempt, Cancelled, Event, Failed, Finished, Painted, Withheld
+from darkroom.executor.settings import PictureMetadata
 from darkroom.facts import Artefact, Fault
 from darkroom.render.agenda import Agenda
-from darkroom.render.encode import Provenance, encode
+from darkroom.render.encode import encode
 from darkroom.render.engine import Pixels
+from darkroom.render.parameters import Provenance
 
 #: Pictures that may wait for encoding; then the device waits for the disk rather than memory filling up.
 MAX_WAITING = 32
@@ -61,8 +63,11 @@ class _End:
 class Finisher:
     """Encodes, writes and hashes in order. It alone says how an attempt ended, and only when nobody writes any more."""
 
-    def __init__(self, send: Callable[[Event], None], agenda: Agenda, disk: Disk) -> None:
+    def __init__(
+        self, send: Callable[[Event], None], agenda: Agenda, disk: Disk, metadata: PictureMetadata = "full"
+    ) -> None:
         self._send = send
+        self._metadata: PictureMetadata = metadata
         self._agenda = agenda
         self._disk = disk
         self._queue: queue.Queue[_Shot | _Gap | _End | None] = queue.Queue(MAX_WAITING)
@@ -122,7 +127,7 @@ class Finisher:
         """Durable, by its name too, before it is told: whatever ends us, it is not rendered again."""
         attempt, pixels = shot.job.attempt, shot.pixels
         image = attempt.plan.images[shot.index]
-        data = encode(pixels, attempt.plan, image, shot.job.provenance)
+        data = encode(pixels, attempt.plan, image, shot.job.provenance, metadata=self._metadata)
         file = f"{attempt.stem}-{shot.index + 1}.{EXTENSIONS[attempt.plan.format]}"
         self._disk.create(attempt.work / file, data, mode=0o600)
         self._disk.sync_folder(attempt.work)

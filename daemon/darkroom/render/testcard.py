@@ -120,6 +120,7 @@ class Card:
 
     options: Options
     revision: str = "local"
+    checkpoint_hash: str = ""
     scheduler: str = ""
 
     def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:  # noqa: ARG002 - part of the protocol

@@ -48,9 +48,9 @@ from darkroom.models.source import ModelSource
 from darkroom.render import testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
-from darkroom.render.encode import Provenance
 from darkroom.render.engine import Device, DevicePoisoned, DriverLate, Flagged, LeaveDevice, Model
 from darkroom.render.finish import Finisher, Job
+from darkroom.render.parameters import Provenance
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -120,7 +120,7 @@ class OnDevice:
     @property
     def provenance(self) -> Provenance:
         """What pictures tell about where they come from."""
-        return Provenance(self.model.revision, self.device.title, self.device.software)
+        return Provenance(self.model.revision, self.device.title, self.device.software, self.model.checkpoint_hash)
 
 
 class Worker:
@@ -131,7 +131,7 @@ class Worker:
         self._channel = channel
         self._agenda = agenda
         self._alive = alive
-        self._finisher = Finisher(channel.send, agenda, Disk())
+        self._finisher = Finisher(channel.send, agenda, Disk(), settings.picture_metadata)
         self._loaded: OnDevice | None = None
         self._trials: list[threading.Thread] = []
         self._tried: dict[str, Impossible] = {}  # by digest of the saved scheduler

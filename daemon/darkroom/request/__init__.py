@@ -4,11 +4,16 @@ shape        pure   Bytes in, `Request` out, or every problem at once.
 inputs       pure   What a request is made of: the JSON, and the files that it names.
 json_text    pure   Strict JSON that tells "ends too early" from "wrong", with line and column.
 schema       pure   The JSON Schema of a request.
-styles       pure   The style book: request and style become the two prompts.
+styles       pure   The style book: request and styles become the two prompts.
+style_toml   pure   Our own style book, in TOML, checked strictly.
+style_files  pure   Files of styles, our own and other programs'.
+style_lint   pure   What could be better about a style book.
+style_choice pure   Which styles apply to a request, and what is wrong with those that it asks for.
 weighted     pure   Parentheses that weigh.
 dynamic      pure   Many prompts from one, by the picture's seed.
 wording      pure   What each picture is told: choices made, the style around it.
 decide       pure   Request, style book and models become a plan, or every problem at once.
 plan         pure   A request with every value decided.
 plan_json    pure   Plans as JSON.
+again        pure   A picture's own record becomes the request for it.
 """

@@ -15,7 +15,8 @@ from darkroom.models.source import ModelSource
 from darkroom.request.dynamic import Wildcards
 from darkroom.request.plan import Plan
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
-from darkroom.request.styles import NO_STYLE, Style, StyleBook
+from darkroom.request.style_choice import applied, choice_problems, default_problems
+from darkroom.request.styles import NO_STYLE, Style, StyleBook, chain
 from darkroom.request.weighted import ALGORITHM
 from darkroom.request.wording import images, options_in, syntax_problem, weight_problems
 from darkroom.spelling import suggestion
@@ -49,7 +50,7 @@ class Rules:
     book: StyleBook
     models: Mapping[str, ModelSource]  #: by alias
     default_model: str  #: an alias
-    default_style: str  #: a name of the book, or "none"
+    default_style: tuple[str, ...]  #: names of the book, in the order in which they apply, or "none"
     max_priority: int  #: what is asked above it is capped
     wildcards: Wildcards = field(default_factory=dict)
 
@@ -75,11 +76,7 @@ class Rules:
         named = {"default_style": self.default_style}
         for alias, model in self.models.items():
             named |= {f"models.{alias}.default_style": model.default_style} if model.default_style else {}
-        return [
-            Problem(where, f"There is no style {name!r}.", suggestion(name, self.book.names), ErrorCode.UNKNOWN_STYLE)
-            for where, name in named.items()
-            if not self.book.knows(name)
-        ]
+        return [problem for where, names in named.items() for problem in default_problems(where, names, self.book)]
 
     def _unknown_schedulers(self) -> list[Problem]:
         return [
@@ -130,8 +127,8 @@ def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = 
 
 
 def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impossible: Impossible) -> Plan:
-    style_name = _first(asked.style, model.default_style, rules.default_style)
-    style = rules.book.styles.get(style_name, _NO_DEFAULTS)
+    styles = applied(asked.style, rules.default_style, rules.book, model)
+    style = chain(styles)
     scheduler, steps = _way(asked, style, model)
     if is_impossible(impossible, scheduler, steps):  # a style's defaults apply where its model allows them
         scheduler, steps = _way(asked, _NO_DEFAULTS, model)
@@ -139,8 +136,8 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
     first_seed, is_guided = _first(asked.seed, drawn_seed), family.negative and family.is_guided(scales)
     return Plan(
         model=model.alias,
-        images=images(asked, rules.book, style_name, rules.wildcards, first_seed=first_seed, negative=is_guided),
-        style=style_name,
+        images=images(asked, rules.book, style, rules.wildcards, first_seed=first_seed, negative=is_guided),
+        style=tuple(each.name for each in styles),
         width=_first(asked.width, model.width),
         height=_first(asked.height, model.height),
         num_inference_steps=steps,
@@ -246,7 +243,7 @@ def _problems(asked: Request, rules: Rules, model: ModelCard | None) -> tuple[Pr
     """Return what the shape alone does not tell. Keys whose shape is wrong are at their defaults, which are right."""
     of_model = _model_problems(asked, model) if model is not None else _unplaced_sides(asked)
     return (
-        *_unknown("style", asked.style, rules.book.names, ErrorCode.UNKNOWN_STYLE),
+        *choice_problems(asked.style or (), asked.prompt, rules.book, model),
         *_unknown("model", asked.model, rules.models, ErrorCode.UNKNOWN_MODEL),
         *_unknown("scheduler", asked.scheduler, SCHEDULERS, ErrorCode.UNKNOWN_SCHEDULER),
         *of_model,

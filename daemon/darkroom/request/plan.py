@@ -20,7 +20,7 @@ class Plan:
 
     model: str  #: alias
     images: tuple[ImagePlan, ...]  #: one for each picture, in order; at least one
-    style: str = "none"  #: "none" when no style applies
+    style: tuple[str, ...] = ()  #: their names, in the order in which they apply; () when none does
     width: int  #: pixels
     height: int  #: pixels
     num_inference_steps: int
@@ -37,6 +37,11 @@ class Plan:
     def num_images(self) -> int:
         """How many pictures."""
         return len(self.images)
+
+    @property
+    def style_in_words(self) -> str:
+        """The names of its styles, in their order."""
+        return ", ".join(self.style) or "none"
 
 
 def images_of(prompt: str, negative_prompt: str, *, seed: int, num_images: int) -> tuple[ImagePlan, ...]:

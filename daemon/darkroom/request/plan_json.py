@@ -6,6 +6,7 @@ from typing import Any
 
 from darkroom.models.family import SCALES
 from darkroom.request.plan import ImagePlan, Plan, images_of
+from darkroom.request.styles import NO_STYLE
 
 _SHARED = ("width", "height", "num_inference_steps", "scheduler")
 _OPTIONAL = (*SCALES, "clip_skip", "weights")
@@ -19,7 +20,7 @@ def dump(plan: Plan) -> dict[str, Any]:
         "model": plan.model,
         "prompt": first.prompt,
         "negative_prompt": first.negative_prompt,
-        "style": plan.style,
+        "style": _one_or_more(plan.style),
         **{key: getattr(plan, key) for key in _SHARED},
         **{key: value for key in _OPTIONAL if (value := getattr(plan, key)) is not None},
         "seed": first.seed,
@@ -48,8 +49,19 @@ def load(data: dict[str, Any]) -> Plan:
     return Plan(
         model=data["model"],
         images=images,
-        style=data["style"],
+        style=_names(data["style"]),
         format=data["format"],
         **{key: data[key] for key in _SHARED},
         **optional,
     )
+
+
+def _one_or_more(names: tuple[str, ...]) -> str | list[str]:
+    """A list only where there are several."""
+    return list(names) if len(names) > 1 else next(iter(names), NO_STYLE)
+
+
+def _names(style: str | list[str]) -> tuple[str, ...]:
+    if isinstance(style, list):
+        return tuple(style)
+    return () if style == NO_STYLE else (style,)

@@ -9,6 +9,7 @@ from darkroom.models.family import SCALES
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.decide import Known, KnownOf, Rules
 from darkroom.request.shape import Request
+from darkroom.request.styles import MOST_STYLES, NO_STYLE
 
 
 def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     shape = Request.model_json_schema()
     keys = {key: _without_null(entry) for key, entry in shape["properties"].items()}
     cards = {alias: rules.card(alias, known(alias)) for alias in sorted(rules.models)}
-    keys["style"] |= {"enum": list(rules.book.names), "default": rules.default_style}
+    keys["style"] = {"description": keys["style"]["description"], **_style(rules)}
     keys["model"] |= {"enum": list(cards), "default": rules.default_model}
     used = {name for card in cards.values() for name in card.family.schedulers}
     keys["scheduler"] |= {"enum": [name for name in SCHEDULERS if name in used]}
@@ -34,7 +35,7 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
             "quality": {"properties": {"format": {"enum": ["jpeg", "webp"]}}, "required": ["format"]},
         },
         "allOf": [
-            {"if": _asks_for(alias, is_default=alias == rules.default_model), "then": _of_model(card)}
+            {"if": _asks_for(alias, is_default=alias == rules.default_model), "then": _of_model(card, rules)}
             for alias, card in cards.items()
         ],
     }
@@ -46,7 +47,18 @@ def _asks_for(alias: str, *, is_default: bool) -> dict[str, Any]:
     return named if is_default else {**named, "required": ["model"]}
 
 
-def _of_model(card: ModelCard) -> dict[str, Any]:
+def _style(rules: Rules) -> dict[str, Any]:
+    """One name, or several."""
+    several = {"type": "array", "items": {"enum": list(rules.book.styles)}, "minItems": 1, "maxItems": MOST_STYLES}
+    alone = {"type": "array", "items": {"const": NO_STYLE}, "minItems": 1, "maxItems": 1}
+    default = rules.default_style
+    return {
+        "anyOf": [{"type": "string", "enum": list(rules.book.names)}, {**several, "uniqueItems": True}, alone],
+        "default": list(default) if len(default) > 1 else default[0],
+    }
+
+
+def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
     """What one model can be asked for."""
     family = card.family
     side = {"minimum": card.min_px, "maximum": card.max_px, "multipleOf": family.step_px}
@@ -60,6 +72,8 @@ def _of_model(card: ModelCard) -> dict[str, Any]:
         keys["clip_skip"] = False
     if family.fewest_steps > 1:
         keys["num_inference_steps"] = {"minimum": family.fewest_steps}
+    if unfit := [style.name for style in rules.book.styles.values() if not style.suits(family)]:
+        keys["style"] = {"not": {"anyOf": [{"enum": unfit}, {"type": "array", "contains": {"enum": unfit}}]}}
     return {"properties": keys}
 
 

@@ -10,14 +10,17 @@ import json
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from darkroom.errors import ErrorCode, Problem, RequestRefused
+from darkroom.foreign.programs import recognised
 from darkroom.printable import printable
 from darkroom.request.json_text import EndsTooEarly, Malformed, load
+from darkroom.request.styles import MOST_STYLES
 from darkroom.spelling import suggestion
 
 MAX_BYTES = 1 << 20
@@ -60,6 +63,18 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
+def _as_names(value: object) -> object:
+    """One name, or a list. How long that is comes first: each wrong name in it is told."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list):
+        return value
+    if not 1 <= len(value) <= MOST_STYLES:
+        hint = f'Name 1 to {MOST_STYLES}; "none" is no style.'
+        raise PydanticCustomError(OWN_WORDS, f"is a list of {len(value)} names", {"hint": hint})
+    return tuple(value)
+
+
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_plain_text)]
 Pixels = Annotated[int, Field(ge=64)]
 
@@ -88,7 +103,10 @@ class Request(BaseModel):
     clip_skip: Annotated[int, Field(ge=0, le=11)] | None = Field(
         None, description="layers of the text encoder that are left out: a whole number from 0 to 11"
     )
-    style: str | None = Field(None, description='a style of the style book, or "none": a name')
+    style: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
+        None,
+        description=f'styles of the style book, in order, or "none": a name, or a list of 1 to {MOST_STYLES} names',
+    )
     model: str | None = Field(None, description="a model of the configuration, by its alias: a name")
     width: Pixels | None = Field(None, description="pixels: a whole number from 64")
     height: Pixels | None = Field(None, description="pixels: a whole number from 64")
@@ -166,38 +184,35 @@ def read(raw: bytes) -> Reading:
 
 
 def _check(data: dict[str, Any]) -> Reading:
-    if _is_workflow(data):
-        hint = 'A request says {"prompt": "…"}; `darkroom schema` prints all that it may say.'
-        raise RequestRefused((Problem("", "This is a workflow of ComfyUI.", hint, ErrorCode.UNKNOWN_KEY),))
+    if (data.keys() - Request.model_fields.keys() or not isinstance(data.get("prompt"), str)) and (
+        what := recognised(data)
+    ):
+        hint = "`darkroom convert FILE` prints the request that it means."
+        raise RequestRefused((Problem("", f"This is {what}.", hint, ErrorCode.UNKNOWN_KEY),))
     request, faults = _shape({key: data[key] for key in KEYS if key in data})
-    by_key = {**_unknown_keys(data), **faults}
+    by_key = {**{key: [problem] for key, problem in _unknown_keys(data).items()}, **faults}
     if request.quality is not None and request.format == "png" and "format" not in faults:
         hint = 'Leave it out, or write "format": "jpeg" or "webp".'
-        by_key["quality"] = Problem("/quality", "`quality` means nothing for png, which loses nothing.", hint)
+        by_key["quality"] = [Problem("/quality", "`quality` means nothing for png, which loses nothing.", hint)]
     in_order = [by_key.pop(key) for key in data if key in by_key]
-    return Reading(request, (*in_order, *by_key.values()))
+    return Reading(request, tuple(chain.from_iterable([*in_order, *by_key.values()])))
 
 
-def _is_workflow(data: dict[str, Any]) -> bool:
-    """Whether it is a graph as ComfyUI saves it: for its API, as the body of a call of that, or for its editor."""
-    if isinstance(data.get("nodes"), list) and isinstance(data.get("links"), list):
-        return True
-    graph = data["prompt"] if isinstance(data.get("prompt"), dict) else data
-    nodes = [node for node in graph.values() if isinstance(node, dict) and "class_type" in node]
-    return bool(nodes) and all(key.isdigit() or key not in KEYS for key in graph)
-
-
-def _shape(given: dict[str, Any]) -> tuple[Request, dict[str, Problem]]:
+def _shape(given: dict[str, Any]) -> tuple[Request, dict[str, list[Problem]]]:
     """Return a request of the keys that are right, and what is wrong with the others."""
-    problems = {key: _null(key) for key, value in given.items() if value is None}
+    problems = {key: [_null(key)] for key, value in given.items() if value is None}
     rest = {key: value for key, value in given.items() if value is not None}
     try:
         return Request.model_validate(rest), problems
     except ValidationError as error:
-        faults = {str(fault["loc"][0]): fault for fault in error.errors(include_url=False)}
-    problems = {key: _fault(key, fault) for key, fault in faults.items()} | problems
+        faults: dict[str, list[Problem]] = {}
+        for fault in error.errors(include_url=False):
+            key = str(fault["loc"][0])
+            faults.setdefault(key, []).append(_fault(key, fault))
+    problems = faults | problems
     right = {key: value for key, value in rest.items() if key not in faults}
-    return Request.model_construct(**{"prompt": "", **right}), problems
+    request = Request.model_validate({"prompt": "a prompt", **right})
+    return request.model_copy(update={"prompt": right.get("prompt", "")}), problems
 
 
 # Words ---------------------------------------------------------------------------------------------------------------
@@ -210,6 +225,9 @@ def _fault(key: str, fault: ErrorDetails) -> Problem:
     if fault["type"] == OWN_WORDS:
         return Problem(f"/{key}", f"`{key}` {fault['msg']}.", fault["ctx"]["hint"])
     value = fault["input"]
+    if len(fault["loc"]) > 1:
+        message = f"Each name in `{key}` must be a text, not {shown(value)}."
+        return Problem(f"/{key}/{fault['loc'][1]}", message, "Put it between double quotes.")
     return Problem(f"/{key}", f"`{key}` must be {_due(key)}, not {shown(value)}.", _hint(key, value))
 
 

@@ -9,7 +9,7 @@ from darkroom.errors import ErrorCode, Problem, RequestRefused
 from darkroom.request.dynamic import Dice, NotDynamic, Wildcards, expand
 from darkroom.request.plan import ImagePlan
 from darkroom.request.shape import Request, shown
-from darkroom.request.styles import StyleBook
+from darkroom.request.styles import Style, StyleBook
 from darkroom.request.weighted import parse
 from darkroom.spelling import suggestion
 
@@ -18,7 +18,7 @@ MOST_WEIGHT = 10.0
 
 
 def images(
-    asked: Request, book: StyleBook, style: str, wildcards: Wildcards, *, first_seed: int, negative: bool
+    asked: Request, book: StyleBook, style: Style, wildcards: Wildcards, *, first_seed: int, negative: bool
 ) -> tuple[ImagePlan, ...]:
     """One for each picture; picture i (from 0) has the seed `first_seed + i`, which also makes its choices.
 

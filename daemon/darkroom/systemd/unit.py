@@ -77,7 +77,7 @@ def needed(config: Config, file: Path | None) -> list[Path]:
     """What the service's user has to be able to read before anything can start."""
     folders = [Path(model.source) for model in config.models.values() if model.source.startswith("/")]
     code = [program(), python(), Path(__file__).parent]
-    return [*code, config.styles, *folders, *([file.absolute()] if file is not None else [])]
+    return [*code, *config.styles, *folders, *([file.absolute()] if file is not None else [])]
 
 
 def _kept(configured: Path, key: str, usual: Path) -> Path:

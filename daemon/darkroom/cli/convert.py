@@ -1,0 +1,174 @@
+"""convert and reproduce: what others wrote, as requests."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from darkroom.cli import terminal
+from darkroom.cli.configured import config_file, configuration, known_of
+from darkroom.cli.exits import DONE
+from darkroom.cli.requests import problems_of
+from darkroom.config.load import Config, find_file
+from darkroom.disk.files import Disk
+from darkroom.errors import DarkroomError
+from darkroom.foreign import carried, infotext
+from darkroom.foreign.programs import INFOTEXT, PROGRAMS, THEIR_WORDS_ALONE, Program, program_of, recognised, translated
+from darkroom.foreign.sheet import Fate, Note, Sheet, Target
+from darkroom.models.families import STABLE_DIFFUSION_XL
+from darkroom.models.schedulers import SCHEDULERS
+from darkroom.printable import printable
+from darkroom.request import again
+
+MAX_BYTES = 64 << 20  #: bodies of calls hold whole pictures
+MAX_DEPTH = 100
+_KNOWN = "Darkroom knows A1111's web UI, ComfyUI, InvokeAI, Fooocus and OpenAI's images API."
+_OURS = Program(lambda data: "a picture of Darkroom's" if "plan" in data else None, again.translate)
+#: What a JSON text may hold as it is, and a terminal may not get.
+_UNSEEN = re.compile("[\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def convert(args: argparse.Namespace) -> int:
+    """Print the request that a file of another program means; on stderr, what became of each of its keys."""
+    from darkroom.request.json_text import TextProblem, load
+
+    try:
+        data = load(_read(args.file, MAX_BYTES), max_depth=MAX_DEPTH)
+    except TextProblem as error:
+        raise DarkroomError(f"{args.file}: {error.problem}") from None
+    program = PROGRAMS[args.of] if args.of else program_of(data)
+    if program is None:
+        raise DarkroomError(f"{args.file} is none of what Darkroom knows of other programs.", hint=_what_to_do(data))
+    return _translate(args, data, program, recognised(data) or f"a file of {args.of}")
+
+
+def _what_to_do(data: dict[str, Any]) -> str:
+    if "prompt" in data:
+        return f"Is it a request already? `darkroom check FILE` says so. {_KNOWN} --from names the one that is meant."
+    return f"{_KNOWN} --from names the one that is meant."
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    """Print the request that makes a picture again; on stderr, what became of what it says of itself."""
+    texts = carried.texts_of(_read(args.picture, carried.MAX_BYTES))
+    for program, data in _readings(texts):
+        if what := program.recognise(data):
+            return _translate(args, data, program, what)
+    told = f"Its texts are called {', '.join(sorted(texts))}: none is known." if texts else "It carries no text at all."
+    hint = "Programs that send or edit pictures often take it out; for one of Darkroom's, see `answer.json` beside it."
+    raise DarkroomError(f"{args.picture} does not say how it was made. {told}", hint=hint)
+
+
+def _readings(texts: dict[str, str]) -> list[tuple[Program, dict[str, Any]]]:
+    """What a picture says of itself, the most exact first."""
+    found: list[tuple[Program, dict[str, Any]]] = []
+    for name, program in (
+        ("darkroom", _OURS),
+        ("invokeai_metadata", PROGRAMS["invokeai"]),
+        ("prompt", PROGRAMS["comfyui"]),
+        ("workflow", PROGRAMS["comfyui"]),
+        ("invokeai_graph", PROGRAMS["invokeai"]),
+    ):
+        if (data := _object(texts.get(name, ""))) is not None:
+            found.append((program, data))
+    parameters = texts.get("parameters", "")
+    if (data := _object(parameters)) is not None:
+        return [*found, (PROGRAMS["fooocus"], data)]
+    return [*found, (INFOTEXT, infotext.parse(parameters))] if parameters else found
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """Looser than a request's JSON: ComfyUI writes NaN."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _translate(args: argparse.Namespace, data: dict[str, Any], program: Program, what: str) -> int:
+    config = configuration(args)
+    here = find_file(config_file(args)) is not None
+    problems: Callable[[dict[str, Any]], Any] = lambda request: problems_of(request, config, here=here)  # noqa: E731
+    sheet = translated(data, program, _target(config, args.model, here=here), problems, model=args.model)
+    _write(args.output, _text_of(sheet.request))
+    _tell(sheet, what)
+    if not here:
+        terminal.complain("there is no configuration here: which models and styles there are, the daemon knows")
+    return DONE
+
+
+def _target(config: Config, alias: str | None, *, here: bool) -> Target:
+    from darkroom.request.shape import KEYS
+
+    rules, known = config.rules(), known_of(config)
+    model = alias or rules.default_model
+    family = rules.card(model, known(model)).family if here and model in rules.models else None
+    return Target(
+        KEYS,
+        SCHEDULERS if family is None else family.schedulers,
+        rules.book.names,
+        tuple(rules.models),
+        own_layer=2 if family is not None and family.key == STABLE_DIFFUSION_XL.key else 1,
+    )
+
+
+def _text_of(request: dict[str, Any]) -> str:
+    text = json.dumps(request, ensure_ascii=not re.match("utf", sys.stdout.encoding, re.IGNORECASE), indent=1)
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def _read(file: str, limit: int) -> bytes:
+    if file == "-":
+        data = sys.stdin.buffer.read(limit + 1)
+    else:
+        with open(file, "rb") as stream:
+            data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise DarkroomError(f"{file} is larger than {limit >> 20} MiB.")
+    return data
+
+
+def _write(output: str | None, text: str) -> None:
+    """On stdout, or into a new file: nothing is written over."""
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        Disk().create_exclusive(Path(output).absolute(), text.encode())
+    except FileExistsError:
+        raise DarkroomError(f"{output} is there already.", hint="Give another name, or remove it.") from None
+
+
+def _tell(sheet: Sheet, what: str) -> None:
+    """What became of each key, on stderr."""
+    say = terminal.err().print
+    say(f"This is {what}. Of what it says,")
+    for note in sorted(sheet.notes.values(), key=lambda note: list(Fate).index(note.fate)):
+        say(printable(f"  {_line(note, sheet)}"))
+    added = {key: value for key, value in THEIR_WORDS_ALONE.items() if sheet.request.get(key) == value}
+    if added:
+        say(f"Added, since its own words alone counted there: {_pairs(added)}")
+    lost = sum(note.fate is Fate.LOST for note in sheet.notes.values())
+    if lost:
+        say(f"{lost} of {len(sheet.notes)} have no counterpart: the picture will differ in that.")
+
+
+def _line(note: Note, sheet: Sheet) -> str:
+    if note.fate is Fate.BECOMES:
+        became = _pairs({key: sheet.request[key] for key in note.keys})
+        return f"{note.where} becomes {became}" + (f" ({note.words})" if note.words else "")
+    return f"{note.where} {note.fate.value}: {note.words}"
+
+
+def _pairs(said: dict[str, Any]) -> str:
+    return ", ".join(f'"{key}": {_short(json.dumps(value, ensure_ascii=False))}' for key, value in said.items())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,64 @@
+r"""What prompts of other programs say beside words: weights, LoRAs, and what only they understand.
+
+A1111's web UI reads `(word:1.2)`, `((word))`, `[word]`, `\(`, `<lora:name:0.8>`, `BREAK`, `AND`, `[a:b:0.5]`, `[a|b]`;
+ComfyUI and Fooocus read the round brackets and the escapes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from darkroom.foreign.rules import text
+from darkroom.foreign.sheet import Rule, Sheet
+
+_NETWORK = re.compile(r"\s*<(?:lora|lyco|hypernet):[^<>\n]*>", re.IGNORECASE)
+_ESCAPED = re.compile(r"\\([()\[\]])")
+_ROUND = re.compile(r"(?<!\\)\([^()]*\)")
+_SQUARE = re.compile(r"(?<!\\)\[[^\[\]]*\]|\bBREAK\b")
+_BARE_SQUARE = re.compile(r"(?<!\\)([\[\]])")
+#: What only A1111's web UI understands, and why it is nothing here.
+_ONLY_THERE = (
+    (re.compile(r"(?<!\\)\[[^\[\]]*:[^\[\]]*:[^\[\]]*\]"), "words that change while it is painted have no counterpart"),
+    (re.compile(r"(?<!\\)\[[^\[\]]*\|[^\[\]]*\]"), "words that alternate have no counterpart"),
+    (re.compile(r"\bAND\b"), "it is read as a word: prompts can't be composed here"),
+)
+
+
+def prompt(key: str, *, square: bool = False) -> Rule:
+    """A prompt with weights in round brackets; `square`: also what else A1111's web UI understands."""
+
+    def rule(sheet: Sheet, where: str, value: object) -> None:
+        if not isinstance(value, str):
+            text(key)(sheet, where, value)
+            return
+        words, networks = without_networks(value)
+        for network in networks:
+            sheet.lost(f"{where} {network}", "there are no LoRAs here yet: it is left out of the text")
+        text(key)(sheet, where, words)
+        sheet.prompts[key] = square
+        if _ROUND.search(words) or (square and _SQUARE.search(words)):
+            sheet.becomes(f"{where} (word:1.2)", {"prompt_syntax": "weighted"})
+        for pattern, why in _ONLY_THERE if square else ():
+            for found in dict.fromkeys(match[0] for match in pattern.finditer(words)):
+                sheet.lost(f"{where} {found}", why)
+
+    return rule
+
+
+def without_networks(prompt: str) -> tuple[str, list[str]]:
+    """The prompt without its `<lora:…>`, and these, each once."""
+    networks = dict.fromkeys(found[0].strip() for found in _NETWORK.finditer(prompt))
+    return (_NETWORK.sub("", prompt).strip(" ,") if networks else prompt), list(networks)
+
+
+def settle(sheet: Sheet) -> None:
+    """Where brackets weigh, they do in both prompts; elsewhere each is a character, and needs nothing before it."""
+    weighs = sheet.request.get("prompt_syntax") == "weighted"
+    for key, square in sheet.prompts.items():
+        words = sheet.request.get(key, "")
+        if not weighs:
+            words = _ESCAPED.sub(r"\1", words)
+        elif not square:
+            words = _BARE_SQUARE.sub(r"\\\1", words)
+        if words:
+            sheet.request[key] = words

@@ -1,0 +1,54 @@
+"""The single-file checkpoint that lies in a model's folder, and its hash, by which other programs know the model.
+
+Nothing is hashed: that is gigabytes. A file that came from the hub has its SHA-256 written down beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from darkroom.models.weights import MAX_HEADER_BYTES
+
+#: How many digits of a SHA-256 are a model hash (AutoV2).
+DIGITS = 10
+
+#: Where the denoiser lies in a checkpoint that was trained or merged elsewhere; an adapter or a decoder has none.
+DENOISER = b'"model.diffusion_model.'
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_KINDS = (".safetensors", ".ckpt")
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """The model hash of the only checkpoint beside `model_index.json`; "" where it isn't known. Raises nothing."""
+    with suppress(OSError, ValueError, IndexError):
+        files = [file for file in folder.iterdir() if file.suffix in _KINDS]
+        if len(files) == 1 and _is_checkpoint(files[0]):
+            return (_by_link(files[0]) or _by_note(files[0]))[:DIGITS]
+    return ""
+
+
+def _is_checkpoint(file: Path) -> bool:
+    """By its header; a .ckpt is a pickle, which is not looked into."""
+    if file.suffix != ".safetensors":
+        return False
+    with file.open("rb") as opened:
+        header_bytes = int.from_bytes(opened.read(8), "little")
+        header = opened.read(header_bytes) if header_bytes <= MAX_HEADER_BYTES else b""
+    return DENOISER in header
+
+
+def _by_link(file: Path) -> str:
+    """The hub's cache calls a large file by its SHA-256, and a snapshot links to it."""
+    name = file.resolve().name if file.is_symlink() else ""
+    return name if _SHA256.fullmatch(name) else ""
+
+
+def _by_note(file: Path) -> str:
+    """`hf download --local-dir` notes commit, SHA-256 and time of each file, a line each; a later change undoes it."""
+    note = file.parent / ".cache" / "huggingface" / "download" / f"{file.name}.metadata"
+    _, sha256, time = note.read_text().split("\n")[:3]
+    is_as_it_came = file.stat().st_mtime <= float(time) + 1  # as the hub's client judges it
+    return sha256 if _SHA256.fullmatch(sha256) and is_as_it_came else ""

@@ -1,0 +1,356 @@
+"""What the words of other programs become: which request, and what of it has no counterpart."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from darkroom.foreign import fooocus
+from darkroom.foreign.infotext import parse
+from darkroom.foreign.programs import INFOTEXT, PROGRAMS, translated
+from darkroom.foreign.rules import number, sides, whole
+from darkroom.foreign.samplers import sampler_of, say
+from darkroom.foreign.sheet import Fate, NothingToAsk, Sheet, Target
+from darkroom.models.schedulers import CLASSIC, FLOW, SCHEDULERS
+from darkroom.request.shape import KEYS
+from tests.payloads import (
+    EDITOR,
+    FLUX,
+    FOOOCUS_CALL,
+    FOOOCUS_LOG,
+    FOOOCUS_PRESET,
+    IMAGES,
+    INFO,
+    INVOKE,
+    INVOKE_GRAPH,
+    TXT2IMG,
+    WORKFLOW,
+)
+from tests.translating import RULES, TARGET, asks, fates, sheet_of
+
+# What it becomes -----------------------------------------------------------------------------------------------------
+
+OWN_WORDS = {"style": "none", "default_negative": False}
+
+
+def test_a_call_of_a1111_becomes_a_request() -> None:
+    sheet = sheet_of(TXT2IMG, Target(KEYS, CLASSIC))
+    assert sheet.request == {
+        **OWN_WORDS,
+        "prompt": "a castle on a hill, (detailed:1.2)",
+        "prompt_syntax": "weighted",
+        "negative_prompt": "blurry",
+        "scheduler": "dpmsolver_multistep_karras",
+        "num_images": 4,
+        "num_inference_steps": 25,
+        "guidance_scale": 7,
+        "width": 512,
+        "height": 768,
+        "clip_skip": 1,
+    }
+    assert fates(sheet, Fate.LOST) == {"override_settings.sd_model_checkpoint"}
+    assert {"seed", "hr_scale", "denoising_strength", "send_images"} <= fates(sheet, Fate.NEUTRAL)
+
+
+def test_what_a1111_does_besides_is_said_to_have_no_counterpart() -> None:
+    more = {"enable_hr": True, "tiling": True, "subseed_strength": 0.3, "init_images": ["x"], "unheard_of": 1}
+    sheet = sheet_of({**TXT2IMG, **more, "alwayson_scripts": {"ControlNet": {"args": []}}, "styles": ["Cinema"]})
+    expected = {*more, "hr_scale", "hr_upscaler", "denoising_strength", "alwayson_scripts.ControlNet", "styles.0"}
+    assert fates(sheet, Fate.LOST) - {"override_settings.sd_model_checkpoint"} == expected
+    assert "styles.toml" in sheet.notes["styles.0"].words
+
+
+def test_a_style_of_that_name_is_used() -> None:
+    assert sheet_of({**TXT2IMG, "styles": ["Watercolor"]}).request["style"] == "watercolor"
+
+
+def test_a_model_of_that_name_is_used() -> None:
+    target = Target(KEYS, CLASSIC, models=("dreamshaper",))
+    for name in ("dreamshaper.safetensors [879db523c3]", r"sub\DreamShaper.ckpt", "DREAMSHAPER"):
+        data = {**TXT2IMG, "override_settings": {"sd_model_checkpoint": name}}
+        assert sheet_of(data, target).request["model"] == "dreamshaper"
+
+
+def test_loras_are_taken_out_of_the_text_and_said() -> None:
+    sheet = sheet_of({**TXT2IMG, "prompt": "a cat <lora:fur:0.8>, sitting<lora:fur:0.8>"})
+    assert sheet.request["prompt"] == "a cat, sitting"
+    assert "prompt <lora:fur:0.8>" in fates(sheet, Fate.LOST)
+
+
+def test_escaped_brackets_are_characters_where_none_weighs() -> None:
+    sheet = sheet_of({**TXT2IMG, "prompt": r"saber \(fate\)", "negative_prompt": r"x \[y\]"})
+    assert (sheet.request["prompt"], sheet.request["negative_prompt"]) == ("saber (fate)", "x [y]")
+    assert "prompt_syntax" not in sheet.request
+
+
+def test_brackets_weigh_in_both_prompts_or_in_none() -> None:
+    sheet = sheet_of({**TXT2IMG, "prompt": "a (cat)", "negative_prompt": r"saber \(fate\)"})
+    assert sheet.request["negative_prompt"] == r"saber \(fate\)"
+    graph = json.loads(json.dumps(WORKFLOW).replace("text, watermark", "(text:1.3)"))
+    assert sheet_of(graph).request["prompt"] == r"beautiful scenery \[1980\]"
+
+
+@pytest.mark.parametrize(
+    ("said", "where"), [("[cat:dog:0.5]", "change"), ("[cat|dog]", "alternate"), ("a AND b", "comp")]
+)
+def test_what_only_a1111_reads_in_prompts_is_said(said: str, where: str) -> None:
+    sheet = sheet_of({**TXT2IMG, "prompt": said})
+    assert any(where in note.words for note in sheet.notes.values() if note.where.startswith("prompt "))
+
+
+def test_a_call_of_openai_becomes_a_request() -> None:
+    sheet = sheet_of(IMAGES)
+    assert sheet.request == {
+        **OWN_WORDS,
+        "prompt": "A cute baby sea otter",
+        "num_images": 2,
+        "width": 1024,
+        "height": 768,
+        "format": "webp",
+        "quality": 80,
+        "metadata": {"user": "ann"},
+    }
+    assert fates(sheet, Fate.LOST) == {"model", "quality"}
+
+
+def test_what_the_model_cant_do_is_left_out_and_said() -> None:
+    sheet = sheet_of({**IMAGES, "size": "1536x1024", "n": 300})
+    assert not {"width", "height", "num_images"} & sheet.request.keys()
+    assert {"size", "n"} <= fates(sheet, Fate.LOST)
+    assert "1024" in sheet.notes["size"].words
+
+
+def test_one_side_alone_is_no_size() -> None:
+    sheet = sheet_of({**TXT2IMG, "width": 2048})
+    assert not {"width", "height"} & sheet.request.keys()
+    assert sheet.notes["height"].words == "it is left out: a size without `width` is another"
+
+
+def test_a_graph_of_comfyui_is_followed_from_its_sampler() -> None:
+    sheet = sheet_of(WORKFLOW)
+    expected = {
+        **OWN_WORDS,
+        "prompt": "beautiful scenery [1980]",
+        "negative_prompt": "text, watermark",
+        "scheduler": "dpmsolver_multistep_karras",
+        "seed": 156680208700286,
+        "num_inference_steps": 20,
+        "guidance_scale": 8,
+        "width": 512,
+        "height": 768,
+        "num_images": 2,
+        "clip_skip": 1,
+    }
+    assert sheet.request == expected
+    assert fates(sheet, Fate.LOST) == {"4 CheckpointLoaderSimple.ckpt_name", "10 LoraLoader"}
+    assert sheet_of({"prompt": WORKFLOW, "client_id": "x"}).request == expected
+
+
+def test_what_comfyuis_editor_saves_is_followed_too() -> None:
+    sheet = sheet_of(EDITOR)
+    assert sheet.request == {
+        **OWN_WORDS,
+        "prompt": "a red fox",
+        "negative_prompt": "text",
+        "scheduler": "euler_ancestral",
+        "seed": 42,
+        "num_inference_steps": 30,
+        "guidance_scale": 6.5,
+        "width": 640,
+        "height": 512,
+        "num_images": 1,
+        "model": "sd15",
+    }
+    assert fates(sheet, Fate.LOST) == set()
+    assert {"12 LoraLoader", "20 Note", "links", "groups"} <= fates(sheet, Fate.NEUTRAL)
+
+
+def test_a_graph_for_flux_is_followed_through_its_guider() -> None:
+    sheet = sheet_of(FLUX, Target(KEYS, FLOW))
+    assert sheet.request == {
+        **OWN_WORDS,
+        "prompt": "a cup with a label",
+        "scheduler": "flow_match_euler",
+        "seed": 219670278747233,
+        "num_inference_steps": 20,
+        "guidance_scale": 3.5,
+        "width": 1024,
+        "height": 1024,
+        "num_images": 1,
+    }
+
+
+def test_of_two_passes_the_first_one_counts() -> None:
+    second = {"class_type": "KSampler", "inputs": {**WORKFLOW["3"]["inputs"], "seed": 1, "latent_image": ["3", 0]}}
+    sheet = sheet_of({"1": second, **WORKFLOW})
+    assert sheet.request["seed"] == 156680208700286
+    assert "1 KSampler" in fates(sheet, Fate.LOST)
+
+
+def test_a_graph_without_a_sampler_asks_for_nothing() -> None:
+    with pytest.raises(NothingToAsk, match="no sampler"):
+        sheet_of({"9": WORKFLOW["9"]})
+
+
+def test_metadata_of_invokeai_becomes_a_request() -> None:
+    sheet = sheet_of(INVOKE, Target(KEYS, CLASSIC, models=("DreamShaper",)))
+    assert sheet.request == {
+        **OWN_WORDS,
+        "prompt": "a red fox in the snow",
+        "negative_prompt": "blurry",
+        "scheduler": "dpmsolver_multistep_karras",
+        "width": 512,
+        "height": 768,
+        "seed": 4242,
+        "guidance_scale": 7.5,
+        "num_inference_steps": 30,
+        "model": "DreamShaper",
+    }
+    assert fates(sheet, Fate.LOST) == {"loras"}
+
+
+def test_a_graph_of_invokeai_is_followed_from_what_denoises() -> None:
+    sheet = sheet_of(INVOKE_GRAPH, Target(KEYS, CLASSIC, models=("DreamShaper",)))
+    assert sheet.request == {
+        **OWN_WORDS,
+        "prompt": "a boat",
+        "negative_prompt": "sails",
+        "scheduler": "euler_ancestral",
+        "seed": 7,
+        "width": 640,
+        "height": 512,
+        "num_inference_steps": 12,
+        "guidance_scale": 6,
+        "model": "DreamShaper",
+    }
+
+
+def test_the_log_of_fooocus_becomes_a_request() -> None:
+    sheet = sheet_of(FOOOCUS_LOG, Target(KEYS, CLASSIC, RULES.book.names))
+    assert sheet.request == {
+        "default_negative": False,
+        "style": "watercolor",
+        "prompt": "a lighthouse",
+        "num_inference_steps": 30,
+        "width": 1152,
+        "height": 896,
+        "guidance_scale": 4,
+        "seed": 8136354226287385463,
+    }
+    assert {"Styles.0", "LoRA 1", "Sampler", "Scheduler", "Sharpness", "Base Model"} <= fates(sheet, Fate.LOST)
+    assert "dpmsolver_multistep_karras" in sheet.notes["Sampler"].words
+
+
+def test_a_call_of_fooocus_and_a_preset_become_requests() -> None:
+    sheet = sheet_of(FOOOCUS_CALL, Target(KEYS, CLASSIC, RULES.book.names))
+    assert sheet.request["num_inference_steps"] == 20
+    assert (sheet.request["scheduler"], sheet.request["format"]) == ("dpmsolver_multistep_karras", "jpeg")
+    assert sheet_of(FOOOCUS_PRESET, Target(KEYS, CLASSIC)).request["num_inference_steps"] == 60
+
+
+# Samplers ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "schedule", "ours"),
+    [
+        ("Euler a", "Automatic", "euler_ancestral"),
+        ("Euler", "Simple", "euler"),
+        ("DPM++ 2M Karras", "", "dpmsolver_multistep_karras"),
+        ("DPM++ 2M", "Karras", "dpmsolver_multistep_karras"),
+        ("DPM++ 2M", "Uniform", "dpmsolver_multistep"),
+        ("dpmpp_2m", "normal", "dpmsolver_multistep"),
+        ("dpmpp_2m_k", "", "dpmsolver_multistep_karras"),
+        ("euler_ancestral", "karras", "euler_ancestral"),
+        ("k_euler_a", "", "euler_ancestral"),
+        ("PLMS", "", "pndm"),
+        ("UniPC", "Automatic", "unipc"),
+        ("uni_pc_bh2", "normal", "unipc"),
+        ("LMS", "", "lms"),
+        ("heun", "", "heun"),
+        ("ddim", "ddim_uniform", "ddim"),
+        ("DPM++ SDE", "Karras", None),
+        ("DPM2 a", "", None),
+        ("er_sde", "beta", None),
+        ("LCM", "", None),
+    ],
+)
+def test_a_sampler_becomes_the_scheduler_of_the_same_method(name: str, schedule: str, ours: str | None) -> None:
+    sheet = Sheet(TARGET)
+    say(sheet, sampler_of(name, schedule), "sampler", "schedule" if schedule else "")
+    assert sheet.request.get("scheduler") == ours
+    assert set(sheet.notes) == {"sampler", "schedule"} - (set() if schedule else {"schedule"})
+
+
+def test_what_a1111_calls_automatic_is_karras_for_the_sampler_that_has_it_so() -> None:
+    assert sampler_of("DPM++ 2M", "Automatic", automatic_is_karras=True).schedule == "karras"
+    assert sampler_of("Euler", "Automatic", automatic_is_karras=True).schedule == "automatic"
+
+
+def test_a_schedule_that_nothing_here_has_is_said() -> None:
+    sheet = Sheet(TARGET)
+    say(sheet, sampler_of("Euler", "Karras"), "sampler", "schedule")
+    assert fates(sheet, Fate.LOST) == {"schedule"}
+
+
+@pytest.mark.parametrize("ours", [*CLASSIC, "lcm", "tcd"])
+def test_a1111s_name_of_each_of_ours_leads_back_to_it(ours: str) -> None:
+    choice = SCHEDULERS[ours]
+    sheet = Sheet(Target(KEYS, (*CLASSIC, "lcm", "tcd")))
+    say(sheet, sampler_of(choice.sampler, choice.schedule_type), "sampler", "schedule")
+    assert sheet.request["scheduler"] == ours
+
+
+# Values and texts ----------------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_read_as_other_programs_write_them() -> None:
+    assert [whole(value) for value in (3, "3", 3.0, " -1", True, "x", 1.5, None)] == [
+        3,
+        3,
+        3,
+        -1,
+        None,
+        None,
+        None,
+        None,
+    ]
+    assert [number(value) for value in (3, "7.5", True, "x", float("inf"), float("nan"))][:4] == [3.0, 7.5, None, None]
+    assert whole(float("inf")) is None
+    assert [sides(text) for text in ("1024x768", "1152*896", "(1152, 896)", "1152×896 <b>", "auto", 5)] == [
+        (1024, 768), (1152, 896), (1152, 896), (1152, 896), None, None
+    ]  # fmt: skip
+
+
+def test_infotext_is_parsed_as_a1111_parses_it() -> None:
+    found = parse(INFO)
+    assert found["prompt"] == "a castle, (red:1.3)\nsecond line"
+    assert found["Negative prompt"] == "blurry,\nlow quality"
+    assert (found["Size"], found["Lora hashes"]) == ("512x768", "x: 1234, y: 5678")
+    assert parse("only words: here") == {"prompt": "only words: here"}
+
+
+def test_infotext_becomes_a_request() -> None:
+    sheet = translated(parse(INFO), INFOTEXT, TARGET, asks)
+    assert sheet.request == {
+        **OWN_WORDS,
+        "prompt": "a castle, (red:1.3)\nsecond line",
+        "negative_prompt": "blurry,\nlow quality",
+        "prompt_syntax": "weighted",
+        "scheduler": "dpmsolver_multistep_karras",
+        "num_inference_steps": 25,
+        "guidance_scale": 7,
+        "seed": 965400086,
+        "width": 512,
+        "height": 768,
+        "clip_skip": 1,
+    }
+    assert fates(sheet, Fate.LOST) == {"Model", "Denoising strength", "Hires upscale", "Lora hashes"}
+
+
+def test_fooocus_has_rules_for_what_its_samples_say() -> None:
+    for data in (FOOOCUS_LOG, FOOOCUS_CALL, FOOOCUS_PRESET):
+        sheet = translated(data, PROGRAMS["fooocus"], Target(KEYS, CLASSIC), lambda _: ())
+        assert not [note.where for note in sheet.notes.values() if "does not know it" in note.words]
+    assert fooocus.recognise({"prompt": "x"}) is None
