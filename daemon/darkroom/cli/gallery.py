@@ -46,4 +46,5 @@ def _rebuild(config: Config) -> None:
             terminal.err().print(f"{number} {what}")
 
     rebuilt = rebuild(config.outbox, made=secrets.token_hex(4), disk=Disk(), tell=tell)
-    terminal.err().print(f"{rebuilt.results} results are shown; {rebuilt.small} pictures were made small.")
+    shown = "1 result is" if rebuilt.results == 1 else f"{rebuilt.results} results are"
+    terminal.err().print(f"{shown} shown; {rebuilt.small} small pictures were made.")

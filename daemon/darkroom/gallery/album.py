@@ -81,12 +81,15 @@ class Album:
             catalogue = read_index(raw)
             for number in range(max(1, catalogue.open.number - READ_BACK), catalogue.open.number):
                 catalogue.remember(entry.id for entry in self._part(catalogue, number))
+            told = catalogue.open.number
             while self._read_open(catalogue):
                 catalogue.close()
         except ValueError as error:
             _log.warning("gallery_damaged", why=str(error), do="`darkroom gallery --rebuild` shows every result again.")
             return False
         self.catalogue, self._stamp = catalogue, stamp
+        if catalogue.open.number > told:
+            self._write_index()
         return True
 
     def _read_open(self, catalogue: Catalogue) -> bool:

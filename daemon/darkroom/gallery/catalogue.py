@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from darkroom.gallery.entry import Entry
+from darkroom.gallery.entry import FACETS, Entry
 from darkroom.gallery.script import call, lines_of, literal, value_of
 from darkroom.names import folder_of
 
@@ -20,8 +20,6 @@ MOST_ENTRIES = 300  #: in one part
 MOST_BYTES = 160 << 10  #: likewise; one entry may be larger
 MOST_WORDS = 20  #: styles, models or folders of a part that the index names; of more it names none
 REMEMBERED = 2 * MOST_ENTRIES  #: so many ids of older entries are known
-
-FACETS = ("state", "style", "model", "folder")
 
 
 def part_name(made: str, number: int) -> str:
@@ -52,8 +50,8 @@ class Part:
         self.pictures += entry.pictures
         first, last = self.times
         self.times = (min(first, entry.time) if first else entry.time, max(last, entry.time))
-        for facet in FACETS:
-            self.words[facet].add(getattr(entry, facet))
+        for facet, words in entry.words.items():
+            self.words[facet].update(words)
 
     def content(self) -> bytes:
         """The file."""
@@ -151,6 +149,7 @@ def _entry(line: str) -> Entry:
     said = value_of(line)
     if not isinstance(said, dict) or not isinstance(said.get("at"), str):
         raise ValueError("an entry is damaged")  # noqa: TRY004 - as of any other damage
-    texts = {key: str(said.get(key, "")) for key in ("time", "state", "style", "model")}
+    texts = {key: str(said.get(key, "")) for key in ("time", "state", "model")}
+    styles = tuple(str(each) for each in said.get("styles") or ())
     pictures = max(1, len(said.get("images") or ()))
-    return Entry(id=str(said["id"]), line=line, folder=folder_of(said["at"]), pictures=pictures, **texts)
+    return Entry(id=str(said["id"]), line=line, folder=folder_of(said["at"]), pictures=pictures, styles=styles, **texts)

@@ -17,10 +17,13 @@ from darkroom.gallery.script import literal
 from darkroom.hearsay import Json
 from darkroom.names import folder_of
 
+FACETS = ("state", "style", "model", "folder")
 FINAL = ("done", "refused", "failed", "cancelled")
 MOST_REQUEST_BYTES = 64 << 10  #: of a request that can be copied from the page
 MOST_SAID = 2000  #: characters of what was dropped and is no request
 MOST_TEXT = 4000  #: characters of any other text, as of a prompt
+MOST_NAME = 100  #: characters of a style or a model
+MOST_STYLES = 20
 MOST_VARIED_BYTES = 20 << 10  #: of prompts that differ from picture to picture
 
 _PICTURE = {"file!": str, "seed": int, "width": int, "height": int, "sha256": str}
@@ -34,7 +37,7 @@ _NUMBERS: Mapping[str, Any] = {
 }
 _PLAN = {
     **_NUMBERS,
-    **dict.fromkeys(("prompt", "negative_prompt", "model", "style", "scheduler", "format"), str),
+    **dict.fromkeys(("prompt", "negative_prompt", "model", "scheduler", "format"), str),
     "images": [{"seed": int, "prompt": str}],
 }
 _ANSWER: Mapping[str, Any] = {
@@ -65,10 +68,15 @@ class Entry:
     line: str  #: all of it, as `script.literal` writes it
     time: str  #: when it was finished: RFC 3339, UTC
     state: str
-    style: str  #: "" for none that is known
-    model: str  #: likewise
+    styles: tuple[str, ...]  #: their names; () for none
+    model: str  #: "" for none that is known
     folder: str  #: of the outbox; "" for the outbox itself
     pictures: int  #: that the page shows, at least one
+
+    @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """What it can be looked for by; "" stands for none."""
+        return {"state": (self.state,), "style": self.styles or ("",), "model": (self.model,), "folder": (self.folder,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +132,8 @@ def entry_of(found: Found, small: frozenset[str]) -> Entry:
         "at": found.at,
         "state": answer["state"],
         "time": _time_of(answer),
-        "style": (style := _known(plan, request, "style")),
-        "model": (model := _known(plan, request, "model")),
+        "styles": (styles := _styles(plan.get("style", (request or {}).get("style")))),
+        "model": (model := _model(plan, request)),
         **_prompts(plan, request),
         "images": [_image(each, small) for each in answer.get("images") or ()],
         "plan": {key: _short(plan[key]) for key in _TOLD if key in plan},
@@ -142,7 +150,7 @@ def entry_of(found: Found, small: frozenset[str]) -> Entry:
         line=line,
         time=_time_of(answer),
         state=answer["state"],
-        style=style,
+        styles=tuple(styles),
         model=model,
         folder=folder_of(found.at),
         pictures=max(1, len(answer.get("images") or ())),
@@ -154,10 +162,16 @@ def _time_of(answer: Json) -> str:
     return time if _TIME.fullmatch(time) else ""
 
 
-def _known(plan: Json, request: Json | None, key: str) -> str:
+def _model(plan: Json, request: Json | None) -> str:
     """As it was decided; of a request that was refused, as it was asked for."""
-    value = plan.get(key) or (request or {}).get(key)
-    return value[:100] if isinstance(value, str) else ""
+    value = plan.get("model") or (request or {}).get("model")
+    return value[:MOST_NAME] if isinstance(value, str) else ""
+
+
+def _styles(value: object) -> list[str]:
+    """One name or several; "none" is none."""
+    names = value if isinstance(value, list) else [value]
+    return [each[:MOST_NAME] for each in names[:MOST_STYLES] if isinstance(each, str) and each not in ("", "none")]
 
 
 def _prompts(plan: Json, request: Json | None) -> Json:

@@ -84,7 +84,7 @@ class Ground:
             raise NotOurs(f"{self.root / GALLERY} is somebody else's", hint=HINT)
 
     def _is_ours(self) -> bool:
-        """Whether the folder is: by its index, or, before there is one, by holding nothing but what we begin with."""
+        """Whether the folder is: by its index; while that is missing or empty, by holding nothing but our names."""
         try:
             with self._disk.anchored(self.root, GALLERY) as place:
                 start = self._start_of(place / INDEX)
@@ -93,7 +93,7 @@ class Ground:
             if error.errno in _NO_FILE_ERRNOS:
                 return False
             raise
-        return start.startswith(MARK) if start is not None else begun <= {FILES, PARTS, SMALL, NOW}
+        return start.startswith(MARK) if start is not None else begun <= {FILES, PARTS, SMALL, NOW, INDEX}
 
     def _start_of(self, path: Path) -> bytes | None:
         """The first bytes of a file; None for no file or an empty one, something else for a link or a folder."""

@@ -17,7 +17,12 @@ Darkroom.list = (function () {
     return at.includes("/") ? at.slice(0, at.lastIndexOf("/")) : "";
   }
 
-  const valueOf = (entry, facet) => (facet === "folder" ? folderOf(entry) : entry[facet] || "");
+  /** What a result can be looked for by; "" stands for none. */
+  function valuesOf(entry, facet) {
+    if (facet === "folder") return [folderOf(entry)];
+    if (facet === "style") return entry.styles || [""];
+    return [entry[facet] || ""];
+  }
 
   function textOf(entry) {
     if (entry.text === undefined) {
@@ -30,7 +35,7 @@ Darkroom.list = (function () {
   }
 
   function matches(entry) {
-    if (FACETS.some((facet) => wish[facet] !== undefined && valueOf(entry, facet) !== wish[facet])) return false;
+    if (FACETS.some((facet) => wish[facet] !== undefined && !valuesOf(entry, facet).includes(wish[facet]))) return false;
     if (wish.day && !(wish.day[0] <= (entry.time || "") && (entry.time || "") < wish.day[1])) return false;
     return wish.words.every((word) => textOf(entry).includes(word));
   }
@@ -104,7 +109,7 @@ Darkroom.list = (function () {
   }
 
   return {
-    FACETS, shots, find, grow, take, fresh, day, valueOf, matches, folderOf,
+    FACETS, shots, find, grow, take, fresh, day, valuesOf, matches, folderOf,
     get isComplete() { return next === 0; },
     get looked() { return looked; },
     get isWishing() { return wish.words.length > 0 || Boolean(wish.day) || FACETS.some((f) => wish[f] !== undefined); },

@@ -47,7 +47,7 @@
 
   /** Every value that results have can be chosen. */
   function offer(entry) {
-    for (const facet of list.FACETS) add(facet, list.valueOf(entry, facet));
+    for (const facet of list.FACETS) list.valuesOf(entry, facet).forEach((value) => add(facet, value));
   }
 
   function add(facet, value) {

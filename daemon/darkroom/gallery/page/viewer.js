@@ -30,7 +30,7 @@ Darkroom.viewer = (function () {
     return new Map([
       ["Prompt", entry.prompt || ""],
       ["As painted", painted !== entry.prompt ? painted : ""],
-      ["Style", entry.style || ""],
+      ["Style", (entry.styles || []).join(", ")],
       ["Model", entry.model || ""],
       ["Seed", image[1] || (entry.request || {}).seed || ""],
       ["Size", image[2] ? `${image[2]} × ${image[3]}` : plan.width ? `${plan.width} × ${plan.height}` : ""],
