@@ -229,12 +229,12 @@ def test_what_is_delivered_is_shown(world: World) -> None:
     live(world, "cat", "alice/fox")
     cat, fox = (next(each for each in shown(world.outbox) if each["at"] == at) for at in ("cat", "alice/fox"))
     assert (cat["prompt"], cat["styles"], cat["model"], cat["state"]) == ("a cat", ["fantasy"], "testcard", "done")
-    assert cat["painted"] == "fantasy art, a cat"
-    assert cat["request"] == {"prompt": "a cat", "seed": "0"}
+    assert cat["around"] == ["fantasy art, ", ""]
+    assert cat["request"] == {"prompt": None, "seed": "0"}
     assert fox["images"][0][:2] == ["fox-1.png", "1"]
     wrong = next(each for each in shown(world.outbox) if each["state"] == "refused")
     assert wrong["error"]["code"] == "unknown_key"
-    assert wrong["request"] == {"prompt": "a cat", "colour": "red"}
+    assert wrong["request"] == {"prompt": None, "colour": "red"}
     assert (world.outbox / PAGE).read_bytes().startswith(b"<!doctype html><!-- Darkroom's gallery")
 
 

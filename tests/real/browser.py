@@ -139,7 +139,8 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
     def click(self, selector: str) -> None:
-        """As a person does: where it is."""
+        """As a person does: where it is, once it is there."""
+        self.wait(f"!!{_element(selector)}")
         script = (
             "(e => { e.scrollIntoView({block: 'nearest'}); const b = e.getBoundingClientRect();"
             f" return [b.x + b.width / 2, b.y + b.height / 2]; }})({_element(selector)})"

@@ -175,12 +175,17 @@ def _styles(value: object) -> list[str]:
 
 
 def _prompts(plan: Json, request: Json | None) -> Json:
-    """A person's own words; what was painted, where that says more; and what each picture's own words were."""
+    """A person's own words; what was put around them, or painted in their place; and what each picture's own were."""
     own = (request or {}).get("prompt")
     own = own if isinstance(own, str) and own else plan.get("prompt", "")
     painted = plan.get("prompt", "")
+    told: Json = {"prompt": _short(own)}
+    before, found, after = painted.partition(own) if own else ("", "", "")
+    if not found:
+        told["painted"] = _short(painted)
+    elif before or after:
+        told["around"] = [_short(before), _short(after)]
     varied = [[str(each.get("seed", "")), each.get("prompt", "")] for each in plan.get("images") or ()]
-    told: Json = {"prompt": _short(own), "painted": _short(painted) if painted != own else None}
     if varied and sum(len(text) for _, text in varied) <= MOST_VARIED_BYTES:
         told["varied"] = varied
     return told
@@ -199,10 +204,15 @@ def _object(raw: bytes | None) -> Json | None:
 
 
 def _to_copy(request: Json | None) -> Json | None:
-    """To be dropped again, without what is the asking program's own; a seed is a text, as in `_image`."""
+    """To be dropped again, without what is the asking program's own; a seed is a text, as in `_image`.
+
+    The prompt stands in the entry itself; None in its place here.
+    """
     if request is None:
         return None
     kept = {key: value for key, value in request.items() if key != "metadata"}
+    if isinstance(prompt := kept.get("prompt"), str) and prompt and prompt == _short(prompt):
+        kept["prompt"] = None
     if isinstance(kept.get("seed"), int):
         kept["seed"] = str(kept["seed"])
     try:

@@ -16,7 +16,7 @@ import sys
 from PIL import Image
 
 EDGE_PX = 320  #: the longer side of a small picture, at most
-QUALITY = 80
+QUALITY = 75
 MOST_PIXELS = 64_000_000
 MOST_MEMORY_BYTES = 2 << 30
 MOST_CPU_S = 60

@@ -5,6 +5,7 @@ Darkroom.grid = (function () {
   const { list, words } = Darkroom;
   const grid = words.by("grid");
   const AROUND = 2; // rows above and below the window
+  const MOST_CAPTION = 200; // characters
   const AHEAD = 3; // windows of shots that are looked for before they come in sight
   const tiles = new Map(); // index → li
   let columns = 1, side = 180, gap = 12, caption = 26, current = 0, waiting = false;
@@ -32,11 +33,10 @@ Darkroom.grid = (function () {
     li.firstChild.tabIndex = index === current ? 0 : -1;
   }
 
-  function spoken({ entry, at }) {
-    const images = entry.images || [];
-    const which = images.length > 1 ? `, picture ${at + 1} of ${images.length}` : "";
-    const state = entry.state === "done" ? "" : `${entry.state}: `;
-    return `${state}${(entry.prompt || entry.name).slice(0, 200)}${which}, ${words.time(entry.time)}`;
+  /** For those who do not see the tile: which of several, and when. */
+  function unseen({ entry, at }) {
+    const count = (entry.images || []).length;
+    return `${count > 1 ? `, picture ${at + 1} of ${count}` : ""}, ${words.time(entry.time)}`;
   }
 
   function tile(shot, index) {
@@ -45,13 +45,13 @@ Darkroom.grid = (function () {
     const button = words.make("button", undefined, `tile ${entry.state}`);
     button.type = "button";
     button.dataset.index = index;
-    button.setAttribute("aria-label", spoken(shot));
     const box = words.make("span", undefined, "box");
     const image = (entry.images || [])[at];
     if (image) box.append(thumbnail(entry, image));
     else box.append(words.foreign("span", (entry.error || {}).message || entry.state, "why"));
     if (entry.state !== "done") box.append(words.make("span", entry.state, "badge"));
-    button.append(box, words.foreign("span", entry.prompt || entry.name, "caption"));
+    const caption = words.foreign("span", (entry.prompt || entry.name).slice(0, MOST_CAPTION), "caption");
+    button.append(box, caption, words.make("span", unseen(shot), "unseen"));
     li.append(button);
     li.shot = shot;
     return li;

@@ -28,7 +28,7 @@ Darkroom.list = (function () {
     if (entry.text === undefined) {
       const error = entry.error || {};
       const varied = (entry.varied || []).map((each) => each[1]);
-      const all = [entry.prompt, entry.painted, ...varied, entry.name, entry.said, error.message, error.hint, error.code];
+      const all = [words.painted(entry), ...(entry.painted ? [entry.prompt] : []), ...varied, entry.name, entry.said, error.message, error.hint, error.code];
       entry.text = all.filter((each) => typeof each === "string").join("\n").toLowerCase();
     }
     return entry.text;

@@ -7,8 +7,11 @@ Darkroom.request = (function () {
 
   /** What was dropped; where that is not known, what was decided, in so many words. */
   function asked(entry) {
-    if (entry.request) return { ...entry.request };
-    const prompt = entry.painted || entry.prompt;
+    if (entry.request) {
+      const isThere = entry.request.prompt === null; // it stands in the entry itself
+      return isThere ? { ...entry.request, prompt: entry.prompt } : { ...entry.request };
+    }
+    const prompt = words.painted(entry);
     if (!prompt) return null;
     const request = { prompt, default_negative: false, style: "none" };
     if (entry.model) request.model = entry.model;

@@ -18,7 +18,7 @@ Darkroom.viewer = (function () {
   function promptOf({ entry, at }) {
     const seed = (imageOf({ entry, at }) || [])[1];
     const own = (entry.varied || []).find((each) => each[0] === seed);
-    return own ? own[1] : entry.painted || "";
+    return own ? own[1] : words.painted(entry);
   }
 
   /** What is known, in the order in which it is shown; "" is left out. */

@@ -51,5 +51,11 @@ Darkroom.words = (function () {
     return "./" + names.map((name) => encodeURIComponent(name.toWellFormed ? name.toWellFormed() : name)).join("/");
   }
 
-  return { by, make, foreign, set, span, count, time, address };
+  /** The whole prompt that was painted, with what a style put around it. */
+  function painted(entry) {
+    if (entry.around) return entry.around[0] + (entry.prompt || "") + entry.around[1];
+    return entry.painted || entry.prompt || "";
+  }
+
+  return { by, make, foreign, set, span, count, time, address, painted };
 })();
