@@ -78,9 +78,10 @@ Darkroom.list = (function () {
   }
 
   async function lookOn(target, tell, mine) {
-    while (next > 0 && shots.length < target) {
+    while (next > 0) {
       const number = next;
-      if (store.parts.has(number) || mayHold(store.summaries.get(number))) {
+      if (mayHold(store.summaries.get(number))) {
+        if (shots.length >= target) return;
         const entries = await store.read(number);
         if (mine !== turn) return;
         take(entries, shots.length);
