@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from darkroom.cli import main
 from darkroom.disk.files import Disk
@@ -664,6 +665,17 @@ def test_a_small_picture_is_a_small_webp(tmp_path: Path, raw: bytes, size: tuple
 )
 def test_of_what_is_no_picture_there_is_no_small_one(tmp_path: Path, raw: bytes) -> None:
     assert reduce(tmp_path, raw) == b""
+
+
+def test_a_small_picture_says_as_well_that_a_machine_has_made_it(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    marked = PngInfo()
+    marked.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta>made by a machine</x:xmpmeta>")
+    marked.add_text("parameters", "a secret prompt")
+    Image.new("RGB", (400, 400)).save(buffer, "PNG", pnginfo=marked)
+    small = reduce(tmp_path, buffer.getvalue())
+    assert b"made by a machine" in small
+    assert b"secret" not in small
 
 
 def test_a_picture_that_is_another_than_was_said_is_not_shown_in_its_place(tmp_path: Path) -> None:

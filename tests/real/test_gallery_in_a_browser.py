@@ -554,8 +554,22 @@ def test_nothing_moves_for_those_who_do_not_want_it(as_file: Browser) -> None:
 
 # The pictures of docs/gallery.md -------------------------------------------------------------------------------------
 
-SHOWN = ("a red apple", "a sailing boat", "an owl", "a green cactus", "a house", "a hot air balloon", "a blue fish")
-SHOWN += ("a sunflower", "a teapot", "a red mushroom", "a lighthouse", "a black cat", "a butterfly", "a rocket")
+SHOWN = (
+    "a red apple",
+    "a sailing boat",
+    "an owl",
+    "a green cactus",
+    "a house",
+    "a hot air balloon",
+    "a blue fish",
+    "a sunflower",
+    "a teapot",
+    "a red mushroom",
+    "a lighthouse",
+    "a black cat",
+    "a butterfly",
+    "a rocket",
+)
 
 
 @pytest.fixture

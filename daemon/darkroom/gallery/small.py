@@ -12,6 +12,7 @@ import io
 import os
 import resource
 import sys
+from contextlib import suppress
 
 from PIL import Image
 
@@ -20,13 +21,15 @@ QUALITY = 75
 MOST_PIXELS = 64_000_000
 MOST_MEMORY_BYTES = 2 << 30
 MOST_CPU_S = 60
+MOST_MARK_BYTES = 4096  #: of XMP, which says that a machine has made the picture
 
 
 def main(arguments: list[str]) -> None:
     """One after another."""
-    os.nice(10)
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
+    with suppress(OSError, ValueError):  # a service may be forbidden to
+        os.nice(10)
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     for argument in arguments:
         descriptor, _, sha256 = argument.partition(":")
@@ -52,9 +55,10 @@ def _reduced(raw: bytes) -> bytes:
         picture.draft("RGB", (EDGE_PX, EDGE_PX))
         if picture.width * picture.height > MOST_PIXELS:
             return b""
-        small = picture.convert("RGB")
+        small, mark = picture.convert("RGB"), picture.info.get("xmp", b"")
     small.thumbnail((EDGE_PX, EDGE_PX), reducing_gap=2.0)
-    small.save(buffer, "WEBP", quality=QUALITY, method=4)
+    is_mark = isinstance(mark, bytes) and len(mark) <= MOST_MARK_BYTES
+    small.save(buffer, "WEBP", quality=QUALITY, method=4, **({"xmp": mark} if is_mark and mark else {}))
     return buffer.getvalue()
 
 
