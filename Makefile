@@ -13,16 +13,19 @@ ASKED := $(if $(filter file default,$(origin PYTHON)),,$(shell $(PYTHON) $(VERSI
 OUTLIVED := $(if $(MADE_WITH),$(if $(filter-out $(MADE_WITH),$(RUNS_ON) $(ASKED)),outlived))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-real run lint format types venv clean outlived
+.PHONY: help demo test test-models test-real run lint format types venv clean outlived
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Start the daemon, drop three requests, show what comes of them
 	@$(BIN)/python -m darkroom.cli.demo
 
 test: $(READY) lint types ## Check format, style and types, then run every test
 	$(BIN)/pytest -n auto --dist worksteal
+
+test-models: $(READY) ## Run tiny pipelines of nearly every class of diffusers that paints words: a few minutes
+	$(BIN)/pytest -n auto --dist loadgroup tests/zoo
 
 test-real: $(READY) ## Run what needs root and Debian packages: real clients, shares and faults (REAL=FILES for a part)
 	@tests/real/set_up.sh

@@ -276,8 +276,17 @@ def children_of(pid: int) -> list[int]:
 
 def resident_mb(pid: int) -> float:
     """Resident memory of a process in megabytes (10^6)."""
+    return _status_mb(pid, "VmRSS")
+
+
+def peak_mb(pid: int) -> float:
+    """The most resident memory that a process has had, in megabytes (10^6)."""
+    return _status_mb(pid, "VmHWM")
+
+
+def _status_mb(pid: int, key: str) -> float:
     text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
+    return int(text.partition(f"{key}:")[2].split()[0]) * 1024 / 1e6
 
 
 # Inside -----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from darkroom.executor.port import Attempt, AttemptKey, Failed, Finished, Painted, Render, Started, Stepped
+from darkroom.executor.port import (
+    Attempt,
+    AttemptKey,
+    Failed,
+    Finished,
+    Load,
+    Loaded,
+    Painted,
+    Render,
+    Started,
+    Stepped,
+)
 from darkroom.models.family import Family
 from darkroom.models.judge import judge_folder
 from darkroom.models.source import ModelSource
@@ -87,6 +98,11 @@ class Subject:
         assert isinstance(model, adapter.DiffusionModel)
         return model._reader
 
+    @property
+    def reads_on(self) -> bool:
+        """Whether it reads a longer text in blocks."""
+        return self.reader._blocks is not None
+
     def decide(self, **keys: object) -> Decision:
         small = {"prompt": PROMPT, "width": SIDE_PX, "height": SIDE_PX, "num_inference_steps": 2, "seed": 7}
         reading = read(json.dumps(small | keys).encode())
@@ -153,6 +169,8 @@ def watched(subject: Subject) -> Iterator[Subject]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapter, "_as_pixels", keep)
         patch.setattr(worker, "STEPS_PER_S", 1e9)
+        subject.bench.agenda.add(Load(subject.name))
+        subject.bench.wait_for(Loaded, model=subject.name)
         yield subject
     subject.bench.close()
 

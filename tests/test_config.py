@@ -133,6 +133,32 @@ def test_problems_of_the_style_book_are_problems_of_the_configuration(folder: Pa
     assert problems(None, default_style="fantasie")[0].where == "default_style"
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("http", "8001", 'must be a host and a port, not "8001".'),
+        ("http", "127.0.0.1:99999", 'must be a host and a port, not "127.0.0.1:99999".'),
+        ("textfile", "darkroom.txt", 'must be the name of a file that ends in .prom, not "darkroom.txt".'),
+        ("notify", 7, "must be a text in quotes, or a list of such"),
+        ("notify", [""], "must be a text that is not empty"),
+    ],
+)
+def test_what_others_may_read_is_nothing_or_a_place_that_there_can_be(key: str, value: object, message: str) -> None:
+    (problem,) = problems(None, **{key: value})
+    assert message in problem.message
+
+
+def test_nothing_is_shown_to_others_unless_it_is_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = load()
+    assert (quiet.http, quiet.textfile, quiet.notify) == ("", "", ())
+    monkeypatch.setenv("DARKROOM_HTTP", "[::1]:8001")
+    monkeypatch.setenv("DARKROOM_NOTIFY", '["tell", "me"]')
+    told = load(write(folder, 'http = "127.0.0.1:8001"\ntextfile = "d.prom"\n'))
+    assert (told.http, told.textfile, told.notify) == ("[::1]:8001", str(folder / "d.prom"), ("tell", "me"))
+    assert load(None, {"http": ""}).http == ""
+    assert load(None, {"notify": "tell"}).notify == ("tell",)
+
+
 def test_requests_are_decided_by_what_is_configured(folder: Path) -> None:
     rules = load(write(folder, 'max_priority = 3\n[models.sd15]\ndefault_style = "anime"\n')).rules()
     assert (rules.default_model, rules.default_style, rules.max_priority) == ("starter", ("fantasy",), 3)

@@ -34,7 +34,7 @@ from darkroom.testing.plans import plan
 ROOT = Path(__file__).parents[1]
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for pattern in ("*.md", "docs/*.md", "inbox/README.md", "outbox/README.md")
+    for pattern in ("*.md", "docs/*.md", "docs/monitoring/*.md", "inbox/README.md", "outbox/README.md")
     for path in sorted(ROOT.glob(pattern))
 }
 CONTRACT = PAGES["docs/contract.md"]

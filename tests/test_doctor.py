@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import gettempdir
@@ -170,3 +171,55 @@ def test_a_renderer_that_does_not_use_the_gpu_is_told(
     monkeypatch.setattr(doctor, "likely_device", lambda _: DeviceInfo(there, there, None))
     said = [finding.says for finding in doctor.examine(config) if finding.what == "daemon"]
     assert ("running on" in said[0], WORDS in said) == (True, told)
+
+
+def said_of(what: str, config: Config) -> list[tuple[doctor.Verdict, str]]:
+    return [(each.verdict, each.says) for each in doctor.examine(config) if each.what == what]
+
+
+def test_an_address_that_is_free_taken_or_open_to_all_is_told(config: Config) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        taken.settimeout(0)
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        at_it = config.model_copy(update={"http": address})
+        taken.close()
+        assert said_of("http", at_it) == [(doctor.Verdict.OK, f"{address} is free.")]
+    open_to_all = config.model_copy(update={"http": "0.0.0.0:0"})
+    assert [verdict for verdict, _ in said_of("http", open_to_all)] == [doctor.Verdict.OK, doctor.Verdict.WARN]
+    assert said_of("http", config) == []
+
+
+def answering(listener: socket.socket, answer: bytes) -> None:
+    """One connection."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "words"),
+    [
+        (b'{"healthy": false, "version": "9.9"}', doctor.Verdict.OK, "Darkroom 9.9 listens at"),
+        (b'{"status": "up"}', doctor.Verdict.WARN, "Address already in use"),
+        (b"hello", doctor.Verdict.WARN, "Address already in use"),
+    ],
+)
+def test_whoever_listens_at_the_address_is_asked_whether_it_is_darkroom(
+    config: Config, answer: bytes, verdict: doctor.Verdict, words: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        thread = threading.Thread(target=answering, args=(taken, answer), daemon=True)
+        thread.start()
+        at_it = config.model_copy(update={"http": f"127.0.0.1:{taken.getsockname()[1]}"})
+        ((found, says),) = said_of("http", at_it)
+        thread.join()
+    assert found is verdict
+    assert words in says
+
+
+def test_a_command_of_notify_that_is_not_there_is_told(config: Config) -> None:
+    absent = config.model_copy(update={"notify": ("no-such-command",)})
+    assert [verdict for verdict, _ in said_of("notify", absent)] == [doctor.Verdict.WARN]
+    there = config.model_copy(update={"notify": ("true",)})
+    assert [verdict for verdict, _ in said_of("notify", there)] == [doctor.Verdict.OK]

@@ -127,9 +127,9 @@ def test_styles_are_not_chosen_from() -> None:
 
 
 def test_parentheses_weigh_only_where_a_model_can() -> None:
-    assert decided().plan.weights == "a1111-1"
+    assert decided().plan.weights == "norm-1"
     assert decided(model="flux").plan.weights is None
-    assert decided(prompt_syntax="weighted").plan.weights == "a1111-1"
+    assert decided(prompt_syntax="weighted").plan.weights == "norm-1"
     assert decided(prompt_syntax="plain").plan.weights is None
     assert refused(prompt_syntax="weighted", model="flux").where == "/prompt_syntax"
 

@@ -27,6 +27,7 @@ from darkroom.render.engine import Pixels
 from darkroom.render.parameters import Provenance
 from darkroom.request import plan_json
 from darkroom.request.plan import Plan
+from darkroom.request.weighted import ALGORITHM
 from darkroom.starter import MODEL_DIR
 from darkroom.testing import tiny_pipeline
 from darkroom.testing.plans import plan
@@ -160,6 +161,19 @@ def test_a_model_with_a_scheduler_of_its_own_is_left_it() -> None:
     assert "PNDMScheduler" in text
 
 
+def test_long_and_weighed_texts_are_encoded_in_the_open() -> None:
+    index = PARTS | {"force_zeros_for_empty_prompt": True}
+    of = files("StableDiffusionXLPipeline", index=index)
+    text = written(plan(prompt="a (red:1.3) cat", weights=ALGORITHM, clip_skip=1), of)
+    assert "prompt = [[('a ', 1.0), ('red', 1.3), (' cat', 1.0)]]" in text
+    assert "said.hidden_states[-3]" in text
+    assert "negative_pooled_prompt_embeds = torch.zeros_like(pooled_prompt_embeds)" in text
+    assert "prompt_embeds=prompt_embeds" in text
+    assert "embed(" in written(plan(prompt="cat " * 80), files("StableDiffusionPipeline"))
+    assert "prompt='a (cat)'" in written(plan(prompt=r"a \(cat\)", weights=ALGORITHM), files("StableDiffusionPipeline"))
+    assert "clip_skip=2" in written(plan(scheduler="flow_match_euler", clip_skip=2), files("StableDiffusion3Pipeline"))
+
+
 def test_every_scheduler_and_every_class_that_is_described_has_its_lines() -> None:
     assert solvers.SOLVERS.keys() | {solvers.OWN} == SCHEDULERS.keys()
     assert {solver.name for solver in solvers.SOLVERS.values()} == {
@@ -198,7 +212,7 @@ def test_the_words_say_where_each_value_is_from() -> None:
     assert lines["steps"] == "3 (not asked for: the style's, else the model's)"
     assert lines["scheduler"].startswith("euler, EulerDiscreteScheduler of diffusers")
     assert lines["seed"] == "8: that of the first one, 7, + 1"
-    assert "the first 75 of the 80 of the prompt" in lines["tokens"] or "all 0" in lines["tokens"]
+    assert lines["tokens"] == "all 0 of the negative prompt are read; up to 75 can be"
     assert lines["rendered"] == "on a GPU by torch 2.13"
 
 

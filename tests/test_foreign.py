@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from darkroom.errors import DarkroomError, ErrorCode, RequestRefused
 from darkroom.foreign import a1111, invokeai, openai
 from darkroom.foreign.programs import PROGRAMS, recognised, translated
-from darkroom.foreign.sheet import Fate, Target
+from darkroom.foreign.sheet import Fate, NothingToAsk, Sheet, Target
 from darkroom.models.schedulers import CLASSIC, FLOW
 from darkroom.request.shape import KEYS, read
 from tests.payloads import EVERYTHING, FLUX, FOOOCUS_CALL, FOOOCUS_LOG, IMAGES, INVOKE, TXT2IMG, WORKFLOW
-from tests.translating import TARGET, asks, sheet_of
+from tests.translating import TARGET, asks
 
 #: What people write by hand, where a hint for each key says more.
 NOT_FOREIGN: list[dict[str, Any]] = [
@@ -142,19 +142,33 @@ def test_each_key_of_a_fooocus_call_is_said_once(data: dict[str, Any]) -> None:
 def check(data: dict[str, Any], program: str, prompt: str, nested: Mapping[str, type]) -> None:
     data = {**data, prompt: "a cat, (sitting:1.1)"}
     sheet = translated(data, PROGRAMS[program], TARGET, asks)
-    parts = {where for where in sheet.notes if " (word:1.2)" in where or " <lora" in where}
+    parts = {
+        where for where in sheet.notes if where.startswith(f"{prompt} ") or " (word:1.2)" in where or " <lora" in where
+    }
     assert set(sheet.notes) - parts == leaves(data, nested)
     assert all(note.words for note in sheet.notes.values() if note.fate is not Fate.BECOMES)
     assert all(set(note.keys) <= sheet.request.keys() for note in sheet.notes.values())
     assert asks(sheet.request) == ()
     named = {key for note in sheet.notes.values() for key in note.keys}
-    assert sheet.request.keys() - named <= {"style", "default_negative"}
+    assert sheet.request.keys() - named <= {"style", "default_negative", "negative_prompt"}  # a style brings one
 
 
-@pytest.mark.parametrize("graph", [WORKFLOW, FLUX])
-def test_each_node_is_told_whole_or_by_its_values(graph: dict[str, Any]) -> None:
-    sheet = sheet_of(graph, Target(KEYS, (*CLASSIC, *FLOW)))
+UNKNOWN = {"class_type": "Mystery", "inputs": {"positive": ["6", 0], "image": ["3", 0], "text": "x", "n": 3}}
+
+
+@given(st.sampled_from([WORKFLOW, FLUX]), st.data())
+def test_each_node_is_told_whole_or_by_its_values(graph: dict[str, Any], data: st.DataObject) -> None:
+    nodes = st.sampled_from(sorted(graph))
+    gone, changed = data.draw(st.sets(nodes, max_size=3)), data.draw(st.sets(nodes, max_size=3))
+    graph = {**{key: node for key, node in graph.items() if key not in gone}, **dict.fromkeys(changed, UNKNOWN)}
+    sheet = Sheet(Target(KEYS, (*CLASSIC, *FLOW)))
+    try:
+        PROGRAMS["comfyui"].translate(graph, sheet)
+    except NothingToAsk:
+        return
     for key, node in graph.items():
         name = f"{key} {node['class_type']}"
         values = {f"{name}.{each}" for each, value in node["inputs"].items() if not isinstance(value, list)}
-        assert name in sheet.notes or values <= sheet.notes.keys(), name
+        told = {where for where in sheet.notes if where.startswith(f"{name}.") and " (word" not in where}
+        assert (name in sheet.notes) != bool(told), name
+        assert name in sheet.notes or values <= told, name

@@ -10,9 +10,8 @@ from darkroom.foreign import fooocus
 from darkroom.foreign.infotext import parse
 from darkroom.foreign.programs import INFOTEXT, PROGRAMS, translated
 from darkroom.foreign.rules import number, sides, whole
-from darkroom.foreign.samplers import sampler_of, say
-from darkroom.foreign.sheet import Fate, NothingToAsk, Sheet, Target
-from darkroom.models.schedulers import CLASSIC, FLOW, SCHEDULERS
+from darkroom.foreign.sheet import Fate, NothingToAsk, Target
+from darkroom.models.schedulers import CLASSIC, FLOW
 from darkroom.request.shape import KEYS
 from tests.payloads import (
     EDITOR,
@@ -27,7 +26,7 @@ from tests.payloads import (
     TXT2IMG,
     WORKFLOW,
 )
-from tests.translating import RULES, TARGET, asks, fates, sheet_of
+from tests.translating import STYLES, TARGET, asks, fates, sheet_of
 
 # What it becomes -----------------------------------------------------------------------------------------------------
 
@@ -58,11 +57,17 @@ def test_what_a1111_does_besides_is_said_to_have_no_counterpart() -> None:
     sheet = sheet_of({**TXT2IMG, **more, "alwayson_scripts": {"ControlNet": {"args": []}}, "styles": ["Cinema"]})
     expected = {*more, "hr_scale", "hr_upscaler", "denoising_strength", "alwayson_scripts.ControlNet", "styles.0"}
     assert fates(sheet, Fate.LOST) - {"override_settings.sd_model_checkpoint"} == expected
-    assert "styles.toml" in sheet.notes["styles.0"].words
+    assert "darkroom styles" in sheet.notes["styles.0"].words
 
 
-def test_a_style_of_that_name_is_used() -> None:
-    assert sheet_of({**TXT2IMG, "styles": ["Watercolor"]}).request["style"] == "watercolor"
+def test_styles_of_these_names_are_used_with_what_they_dont_want() -> None:
+    target = Target(KEYS, CLASSIC, {"golden-hour": "", "Soft Anime": "photograph", "fog": "sun"})
+    assert sheet_of({**TXT2IMG, "styles": ["Golden Hour"]}, target).request["style"] == "golden-hour"
+    sheet = sheet_of({**TXT2IMG, "styles": ["soft_anime", "Fog", "None", "fog", "x"]}, target)
+    assert sheet.request["style"] == ["Soft Anime", "fog"]
+    assert sheet.request["negative_prompt"] == "blurry, photograph, sun"
+    assert "styles.4" in fates(sheet, Fate.LOST)
+    assert {"styles.2", "styles.3"} <= fates(sheet, Fate.NEUTRAL)
 
 
 def test_a_model_of_that_name_is_used() -> None:
@@ -193,6 +198,40 @@ def test_a_graph_without_a_sampler_asks_for_nothing() -> None:
         sheet_of({"9": WORKFLOW["9"]})
 
 
+def test_both_prompts_are_followed_through_a_node_that_hands_on_both() -> None:
+    both = {
+        "class_type": "ControlNetApplyAdvanced",
+        "inputs": {"negative": ["7", 0], "positive": ["13", 0], "strength": 1},
+    }
+    guided = {"class_type": "FluxGuidance", "inputs": {"guidance": 3.5, "conditioning": ["6", 0]}}
+    inputs = {**WORKFLOW["3"]["inputs"], "positive": ["12", 0], "negative": ["12", 1], "cfg": 1}
+    sheet = sheet_of({**WORKFLOW, "12": both, "13": guided, "3": {"class_type": "KSampler", "inputs": inputs}})
+    assert (sheet.request["prompt"], sheet.request["negative_prompt"]) == (
+        "beautiful scenery [1980]",
+        "text, watermark",
+    )
+    assert sheet.request["guidance_scale"] == 3.5
+    assert "12 ControlNetApplyAdvanced" in fates(sheet, Fate.LOST)
+
+
+def test_a_number_of_the_editor_may_come_from_a_node_of_its_own() -> None:
+    nodes = [{**node} for node in EDITOR["nodes"] if node["id"] != 5]
+    size = {"name": "width", "type": "INT", "link": 30, "widget": {"name": "width"}}
+    nodes.append({"id": 5, "type": "EmptyLatentImage", "inputs": [size], "widgets_values": [0, 512, 1]})
+    nodes.append({"id": 31, "type": "PrimitiveNode", "widgets_values": [768, "fixed"]})
+    sheet = sheet_of({**EDITOR, "nodes": nodes, "links": [*EDITOR["links"], [30, 31, 0, 5, 0, "INT"]]})
+    assert (sheet.request["width"], sheet.request["height"]) == (768, 512)
+    assert "31 PrimitiveNode" in fates(sheet, Fate.NEUTRAL)
+
+
+def test_a_prompt_that_is_chosen_stands_in_the_request() -> None:
+    empty = {**FOOOCUS_PRESET, "default_prompt": ""}
+    assert sheet_of(empty, Target(KEYS, CLASSIC), {"prompt": "a dog"}).request["prompt"] == "a dog"
+    sheet = sheet_of(TXT2IMG, TARGET, {"prompt": "a dog"})
+    assert sheet.request["prompt"] == "a dog"
+    assert "prompt" in fates(sheet, Fate.LOST)
+
+
 def test_metadata_of_invokeai_becomes_a_request() -> None:
     sheet = sheet_of(INVOKE, Target(KEYS, CLASSIC, models=("DreamShaper",)))
     assert sheet.request == {
@@ -226,12 +265,41 @@ def test_a_graph_of_invokeai_is_followed_from_what_denoises() -> None:
     }
 
 
+def test_weights_of_invokeai_are_said() -> None:
+    sheet = sheet_of({**INVOKE, "positive_prompt": "a (red fox)1.3 in snow++, well-known, a--b, (calm)"})
+    lost = {where for where in fates(sheet, Fate.LOST) if where.startswith("positive_prompt")}
+    assert lost == {"positive_prompt (red fox)1.3", "positive_prompt snow++"}
+
+
+def test_a_graph_of_invokeai_for_flux_takes_values_from_nodes_of_their_own() -> None:
+    denoise = {"type": "flux_denoise", "num_steps": 28, "guidance": 3.5, "cfg_scale": 1, "width": 1024, "height": 768}
+    nodes = {
+        "words": {"type": "string", "value": "a red fox"},
+        "seed": {"type": "integer", "value": 99},
+        "text": {"type": "flux_text_encoder"},
+        "denoise": denoise,
+    }
+    edges = [
+        {"source": {"node_id": a, "field": "value"}, "destination": {"node_id": b, "field": c}}
+        for a, b, c in (
+            ("words", "text", "prompt"),
+            ("seed", "denoise", "seed"),
+            ("text", "denoise", "positive_text_conditioning"),
+        )
+    ]
+    sheet = sheet_of({"id": "g", "nodes": nodes, "edges": edges}, Target(KEYS, FLOW))
+    assert (sheet.request["prompt"], sheet.request["seed"]) == ("a red fox", 99)
+    assert (sheet.request["guidance_scale"], sheet.request["num_inference_steps"]) == (3.5, 28)
+    assert fates(sheet, Fate.LOST) == set()
+
+
 def test_the_log_of_fooocus_becomes_a_request() -> None:
-    sheet = sheet_of(FOOOCUS_LOG, Target(KEYS, CLASSIC, RULES.book.names))
+    sheet = sheet_of(FOOOCUS_LOG, Target(KEYS, CLASSIC, STYLES))
     assert sheet.request == {
         "default_negative": False,
         "style": "watercolor",
         "prompt": "a lighthouse",
+        "negative_prompt": STYLES["watercolor"],
         "num_inference_steps": 30,
         "width": 1152,
         "height": 896,
@@ -243,63 +311,10 @@ def test_the_log_of_fooocus_becomes_a_request() -> None:
 
 
 def test_a_call_of_fooocus_and_a_preset_become_requests() -> None:
-    sheet = sheet_of(FOOOCUS_CALL, Target(KEYS, CLASSIC, RULES.book.names))
+    sheet = sheet_of(FOOOCUS_CALL, Target(KEYS, CLASSIC, STYLES))
     assert sheet.request["num_inference_steps"] == 20
     assert (sheet.request["scheduler"], sheet.request["format"]) == ("dpmsolver_multistep_karras", "jpeg")
     assert sheet_of(FOOOCUS_PRESET, Target(KEYS, CLASSIC)).request["num_inference_steps"] == 60
-
-
-# Samplers ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "schedule", "ours"),
-    [
-        ("Euler a", "Automatic", "euler_ancestral"),
-        ("Euler", "Simple", "euler"),
-        ("DPM++ 2M Karras", "", "dpmsolver_multistep_karras"),
-        ("DPM++ 2M", "Karras", "dpmsolver_multistep_karras"),
-        ("DPM++ 2M", "Uniform", "dpmsolver_multistep"),
-        ("dpmpp_2m", "normal", "dpmsolver_multistep"),
-        ("dpmpp_2m_k", "", "dpmsolver_multistep_karras"),
-        ("euler_ancestral", "karras", "euler_ancestral"),
-        ("k_euler_a", "", "euler_ancestral"),
-        ("PLMS", "", "pndm"),
-        ("UniPC", "Automatic", "unipc"),
-        ("uni_pc_bh2", "normal", "unipc"),
-        ("LMS", "", "lms"),
-        ("heun", "", "heun"),
-        ("ddim", "ddim_uniform", "ddim"),
-        ("DPM++ SDE", "Karras", None),
-        ("DPM2 a", "", None),
-        ("er_sde", "beta", None),
-        ("LCM", "", None),
-    ],
-)
-def test_a_sampler_becomes_the_scheduler_of_the_same_method(name: str, schedule: str, ours: str | None) -> None:
-    sheet = Sheet(TARGET)
-    say(sheet, sampler_of(name, schedule), "sampler", "schedule" if schedule else "")
-    assert sheet.request.get("scheduler") == ours
-    assert set(sheet.notes) == {"sampler", "schedule"} - (set() if schedule else {"schedule"})
-
-
-def test_what_a1111_calls_automatic_is_karras_for_the_sampler_that_has_it_so() -> None:
-    assert sampler_of("DPM++ 2M", "Automatic", automatic_is_karras=True).schedule == "karras"
-    assert sampler_of("Euler", "Automatic", automatic_is_karras=True).schedule == "automatic"
-
-
-def test_a_schedule_that_nothing_here_has_is_said() -> None:
-    sheet = Sheet(TARGET)
-    say(sheet, sampler_of("Euler", "Karras"), "sampler", "schedule")
-    assert fates(sheet, Fate.LOST) == {"schedule"}
-
-
-@pytest.mark.parametrize("ours", [*CLASSIC, "lcm", "tcd"])
-def test_a1111s_name_of_each_of_ours_leads_back_to_it(ours: str) -> None:
-    choice = SCHEDULERS[ours]
-    sheet = Sheet(Target(KEYS, (*CLASSIC, "lcm", "tcd")))
-    say(sheet, sampler_of(choice.sampler, choice.schedule_type), "sampler", "schedule")
-    assert sheet.request["scheduler"] == ours
 
 
 # Values and texts ----------------------------------------------------------------------------------------------------

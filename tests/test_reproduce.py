@@ -39,7 +39,7 @@ MODELS = {
     "sd15": ModelSource("sd15", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
 }
 RULES = Rules(BOOK, MODELS, "card", ("fantasy",), 0)
-TARGET = Target(KEYS, CLASSIC, BOOK.names, tuple(MODELS))
+TARGET = Target(KEYS, CLASSIC, models=tuple(MODELS))
 FROM = Provenance("local", "test card", {"pillow": "1"})
 ODD = [
     "a castle",

@@ -93,6 +93,23 @@ def test_folders_of_ones_own_for_state_and_models_can_be_written() -> None:
     assert "--config" not in service["ExecStart"]
 
 
+def test_a_command_of_notify_that_lies_in_a_home_is_seen_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("program", "python"):
+        monkeypatch.setattr(f"darkroom.systemd.unit.{path}", lambda: Path("/opt/darkroom/.venv/bin/python"))
+    monkeypatch.setattr("darkroom.systemd.unit.needed", lambda *_: [])
+    for words, homes in ((("curl", "http://x/home/y"), "yes"), (("sh", "/home/ann/tell"), "read-only")):
+        config = Config(inbox=Path("/in"), outbox=Path("/out"), notify=words)
+        service = Unit(service_unit(config, file=None, user="ann", group="ann"))["Service"]
+        assert service["ProtectHome"] == homes
+
+
+def test_the_folder_of_the_text_file_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.systemd.unit.share_point", lambda _: None)
+    config = Config(inbox=Path("/in"), outbox=Path("/out"), textfile="/var/lib/node exporter/darkroom.prom")
+    service = Unit(service_unit(config, file=None, user="ann", group="ann"))["Service"]
+    assert service["ReadWritePaths"] == '-/in -/out "-/var/lib/node exporter"'
+
+
 def test_systemd_waits_longer_than_the_picture_in_hand_may_take() -> None:
     config = Config(inbox="/in", outbox="/out", stop_within_s=120.5)
     service = Unit(service_unit(config, file=None, user="darkroom", group="darkroom"))["Service"]

@@ -15,7 +15,8 @@ from darkroom.request.decide import decide
 from darkroom.request.shape import KEYS, read
 
 RULES = Config(default_model="sd15").rules()
-TARGET = Target(KEYS, CLASSIC, RULES.book.names, ("sd15", "DreamShaper"))
+STYLES = {name: style.negative_prompt for name, style in RULES.book.styles.items()}
+TARGET = Target(KEYS, CLASSIC, STYLES, ("sd15", "DreamShaper"))
 
 
 def asks(request: dict[str, Any]) -> tuple[Problem, ...]:
@@ -26,10 +27,10 @@ def asks(request: dict[str, Any]) -> tuple[Problem, ...]:
     return ()
 
 
-def sheet_of(data: Mapping[str, Any], target: Target = TARGET, model: str | None = None) -> Sheet:
+def sheet_of(data: Mapping[str, Any], target: Target = TARGET, chosen: Mapping[str, Any] | None = None) -> Sheet:
     program = program_of(data)
     assert program is not None
-    return translated(data, program, target, asks if target is TARGET else lambda _: (), model=model)
+    return translated(data, program, target, asks if target is TARGET else lambda _: (), chosen=chosen)
 
 
 def fates(sheet: Sheet, fate: Fate) -> set[str]:

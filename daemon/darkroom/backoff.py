@@ -23,4 +23,5 @@ MODEL_OR_SEAT = Backoff(5.0, 300.0)  #: what is held: a model that does not load
 RENDERER = Backoff(0.5, 30.0)  #: a renderer process that died, until it is started again
 OUTBOX = Backoff(1.0, 60.0)  #: a write that the outbox did not take
 UNFORESEEN = Backoff(1.0, 60.0)  #: one file, request, answer or result over which an error came that nobody foresaw
+LISTEN = Backoff(1.0, 60.0)  #: an address where nobody can listen now
 LIFE = Backoff(1.0, 30.0)  #: a life of the service that the state folder, or a bug, has ended

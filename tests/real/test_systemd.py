@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.real.machine import DEADLINE_S, PROGRAM, PYTHON, TORCH_DEADLINE_S, Machine
+from tests.real.servers import free_port
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -222,6 +223,28 @@ def test_it_is_ready_once_it_serves_and_says_what_it_does(installed: Machine) ->
     installed.wait_for(lambda: installed.show("StatusText") == "ready, 0 queued", "its status is told")
     drop(installed, "long", model="slow")
     installed.wait_for(lambda: installed.show("StatusText") == "rendering long, 0 queued", "its status is told")
+
+
+def test_it_is_seen_and_tells_from_within_what_the_unit_allows(clean: Machine) -> None:
+    """HTTP, the text file and a command: each needs something of the system."""
+    numbers, told = "/var/lib/numbers", f"{OUTBOX}/told.txt"
+    port = free_port()
+    notify = ["sh", "-c", f'cat > /dev/null; echo "$DARKROOM_REQUEST $DARKROOM_STATE" > {told}']
+    configure(
+        clean,
+        more=f'http = "127.0.0.1:{port}"\ntextfile = "{numbers}/darkroom.prom"\nnotify = {json.dumps(notify)}\n',
+    )
+    clean.run("install", "-d", "-m", "777", numbers)
+    clean.darkroom("service", "install")
+    clean.run("usermod", "--append", "--groups", "darkroom", "ann")
+    drop(clean, "cat")
+    state_of(clean, "cat", "done")
+    clean.wait_for(lambda: clean.run("cat", told, check=False).stdout == "cat done\n", "it is told")
+    code = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/cat/cat-1.png').status)"
+    assert clean.run(PYTHON, "-c", code, user="ann").stdout == "200\n"
+    written = f"{numbers}/darkroom.prom"
+    clean.wait_for(lambda: "darkroom_healthy 1.0" in clean.run("cat", written, check=False).stdout, "it is written")
+    clean.run("rm", "-rf", numbers)
 
 
 def test_sigterm_lets_the_picture_in_hand_be_finished(installed: Machine) -> None:

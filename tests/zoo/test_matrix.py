@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from darkroom.errors import ErrorCode
+from darkroom.executor.port import Load, LoadFailed
+from darkroom.models.source import ModelSource
 from darkroom.testing import zoo
 from tests.family_checks import FamilyChecks
 from tests.subject import Subject, watched
+from tests.worker_bench import Bench
 
 # torch calls numpy's array protocol in a way that numpy deprecates, and classes of diffusers call each other so.
 pytestmark = [
@@ -79,3 +84,77 @@ def family(subject: Subject) -> str:
 
 class TestEveryFamily(FamilyChecks):
     """Those that are described."""
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(DESCRIBED) >= 35
+    assert len({zoo.class_of(zoo.BUILDERS[name]) for name in FAMILIES if name in zoo.BUILDERS}) >= 30
+
+
+# Classes that nobody has described -----------------------------------------------------------------------------------
+
+GENERIC = ("kandinsky", "kandinsky22", "bria_fibo", "z_image_omni", "hunyuan_image", "glm_image", "ideogram4")
+UNSERVED = {
+    "dreamlite": "can't be rendered as others are",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in GENERIC if name in zoo.BUILDERS])
+def test_a_class_without_facts_renders_and_the_request_is_warned(name: str, tmp_path: Path) -> None:
+    zoo.build(name, tmp_path / "model")
+    with watched(Subject(name, tmp_path / "model", tmp_path / "work")) as subject:
+        assert (subject.family.key, subject.family.schedulers) == ("generic", ("own",))
+        decision = subject.decide()
+        assert any("no facts of" in warning for warning in decision.warnings)
+        first = subject.see(decision.plan)
+        assert (first.width, first.height) == (64, 64)
+        assert first.steps[-1] == 2
+        assert subject.numbers(decision.plan) == first.numbers
+
+
+def failed_load(source: ModelSource, folder: Path) -> LoadFailed:
+    bench = Bench({source.alias: source}, folder)
+    bench.agenda.add(Load(source.alias))
+    failed = bench.wait_for(LoadFailed)
+    bench.close()
+    return failed
+
+
+@pytest.mark.parametrize("name", [name for name in UNSERVED if name in zoo.BUILDERS])
+def test_a_class_that_takes_other_things_says_so_for_good(name: str, tmp_path: Path) -> None:
+    zoo.build(name, tmp_path / "model")
+    failed = failed_load(ModelSource(name, str(tmp_path / "model")), tmp_path)
+    assert UNSERVED[name] in failed.message
+    assert failed.for_good
+
+
+def test_a_class_that_paints_another_size_says_so(tmp_path: Path) -> None:
+    zoo.build("hidream", tmp_path / "model")
+    with watched(Subject("hidream", tmp_path / "model", tmp_path / "work")) as subject:
+        failed = subject.fail(subject.plan())
+    assert failed.fault.code == ErrorCode.UNSUPPORTED
+    assert "paints 1024×1024 where 64×64 was asked for" in failed.fault.message
+    assert failed.fault.hint == 'Ask for "width": 1024, "height": 1024.'
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "for_good"),
+    [
+        ("KolorsPipeline", "needs the Python packages", False),
+        ("CosmosOfTomorrowPipeline", "does not know", True),
+        ("StableDiffusionControlNetPipeline", "does not make a picture from words alone", True),
+        ("FluxFillPipeline", "does not make a picture from words alone", True),
+        ("StableDiffusionUpscalePipeline", "does not make a picture from words alone", True),
+        ("StableVideoDiffusionPipeline", "does not make a picture from words alone", True),
+        ("LEditsPPPipelineStableDiffusion", "does not make a picture from words alone", True),
+        ("AutoencoderKL", "does not make a picture from words alone", True),
+    ],
+)
+def test_a_class_that_cannot_says_why(kind: str, message: str, for_good: bool, tmp_path: Path) -> None:
+    zoo.build("sd15", tmp_path / "model")
+    index = tmp_path / "model" / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "_class_name": kind}))
+    failed = failed_load(ModelSource("mine", str(tmp_path / "model")), tmp_path)
+    assert (kind in failed.message, failed.for_good) == (True, for_good)
+    assert message in failed.message
+    assert failed.hint

@@ -41,6 +41,7 @@ OVERRIDES = (
     "default_model",
     "device",
     "offline",
+    "http",
     "log_level",
     "log_format",
 )
@@ -148,6 +149,7 @@ def _daemon_commands(commands: Any) -> None:
         ("--default-model", "ALIAS", "the model of requests that name none"),
         ("--device", "DEVICE", "auto, cpu, cuda or cuda:N"),
         ("--model-cache", "FOLDER", "where models from the hub are kept"),
+        ("--http", "HOST:PORT", "where to show health, metrics and pictures"),
         ("--log-level", "LEVEL", "debug, info, warning or error"),
         ("--log-format", "FORMAT", "auto, console or json"),
     ):
@@ -229,6 +231,7 @@ def _conversion_commands(commands: Any) -> None:
     )
     reproduce.add_argument("picture", metavar="PICTURE", help='PNG, JPEG or WebP; "-" reads stdin')
     for each in (convert, reproduce):
+        each.add_argument("--prompt", metavar="TEXT", help="what the picture should show, whatever is said there")
         each.add_argument("--model", metavar="ALIAS", help="which model of the configuration is to be asked")
         each.add_argument("--output", "-o", metavar="FILE", help="write it into a new file (default: print it)")
 

@@ -95,7 +95,8 @@ def _translate(args: argparse.Namespace, data: dict[str, Any], program: Program,
     config = configuration(args)
     here = find_file(config_file(args)) is not None
     problems: Callable[[dict[str, Any]], Any] = lambda request: problems_of(request, config, here=here)  # noqa: E731
-    sheet = translated(data, program, _target(config, args.model, here=here), problems, model=args.model)
+    chosen = {key: getattr(args, key) for key in ("prompt", "model") if getattr(args, key) is not None}
+    sheet = translated(data, program, _target(config, args.model, here=here), problems, chosen=chosen)
     _write(args.output, _text_of(sheet.request))
     _tell(sheet, what)
     if not here:
@@ -112,7 +113,7 @@ def _target(config: Config, alias: str | None, *, here: bool) -> Target:
     return Target(
         KEYS,
         SCHEDULERS if family is None else family.schedulers,
-        rules.book.names,
+        {name: style.negative_prompt for name, style in rules.book.styles.items()},
         tuple(rules.models),
         own_layer=2 if family is not None and family.key == STABLE_DIFFUSION_XL.key else 1,
     )

@@ -11,12 +11,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum, auto
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from darkroom.cli.finding import Finding, Verdict
+from darkroom.cli.outward import shown, told
 from darkroom.client import START_HINT, Client, is_gone, seats_of
 from darkroom.config.load import Config, foreign_variables, relative_values
 from darkroom.disk import inotify
@@ -32,6 +32,8 @@ from darkroom.rights import how_to_get_in, who
 from darkroom.systemd.host import installed_unit
 from darkroom.systemd.install import configuration_of, setting_of
 
+__all__ = ["Finding", "Verdict", "examine"]
+
 INOTIFY = Path("/proc/sys/fs/inotify")
 #: Below these, other programs of the same user easily use everything up.
 ENOUGH_INOTIFY = {"max_user_watches": 8192, "max_user_instances": 128, "max_queued_events": 16_384}
@@ -39,24 +41,6 @@ ENOUGH_INOTIFY = {"max_user_watches": 8192, "max_user_instances": 128, "max_queu
 SANE_AFTER = 1_767_225_600  # 2026-01-01
 MOST_NOTES = 10  #: about the style book
 SD15_MEMORY_BYTES = 4 * 1024**3
-
-
-class Verdict(Enum):
-    """How a check came out."""
-
-    OK = auto()
-    WARN = auto()  #: it works, but not as well as it could
-    FAIL = auto()  #: it does not work
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    verdict: Verdict
-    what: str
-    says: str
-    do: str = ""
 
 
 def examine(config: Config, file: Path | None = None) -> Iterator[Finding]:
@@ -84,6 +68,8 @@ def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[
         yield f"model {alias}", lambda alias=alias, source=source: [_model(alias, source, config)]  # type: ignore[misc]
     yield "models", lambda: [_hub_cache(config)]
     yield "clock", lambda: [_clock()]
+    yield "http", partial(shown, config)
+    yield "notify", partial(told, config)
     yield "service", partial(_service, file)
     yield "daemon", partial(_daemon, config)
 

@@ -84,7 +84,17 @@ def _of_picture(path: Path, number: int | None) -> Made:
         what = "says nothing of how it was made" if is_picture else "is no PNG, JPEG or WebP"
         hint = "Name the folder that it came in, or the request: what Darkroom delivers has an answer.json beside it."
         raise DarkroomError(f"{path} {what}.", hint=hint)
-    return made.of_record(record, name=path.stem)
+    of = made.of_record(record, name=path.stem)
+    return replace(of, tokens=_tokens_beside(path, of))
+
+
+def _tokens_beside(path: Path, of: Made) -> Mapping[str, Any]:
+    """A picture does not say how much of its texts was read; the answer that it came with does."""
+    try:
+        beside = _of_folder(path.parent, None)
+    except (OSError, DarkroomError):
+        return {}
+    return beside.tokens if beside.plan == of.plan else {}
 
 
 def _asked(folder: Path) -> Mapping[str, Any] | None:

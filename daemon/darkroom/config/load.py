@@ -30,6 +30,7 @@ from darkroom.config.models import (
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import PictureMetadata, RendererSettings
+from darkroom.http.address import Address
 from darkroom.models.source import ModelSource
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
@@ -47,6 +48,21 @@ def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise PydanticCustomError(OWN_WORDS, "must be auto, cpu, cuda or cuda:N", {"hint": ""})
     return name
+
+
+def _http(text: str) -> str:
+    try:
+        return str(Address.parse(text)) if text else ""
+    except ValueError:
+        hint = '"127.0.0.1:8001" can be asked from this machine alone.'
+        raise PydanticCustomError(OWN_WORDS, "must be a host and a port", {"hint": hint}) from None
+
+
+def _textfile(text: str) -> str:
+    if text and not text.endswith(".prom"):
+        hint = "The node exporter reads no others."
+        raise PydanticCustomError(OWN_WORDS, "must be the name of a file that ends in .prom", {"hint": hint})
+    return str(absolute(Path(text))) if text else ""
 
 
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -101,6 +117,10 @@ class Config(BaseModel):
     history_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
     heartbeat_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
     gallery: bool = True
+
+    http: Annotated[str, AfterValidator(_http)] = ""
+    textfile: Annotated[str, AfterValidator(_textfile)] = ""
+    notify: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], *SEVERAL] = ()
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -241,6 +261,18 @@ _FOREIGN_VARIABLE = re.compile(
 )
 
 
+#: What a command of `notify` finds in its environment, always all of them: it may call `darkroom`, too.
+TOLD_TO_COMMANDS = {
+    "DARKROOM_REQUEST": "the name",
+    "DARKROOM_ID": "the id",
+    "DARKROOM_STATE": "`done`, `refused`, `failed` or `cancelled`",
+    "DARKROOM_RESULT": "the path of its folder; empty where there is none",
+    "DARKROOM_ANSWER": "the path of its answer",
+    "DARKROOM_PICTURES": "how many there are",
+    "DARKROOM_MESSAGE": "what went wrong; empty where nothing did",
+}
+
+
 def foreign_variables() -> list[str]:
     """What looks like a setting of ours, and is set by the platform: it means nothing to us."""
     unknown = [name for name in sorted(os.environ) if name.upper().startswith(ENV_PREFIX) and not _is_key(name)]
@@ -248,6 +280,8 @@ def foreign_variables() -> list[str]:
 
 
 def _is_known_variable(name: str) -> bool:
+    if name in TOLD_TO_COMMANDS and os.environ.keys() >= TOLD_TO_COMMANDS.keys():
+        return True
     return not name.upper().startswith(ENV_PREFIX) or _is_key(name) or bool(_FOREIGN_VARIABLE.fullmatch(name))
 
 

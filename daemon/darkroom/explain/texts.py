@@ -1,4 +1,4 @@
-"""Texts that a pipeline of Stable Diffusion does not read as they are meant: long, weighed, with layers left out.
+"""Texts that a pipeline does not read as they are meant: long ones, weighed ones, with layers left out.
 
 The lines encode them as Darkroom says that it does (docs/prompts.md), with nothing but the pipeline's own encoders.
 """
@@ -28,7 +28,7 @@ def blocks(tokenizer, parts):
 
 @torch.no_grad()
 def embed(parts):
-    \"\"\"The numbers of a text: of its blocks, side by side, each weighed and scaled back to its mean.\"\"\"
+    \"\"\"The numbers of a text: of its blocks, side by side, each weighed and scaled back to its length.\"\"\"
     found = []
     for tokenizer, encoder in readers:
         cut, size = blocks(tokenizer, parts), tokenizer.model_max_length
@@ -39,9 +39,9 @@ def embed(parts):
         said = encoder(torch.tensor(ids, device=pipe.device), output_hidden_states=True)
         numbers = {numbers}
         weighed = numbers * torch.tensor(weights, dtype=numbers.dtype, device=pipe.device)[:, :, None]
-        for block, factors in enumerate(weights):
-            if set(factors) != {{1.0}}:
-                weighed[block] *= numbers[block].mean() / weighed[block].mean()
+        if any(weight != 1 for each in weights for weight in each):
+            lengths = [torch.linalg.vector_norm(each.float(), dim=(1, 2), keepdim=True) for each in (numbers, weighed)]
+            weighed = (weighed * torch.where(lengths[1] > 0, lengths[0] / lengths[1], 1)).to(numbers.dtype)
         found.append(weighed.reshape(1, -1, weighed.shape[-1]))
     return torch.cat(found, dim=-1), said[0][:1]
 

@@ -27,6 +27,7 @@ def words(made: Made, family: Family | None, *, where: str, files: ModelFiles | 
         ("steps", f"{made.plan.num_inference_steps}{_origin(made, 'num_inference_steps', _NOT_ASKED)}"),
         ("scheduler", _scheduler(made, files)),
         *_scales(made, family),
+        *_reading(made),
         ("seed", _seed(made)),
         *_tokens(made.tokens),
         *(("warning", warning) for warning in made.warnings),
@@ -87,12 +88,14 @@ def _why_none(made: Made, family: Family | None) -> str:
 
 
 def _tokens(tokens: Mapping[str, Any]) -> Lines:
-    limit = tokens.get("limit")
+    limit, blocks = tokens.get("limit"), tokens.get("blocks")
     for key, title in (("prompt", "the prompt"), ("negative_prompt", "the negative prompt")):
         count = tokens.get(key)
         if isinstance(count, int) and isinstance(limit, int):
-            read = f"all {count} of {title}" if count <= limit else f"the first {limit} of the {count} of {title}"
-            yield "tokens", f"{read} are read; the model reads up to {limit}"
+            is_whole = count <= limit or isinstance(blocks, int)
+            read = f"all {count} of {title}" if is_whole else f"the first {limit} of the {count} of {title}"
+            at_a_time = f"in blocks of {limit}" if isinstance(blocks, int) else f"up to {limit} can be"
+            yield "tokens", f"{read} are read; {at_a_time}"
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------
@@ -112,6 +115,14 @@ def _scales(made: Made, family: Family | None) -> Lines:
             yield key, f"{value:g}{_origin(made, key, _NOT_ASKED)}"
         elif family is not None and key in family.idle:
             yield key, f"none: {family.title} was made to go without it"
+
+
+def _reading(made: Made) -> Lines:
+    """How the prompts are read, where that was asked for."""
+    if made.plan.clip_skip is not None:
+        yield "clip_skip", f"{made.plan.clip_skip}: so many layers of the text encoder are left out"
+    if made.plan.weights is not None:
+        yield "weights", f"parentheses in the prompts weigh, by {made.plan.weights}"
 
 
 def _seed(made: Made) -> str:

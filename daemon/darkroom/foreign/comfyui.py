@@ -33,7 +33,6 @@ _SAMPLER: dict[str, Rule] = {
     "start_at_step": never(_SOME_STEPS, 0),
     "end_at_step": never(_SOME_STEPS, 10_000),
     "return_with_leftover_noise": never(_SOME_STEPS, "disable"),
-    "control_after_generate": _CONTROL,
 }
 
 #: Class → what is said of its values. Of those that are followed; others are told as a whole.
@@ -45,11 +44,11 @@ RULES: dict[str, Mapping[str, Rule]] = {
     "RandomNoise": _SAMPLER,
     "KSamplerSelect": {},
     "BasicScheduler": _SAMPLER,
+    "SDTurboScheduler": _SAMPLER,
     "CFGGuider": _SAMPLER,
     "BasicGuider": {},
     "FluxGuidance": {"guidance": scale("guidance_scale")},
-    "EmptyLatentImage": _LATENT,
-    "EmptySD3LatentImage": _LATENT,
+    "Flux2Scheduler": {**_SAMPLER, **dict.fromkeys(("width", "height"), idle("the size is told elsewhere"))},
     "CheckpointLoaderSimple": {"ckpt_name": model},
     "CheckpointLoader": {"ckpt_name": model, "config_name": _FILES},
     "UNETLoader": {
@@ -139,12 +138,12 @@ def _say_editors(data: Mapping[str, Any], sheet: Sheet) -> None:
 def follow(graph: Graph, sheet: Sheet) -> None:
     """Say of each node what becomes of it. Raises NothingToAsk without a sampler."""
     sampler = _sampler(graph)
-    used = list(graph.above(sampler.key, stop=_is_zero))
+    used = list(graph.above(sampler.key))
     is_flux = graph.first(used, "guidance") is not None
     _say_texts(graph, sampler, used, sheet)
     _say_sampler(graph, used, sheet)
     for node in used:
-        if node.kind in RULES or node is sampler:
+        if _rules_of(node) is not None or node is sampler:
             _say_values(graph, node, sheet, is_flux=is_flux)
     used_keys = {node.key for node in used}
     for node in graph.nodes.values():
@@ -171,6 +170,12 @@ def _is_zero(node: Node) -> bool:
     return node.kind == "ConditioningZeroOut"
 
 
+def _rules_of(node: Node) -> Mapping[str, Rule] | None:
+    """None for a node that is told as a whole. Each kind of model has an empty picture of its own."""
+    is_empty_picture = node.kind.startswith("Empty") and "Latent" in node.kind
+    return RULES.get(node.kind, _LATENT if is_empty_picture else None)
+
+
 def _is_told(node: Node, sheet: Sheet) -> bool:
     return sheet.says(node.name) or any(sheet.says(f"{node.name}.{key}") for key in (*node.values, *node.links))
 
@@ -178,11 +183,11 @@ def _is_told(node: Node, sheet: Sheet) -> bool:
 def _say_whole(node: Node, sheet: Sheet, *, is_used: bool) -> None:
     if node.kind in _ANYWAY:
         sheet.neutral(node.name, _ANYWAY[node.kind])
-    elif node.kind in RULES and is_used and not node.values:
+    elif _rules_of(node) is not None and is_used and not node.values:
         sheet.neutral(node.name, "it says nothing by itself")
     elif _samples(node):
         sheet.lost(node.name, "there is one pass here, that of the first sampler")
-    elif not is_used and (node.kind in RULES or "TextEncode" in node.kind):
+    elif not is_used and (_rules_of(node) is not None or "TextEncode" in node.kind):
         sheet.lost(node.name, "the first sampler takes nothing from it")
     else:
         sheet.lost(node.name, _WHY.get(node.kind, "nothing here does what it does"))
@@ -190,7 +195,7 @@ def _say_whole(node: Node, sheet: Sheet, *, is_used: bool) -> None:
 
 def _say_values(graph: Graph, node: Node, sheet: Sheet, *, is_flux: bool) -> None:
     """Of each value of a node that is followed, also of those that come from another node."""
-    rules = {**RULES.get(node.kind, _SAMPLER)}
+    rules = {**(_rules_of(node) or _SAMPLER)}
     if is_flux and "cfg" in rules:
         rules = guidance(rules, "guidance", "cfg")
     linked = {key: graph.value(node, key) for key in rules if key in node.links}
@@ -204,7 +209,7 @@ def _say_values(graph: Graph, node: Node, sheet: Sheet, *, is_flux: bool) -> Non
 
 def _tell_sources(sources: list[Node | None], sheet: Sheet) -> None:
     for source in sources:
-        if source is not None and source.kind not in RULES and not _is_told(source, sheet):
+        if source is not None and _rules_of(source) is None and not _is_told(source, sheet):
             sheet.neutral(source.name, "its value is told where it is used")
 
 
@@ -226,19 +231,26 @@ def _say_sampler(graph: Graph, used: list[Node], sheet: Sheet) -> None:
 def _say_texts(graph: Graph, sampler: Node, used: list[Node], sheet: Sheet) -> None:
     start = next((node for node in used if {"positive", "conditioning"} & node.links.keys()), sampler)
     told: set[str] = set()
-    for key, becomes in (("positive", "prompt"), ("conditioning", "prompt"), ("negative", "negative_prompt")):
-        encoders = _encoders(graph, start.links.get(key, "")) if becomes not in sheet.request else iter(())
-        for node in encoders:
-            if node.key not in told:
-                told.add(node.key)
-                _say_text(graph, node, becomes, sheet)
-                break
+    for role, becomes in (("positive", "prompt"), ("negative", "negative_prompt")):
+        encoder = next((node for node in _encoders(graph, start, role) if node.key not in told), None)
+        if encoder is not None:
+            told.add(encoder.key)
+            _say_text(graph, encoder, becomes, sheet)
 
 
-def _encoders(graph: Graph, start: str) -> Iterator[Node]:
-    """Nodes that turn words into what the sampler takes, the nearest first."""
-    for node in graph.above(start, stop=_is_zero):
-        if any(key in node.values or key in node.links for key in _TEXTS) and not _samples(node):
+def _encoders(graph: Graph, start: Node, role: str) -> Iterator[Node]:
+    """Nodes that turn words into what the sampler takes, the nearest first. Many nodes hand both prompts on."""
+
+    def taken(node: Node) -> list[str]:
+        if role in node.links:
+            return [node.links[role]]
+        other = "negative" if role == "positive" else "positive"
+        ways = [source for key, source in node.links.items() if key != other]
+        return [] if _is_zero(node) or (node is start and role == "negative") else ways
+
+    for node in graph.above(start.key, taken):
+        is_encoder = any(key in node.values or key in node.links for key in _TEXTS)
+        if is_encoder and not _samples(node) and not any(key.startswith("conditioning") for key in node.links):
             yield node
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from darkroom.foreign.graph import Graph, Node
 
 MUTED, BYPASSED = 2, 4
+#: What the editor itself does with a number afterwards; no picture shows it.
+_CONTROL = "control_after_generate"
 
 #: What the editor keeps without names, for classes of nodes whose files do not name it.
 _WIDGETS = {
@@ -17,9 +19,14 @@ _WIDGETS = {
         "start_at_step", "end_at_step", "return_with_leftover_noise",
     ),
     "CLIPTextEncode": ("text",),
+    **dict.fromkeys(("TextEncodeQwenImageEdit", "TextEncodeQwenImageEditPlus"), ("prompt",)),
     "CLIPTextEncodeFlux": ("clip_l", "t5xxl", "guidance"),
     "EmptyLatentImage": ("width", "height", "batch_size"),
     "EmptySD3LatentImage": ("width", "height", "batch_size"),
+    "EmptyFlux2LatentImage": ("width", "height", "batch_size"),
+    "Flux2Scheduler": ("steps", "width", "height"),
+    "SDTurboScheduler": ("steps", "denoise"),
+    "SamplerCustom": ("add_noise", "noise_seed", "control_after_generate", "cfg"),
     "CheckpointLoaderSimple": ("ckpt_name",),
     "UNETLoader": ("unet_name", "weight_dtype"),
     "CLIPSetLastLayer": ("stop_at_clip_layer",),
@@ -110,10 +117,10 @@ def _inputs(
     links = {name: source for name, source in found.items() if source is not None}
     values = node.get("widgets_values")
     if isinstance(values, dict):
-        return {str(name): value for name, value in values.items() if name not in links}, links
+        return {str(name): value for name, value in values.items() if name not in (*links, _CONTROL)}, links
     names = _WIDGETS.get(str(node.get("type"))) or tuple(str(slot.get("name")) for slot in slots if "widget" in slot)
     of_widgets = zip(names, values if isinstance(values, list) else (), strict=False)
-    return {name: value for name, value in of_widgets if name not in links}, links
+    return {name: value for name, value in of_widgets if name not in (*links, _CONTROL)}, links
 
 
 def _slots(node: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -198,7 +198,7 @@ def _say(
 
 def _rule_of(key: str, rules: Mapping[str, Rule]) -> Rule | None:
     """Metadata numbers its LoRAs; a preset has settings of the program, too."""
-    if re.fullmatch(r"lora_\d+|.*embeddings?_downloads|lora_downloads", key):
+    if re.fullmatch(r"lora_(combined_)?\d+|.*embeddings?_downloads|lora_downloads", key):
         return never(_NO_LORAS)
     if key in ("checkpoint_downloads", "vae_downloads", "previous_default_models") or key.startswith("default_save_"):
         return _OF_PROGRAM

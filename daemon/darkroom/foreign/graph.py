@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,17 +31,17 @@ class Graph:
 
     nodes: Mapping[str, Node]
 
-    def above(self, start: str, *, stop: Callable[[Node], bool] = lambda _: False) -> Iterator[Node]:
-        """The node and all that it is made from, the nearest first; what is behind one at which to stop is left out."""
+    def above(self, start: str, taken: Callable[[Node], Iterable[str]] | None = None) -> Iterator[Node]:
+        """The node and all that it is made from, the nearest first; `taken` says from which nodes a node takes."""
         todo, seen = [start], {start}
         for key in todo:
             node = self.nodes.get(key)
             if node is None:
                 continue
             yield node
-            new = [] if stop(node) else [each for each in node.links.values() if each not in seen]
+            new = dict.fromkeys(each for each in (taken(node) if taken else node.links.values()) if each not in seen)
             seen.update(new)
-            todo += dict.fromkeys(new)
+            todo += new
 
     def behind(self, node: Node, key: str) -> Node | None:
         """The node that an input comes from."""

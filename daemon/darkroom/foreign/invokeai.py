@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from darkroom.foreign import samplers
+from darkroom.foreign import samplers, wording
 from darkroom.foreign.graph import Graph, Node
-from darkroom.foreign.rules import count, guidance, idle, model, never, scale, seed, side, text
+from darkroom.foreign.rules import count, guidance, idle, model, never, scale, seed, side
 from darkroom.foreign.sheet import NothingToAsk, Rule, Sheet, apply
 
 _WORDS_ALONE = "pictures are made from words alone here"
@@ -23,8 +23,8 @@ def _model(sheet: Sheet, where: str, value: Any) -> None:
 
 _SECOND_PROMPT = never("all text encoders read `prompt` here")
 RULES: dict[str, Rule] = {
-    "positive_prompt": text("prompt"),
-    "negative_prompt": text("negative_prompt"),
+    "positive_prompt": wording.compel("prompt"),
+    "negative_prompt": wording.compel("negative_prompt"),
     "positive_style_prompt": _SECOND_PROMPT,
     "negative_style_prompt": _SECOND_PROMPT,
     "width": side("width"),
@@ -72,7 +72,7 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
         _say_fields(data, sheet)
         return
     for key in data:
-        sheet.neutral(key, "each node is told" if key in ("nodes", "batch", "graph") else "of the queue alone")
+        sheet.neutral(key, "each node is told" if key in ("nodes", "edges", "batch", "graph") else "of the queue alone")
     _follow(_read(graph), sheet)
 
 
@@ -154,6 +154,8 @@ def _say_node(graph: Graph, node: Node, sheet: Sheet) -> None:
         **{key: graph.value(node, key)[0] for key in node.links if _RENAMED.get(key, key) in RULES},
     }
     rules = {**RULES, **{name: RULES[known] for name, known in _RENAMED.items()}}
+    if wanted.get("guidance") is not None:
+        rules = guidance(rules, "guidance", "cfg_scale")
     if isinstance(name := wanted.get("scheduler"), str):
         samplers.say(sheet, samplers.sampler_of(name), f"{node.name}.scheduler")
     apply(rules, {key: value for key, value in wanted.items() if value is not None}, sheet, inside=f"{node.name}.")

@@ -49,16 +49,18 @@ def translated(
     target: Target,
     problems_of: Callable[[dict[str, Any]], Sequence[Problem]],
     *,
-    model: str | None = None,
+    chosen: Mapping[str, Any] | None = None,
 ) -> Sheet:
     """The request that it means, and what was said of each key. `problems_of` says what is wrong with a request.
 
-    What can't be asked is left out, and said. Raises NothingToAsk where no request is left, or none that is right.
+    What is `chosen` stands in the request, whatever is said. What can't be asked is left out, and said. Raises
+    NothingToAsk where no request is left, DarkroomError where none can be made right.
     """
-    sheet = Sheet(target, {} if model is None else {"model": model})
+    sheet = Sheet(target, dict(chosen or {}))
     program.translate(data, sheet)
     if not sheet.request.get("prompt"):
-        raise NothingToAsk("It has no prompt that a request could say.", hint="Write one: `darkroom submit --help`.")
+        raise NothingToAsk("It has no prompt that a request could say.", hint="Say one with --prompt TEXT.")
+    wording.add_styles(sheet)
     request = THEIR_WORDS_ALONE | sheet.request
     sheet.request = {key: request[key] for key in target.keys if key in request}
     while problems := problems_of(sheet.request):

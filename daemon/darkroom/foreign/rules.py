@@ -46,7 +46,7 @@ def text(key: str) -> Rule:
     def rule(sheet: Sheet, where: str, value: Any) -> None:
         if not isinstance(value, str):
             sheet.lost(where, "it is no text")
-        elif not value.strip() and key != "prompt":
+        elif not value.strip():
             sheet.neutral(where, "empty")
         else:
             sheet.becomes(where, {key: value.replace("\r\n", "\n")})
@@ -168,14 +168,25 @@ def model(sheet: Sheet, where: str, value: Any) -> None:
 
 
 def style(sheet: Sheet, where: str, value: Any) -> None:
-    """A style's name, where the style book has it."""
-    slug = re.sub(r"[^a-z0-9]+", "-", str(value).casefold()).strip("-")
-    if slug in sheet.target.styles:
-        sheet.becomes(where, {"style": slug})
-    else:
+    """A style's name, where the style book has it, in whatever case and with whatever between its words."""
+    known, so_far = sheet.target.styles, sheet.request.get("style", [])
+    chosen = [so_far] if isinstance(so_far, str) else so_far
+    said = str(value)
+    name = said if said in known else next((each for each in known if _plain(each) == _plain(said)), None)
+    if _plain(said) == "none":
+        sheet.neutral(where, "no style")
+    elif name is None:
         sheet.lost(
-            where, f"the style book has no {value}: `darkroom styles` lists them, config/styles.toml takes new ones"
+            where, f"the style book has no {said}: `darkroom styles` lists them; docs/styles.md says how to add it"
         )
+    elif name in chosen:
+        sheet.neutral(where, "it is named already")
+    else:
+        sheet.adds(where, "style", [*chosen, name], "its negative prompt goes with it" if known[name] else "")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
 
 
 def styles(sheet: Sheet, where: str, value: Any) -> None:

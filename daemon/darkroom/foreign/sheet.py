@@ -34,7 +34,7 @@ class Target:
 
     keys: Collection[str]  #: that a request may have, in their order
     schedulers: Collection[str]  #: that the model takes
-    styles: Collection[str] = ()  #: of the style book
+    styles: Mapping[str, str] = field(default_factory=dict)  #: of the style book, with their negative prompts
     models: Collection[str] = ()  #: aliases
     own_layer: int = 1  #: of its text encoder, counted from the end, that the model is used with
 
@@ -63,6 +63,11 @@ class Sheet:
         self.request |= said
         self._say(Note(where, Fate.BECOMES, remark, tuple(said)))
 
+    def adds(self, where: str, key: str, names: list[str], remark: str) -> None:
+        """It is one of several names; a single one stands without a list."""
+        self.request[key] = names if len(names) > 1 else names[0]
+        self._say(Note(where, Fate.BECOMES, remark, (key,)))
+
     def counts(self, where: str, number: int) -> None:
         """It is one of several numbers whose product is how many pictures come."""
         self.request["num_images"] = self.request.get("num_images", 1) * number
@@ -82,7 +87,7 @@ class Sheet:
 
     def give_up(self, problem: Problem) -> bool:
         """Take out of the request what is wrong there, and say so of each key that became it; False if it can't be."""
-        key = problem.where.strip("/")
+        key = problem.where.strip("/").partition("/")[0]
         if key == "prompt" or key not in self.request:
             return False
         together = _TOGETHER.get(key, (key,))

@@ -1,7 +1,7 @@
 r"""What prompts of other programs say beside words: weights, LoRAs, and what only they understand.
 
 A1111's web UI reads `(word:1.2)`, `((word))`, `[word]`, `\(`, `<lora:name:0.8>`, `BREAK`, `AND`, `[a:b:0.5]`, `[a|b]`;
-ComfyUI and Fooocus read the round brackets and the escapes.
+ComfyUI and Fooocus read the round brackets and the escapes; InvokeAI reads `(word)1.2`, `word++` and `word--`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ _NETWORK = re.compile(r"\s*<(?:lora|lyco|hypernet):[^<>\n]*>", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\([()\[\]])")
 _ROUND = re.compile(r"(?<!\\)\([^()]*\)")
 _SQUARE = re.compile(r"(?<!\\)\[[^\[\]]*\]|\bBREAK\b")
+_COMPEL = re.compile(r"(?:\([^()\n]{1,60}\)|\b\w+)(?:\+{1,9}|-{2,9})(?![\w+-])|\([^()\n]{1,60}\)[0-9.]{1,5}")
 _BARE_SQUARE = re.compile(r"(?<!\\)([\[\]])")
 #: What only A1111's web UI understands, and why it is nothing here.
 _ONLY_THERE = (
@@ -45,10 +46,30 @@ def prompt(key: str, *, square: bool = False) -> Rule:
     return rule
 
 
+def compel(key: str) -> Rule:
+    """A prompt with InvokeAI's weights, which stand behind words: nothing here reads them."""
+
+    def rule(sheet: Sheet, where: str, value: object) -> None:
+        text(key)(sheet, where, value)
+        for found in dict.fromkeys(_COMPEL.findall(value)) if isinstance(value, str) else ():
+            sheet.lost(f"{where} {found}", 'it is read as it stands: "prompt_syntax": "weighted" says (word:1.2)')
+
+    return rule
+
+
 def without_networks(prompt: str) -> tuple[str, list[str]]:
     """The prompt without its `<lora:…>`, and these, each once."""
     networks = dict.fromkeys(found[0].strip() for found in _NETWORK.finditer(prompt))
     return (_NETWORK.sub("", prompt).strip(" ,") if networks else prompt), list(networks)
+
+
+def add_styles(sheet: Sheet) -> None:
+    """What styles don't want, in the request's own words: with `default_negative` off, theirs would not count."""
+    named = sheet.request.get("style", [])
+    unwanted = [sheet.target.styles.get(name, "") for name in ([named] if isinstance(named, str) else named)]
+    if any(unwanted):
+        said = [sheet.request.get("negative_prompt", ""), *unwanted]
+        sheet.request["negative_prompt"] = ", ".join(text.strip(" ,") for text in said if text.strip(" ,"))
 
 
 def settle(sheet: Sheet) -> None:

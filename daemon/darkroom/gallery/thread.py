@@ -22,6 +22,7 @@ from darkroom.gallery.smalls import Smalls
 from darkroom.guard import Guard, Kind, describe
 from darkroom.names import folder_of, joined
 from darkroom.outbox.events import Delivered, Event, Mirrored
+from darkroom.outbox.mirrors import mirrored
 from darkroom.report.snapshot import Snapshot
 from darkroom.spool.answer import Answer
 
@@ -123,7 +124,7 @@ class Gallery:
         """None for one that is shown already, or is no longer where it was. An error costs this one its place alone."""
         if self._album.catalogue.has(shown.id):
             return None
-        at = joined(self._outbox_folder(folder_of(shown.name)), shown.result)
+        at = joined(mirrored(folder_of(shown.name), self._mirrors), shown.result)
         with self.guard.alone(Kind.GALLERY, at, passes=(OSError,)):
             found = read(self._disk, self._ground.root, at)
             if found is None or found.answer["id"] != shown.id:
@@ -132,13 +133,6 @@ class Gallery:
                 self._tell()
             return entry_of(found, self._smalls.there(found))
         return None
-
-    def _outbox_folder(self, folder: str) -> str:
-        done = path = ""
-        for part in folder.split("/") if folder else ():
-            done = joined(done, part)
-            path = joined(path, self._mirrors.get(done, part))
-        return path
 
     def _tell(self) -> None:
         """What goes on: as soon as there is something new, but not too often; and now and then that we are there."""

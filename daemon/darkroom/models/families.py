@@ -27,6 +27,12 @@ def _led_by(default: str, schedulers: tuple[str, ...]) -> tuple[str, ...]:
 _WITH_MU = ("flow_match_euler",)  #: their pipelines hand over sigmas, which no other scheduler takes
 _NO_BINNING: Mapping[str, Any] = {"use_resolution_binning": False}
 
+#: What is said to a Qwen before each text: 34 tokens, which are dropped when they are read.
+_QWEN = (
+    "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
+    "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n"
+)
+
 STABLE_DIFFUSION = Family(
     key="stable-diffusion",
     title="Stable Diffusion 1.x or 2.x",
@@ -113,7 +119,7 @@ ROWS: tuple[Family, ...] = (
            steps=35, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),)),
     Family(key="qwenimage", title="Qwen-Image", pipelines=("QwenImagePipeline",),
            scales={"true_cfg_scale": 4.0}, cfg="true_cfg_scale", idle=frozenset({"guidance_scale"}), nothing=" ",
-           schedulers=_WITH_MU, reads=(Reads("tokenizer", 512, around="<|im_end|>\n<|im_start|>assistant\n"),)),
+           schedulers=_WITH_MU, reads=(Reads("tokenizer", 546, before=_QWEN),)),
     Z_IMAGE,
     SANA,
     replace(SANA, key="sana-pag", title="Sana with PAG", pipelines=("SanaPAGPipeline",)),
@@ -128,7 +134,7 @@ ROWS: tuple[Family, ...] = (
            scales={"guidance_scale": 4.0}, steps=30, schedulers=_WITH_MU, reads=(Reads("tokenizer", 256),)),
     Family(key="lumina2", title="Lumina 2", pipelines=("Lumina2Pipeline",),
            scales={"guidance_scale": 4.0}, steps=30, schedulers=_WITH_MU,
-           reads=(Reads("tokenizer", 256, around="You are an assistant designed to generate superior images with the "
+           reads=(Reads("tokenizer", 256, before="You are an assistant designed to generate superior images with the "
                         "superior degree of image-text alignment based on textual prompts or user prompts. "
                         "<Prompt Start> "),)),
     Family(key="auraflow", title="AuraFlow", pipelines=("AuraFlowPipeline",),
@@ -142,7 +148,9 @@ ROWS: tuple[Family, ...] = (
     Family(key="bria", title="Bria", pipelines=("BriaPipeline",),
            steps=30, schedulers=_WITH_MU, reads=(Reads("tokenizer", 128),)),
     Family(key="ovis", title="Ovis-Image", pipelines=("OvisImagePipeline",),
-           schedulers=_WITH_MU, reads=(Reads("tokenizer", 256),)),
+           schedulers=_WITH_MU,
+           reads=(Reads("tokenizer", 284, is_chat=True, before="Describe the image by detailing the color, quantity, "
+                        "text, shape, size, texture, spatial relationships of the objects and background: "),)),
     Family(key="kandinsky3", title="Kandinsky 3", pipelines=("Kandinsky3Pipeline",),
            scales={"guidance_scale": 3.0}, step_px=64, steps=25, schedulers=OWN, reads=(Reads("tokenizer", 128),),
            needs=("unet", "movq", "text_encoder", "tokenizer", "scheduler")),
@@ -163,7 +171,7 @@ ROWS: tuple[Family, ...] = (
            scales={"guidance_scale": 4.0}, schedulers=_WITH_MU, fixed={"use_pe": False}),
     Family(key="krea2", title="Krea 2", pipelines=("Krea2Pipeline",),
            scales={"guidance_scale": 4.5}, cfg_above=0.0, steps=28, schedulers=_WITH_MU,
-           reads=(Reads("tokenizer", 512),)),
+           reads=(Reads("tokenizer", 541, before=_QWEN),)),
 )  # fmt: skip
 
 #: A pipeline class that nobody has described: asked by its signature, with nothing that could be wrong of it.

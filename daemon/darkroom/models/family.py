@@ -20,9 +20,9 @@ class Reads:
     """A tokenizer of a pipeline, and how much of a text is read through it."""
 
     tokenizer: str  #: its name in the pipeline
-    tokens: int | None = None  #: how many are read at most, those of `around` with them; None: as it says itself
-    around: str = ""  #: what the pipeline puts around each text, where that counts
-    is_chat: bool = False  #: whether each text is put into the tokenizer's own chat template, which counts too
+    tokens: int | None = None  #: how many are read at most, those of `before` with them; None: as it says itself
+    before: str = ""  #: what the pipeline puts before each text, where that counts
+    is_chat: bool = False  #: whether each text is put into the tokenizer's own chat template, whose begin counts too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

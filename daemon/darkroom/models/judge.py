@@ -324,8 +324,5 @@ def _scheduler(folder: Path, family: Family) -> dict[str, Any]:
         raise Unusable(Fate.NEVER, message, family.choose)
     if family.spacing is not None:
         saved |= {"timestep_spacing": family.spacing}
-    return (
-        {**saved, "steps_offset": 1}
-        if family.offset_is_one and not _NO_OFFSET.search(str(saved.get("_class_name")))
-        else saved
-    )
+    has_no_offset = _NO_OFFSET.search(str(saved.get("_class_name"))) is not None
+    return {**saved, "steps_offset": 1} if family.offset_is_one and not has_no_offset else saved

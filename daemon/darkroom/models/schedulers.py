@@ -114,7 +114,7 @@ class SchedulerChoice:
 #: Every scheduler that a request may name.
 SCHEDULERS: dict[str, SchedulerChoice] = {
     "ddim": SchedulerChoice("DDIMScheduler", _DDIM, "DDIM", "Automatic"),
-    "dpmsolver_multistep": SchedulerChoice("DPMSolverMultistepScheduler", _DPM_2M, "DPM++ 2M", "Automatic"),
+    "dpmsolver_multistep": SchedulerChoice("DPMSolverMultistepScheduler", _DPM_2M, "DPM++ 2M", "Uniform"),
     "dpmsolver_multistep_karras": SchedulerChoice(
         "DPMSolverMultistepScheduler", {**_DPM_2M, "use_karras_sigmas": True}, "DPM++ 2M", "Karras"
     ),

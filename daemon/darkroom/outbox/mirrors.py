@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from darkroom.disk.files import Disk, within
@@ -56,6 +56,15 @@ class Mirrors:
             raise OSError(errno.ELOOP, f"{chosen} is a link; results are never written through one")
         self._disk.make_folder(within(parent, chosen))
         return chosen
+
+
+def mirrored(folder: str, chosen: Mapping[str, str]) -> str:
+    """Where a sub-folder is mirrored, as far as that has been chosen."""
+    done = path = ""
+    for part in folder.split("/") if folder else ():
+        done = joined(done, part)
+        path = joined(path, chosen.get(done, part))
+    return path
 
 
 def _may_mirror(path: Path) -> bool:

@@ -55,6 +55,7 @@ class DiffusionModel:
         self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))
         self._is_starter = is_starter
         self.revision = found.revision
+        self.own_scheduler = str(self._saved.get("_class_name", ""))
         self.checkpoint_hash = checkpoint_hash(found.folder) if found.folder else ""
 
     def warm_up(self, source: ModelSource) -> None:
@@ -179,7 +180,7 @@ class DiffusionModel:
         pipeline = self._pipeline
         pipeline.scheduler = scheduling.fresh(plan.scheduler, self._saved)
         with self._call.arguments(plan, image, on_step, _check_latents) as arguments:
-            output = pipeline(**arguments)
+            output = _called(pipeline, arguments)
         if any(getattr(output, "nsfw_content_detected", None) or ()):
             raise Flagged
         pixels = _as_pixels(np.asarray(output.images[0]))
@@ -194,6 +195,16 @@ class DiffusionModel:
 
 def _is_impossible(saved: dict[str, Any], scheduler: str, steps: int) -> bool:
     return scheduling.is_impossible(scheduler, saved, steps)
+
+
+def _called(pipeline: Any, arguments: dict[str, Any]) -> Any:
+    """Those that draw tokens raise where there is nothing to draw from."""
+    try:
+        return pipeline(**arguments)
+    except RuntimeError as error:
+        if "probability tensor contains" in str(error):
+            raise Broken(by_decoder=False) from None
+        raise
 
 
 def _check_latents(latents: torch.Tensor) -> None:

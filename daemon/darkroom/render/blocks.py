@@ -1,7 +1,7 @@
 """Texts of any length and weight for encoders that read a fixed number of tokens: whole, in blocks of that length.
 
 What fits in one block and weighs nothing is left to the pipeline, so it is its own to the bit. Each token's numbers are
-multiplied by its weight; then the block is scaled back to the mean that it had (`weighted.ALGORITHM`).
+multiplied by its weight; then the block is scaled back to the length that it had (`weighted.ALGORITHM`).
 """
 
 from __future__ import annotations
@@ -173,9 +173,13 @@ class _Reader:
 
 
 def _weigh(numbers: torch.Tensor, weights: list[list[float]]) -> torch.Tensor:
-    """Multiply each token's numbers by its weight; then scale each block back to its mean."""
+    """Multiply each token's numbers by its weight; then scale each block back to its length.
+
+    The mean, by which others scale back, is near zero with some encoders: then nothing would be left of the text.
+    """
     factors = torch.tensor(weights, dtype=numbers.dtype, device=numbers.device)
+    if bool((factors == 1).all()):
+        return numbers
     weighed = numbers * factors[:, :, None]
-    before, after = numbers.mean(dim=(1, 2), keepdim=True), weighed.mean(dim=(1, 2), keepdim=True)
-    touched = (factors != 1).any(dim=1)[:, None, None] & (after != 0)
-    return torch.where(touched, weighed * (before / after), weighed)
+    before, after = (torch.linalg.vector_norm(each.float(), dim=(1, 2), keepdim=True) for each in (numbers, weighed))
+    return (weighed * torch.where(after > 0, before / after, 1)).to(numbers.dtype)

@@ -51,7 +51,7 @@ def encode(
     texts: tuple[str, str] | None = None
     if metadata == "full":
         record = json.dumps(as_record(plan, image, provenance))
-        texts = a1111_parameters(plan, image, pixels, provenance.model_hash), record
+        texts = a1111_parameters(plan, image, pixels, provenance.model_hash, provenance.own_scheduler), record
     buffer = io.BytesIO()
     if plan.format == "png":
         picture.save(buffer, "PNG", **PNG_COMPRESSION, pnginfo=_png_texts(texts, mark))

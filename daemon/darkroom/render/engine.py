@@ -69,6 +69,10 @@ class Model(Protocol):
     def scheduler(self) -> str:
         """Digest of the configuration of its saved scheduler; "" where there is none."""
 
+    @property
+    def own_scheduler(self) -> str:
+        """Its saved scheduler's class in diffusers; "" where there is none."""
+
     def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:
         """What can't be asked of it, by its scheduler alone. Takes a second or two, less when `stopped`; any thread."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from darkroom import __version__
-from darkroom.models.schedulers import SCHEDULERS
+from darkroom.models.schedulers import OWN, SCHEDULERS
 from darkroom.render.engine import Pixels
 from darkroom.request import plan_json
 from darkroom.request.plan import ImagePlan, Plan
@@ -22,6 +22,7 @@ class Provenance:
     device: str  #: as people call it
     software: dict[str, str]  #: versions of the libraries
     model_hash: str = ""  #: 10 hex digits of the checkpoint that the model was made from; "" where it isn't known
+    own_scheduler: str = ""  #: the class in diffusers of the one that the model was saved with
 
 
 def as_record(plan: Plan, image: ImagePlan, provenance: Provenance) -> dict[str, Any]:
@@ -38,7 +39,9 @@ def as_record(plan: Plan, image: ImagePlan, provenance: Provenance) -> dict[str,
     return {key: value for key, value in record.items() if value != ""}
 
 
-def a1111_parameters(plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: str = "") -> str:
+def a1111_parameters(
+    plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: str = "", own_scheduler: str = ""
+) -> str:
     """The prompt, `Negative prompt: …` if there is one, and a last line of `key: value` pairs.
 
     Readers split at line ends and take a line that begins with "Negative prompt:" for what it says, some of them also
@@ -50,6 +53,8 @@ def a1111_parameters(plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: s
         for text in (image.prompt, image.negative_prompt)
     )
     pairs = _pairs(plan, image, pixels, model_hash)
+    if plan.scheduler in OWN and own_scheduler:
+        pairs["Sampler"] = own_scheduler
     lines = [prompt, f"Negative prompt: {negative}" if negative else "", _pairs_line(pairs)]
     return "\n".join(line for line in lines if line)
 

@@ -95,22 +95,29 @@ def _kind(source: ModelSource, family: Family) -> type[DiffusionPipeline]:
             f"{source.alias} is a {family.pipeline}, which diffusers {diffusers.__version__} does not know.",
             hint="Install a newer diffusers, or choose another model.",
         )
-    if not hasattr(kind, "from_pretrained") or not isinstance(kind, type) or not issubclass(kind, DiffusionPipeline):
-        missing = ", ".join(getattr(kind, "_backends", ())) or "more than is installed"
+    if missing := getattr(kind, "_backends", None):  # diffusers has a stand-in for it
         raise ModelUnavailable(
-            f"{source.alias} is a {family.pipeline}, which needs the Python packages {missing}.",
+            f"{source.alias} is a {family.pipeline}, which needs the Python packages {', '.join(missing)}.",
             hint="Install them where Darkroom is installed, and start it again.",
         )
-    takes = inspect.signature(kind.__call__).parameters
-    needed = [
-        name for name, each in takes.items() if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
-    ]
-    if not takes.keys() >= NEEDED_ARGUMENTS or set(needed) - {"self", "prompt"}:
+    if not _is_from_words(kind):
         raise ModelUnsupported(
             f"{source.alias} is a {family.pipeline}, which does not make a picture from words alone.",
             hint="Choose a model that does.",
         )
-    return kind
+    found: type[DiffusionPipeline] = kind
+    return found
+
+
+def _is_from_words(kind: Any) -> bool:
+    """Whether it is a pipeline that is called with a prompt, and with nothing else that has to be given."""
+    if not isinstance(kind, type) or not issubclass(kind, DiffusionPipeline):
+        return False
+    takes = inspect.signature(kind.__call__).parameters
+    needed = {
+        name for name, each in takes.items() if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+    }
+    return takes.keys() >= NEEDED_ARGUMENTS and needed <= {"self", "prompt"}
 
 
 def _in_hand(family: Family, saved: Any) -> Any:

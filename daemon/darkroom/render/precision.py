@@ -8,6 +8,9 @@ import torch
 
 from darkroom.render.torch_errors import is_out_of_memory
 
+#: What turns latents into pixels is called so.
+DECODERS = ("vae", "movq", "vqvae")
+
 
 class Broken(Exception):
     """The picture is no numbers."""
@@ -25,7 +28,7 @@ class Precision:
 
     def raised(self, broken: Broken) -> str | None:
         """Raise it by one step. Returns what to tell; None where there is nothing left to raise, or no room for it."""
-        decoder = getattr(self._pipeline, "vae", None)
+        decoder = next((part for name in DECODERS if (part := getattr(self._pipeline, name, None)) is not None), None)
         if broken.by_decoder and _is_half(decoder):
             _decode_in_float32(decoder)
             return "Half precision overflowed: the picture was decoded in float32."
@@ -59,7 +62,11 @@ def _in_float32(parts: list[Any]) -> bool:
 
 
 def _decode_in_float32(decoder: Any) -> None:
-    """Latents come in half precision still."""
+    """Latents come in half precision still; those of codes are whole numbers, and stay so."""
     decoder.to(torch.float32)
     decode = decoder.decode
-    decoder.decode = lambda latents, *arguments, **options: decode(latents.to(torch.float32), *arguments, **options)
+
+    def decode_in_float32(latents: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        return decode(latents.float() if latents.is_floating_point() else latents, *arguments, **options)
+
+    decoder.decode = decode_in_float32

@@ -15,6 +15,9 @@ from darkroom.request.plan import Plan
 #: A tokenizer that was never told its limit says some 10^30.
 NO_LIMIT = 10**6
 
+#: Stands for a person's words.
+WORDS = "{words}"
+
 
 class Reader:
     """The reader of a pipeline that reads the most."""
@@ -55,13 +58,20 @@ class Reader:
         return len(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
     def _own_words(self, reads: Reads) -> int:
-        """How many tokens of a person's own are read: without signs of begin and end, and what is put around them."""
+        """How many tokens of a person's own are read: without signs of begin and end, and what is put before them.
+
+        What a chat says after them is cut off first.
+        """
         tokenizer = self._tokenizer
         assert tokenizer is not None  # noqa: S101 - it is the one that reads
         limit = reads.tokens or min(tokenizer.model_max_length, NO_LIMIT)
         if reads.is_chat:
-            empty = [{"role": "user", "content": ""}]
-            around = tokenizer.apply_chat_template(empty, tokenize=False, add_generation_prompt=True)
-            return max(1, limit - self._count(str(around)))
+            said = [{"role": "user", "content": f"{reads.before}{WORDS}"}]
+            chat = str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+            return max(1, limit - self._before(chat.partition(WORDS)[0]))
         signs = len(tokenizer("", verbose=False).input_ids)
-        return max(1, limit - signs - self._count(reads.around))
+        return max(1, limit - signs - self._before(reads.before))
+
+    def _before(self, text: str) -> int:
+        """How many tokens a text has before another one: a space at its end becomes a part of the next word."""
+        return self._count(f"{text}a") - self._count("a")

@@ -122,6 +122,7 @@ class Card:
     revision: str = "local"
     checkpoint_hash: str = ""
     scheduler: str = ""
+    own_scheduler: str = ""
 
     def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:  # noqa: ARG002 - part of the protocol
         """It has none: whatever is asked, it paints."""

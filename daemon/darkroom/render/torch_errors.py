@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -68,5 +70,7 @@ def _clear_frames(error: BaseException | None) -> None:
 def free_memory() -> None:
     """Give back what nothing refers to any more."""
     gc.collect()
+    with suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)  # which keeps what lies between two things that are still in use
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

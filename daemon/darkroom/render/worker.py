@@ -8,6 +8,7 @@ request renders; one gives signs of life while something long has no steps.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -120,7 +121,8 @@ class OnDevice:
     @property
     def provenance(self) -> Provenance:
         """What pictures tell about where they come from."""
-        return Provenance(self.model.revision, self.device.title, self.device.software, self.model.checkpoint_hash)
+        model, device = self.model, self.device
+        return Provenance(model.revision, device.title, device.software, model.checkpoint_hash, model.own_scheduler)
 
 
 class Worker:
@@ -371,7 +373,9 @@ def main(channel_fd: int, parent_pid: int) -> None:
     channel, agenda = Channel(end), Agenda()
     threading.Thread(target=listen, args=(reader, channel, agenda), name="listener", daemon=True).start()
     try:
-        status = Worker(settings, channel, agenda, SignsOfLife(channel.send)).run()
+        worker = Worker(settings, channel, agenda, SignsOfLife(channel.send))
+        gc.freeze()  # the libraries' own half a million objects need not be looked through for each model that goes
+        status = worker.run()
     except DriverLate:
         status = EXIT_DRIVER_LATE
     sys.stdout.flush()

@@ -85,6 +85,7 @@ class Snapshot:
     folders: Mapping[str, FolderReport] = field(default_factory=dict)
     seats: tuple[SeatReport, ...] = ()
     queued: int = 0
+    queued_by_model: Mapping[str, int] = field(default_factory=dict)  #: alias → how many
     next: tuple[str, ...] = ()  #: names of those that are next in line
     undelivered: int = 0
     undelivered_bytes: int = 0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 #: How weights become numbers; it is in the plan, so that a picture can be made again when there is another way.
-ALGORITHM = "a1111-1"
+ALGORITHM = "norm-1"
 STEP = 1.1
 MOST_DEPTH = 100
 

@@ -14,6 +14,7 @@ delivery      shell   How a request ends.
 ledger        shell   Every live request: its record on disk, its entry in memory.
 knowledge     shell   What is known of each model without loading it.
 telling       shell   What the service says of itself.
+monitoring    shell   What others may read of it, over all lives: HTTP, a file of numbers, commands.
 entries       pure    Where each live request is, and the moves that are legal.
 line          pure    Who waits, and in which order.
 dispatch      pure    Who gets which seat, who is taken, who waits for what.

@@ -16,7 +16,7 @@ from darkroom.inbox.drops import Drop, Stuck
 from darkroom.inbox.thread import InboxThread
 from darkroom.request.decide import Decision, Rules, decide
 from darkroom.request.inputs import Bundle
-from darkroom.service.delivery import Deliveries
+from darkroom.service.delivery import Deliveries, ending_of
 from darkroom.service.entries import Place
 from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
@@ -84,6 +84,7 @@ class Acceptance:
                 self._takes.admit(record)
                 event = "accepted" if record.answer.state is State.QUEUED else record.answer.state.value
                 _log.info(event, request=record.name, id=record.id, **record.answer.in_short())
+                self._ledger.tally.accepted(record.answer.plan.model if record.answer.plan is not None else "")
         for record, drop in resent:
             with self._guard.alone(Kind.FILE, drop.path):
                 self._ledger.publish(record)
@@ -195,6 +196,7 @@ class Acceptance:
                 replace(record, stage=Stage.SETTLED, settled_at=self._clock.wall_s(), answer=answer)
             )
         with self._guard.alone(Kind.REQUEST, record.id):
+            self._ledger.tally.ended(ending_of(record.answer))
             self._deliveries.tell_end(record)
         _log.info("left_in_inbox", request=record.name, why=refusal.message)
 

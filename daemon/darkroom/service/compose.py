@@ -27,8 +27,9 @@ from darkroom.inbox.owner import Owner
 from darkroom.inbox.thread import InboxThread
 from darkroom.inbox.watch import Watch
 from darkroom.models.thread import ModelsThread
-from darkroom.names import OWN_FOLDER
+from darkroom.names import OWN_FOLDER, folder_of
 from darkroom.outbox import events as outbox_events
+from darkroom.outbox.mirrors import mirrored
 from darkroom.outbox.thread import Outbox, OutboxThread
 from darkroom.report.heartbeat import Heartbeat
 from darkroom.report.snapshot import Life, Snapshot
@@ -42,11 +43,13 @@ from darkroom.service.gate import Outside, Room
 from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
 from darkroom.service.loop import Event, Limits, Rooms, Service
+from darkroom.service.monitoring import Monitoring
 from darkroom.service.orders import Orders
 from darkroom.service.rendering import Rendering
 from darkroom.service.restart import Restart
 from darkroom.service.seats import Seat
 from darkroom.service.taking import Takes
+from darkroom.spool.answer import Answer
 from darkroom.spool.records import Spool
 from darkroom.systemd.notify import Notifier
 
@@ -81,6 +84,7 @@ class Daemon:
         clock: Clock | None = None,
         make_executor: MakeExecutor = renderer_process,
         watching: bool = True,
+        monitoring: Monitoring | None = None,
     ) -> None:
         disk, clock = disk or Disk(), clock or Clock()
         self.spool = Spool(config.state_dir, disk=disk)
@@ -110,19 +114,7 @@ class Daemon:
             scan_interval_s=config.scan_interval_s,
             clock=clock.monotonic_s,
         )
-        self.gallery_thread: GalleryThread | None = None
-        if config.gallery:
-            gallery = Gallery(
-                config.outbox,
-                made=secrets.token_hex(4),
-                mirrors=mirrors,
-                snapshot=self._snapshot_for_outbox,
-                every_s=config.heartbeat_s,
-                disk=disk,
-                clock=clock.monotonic_s,
-            )
-            self.gallery_thread = GalleryThread(gallery)
-            self.gallery_thread.catch_up(self.spool.delivered_last(CAUGHT_UP))
+        self.gallery_thread = self._gallery(config, mirrors, disk=disk, clock=clock) if config.gallery else None
         outbox = Outbox(
             outbox_folder,
             disk=disk,
@@ -143,8 +135,10 @@ class Daemon:
             clock=clock.monotonic_s,
         )
         self.executors = [make_executor(settings, config.device, self._emit)]
+        self.monitoring = monitoring or Monitoring(config, clock=clock, disk=disk)
         self.service = self._service(config, clock=clock, guard=guard, notifier=notifier)
         life = Life(__version__, self.spool.instance, socket.gethostname(), os.getpid(), clock.stamp())
+        self.monitoring.follow(life, lambda: (self.service.snapshot, self.service.told_s))
         pace: dict[str, Any] = {"every_s": config.heartbeat_s, "disk": disk, "clock": clock}
         self._heartbeats = [
             Heartbeat(config.state_dir, "", life, self._snapshot, eager=True, **pace),
@@ -153,7 +147,9 @@ class Daemon:
 
     def _service(self, config: Config, *, clock: Clock, guard: Guard, notifier: Notifier) -> Service:
         inbox, outbox, attempts = self.inbox_thread, self.outbox_thread, config.max_attempts
-        ledger = Ledger(self.spool, outbox, clock=clock, guard=guard)
+        tally = self.monitoring.tally
+        tell_end = self._tell_end if self.monitoring.messenger is not None else None
+        ledger = Ledger(self.spool, outbox, clock=clock, guard=guard, tally=tally, tell_end=tell_end)
         guard.let_go, guard.name_of = {Kind.REQUEST: (ledger.let_go,)}, ledger.name_of
         deliveries = Deliveries(ledger, outbox, max_attempts=attempts, clock=clock)
         models = Models(self.spool)
@@ -165,6 +161,7 @@ class Daemon:
             preload=config.default_model if config.preload else None,
             note_tried=models.tried,
             tell=self._emit,
+            tally=tally,
         )
         rendering = Rendering(
             ledger,
@@ -209,6 +206,20 @@ class Daemon:
             clock=clock,
         )
 
+    def _gallery(self, config: Config, mirrors: dict[str, str], *, disk: Disk, clock: Clock) -> GalleryThread:
+        gallery = Gallery(
+            config.outbox,
+            made=secrets.token_hex(4),
+            mirrors=mirrors,
+            snapshot=self._snapshot_for_outbox,
+            every_s=config.heartbeat_s,
+            disk=disk,
+            clock=clock.monotonic_s,
+        )
+        thread = GalleryThread(gallery)
+        thread.catch_up(self.spool.delivered_last(CAUGHT_UP))
+        return thread
+
     def run(self, *, once: bool) -> int:
         """One life of the service."""
         self.service.begin()
@@ -221,6 +232,7 @@ class Daemon:
         for heartbeat in self._heartbeats:
             heartbeat.start(self._emit)
         status = self.service.run(once=once)
+        self.monitoring.finish(patient=once)
         self._leave()
         return status
 
@@ -259,6 +271,10 @@ class Daemon:
         self._emit(event)
         if self.gallery_thread is not None:
             self.gallery_thread.hear(event)
+
+    def _tell_end(self, answer: Answer) -> None:
+        folder = mirrored(folder_of(answer.name), self.spool.mirrors())
+        self.monitoring.tell_end(answer, folder)
 
     def _hint(self, path: str) -> None:
         self.inbox_thread.hint(path)

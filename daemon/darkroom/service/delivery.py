@@ -10,6 +10,7 @@ from darkroom.clock import Clock
 from darkroom.facts import Gap
 from darkroom.outbox.backlog import Delivery
 from darkroom.outbox.thread import OutboxThread
+from darkroom.report.tally import Ending
 from darkroom.service.entries import Place
 from darkroom.service.ledger import Ledger
 from darkroom.spool import moves
@@ -119,6 +120,7 @@ class Deliveries:
         is_out = answer.result is not None and answer.rev == record.answer.rev
         stored = self._ledger.note(settled) if is_out else self._ledger.save(settled)
         self._ledger.settled[answer.state] = self._ledger.settled.get(answer.state, 0) + 1
+        self._ledger.tally.ended(ending_of(answer))
         self.tell_end(stored)
 
     def tell_end(self, record: Record) -> None:
@@ -129,3 +131,13 @@ class Deliveries:
         else:
             self._ledger.is_told(record.id)
         self._spool.kept.sweep(record.id)
+
+
+def ending_of(answer: Answer) -> Ending:
+    """What is counted of a final answer."""
+    return Ending(
+        answer.state.value,
+        model=answer.plan.model if answer.plan is not None else "",
+        code=answer.error.code if answer.error is not None else "",
+        **(asdict(answer.timing) if answer.timing is not None else {}),
+    )

@@ -14,6 +14,7 @@ import structlog
 from darkroom.actor import Broken, start_thread
 from darkroom.clock import Clock
 from darkroom.executor import port
+from darkroom.report.tally import Tally
 from darkroom.service.blame import Charge
 from darkroom.service.dispatch import SeatView
 from darkroom.service.holds import Holds, ModelHold, SeatHold
@@ -37,6 +38,7 @@ class Fleet:
         preload: str | None,
         note_tried: Callable[[port.Tried], None],
         tell: Callable[[Broken], None],
+        tally: Tally | None = None,
     ) -> None:
         self.seats = tuple(seats)
         self.holds = Holds()
@@ -45,6 +47,7 @@ class Fleet:
         self._preload = preload
         self._note_tried = note_tried
         self._tell = tell
+        self._tally = tally or Tally()
 
     # What is asked of it ------------------------------------------------------------------------------------------
 
@@ -140,6 +143,7 @@ class Fleet:
     def _loaded(self, seat: Seat, loaded: port.Loaded) -> None:
         seat.model, seat.revision, seat.loading_for = loaded.model, loaded.revision, None
         self.look_again(loaded.model)
+        self._tally.loaded(loaded.model, loaded.load_s)
         _log.info("model_loaded", seat=seat.name, model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
 
     def _load_failed(self, seat: Seat, failed: port.LoadFailed) -> None:
@@ -167,8 +171,10 @@ class Fleet:
             told = {"why": charge.why, "hint": charge.hint, "again_in_s": round(hold.until_s - now_s)}
             match charge.what:
                 case ModelHold(alias=alias):
+                    self._tally.model_held(alias)
                     _log.error("model_held", model=alias, **told)
                 case SeatHold(name=name):
+                    self._tally.seat_held(name)
                     _log.error("device_held", seat=name, **told)
 
     def _keys(self, model: str) -> Iterable[ModelHold]:

@@ -5,7 +5,7 @@ Owned by the service's thread. It touches no share: the outbox's thread does, la
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from darkroom import names
@@ -14,10 +14,11 @@ from darkroom.disk.folder_state import Remembered
 from darkroom.facts import Progress
 from darkroom.guard import Guard, Kind
 from darkroom.outbox.thread import OutboxThread
+from darkroom.report.tally import Tally
 from darkroom.service.entries import Entries, Entry, Place
 from darkroom.service.line import Line
 from darkroom.spool import moves
-from darkroom.spool.answer import State
+from darkroom.spool.answer import Answer, State
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import Spool
 
@@ -25,12 +26,23 @@ from darkroom.spool.records import Spool
 class Ledger:
     """What every part of the service shares: which requests live, where each is, and what is recorded of it."""
 
-    def __init__(self, spool: Spool, outbox: OutboxThread, *, clock: Clock, guard: Guard) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        outbox: OutboxThread,
+        *,
+        clock: Clock,
+        guard: Guard,
+        tally: Tally | None = None,
+        tell_end: Callable[[Answer], None] | None = None,
+    ) -> None:
         self.spool = spool
+        self.tally = tally or Tally()
         self.entries = Entries()
         self.line = Line()
         self.settled: dict[State, int] = {}  #: how many since the start
         self._outbox = outbox
+        self._tell_end = tell_end
         self._clock = clock
         self._guard = guard
         self._told: list[str] = []  # ids of settled requests whose answer is in the outbox
@@ -155,6 +167,9 @@ class Ledger:
         entry = self.entries.get(request_id)
         if entry is not None and entry.place is Place.TELLING:
             self.leave(request_id)
+            record = self.spool.get(request_id) if self._tell_end is not None else None
+            if record is not None and self._tell_end is not None:
+                self._tell_end(record.answer)
 
     def remember_mirror(self, folder: str, outbox: str) -> None:
         """An outbox folder was chosen for a sub-folder."""

@@ -46,6 +46,7 @@ class Line:
         self._lanes: dict[Lane, list[_Slot]] = {}  # heaps of all
         self._here: dict[Lane, list[_Slot]] = {}  # heaps of those whose bytes are in state
         self._counts: dict[int, int] = {}  # priority → how many wait
+        self._by_model: dict[str, int] = {}  # alias → how many wait
         self._pushes = 0
 
     def __len__(self) -> int:
@@ -59,6 +60,7 @@ class Line:
         self.remove(entry.id)
         self._entries[entry.id] = entry
         self._counts[entry.priority] = self._counts.get(entry.priority, 0) + 1
+        self._by_model[entry.model] = self._by_model.get(entry.model, 0) + 1
         self._pushes += 1
         slot = self._slots[entry.id] = (entry.order, self._pushes, entry.id)
         heapq.heappush(self._lanes.setdefault(_lane(entry), []), slot)
@@ -78,6 +80,7 @@ class Line:
         if entry is not None:
             del self._slots[request_id]
             self._counts[entry.priority] -= 1
+            self._by_model[entry.model] -= 1
             self.version += 1
         return entry
 
@@ -89,6 +92,10 @@ class Line:
     def ahead_of(self, priority: int) -> int:
         """How many of those in line a newcomer of this priority finds before it."""
         return sum(count for each, count in self._counts.items() if each >= priority)
+
+    def by_model(self) -> dict[str, int]:
+        """Alias → how many wait for it."""
+        return {model: count for model, count in self._by_model.items() if count}
 
     def heads(self, *, here: bool = False, avoid: Collection[str] = ()) -> Iterator[Entry]:
         """The first of each lane that is not in `avoid`; `here`: of those whose bytes are in state."""

@@ -99,6 +99,7 @@ class Service:
     ) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.snapshot: Snapshot | None = None  #: for the heartbeat; replaced whole at each tick
+        self.told_s = clock.monotonic_s()  #: when that was, or when this life began
         self._rooms = rooms
         self._ledger, self._rendering, self._orders = rooms.ledger, rooms.rendering, rooms.orders
         self._fleet = rooms.rendering.fleet
@@ -189,6 +190,8 @@ class Service:
     def tick(self) -> None:
         """What is due once a second."""
         now_s = self._clock.monotonic_s()
+        if self._next_tick_s:
+            self._ledger.tally.turned(max(0.0, now_s - self._next_tick_s))
         self._next_tick_s = now_s + TICK_S
         self._notifier.alive()
         self._rooms.takes.retry_blocked(RETRY_TAKE_S)
@@ -334,6 +337,7 @@ class Service:
             late=self._rooms.outbox.late,
             now_s=self._clock.monotonic_s(),
         )
+        self.told_s = self._clock.monotonic_s()
 
     def _tell_systemd(self) -> None:
         status = status_line(self._ledger, self._fleet, self._outside)

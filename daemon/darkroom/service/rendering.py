@@ -87,6 +87,7 @@ class Rendering:
         )
         seat.render(running, self._clock.monotonic_s(), others_wait=others_wait)
         self._ledger.publish(record)
+        self._ledger.tally.attempted(running.model)
         _log.info("rendering", request=record.name, id=record.id, attempt=record.attempt, seat=seat.name)
 
     def cancel(self, entry: Entry) -> None:
@@ -203,6 +204,7 @@ class Rendering:
             self.fleet.works(running.model, seat)
             running.told_s = now_s
         running.step(stepped.progress, now_s)
+        self._ledger.tally.stepped(seat.ready.device if seat.ready is not None else seat.name)
         if now_s - running.told_s >= PROGRESS_EVERY_S:
             running.told_s = now_s
             self._ledger.tell_progress(self._ledger.record(running.id), stepped.progress, running.eta_s(now_s))
@@ -220,6 +222,8 @@ class Rendering:
             _log.warning("picture_out_of_turn", seat=seat.name, request=record.name, index=told.index)
             return
         self._ledger.note(replace(record, done=(*record.done, picture)))
+        model = record.answer.plan.model if record.answer.plan is not None else ""
+        (self._ledger.tally.withheld if isinstance(picture, Gap) else self._ledger.tally.painted)(model)
 
     def _finished(self, seat: Seat, finished: port.Finished) -> None:
         running = self._leave_seat(seat, finished.key)
@@ -315,6 +319,7 @@ class Rendering:
             return
         why = f"gave no sign of life for {self.fleet.stall_s:g} s and was killed" if stalled else died.why
         _log.error("renderer_died", seat=seat.name, why=why, doing=was.value, tail="\n".join(died.tail[-5:]))
+        self._ledger.tally.renderer_died(seat.name, stalled=stalled)
         verdict = self._blame.death(
             why,
             all_running,

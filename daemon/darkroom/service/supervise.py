@@ -22,6 +22,7 @@ from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.guard import describe
 from darkroom.service.compose import STATE_TROUBLE, Daemon
 from darkroom.service.loop import Stop
+from darkroom.service.monitoring import Monitoring
 from darkroom.systemd.notify import Notifier
 
 if TYPE_CHECKING:
@@ -42,14 +43,16 @@ def main(config: Config, *, once: bool = False) -> int:
     Raises FolderUnusable when it cannot begin: a folder is missing or cannot be used, or another daemon has it.
     """
     notifier, stops, clock = Notifier(), Stops(), Clock()
+    monitoring = Monitoring(config, clock=clock)
     failures = 0
-    with stops.listening():
+    with stops.listening(), monitoring:
         daemon: Daemon | None = None
         is_first = True
         while True:
             began_s = clock.monotonic_s()
             try:
-                daemon = _first(config, notifier) if is_first else Daemon(config, notifier=notifier)
+                begin = _first if is_first else Daemon
+                daemon = begin(config, notifier=notifier, monitoring=monitoring)
                 is_first = False
                 stops.listen(daemon.service.events.put)
                 return daemon.run(once=once)
@@ -60,6 +63,7 @@ def main(config: Config, *, once: bool = False) -> int:
                 failures = 1 if clock.monotonic_s() - began_s > LIFE.last_s else failures + 1
                 backoff_s = LIFE.delay_s(failures)
                 _tell_end(error, backoff_s)
+                monitoring.life_ended(describe(error))
                 if daemon is not None:
                     daemon.abandon()
                 daemon = None  # and the state folder may be in trouble still when the next one begins
@@ -74,11 +78,11 @@ def _tell_end(error: Exception, backoff_s: float) -> None:
         _log.error("life_ended", why=describe(error), again_in_s=backoff_s, exc_info=error)
 
 
-def _first(config: Config, notifier: Notifier) -> Daemon:
+def _first(config: Config, *, notifier: Notifier, monitoring: Monitoring) -> Daemon:
     """What cannot be used at the very start is for a person to mend; later it is waited for."""
     try:
         _refuse_missing(config)
-        return Daemon(config, notifier=notifier)
+        return Daemon(config, notifier=notifier, monitoring=monitoring)
     except (sqlite3.OperationalError, OSError) as error:
         raise FolderUnusable(
             f"The state folder {config.state_dir} cannot be used: {error}.",

@@ -40,6 +40,7 @@ def describe(
         folders=folders | {"state": FolderReport(path=str(spool.folder_path), free_bytes=spool.free_bytes())},
         seats=tuple(_seat(seat, fleet, now_s) for seat in fleet.seats),
         queued=len(ledger.line),
+        queued_by_model=ledger.line.by_model(),
         next=tuple(entry.name for entry in next_in_line[:SHOWN_NEXT]),
         undelivered=ledger.entries.count(Place.DELIVERING),
         undelivered_bytes=ledger.undelivered_bytes,

@@ -31,6 +31,8 @@ def service_unit(config: Config, *, file: Path | None, user: str, group: str, st
     command += ["--inbox", str(config.inbox), "--outbox", str(config.outbox)]
     written = [_writable_place(config.inbox), _writable_place(config.outbox)]
     written += [path for path, usual in ((state_dir, STATE_DIR), (model_cache, MODEL_CACHE)) if path != usual]
+    written += [_writable_place(Path(config.textfile).parent)] if config.textfile else []
+    told = [Path(word) for word in config.notify]
     values = {
         "ExecStart": " ".join(_word(word).replace("$", "$$") for word in command),
         "User": user,
@@ -40,7 +42,7 @@ def service_unit(config: Config, *, file: Path | None, user: str, group: str, st
         ),
         "TimeoutStopSec": str(max(TIMEOUT_STOP_S, math.ceil(config.stop_within_s) + STOP_SPARE_S)),
         "ReadWritePaths": " ".join(_word(f"-{path}") for path in dict.fromkeys(written)),
-        "ProtectHome": "read-only" if _needs_a_home([*needed(config, file), *written, start]) else "yes",
+        "ProtectHome": "read-only" if _needs_a_home([*needed(config, file), *written, *told, start]) else "yes",
         "WorkingDirectory": str(start).replace("%", "%%"),
     }
     template = shipped("systemd/darkroom.service").read_text(encoding="utf-8")

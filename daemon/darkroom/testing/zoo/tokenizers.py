@@ -59,10 +59,12 @@ def byt5() -> ByT5Tokenizer:
 
 
 def gemma() -> GemmaTokenizer:
-    """Letter by letter after a begin, padded on the left."""
-    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS]
+    """Letter by letter after a begin, padded on the left; a space is one with the letter behind it."""
+    begun = [f"▁{letter}" for letter in LETTERS]
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS, *begun]
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    return GemmaTokenizer(vocab=vocabulary, merges=[], add_bos_token=True, model_max_length=8_192)
+    merges = [("▁", letter) for letter in LETTERS]
+    return GemmaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True, model_max_length=8_192)
 
 
 def bert() -> BertTokenizer:

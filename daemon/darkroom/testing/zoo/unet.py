@@ -75,8 +75,8 @@ def _sdxl_parts() -> dict[str, Any]:
     size_width = 8
     return {
         "vae": tiny_pipeline.autoencoder(scaling_factor=0.13025),
-        "text_encoder": encoders.clip(),
-        "text_encoder_2": encoders.clip_projected(hidden_act="gelu"),
+        "text_encoder": encoders.clip(num_hidden_layers=3),
+        "text_encoder_2": encoders.clip_projected(num_hidden_layers=3, hidden_act="gelu"),
         "tokenizer": tiny_pipeline.tokenizer(),
         "tokenizer_2": tiny_pipeline.tokenizer(),
         "unet": tiny_pipeline.unet(

@@ -1,0 +1,132 @@
+"""What others may read of the daemon, over all lives of one process: HTTP, a file of numbers, commands. Off by default.
+
+What these need is imported here and only when it is on: a daemon that nobody reads is not larger for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from darkroom.clock import Clock
+from darkroom.disk.files import Disk
+from darkroom.http.address import Address
+from darkroom.names import file_of
+from darkroom.report.look import Look
+from darkroom.report.tally import Tally
+from darkroom.spool import answer_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from darkroom.config.load import Config
+    from darkroom.http.server import Server
+    from darkroom.report.messenger import Messenger
+    from darkroom.report.metrics import Metrics
+    from darkroom.report.snapshot import Life, Snapshot
+    from darkroom.report.textfile import Textfile
+    from darkroom.spool.answer import Answer
+
+FINISH_S = 2.0  #: at a stop, for commands that wait
+ONCE_S = 60.0  #: the same with `--once`: who says that waits for all of it
+
+#: The newest snapshot of a life, and when it was made, in monotonic seconds.
+Newest = tuple["Snapshot | None", float]
+
+
+class Monitoring:
+    """Holds no state of the service; it looks at the newest snapshot whenever it is asked."""
+
+    def __init__(self, config: Config, *, clock: Clock | None = None, disk: Disk | None = None) -> None:
+        self._clock, self._disk = clock or Clock(), disk or Disk()
+        self._outbox = config.outbox
+        self._life: Life | None = None
+        self._newest: Callable[[], Newest] = lambda: (None, 0.0)
+        self._ended = ""
+        self.metrics = self._numbers(config) if config.http or config.textfile else None
+        self.server = self._server(config, self.metrics) if config.http and self.metrics is not None else None
+        self._textfile = self._file(config, self.metrics) if config.textfile and self.metrics is not None else None
+        self.messenger = self._messenger(config) if config.notify else None
+
+    def __enter__(self) -> Self:
+        """Let others read, from before the first life until the process ends."""
+        for each in (self.server, self._textfile, self.messenger):
+            if each is not None:
+                each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The process ends."""
+        if self.server is not None:
+            self.server.stop()
+
+    @property
+    def tally(self) -> Tally:
+        """What the service tells."""
+        return self.metrics or Tally()
+
+    def look(self) -> Look:
+        """Any thread may look."""
+        snapshot, told_s = self._newest()
+        return Look(self._life, snapshot, max(0.0, self._clock.monotonic_s() - told_s), self._ended)
+
+    def follow(self, life: Life, newest: Callable[[], Newest]) -> None:
+        """A life has begun."""
+        self._life, self._newest, self._ended = life, newest, ""
+        self.tally.life_began()
+
+    def life_ended(self, why: str) -> None:
+        """The next one begins in a while."""
+        self._ended = why
+
+    def tell_end(self, answer: Answer, folder: str) -> None:
+        """A final answer is in the outbox, in this folder of it."""
+        if self.messenger is not None:
+            self.messenger.tell(answer_json.to_bytes(answer), _about(answer, self._outbox / folder))
+
+    def finish(self, *, patient: bool) -> None:
+        """The last life has ended in order: let commands and the file catch up."""
+        if self.messenger is not None:
+            self.messenger.finish(ONCE_S if patient else FINISH_S)
+        if self._textfile is not None:
+            self._textfile.stop(FINISH_S)
+
+    # What is on ---------------------------------------------------------------------------------------------------
+
+    def _numbers(self, config: Config) -> Metrics:
+        from darkroom.report.metrics import Metrics
+
+        return Metrics(self.look, models=config.models, seats=[config.device])
+
+    def _server(self, config: Config, metrics: Metrics) -> Server:
+        from darkroom.http.files import Files
+        from darkroom.http.pages import Pages
+        from darkroom.http.server import Server
+
+        address = Address.parse(config.http)
+        files = Files(config.outbox, disk=self._disk)
+        pages = Pages(self.look, metrics, files, only_this_machine=address.is_of_this_machine)
+        return Server(address, pages, clock=self._clock.monotonic_s)
+
+    def _file(self, config: Config, metrics: Metrics) -> Textfile:
+        from darkroom.report.textfile import Textfile
+
+        return Textfile(Path(config.textfile), metrics.text, every_s=config.heartbeat_s, disk=self._disk)
+
+    def _messenger(self, config: Config) -> Messenger:
+        from darkroom.report.messenger import Messenger
+
+        return Messenger(config.notify, tally=self.tally, clock=self._clock.monotonic_s)
+
+
+def _about(answer: Answer, folder: Path) -> dict[str, str]:
+    """What a command finds in its environment, all of `config.load.TOLD_TO_COMMANDS`."""
+    return {
+        "DARKROOM_REQUEST": answer.name,
+        "DARKROOM_ID": answer.id,
+        "DARKROOM_STATE": answer.state.value,
+        "DARKROOM_RESULT": str(folder / answer.result) if answer.result is not None else "",
+        "DARKROOM_ANSWER": str(folder / f"{file_of(answer.name)}.json"),
+        "DARKROOM_PICTURES": str(len(answer.images)),
+        "DARKROOM_MESSAGE": answer.error.message if answer.error is not None else "",
+    }
