@@ -29,7 +29,7 @@ test-models: $(READY) ## Run tiny pipelines of nearly every class of diffusers t
 
 test-real: $(READY) ## Run what needs root and Debian packages: real clients, shares and faults (REAL=FILES for a part)
 	@tests/real/set_up.sh
-	$(if $(REAL),,SAMPLED_ALL=1 $(BIN)/pytest -n auto tests/test_crash.py tests/test_flood.py tests/test_an_error_that_nobody_foresaw.py)
+	$(if $(REAL),,SAMPLED_ALL=1 $(BIN)/pytest -n auto tests/test_crash.py tests/test_flood.py tests/test_an_error_that_nobody_foresaw.py tests/test_gallery.py)
 	$(BIN)/pytest $(or $(REAL),tests/real)
 
 run: $(READY) ## Run the daemon on inbox/ and outbox/ until Ctrl-C

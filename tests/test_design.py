@@ -57,6 +57,7 @@ CHANGES_ALLOWED = {
     "systemd.host": {"TemporaryDirectory", "shutil.copyfile", "sqlite3.connect"},  # asks a copy of the database
     "report.messenger": {"os.write"},  # a file in memory
     "cli.demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
+    "gallery.small": {"Image.open"},  # reads a picture
     "foreign.carried": {"Image.open"},  # reads a picture
     "cli.verify": {"Image.open"},  # reads two
     "cli": {"os.open"},  # /dev/null, when whoever read us has seen enough
@@ -275,8 +276,13 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
     }
 
 
-def test_pictures_are_handled_where_they_are_encoded_painted_and_read_for_what_they_say() -> None:
-    assert service_importers_of("PIL") == {"render.encode", "render.testcard", "foreign.carried", "cli.verify"}
+def test_pictures_are_handled_where_they_are_encoded_painted_made_small_and_read_for_what_they_say() -> None:
+    found = {"render.encode", "render.testcard", "gallery.small", "foreign.carried", "cli.verify"}
+    assert service_importers_of("PIL") == found
+
+
+def test_nobody_imports_what_makes_pictures_small() -> None:
+    assert {module for module in MODULES if "gallery.small" in own_imports(module)} == set()
 
 
 def test_pydantic_stays_where_shapes_are_checked() -> None:
@@ -411,7 +417,8 @@ def test_no_module_is_called_after_nothing() -> None:
 def test_systemd_waits_longer_for_the_end_than_the_service_takes() -> None:
     unit = ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     unit.read_string(shipped("systemd/darkroom.service").read_text(encoding="utf-8"))
-    longest_s = Config().stop_within_s + FLUSH_S + 3 * LEAVE_S  # the inbox is given back, two heartbeats say the last
+    # The inbox is given back; the gallery and two heartbeats say the last.
+    longest_s = Config().stop_within_s + FLUSH_S + 4 * LEAVE_S
     longest_s += 2 * FINISH_S + END_S  # commands that wait, the one that runs, the text file
     assert int(unit["Service"]["TimeoutStopSec"]) > longest_s
     assert int(unit["Service"]["WatchdogSec"]) > FLUSH_S

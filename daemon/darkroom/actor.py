@@ -74,6 +74,11 @@ class Actor:
         return self._box.empty() and not self.working
 
     @property
+    def waiting(self) -> int:
+        """How much work waits (likewise a hint)."""
+        return self._box.qsize()
+
+    @property
     def is_late(self) -> bool:
         """Whether some work waits to be tried again."""
         return bool(self._late)

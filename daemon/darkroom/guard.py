@@ -28,6 +28,7 @@ class Kind(StrEnum):
     HANDOVER = "handed_over"  #: an answer or a result, to the outbox's thread; its name is that of the file or folder
     FOLDER = "folder"
     HEARTBEAT = "heartbeat"
+    GALLERY = "gallery"  #: a result that the gallery is to show; its name is its folder
 
 
 @dataclass(slots=True)

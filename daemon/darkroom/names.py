@@ -21,6 +21,8 @@ OWNER = "owner.json"  #: in the inbox's OWN_FOLDER: which daemon serves it
 WISHES = "wishes"  #: in OWN_FOLDER, which is the daemon's alone: a folder where whoever may write to an inbox may write
 PAUSE = "pause"  #: in the inbox's WISHES, or in its OWN_FOLDER: while it is there, nothing renders
 ADOPT = "adopt"  #: in WISHES or in OWN_FOLDER: a person says that this is the right folder
+GALLERY = "darkroom-gallery"  #: in the outbox: what the page beside it reads. No dot: it goes where the results go
+PAGE = "index.html"  #: in the outbox
 HEALTH = "health.json"  #: in the outbox's OWN_FOLDER and in the state folder
 
 MAX_DEPTH = 3  #: sub-folders of the inbox that are watched
@@ -208,6 +210,11 @@ def result_names(stem: str, ending: str = "") -> Iterator[str]:
     while True:
         yield f"{stem}{ending}-{number}"
         number += 1
+
+
+def is_gallerys(path: str) -> bool:
+    """Whether this path below the outbox is the gallery's own: no result and no mirror is ever called so."""
+    return folded(path) in (GALLERY, PAGE)
 
 
 def is_result_name(folder: str, stem: str, ending: str = "") -> bool:

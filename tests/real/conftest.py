@@ -11,6 +11,7 @@ from darkroom.testing.process import DaemonProcess
 from tests.real.latency import Latencies
 
 LATENCIES = pytest.StashKey[Latencies]()
+FIGURES = pytest.StashKey[list[str]]()
 #: What a person has who configures nothing; only the heartbeat is quicker, for the tests that read it.
 AS_SHIPPED = {"settle_s": 10.0, "scan_interval_s": 1.0}
 
@@ -19,11 +20,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if os.geteuid() != 0:
         pytest.exit("tests/real needs root: servers, mounts, network namespaces. `make test-real` sets it up.", 1)
     session.config.stash[LATENCIES] = Latencies()
+    session.config.stash[FIGURES] = []
 
 
 @pytest.fixture(scope="session")
 def latencies(pytestconfig: pytest.Config) -> Latencies:
     return pytestconfig.stash[LATENCIES]
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> list[str]:
+    """Lines to be shown at the end."""
+    return pytestconfig.stash[FIGURES]
 
 
 @pytest.fixture
@@ -34,6 +42,8 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The figures of docs/shares.md."""
+    for line in config.stash.get(FIGURES, []):
+        terminalreporter.line(line)
     latencies = config.stash.get(LATENCIES, Latencies())
     if not latencies.seconds:
         return

@@ -314,4 +314,16 @@ def _reference_commands(commands: Any) -> None:
         "completion fish > ~/.config/fish/completions/darkroom.fish",
     )
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    gallery = add(
+        commands,
+        "gallery [--rebuild]",
+        "gallery:gallery",
+        "say where the page with all results is, or make it anew",
+        "gallery",
+        "gallery --rebuild                 after results were moved or deleted",
+        "gallery --rebuild --outbox /mnt/nas/pictures",
+    )
+    gallery.add_argument(
+        "--rebuild", action="store_true", help="make it from the results that lie in the outbox, wherever in it"
+    )
     add(commands, "doctor", "reference:doctor", "check everything, and say what to do", "doctor")

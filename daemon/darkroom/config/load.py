@@ -127,6 +127,7 @@ class Config(BaseModel):
     min_free_bytes: ByteSize = ByteSize(256 * 1024**2)
     history_days: Annotated[float, Field(gt=0, le=36_500)] = 90.0
     heartbeat_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    gallery: bool = True
 
     http: Annotated[str, AfterValidator(_http)] = ""
     textfile: Annotated[str, AfterValidator(_textfile)] = ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from darkroom.disk.files import Disk, within
-from darkroom.names import folded, folder_of, joined, result_names
+from darkroom.names import folded, folder_of, is_gallerys, joined, result_names
 from darkroom.outbox.answers import answer_in
 from darkroom.outbox.events import Mirrored
 
@@ -43,7 +43,11 @@ class Mirrors:
         if chosen is None:
             others = {folded(name) for each, name in self._mirrors.items() if folder_of(each) == folder_of(folder)}
             chosen = next(
-                name for name in result_names(part) if folded(name) not in others and _may_mirror(within(parent, name))
+                name
+                for name in result_names(part)
+                if folded(name) not in others
+                and not is_gallerys(joined(folder_of(folder), name))
+                and _may_mirror(within(parent, name))
             )
             self._disk.make_folder(parent / chosen)
             self._mirrors[folder] = chosen

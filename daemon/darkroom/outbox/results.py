@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk.files import Disk, LeadsOut, SourceUnreadable, within
-from darkroom.names import file_of, folder_of, is_result_name, result_names
+from darkroom.names import file_of, folder_of, is_gallerys, is_result_name, joined, result_names
 from darkroom.outbox.answers import ANSWER_LIMIT_BYTES, json_in
 from darkroom.outbox.backlog import Delivery
 from darkroom.outbox.mirrors import Mirrors
@@ -92,7 +92,7 @@ class Results:
     def _let_appear(self, answer: Answer, hidden: Path, inside: Path, parent: Path, started_s: float) -> Answer:
         """By one rename, to the first free name; `inside` is the folder `hidden`, whatever becomes of its name."""
         for name in result_names(file_of(answer.name), FOLDER_ENDINGS[answer.state]):
-            if os.path.lexists(within(parent, name)) or self._mirrors.is_one(folder_of(answer.name), name):
+            if os.path.lexists(within(parent, name)) or self._is_kept(folder_of(answer.name), name):
                 continue
             final = _delivered(answer, name, round(self._clock() - started_s, 3))
             self._disk.create(inside / "answer.json", to_bytes(final))
@@ -105,6 +105,10 @@ class Results:
                 continue
             return final
         raise AssertionError("result names never end")
+
+    def _is_kept(self, folder: str, name: str) -> bool:
+        """Whether a name is free and stays so: a mirror's that somebody has deleted, or the gallery's."""
+        return self._mirrors.is_one(folder, name) or is_gallerys(joined(folder, name))
 
     def _find_delivered(self, delivery: Delivery, parent: Path) -> str | None:
         """The folder that was delivered before we died and could not record it.

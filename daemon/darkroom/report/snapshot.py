@@ -99,13 +99,14 @@ class Snapshot:
 
 def dump(life: Life, snapshot: Snapshot) -> dict[str, Any]:
     """As the heartbeat says it; fields without a value are absent."""
-    return {"darkroom": FORMAT, **_plain(life), **_plain(snapshot)}
+    return {"darkroom": FORMAT, **plain(life), **plain(snapshot)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """As JSON; fields without a value are absent."""
     if is_dataclass(value):
-        found = {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+        found = {each.name: plain(getattr(value, each.name)) for each in fields(value)}
         return {key: each for key, each in found.items() if each is not None}
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, tuple) else value

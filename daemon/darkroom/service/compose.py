@@ -20,6 +20,7 @@ from darkroom.disk.folders import Folder
 from darkroom.executor.local import RendererProcess
 from darkroom.executor.port import Executor
 from darkroom.executor.settings import RendererSettings
+from darkroom.gallery.thread import Gallery, GalleryThread
 from darkroom.guard import Guard, Kind, describe
 from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.owner import Owner
@@ -27,6 +28,7 @@ from darkroom.inbox.thread import InboxThread
 from darkroom.inbox.watch import Watch
 from darkroom.models.thread import ModelsThread
 from darkroom.names import OWN_FOLDER, folder_of
+from darkroom.outbox import events as outbox_events
 from darkroom.outbox.mirrors import mirrored
 from darkroom.outbox.thread import Outbox, OutboxThread
 from darkroom.report.heartbeat import Heartbeat
@@ -58,7 +60,8 @@ _log = structlog.get_logger("darkroom")
 
 STATE_TROUBLE = (OSError, sqlite3.OperationalError)  #: of the service's thread, which touches no other disk
 FIRST_LOOK_S = 5.0  #: for the models' files, before the first request is decided: they may lie on a share that hangs
-LEAVE_S = 2.0  #: for giving the inbox back, and for a last heartbeat: a share may hang
+LEAVE_S = 2.0  #: for giving the inbox back, for a last heartbeat, for the gallery: a share may hang
+CAUGHT_UP = 300  #: so many of the newest results are shown at a start, if the last life has not done so
 
 Emit = Callable[[Event], None]
 MakeExecutor = Callable[[RendererSettings, str, Emit], Executor]
@@ -111,11 +114,12 @@ class Daemon:
             scan_interval_s=config.scan_interval_s,
             clock=clock.monotonic_s,
         )
+        self.gallery_thread = self._gallery(config, mirrors, disk=disk, clock=clock) if config.gallery else None
         outbox = Outbox(
             outbox_folder,
             disk=disk,
             mirrors=mirrors,
-            emit=self._emit,
+            emit=self._emit_and_show,
             clock=clock.monotonic_s,
             guard=outbox_guard,
         )
@@ -202,6 +206,20 @@ class Daemon:
             clock=clock,
         )
 
+    def _gallery(self, config: Config, mirrors: dict[str, str], *, disk: Disk, clock: Clock) -> GalleryThread:
+        gallery = Gallery(
+            config.outbox,
+            made=secrets.token_hex(4),
+            mirrors=mirrors,
+            snapshot=self._snapshot_for_outbox,
+            every_s=config.heartbeat_s,
+            disk=disk,
+            clock=clock.monotonic_s,
+        )
+        thread = GalleryThread(gallery)
+        thread.catch_up(self.spool.delivered_last(CAUGHT_UP))
+        return thread
+
     def run(self, *, once: bool) -> int:
         """One life of the service."""
         self.service.begin()
@@ -209,6 +227,8 @@ class Daemon:
         self.models_thread.looked_once.wait(FIRST_LOOK_S)  # what is told of them comes before the first listing
         self.inbox_thread.actor.start()
         self.outbox_thread.actor.start()
+        if self.gallery_thread is not None:
+            self.gallery_thread.actor.start()
         for heartbeat in self._heartbeats:
             heartbeat.start(self._emit)
         status = self.service.run(once=once)
@@ -223,15 +243,20 @@ class Daemon:
         self.inbox_thread.abandon()
         self.outbox_thread.abandon()
         self.models_thread.actor.stop()
+        if self.gallery_thread is not None:
+            self.gallery_thread.actor.stop()
         for executor in self.executors:
             executor.kill()
         self.spool.close()
 
     def _leave(self) -> None:
         """Give the inbox back, unless its thread hangs; say in the heartbeats that we have stopped."""
-        left = threading.Event()
+        left, shown = threading.Event(), threading.Event()
         self.inbox_thread.leave()
         self.inbox_thread.actor.post(left.set)
+        if self.gallery_thread is not None:
+            self.gallery_thread.leave(shown.set)
+            shown.wait(LEAVE_S)
         left.wait(LEAVE_S)
         for heartbeat in self._heartbeats:
             heartbeat.stop()
@@ -240,6 +265,12 @@ class Daemon:
 
     def _emit(self, event: Event) -> None:
         self.service.events.put(event)
+
+    def _emit_and_show(self, event: outbox_events.Event) -> None:
+        """What the outbox tells; the gallery hears it, too, and does nothing about it here and now."""
+        self._emit(event)
+        if self.gallery_thread is not None:
+            self.gallery_thread.hear(event)
 
     def _tell_end(self, answer: Answer) -> None:
         folder = mirrored(folder_of(answer.name), self.spool.mirrors())

@@ -20,6 +20,7 @@ from darkroom.disk.folder_state import Remembered
 from darkroom.errors import FolderUnusable
 from darkroom.names import distinct, folded, safe_name, stem_of
 from darkroom.spool import record_row
+from darkroom.spool.answer import Answer
 from darkroom.spool.database import Damaged, Database, Tables
 from darkroom.spool.kept import Kept
 from darkroom.spool.record import Record, Stage
@@ -252,6 +253,17 @@ class Spool:
             with suppress(ValueError):  # damaged history is forgotten in its time
                 found.append(record_row.load(row).id)
         return found
+
+    def delivered_last(self, count: int) -> list[Answer]:
+        """The final answers of the newest so many settled requests, in the order in which they were settled."""
+        rows = self._db.rows(
+            "SELECT * FROM requests WHERE stage = 'settled' ORDER BY settled_at DESC, number DESC LIMIT ?", count
+        )
+        found = []
+        for row in rows:
+            with suppress(ValueError):  # damaged history is forgotten in its time
+                found.append(record_row.load(row).answer)
+        return [answer for answer in reversed(found) if answer.result is not None]
 
     def accepted_at(self, path: str) -> list[str]:
         """The ids of requests that were accepted and not taken, and whose file this is."""

@@ -31,6 +31,7 @@ SETTINGS: Json = {
     "scan_interval_s": 0.25,
     "min_free_bytes": 0,
     "max_priority": 10,
+    "gallery": False,
 }
 
 

@@ -14,6 +14,7 @@ from darkroom.systemd.notify import Notifier
 from darkroom.testing.painter import Painter
 
 START_S = 1_800_000_000.0
+SETTINGS = {"default_model": "testcard", "min_free_bytes": 0, "max_priority": 10, "gallery": False}
 STYLES = """
 default_negative_prompt = "blurry"
 [styles.fantasy]
@@ -135,6 +136,10 @@ class World:
             while not thread.actor.is_empty:
                 thread.actor.step(0.0)
             thread.idle()
+        if daemon.gallery_thread is not None:
+            while not daemon.gallery_thread.actor.is_empty:
+                daemon.gallery_thread.actor.step(0.0)
+            daemon.gallery_thread.gallery.work()
 
     @staticmethod
     def _step_service(daemon: Daemon) -> None:
@@ -149,4 +154,4 @@ def _config(root: Path, settings: dict[str, Any]) -> Config:
     file = root / "darkroom.toml"
     file.write_text("")
     file.with_name("styles.toml").write_text(STYLES)  # small: a life begins with reading it
-    return load(file, {**given, "default_model": "testcard", "min_free_bytes": 0, "max_priority": 10, **settings})
+    return load(file, {**given, **SETTINGS, **settings})
