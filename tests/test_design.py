@@ -45,7 +45,7 @@ PURE_LIBRARY |= {"string", "struct", "tomllib", "types", "typing", "unicodedata"
 PURE_PARTS = {
     "os": {"fsencode", "fsdecode", "fspath"},
     "pathlib": {"Path", "PurePath"},
-    "datetime": {"datetime", "fromisoformat", "UTC"},
+    "datetime": {"datetime", "fromisoformat", "UTC", "date", "time", "timedelta", "tzinfo"},
     "http": {"HTTPStatus"},
 }
 

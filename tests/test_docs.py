@@ -1,5 +1,6 @@
 """What the pages say is held to what the program does."""
 
+import argparse
 import io
 import json
 import re
@@ -143,6 +144,12 @@ def test_every_command_that_is_shown_can_be_given(name: str, command: str) -> No
     if len(words) == 1:
         words.append("--help")  # a page may just name it
     assert complaint_about(words) is None, f"{name} shows `darkroom {command}`"
+
+
+def test_the_front_page_lists_every_command() -> None:
+    said = PAGES["README.md"].partition("## The command\n")[2].partition("\n## ")[0]
+    (action,) = [each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    assert {word.split()[0] for word in re.findall(r"`([^`]+)`", said)} - {"darkroom"} == set(action.choices)
 
 
 def test_the_pages_show_commands() -> None:

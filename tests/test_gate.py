@@ -1,6 +1,8 @@
 """What inbox, outbox and state folder tell of themselves, and what that holds up."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -8,8 +10,10 @@ from darkroom.disk.folder_state import FolderState
 from darkroom.inbox.drops import Listing
 from darkroom.service.dispatch import Gate
 from darkroom.service.gate import TAKE_PATIENCE_S, Outside, Room, gate_of
+from darkroom.window import parse
 
 MIB = 1 << 20
+NOON = datetime(2026, 11, 30, 12, tzinfo=ZoneInfo("Europe/Berlin"))
 ROOM = Room(min_free_bytes=100 * MIB, max_undelivered_bytes=50 * MIB)
 INBOX = FolderState(role="inbox", path="/inbox", away="", kind="ext4", network=False, events=True, free_bytes=None)
 OUTBOX = replace(INBOX, role="outbox", path="/outbox", free_bytes=1000 * MIB)
@@ -21,9 +25,22 @@ def outside(*folders: FolderState, listing: Listing | None = None) -> Outside:
 
 
 def gate(
-    seen: Outside, *, free_bytes: int | None = 1000 * MIB, undelivered_bytes: int = 0, oldest_take_s: float = 0.0
+    seen: Outside,
+    *,
+    free_bytes: int | None = 1000 * MIB,
+    undelivered_bytes: int = 0,
+    oldest_take_s: float = 0.0,
+    room: Room = ROOM,
+    now: datetime = NOON,
 ) -> Gate:
-    return gate_of(seen, ROOM, free_bytes=free_bytes, undelivered_bytes=undelivered_bytes, oldest_take_s=oldest_take_s)
+    return gate_of(
+        seen,
+        room,
+        free_bytes=free_bytes,
+        undelivered_bytes=undelivered_bytes,
+        oldest_take_s=oldest_take_s,
+        now=now,
+    )
 
 
 def test_where_all_is_well_nothing_is_held_up() -> None:
@@ -46,6 +63,30 @@ def test_an_inbox_that_owes_an_answer_for_too_long_hangs(oldest_s: float, hangs:
 def test_a_pause_holds_everything_and_frees_the_device() -> None:
     held = gate(outside(INBOX, OUTBOX, listing=Listing(paused=True)), free_bytes=0)
     assert (held.why, held.unload) == ("a person has paused the queue; `darkroom resume` goes on", True)
+
+
+NIGHTLY = replace(ROOM, hours=parse("22:00-06:00"))
+
+
+@pytest.mark.parametrize(
+    ("hours", "goes_on"),
+    [(0, "22:00 CET"), (-5, "22:00 CET"), (9.99, "22:00 CET"), (10, ""), (17.99, ""), (18, "22:00 CET")],
+)
+def test_out_of_hours_everything_is_held_and_the_device_is_free(hours: float, goes_on: str) -> None:
+    held = gate(outside(INBOX, OUTBOX), room=NIGHTLY, now=NOON + timedelta(hours=hours))
+    assert held.unload is bool(goes_on)
+    assert held.why == (f"it renders from 22:00 to 06:00 only; it goes on at {goes_on}" if goes_on else "")
+
+
+def test_an_opening_of_another_day_is_told_with_its_day() -> None:
+    daily = replace(ROOM, hours=parse("9:00-11:30"))
+    assert gate(outside(INBOX, OUTBOX), room=daily).why.endswith("goes on at 2026-12-01 09:00 CET")
+
+
+def test_a_full_disk_is_told_by_day_too() -> None:
+    held = gate(outside(INBOX, OUTBOX), room=NIGHTLY, free_bytes=0)
+    assert "has only 0 MiB free" in held.why
+    assert held.unload
 
 
 @pytest.mark.parametrize(("free_bytes", "is_full"), [(99 * MIB, True), (100 * MIB, False), (None, False)])

@@ -8,7 +8,6 @@ import re
 import secrets
 import shlex
 import socket
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from darkroom.names import (
     OWN_FOLDER,
     PAUSE,
     WISHES,
-    cut,
     file_of,
     folder_of,
     is_request,
@@ -34,6 +32,7 @@ from darkroom.names import (
     retried,
     safe_name,
     why_ignored,
+    words_of,
 )
 from darkroom.rights import how_to_get_in
 from darkroom.spelling import nearest
@@ -43,9 +42,8 @@ FINAL_STATES = frozenset({"done", "refused", "failed", "cancelled"})
 #: A heartbeat that does not move for so many intervals has stopped.
 SILENT_BEATS = 3
 START_HINT = "Start one: `darkroom run`, or `systemctl start darkroom`."
-_ANSWER_LIMIT_BYTES = 4 << 20
+ANSWER_LIMIT_BYTES = 4 << 20
 _REQUEST_LIMIT_BYTES = 1 << 20
-_NAME_WORDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +70,8 @@ class Client:
     def submit(self, request: Mapping[str, Any], *, name: str | None = None) -> Ticket:
         """Drop a request; without a name it gets one from its prompt. Raises DarkroomError when that cannot be."""
         wanted = unique_name(str(request.get("prompt", ""))) if name is None else without_ending(name)
-        _refuse_misleading(wanted)
-        return self._drop(safe_name(wanted), json.dumps(request, ensure_ascii=False, indent=1).encode())
+        refuse_misleading(wanted)
+        return self.drop(safe_name(wanted), bytes_of(request))
 
     def retry(self, name: str) -> Ticket:
         """Drop the kept request of a settled one again, as `NAME.retry-N`."""
@@ -90,15 +88,15 @@ class Client:
         except OSError as error:
             hint = "The result was moved away: drop the request again yourself."
             raise DarkroomError(f"{self.outbox / kept} cannot be read: {error.strerror}.", hint=hint) from error
-        return self._drop(self._free_retry(retried(name) or name), raw)
+        return self.drop(self._free_retry(retried(name) or name), raw)
 
     def cancel(self, name: str) -> Path:
         """Ask to cancel a live request. Returns the file that says so; the daemon removes it."""
         name = without_ending(name)
         answer = self.answer(name)
-        _refuse_misleading(name)
+        refuse_misleading(name)
         dropped_as = str((answer or {}).get("dropped_as", f"{name}.json"))
-        _refuse_misleading(dropped_as)  # anybody may write to the outbox
+        refuse_misleading(dropped_as)  # anybody may write to the outbox
         self._refuse_unfinished(answer or {})
         if answer is not None and answer.get("state") in FINAL_STATES and not self._waits(dropped_as):
             raise DarkroomError(f"{name} is {answer['state']} already.")
@@ -140,10 +138,14 @@ class Client:
         if answer.get("state") == "refused" and answer.get("in_inbox") and self._waits(dropped_as):
             raise DarkroomError(f"{dropped_as} still lies in the inbox, unfinished.", hint="Complete it, or delete it.")
 
-    def _drop(self, name: str, raw: bytes) -> Ticket:
+    def drop(self, name: str, raw: bytes, *, is_new: bool = False) -> Ticket:
+        """Let a file of this name appear, whole. Raises DarkroomError when one waits already.
+
+        `is_new`: its name is known to be unanswered.
+        """
         self._require_inbox()
         path = self.inbox / f"{name}.json"
-        older = self.answer(name)
+        older = None if is_new else self.answer(name)
         with self._written(self.inbox, f"{name}.json") as place:
             try:
                 self.disk.create_exclusive(place, raw)
@@ -151,6 +153,13 @@ class Client:
                 hint = f"Wait for it, say `darkroom cancel {shlex.quote(name)}`, or use another name."
                 raise DarkroomError(f"{path} is still waiting.", hint=hint) from None
         return Ticket(name, path, self.outbox / f"{name}.json", (older or {}).get("id"))
+
+    def waiting(self, path: str) -> bytes | None:
+        """What lies in the inbox under this path, never read through a link; None where nothing can be read."""
+        try:
+            return self._read(self.inbox, path, limit=_REQUEST_LIMIT_BYTES)
+        except OSError:
+            return None
 
     def _free_retry(self, name: str) -> str:
         number = 1
@@ -243,6 +252,10 @@ class Client:
     def _require_inbox(self) -> None:
         _require(self.inbox, f"There is no inbox at {self.inbox}.", "Mount it, or name it with --inbox.")
 
+    def require_outbox(self) -> None:
+        """Raises FolderUnusable: without it nobody can tell what was answered."""
+        _require(self.outbox, f"There is no outbox at {self.outbox}.", "Mount it, or name it with --outbox.")
+
     def _read(self, root: Path, path: str, *, limit: int) -> bytes:
         with self.disk.anchored(root, folder_of(path)) as folder:
             return self.disk.read(folder / file_of(path), limit=limit)[0]
@@ -250,7 +263,7 @@ class Client:
     def _heard(self, root: Path, path: str, shape: Mapping[str, Any]) -> Json | None:
         """An object that somebody replaces whole; None when it is not there, or not readable now."""
         try:
-            return hearsay.read(self._read(root, path, limit=_ANSWER_LIMIT_BYTES), shape)
+            return hearsay.read(self._read(root, path, limit=ANSWER_LIMIT_BYTES), shape)
         except (OSError, ValueError):
             return None
 
@@ -342,6 +355,11 @@ def pictures(answer: Json, answer_path: Path) -> list[Path]:
     return [folder / _last(image["file"]) for image in images]
 
 
+def result_of(answer: Json, answer_path: Path) -> Path | None:
+    """The folder of a settled request; None while there is none. Raises DarkroomError where somebody has changed it."""
+    return answer_path.parent / _last(answer["result"]) if "result" in answer else None
+
+
 def without_ending(name: str) -> str:
     """What a person means by the file's whole name."""
     return re.sub(r"(?<=[^/])\.json$", "", name, flags=re.IGNORECASE)
@@ -352,10 +370,14 @@ def why_never_taken(file_name: str) -> str | None:
     return None if is_request(file_name) else why_ignored(file_name) or "it does not end in .json"
 
 
+def bytes_of(request: Mapping[str, Any]) -> bytes:
+    """What is dropped for a request: of the same one the same bytes."""
+    return json.dumps(request, ensure_ascii=False, indent=1).encode()
+
+
 def unique_name(prompt: str) -> str:
     """A name that people recognise and nobody else has: the first words, and six hex digits."""
-    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFC", prompt.casefold()))[:_NAME_WORDS]
-    return "-".join([*([cut("-".join(words), 48).strip("-")] if words else ["request"]), secrets.token_hex(3)])
+    return f"{words_of(prompt) or 'request'}-{secrets.token_hex(3)}"
 
 
 def _last(name: str) -> str:
@@ -382,7 +404,7 @@ def _first_link(root: Path, folder: str) -> Path | None:
     return next((place for place in places if place.is_symlink()), None)
 
 
-def _refuse_misleading(name: str) -> None:
+def refuse_misleading(name: str) -> None:
     """A name is made safe, but never led elsewhere than it says. Raises DarkroomError."""
     parts = name.split("/")
     if _is_misleading(name):

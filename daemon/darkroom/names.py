@@ -27,6 +27,8 @@ HEALTH = "health.json"  #: in the outbox's OWN_FOLDER and in the state folder
 
 MAX_DEPTH = 3  #: sub-folders of the inbox that are watched
 MAX_STEM_BYTES = 100
+NAME_WORDS = 5  #: of a prompt, in a name that is made from it
+NAME_WORDS_BYTES = 48
 MAX_NAME_BYTES = 255  #: what Linux file systems allow
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
@@ -151,6 +153,12 @@ def distinct(text: str, raw: str) -> str:
 def cut(text: str, limit_bytes: int) -> str:
     """The longest start of `text` that has at most so many bytes in UTF-8."""
     return text.encode()[:limit_bytes].decode(errors="ignore")
+
+
+def words_of(prompt: str) -> str:
+    """The first words of a prompt, for a name that people recognise; "" where it has none."""
+    words = re.findall(r"[^\W_]+", unicodedata.normalize("NFC", prompt.casefold()))[:NAME_WORDS]
+    return cut("-".join(words), NAME_WORDS_BYTES).strip("-")
 
 
 def folded(name: str) -> str:

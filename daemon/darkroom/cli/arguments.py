@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Collection
-from typing import Any, NoReturn
+from typing import Any
 
 from darkroom import __version__
-from darkroom.printable import printable
+from darkroom.cli.arguments_many import clean_command, find_command
+from darkroom.cli.parsing import Parser, add, common
 
 _DESCRIPTION = "Darkroom renders the requests that people drop into a folder."
 _EXAMPLES = """\
@@ -25,13 +24,6 @@ exit status:
   0 done, 1 refused or failed, 2 wrong usage,
   3 configuration or folders unusable
 """
-_COMMON = {
-    "--config": ("FILE", "configuration file (default: $DARKROOM_CONFIG, config/darkroom.toml, /etc/darkroom/…)"),
-    "--inbox": ("FOLDER", "where requests are dropped"),
-    "--outbox": ("FOLDER", "where answers and pictures appear"),
-    "--state-dir": ("FOLDER", "where the daemon keeps what it must not forget"),
-}
-
 #: What of the command line is configuration: named like the keys.
 OVERRIDES = (
     "inbox",
@@ -47,58 +39,16 @@ OVERRIDES = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells the nearest word that it knows, and the usage of the command that was meant."""
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Like argparse, but what is left over is told by its command."""
-        given, rest = self.parse_known_args(args, namespace)
-        if rest:
-            grammar: _Parser = getattr(given, "grammar", self)
-            grammar.error(f"{rest[0]} is not known here.{grammar.suggestion(rest[0])}")
-        return given
-
-    def error(self, message: str) -> NoReturn:
-        """Usage and message on stderr; exit status 2."""
-        wrong = re.search(r"invalid choice: '([^']*)'", message)
-        if wrong is not None:
-            message = f"there is no command {wrong[1]}.{_near(wrong[1], self._choices())}"
-        super().error(printable(message))
-
-    def suggestion(self, word: str) -> str:
-        """The nearest option."""
-        if not word.startswith("-"):
-            return " Put several words in quotes." if self.takes_text else ""
-        return _near(word.partition("=")[0], list(self._option_string_actions))
-
-    @property
-    def takes_text(self) -> bool:
-        """Whether a person may have forgotten quotes."""
-        return any(action.dest == "prompt" for action in self._actions)
-
-    def _choices(self) -> list[str]:
-        positional = (action.choices for action in self._actions if not action.option_strings and action.choices)
-        return [str(choice) for choices in positional for choice in choices]
-
-
-def _near(word: str, known: Collection[str]) -> str:
-    from darkroom.spelling import nearest
-
-    begin = sorted((name for name in known if len(word) > 2 and name.startswith(word)), key=len)
-    near = begin or nearest(word, known, count=1)
-    return f" Did you mean {near[0]}?" if near else ""
-
-
 def parser() -> argparse.ArgumentParser:
     """The whole grammar. Each command names the function that carries it out, as `module:function` below `cli`."""
-    top = _Parser(
+    top = Parser(
         prog="darkroom",
         usage="darkroom [options] COMMAND …",
         allow_abbrev=False,
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[_common()],
+        parents=[common()],
     )
     top.add_argument("--version", action="version", version=f"darkroom {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -109,33 +59,8 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _common() -> argparse.ArgumentParser:
-    """Options that every command has; they may stand before or after it."""
-    options = argparse.ArgumentParser(add_help=False)
-    group = options.add_argument_group("configuration")
-    for flag, (metavar, text) in _COMMON.items():
-        group.add_argument(flag, metavar=metavar, default=argparse.SUPPRESS, help=text)
-    return options
-
-
-def _add(commands: Any, usage: str, command: str, text: str, *examples: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = commands.add_parser(
-        usage.partition(" ")[0],
-        prog=f"darkroom {usage.partition(' ')[0]}",
-        usage=f"darkroom {usage}",
-        allow_abbrev=False,
-        help=text,
-        description=f"{text[0].upper()}{text[1:]}.",
-        epilog="examples:\n" + "\n".join(f"  darkroom {example}" for example in examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[_common()],
-    )
-    made.set_defaults(command=command, grammar=made)
-    return made
-
-
 def _daemon_commands(commands: Any) -> None:
-    run = _add(
+    run = add(
         commands,
         "run [--once] [options]",
         "run:run",
@@ -161,7 +86,7 @@ def _daemon_commands(commands: Any) -> None:
 
 
 def _service_command(commands: Any) -> None:
-    service = _add(
+    service = add(
         commands,
         "service show|install|remove [options]",
         "service:service",
@@ -181,20 +106,32 @@ def _service_command(commands: Any) -> None:
 
 
 def _request_commands(commands: Any) -> None:
-    submit = _add(
+    submit = add(
         commands,
-        "submit PROMPT [options]",
+        "submit PROMPT|--from FILE [options]",
         "requests:submit",
-        "drop a request into the inbox",
+        "drop a request into the inbox, or many from a file",
         'submit "a castle on a hill"',
         'submit "a castle" --style watercolor --num-images 4 --wait',
         'submit "a red fox" --model sd15 --width 768 --seed 7 --name alice/fox',
+        "submit --from prompts.txt --style ink --wait",
+        "submit --from table.csv --name {seed}-{words} --folder fairs/spring",
     )
-    submit.add_argument("prompt", metavar="PROMPT", help='what the picture should show; "-" reads it from stdin')
+    what = submit.add_mutually_exclusive_group(required=True)
+    what.add_argument("prompt", metavar="PROMPT", nargs="?", help='what it should show; "-" reads it from stdin')
+    what.add_argument(
+        "--from", dest="rows", metavar="FILE", help="one request a line of a .txt or .jsonl, or a row of a .csv"
+    )
     _plan_options(submit)
-    submit.add_argument("--name", help="what to call it; may begin with a sub-folder (default: from the prompt)")
+    submit.add_argument(
+        "--name", help="what to call it; may begin with a sub-folder (default: from the prompt, or {n}-{words})"
+    )
+    submit.add_argument(
+        "--folder", metavar="SUBFOLDER", help="with --from: the sub-folder for all (default: as the file)"
+    )
+    submit.add_argument("--skip-wrong", action="store_true", help="with --from: drop the right ones, tell the others")
     submit.add_argument("--wait", action="store_true", help="show progress, end when the picture is there")
-    check = _add(
+    check = add(
         commands,
         "check FILE…",
         "requests:check",
@@ -209,7 +146,7 @@ def _request_commands(commands: Any) -> None:
 
 
 def _conversion_commands(commands: Any) -> None:
-    convert = _add(
+    convert = add(
         commands,
         "convert FILE [options]",
         "convert:convert",
@@ -221,7 +158,7 @@ def _conversion_commands(commands: Any) -> None:
     convert.add_argument("file", metavar="FILE", help='of A1111, ComfyUI, InvokeAI, Fooocus or OpenAI; "-" reads stdin')
     programs = ("a1111", "comfyui", "fooocus", "invokeai", "openai")
     convert.add_argument("--from", dest="of", choices=programs, help=f"who wrote it: {', '.join(programs)}")
-    reproduce = _add(
+    reproduce = add(
         commands,
         "reproduce PICTURE [options]",
         "convert:reproduce",
@@ -275,24 +212,25 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
 
 
 def _queue_commands(commands: Any) -> None:
-    status = _add(
+    status = add(
         commands,
-        "status [NAME] [--watch] [--json]",
+        "status [NAME|FOLDER/] [--watch] [--json]",
         "status:status",
-        "show what the daemon does, or how a request is getting on",
+        "show what the daemon does, or how a request or a folder of them is getting on",
         "status",
         "status alice/cat",
+        "status prompts/",
         "status --watch",
         "status --json | jq .queued",
     )
-    status.add_argument("name", metavar="NAME", nargs="?", help="of a request")
+    status.add_argument("name", metavar="NAME|FOLDER/", nargs="?", help="of a request, or all below a folder")
     status.add_argument("--watch", action="store_true", help="keep showing it, until Ctrl-C or the end")
     status.add_argument(
         "--json",
         action="store_true",
         help="the heartbeat or the answer as JSON; with --watch, one line for each change",
     )
-    explain = _add(
+    explain = add(
         commands,
         "explain NAME|FOLDER|PICTURE [--image N] [--as-python]",
         "explain:explain",
@@ -308,7 +246,7 @@ def _queue_commands(commands: Any) -> None:
     explain.add_argument(
         "--as-python", action="store_true", help="a few lines of diffusers, for the environment that Darkroom runs in"
     )
-    verify = _add(
+    verify = add(
         commands,
         "verify NAME|FOLDER [--image N]",
         "verify:verify",
@@ -318,21 +256,33 @@ def _queue_commands(commands: Any) -> None:
     )
     verify.add_argument("of", metavar="NAME|FOLDER", help="a request that is done, or a result's folder")
     verify.add_argument("--image", type=int, metavar="N", help="the Nth picture alone, from 1")
-    cancel = _add(commands, "cancel NAME…", "requests:cancel", "cancel a request", "cancel alice/cat")
-    cancel.add_argument("name", metavar="NAME", nargs="+")
-    retry = _add(
+    find_command(commands)
+    clean_command(commands)
+    cancel = add(
         commands,
-        "retry NAME [--wait]",
+        "cancel NAME|FOLDER/…",
+        "requests:cancel",
+        "cancel a request, or all that are live below a folder",
+        "cancel alice/cat",
+        "cancel prompts/",
+    )
+    cancel.add_argument("name", metavar="NAME|FOLDER/", nargs="+")
+    retry = add(
+        commands,
+        "retry NAME|--failed [FOLDER] [--wait]",
         "requests:retry",
-        "ask again for a settled request",
+        "ask again for a settled request, or for all that failed",
         "retry alice/cat",
         "retry cat --wait",
+        "retry --failed",
+        "retry --failed prompts/ --wait",
     )
-    retry.add_argument("name", metavar="NAME")
+    retry.add_argument("name", metavar="NAME|FOLDER", nargs="?", help="of a request; with --failed, of a folder")
+    retry.add_argument("--failed", action="store_true", help="all that failed and were not asked for again")
     retry.add_argument("--wait", action="store_true", help="show progress, end when the picture is there")
-    _add(commands, "pause", "daemon:pause", "hold the queue and free the device", "pause")
-    _add(commands, "resume", "daemon:resume", "let the queue go on", "resume")
-    adopt = _add(
+    add(commands, "pause", "daemon:pause", "hold the queue and free the device", "pause")
+    add(commands, "resume", "daemon:resume", "let the queue go on", "resume")
+    adopt = add(
         commands,
         "adopt FOLDER",
         "daemon:adopt",
@@ -343,18 +293,28 @@ def _queue_commands(commands: Any) -> None:
 
 
 def _reference_commands(commands: Any) -> None:
-    styles = _add(commands, "styles [NAME]", "reference:styles", "list the styles", "styles", "styles fantasy")
+    styles = add(commands, "styles [NAME]", "reference:styles", "list the styles", "styles", "styles fantasy")
     styles.add_argument("name", metavar="NAME", nargs="?", help="show all of this one")
-    _add(
+    add(
         commands,
         "schema",
         "reference:schema",
         "print the JSON Schema of a request",
         "schema > request.schema.json",
     )
-    models = _add(commands, "models [ALIAS]", "reference:models", "list the models", "models", "models sd15")
+    models = add(commands, "models [ALIAS]", "reference:models", "list the models", "models", "models sd15")
     models.add_argument("alias", metavar="ALIAS", nargs="?", help="show all of this one")
-    gallery = _add(
+    completion = add(
+        commands,
+        "completion bash|zsh|fish",
+        "completion:completion",
+        "print what lets a shell complete this command",
+        "completion bash > ~/.local/share/bash-completion/completions/darkroom",
+        "completion zsh > ~/.zfunc/_darkroom",
+        "completion fish > ~/.config/fish/completions/darkroom.fish",
+    )
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    gallery = add(
         commands,
         "gallery [--rebuild]",
         "gallery:gallery",
@@ -366,4 +326,4 @@ def _reference_commands(commands: Any) -> None:
     gallery.add_argument(
         "--rebuild", action="store_true", help="make it from the results that lie in the outbox, wherever in it"
     )
-    _add(commands, "doctor", "reference:doctor", "check everything, and say what to do", "doctor")
+    add(commands, "doctor", "reference:doctor", "check everything, and say what to do", "doctor")

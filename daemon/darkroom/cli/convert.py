@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.cli import terminal
+from darkroom.cli.asking import problems_of
 from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import DONE
-from darkroom.cli.requests import problems_of
 from darkroom.config.load import Config, find_file
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError

@@ -3,51 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
 
 from darkroom.cli import terminal
+from darkroom.cli.asking import asked, problems_of
 from darkroom.cli.configured import client_of, config_file, configuration, known_of
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.styles import check_styles, holds_styles
 from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import Config, find_file
-from darkroom.errors import DarkroomError, FolderUnusable, Problem, RequestRefused
+from darkroom.errors import DarkroomError, FolderUnusable, RequestRefused
+from darkroom.many import known_below
 from darkroom.printable import printable
-
-#: The keys of a request that `submit` has an option for, in the order in which they are written.
-KEYS = (
-    "prompt",
-    "negative_prompt",
-    "default_negative",
-    "prompt_syntax",
-    "on_overflow",
-    "clip_skip",
-    "style",
-    "model",
-    "width",
-    "height",
-    "num_inference_steps",
-    "guidance_scale",
-    "true_cfg_scale",
-    "scheduler",
-    "seed",
-    "num_images",
-    "format",
-    "quality",
-    "priority",
-)
 
 
 def submit(args: argparse.Namespace) -> int:
     """Drop a request, unless it is plainly wrong; the daemon has the last word."""
-    config = configuration(args)
-    given = vars(args)
-    request = {key: given[key] for key in KEYS if key in given}
-    if len(request.get("style", ())) == 1:
-        request["style"] = request["style"][0]
+    if args.rows is not None:
+        from darkroom.cli.many import submit_all
+
+        return submit_all(args)
+    if args.folder is not None or args.skip_wrong:
+        args.grammar.error("--folder and --skip-wrong go with --from; a sub-folder is part of --name.")
+    config, request = configuration(args), asked(args)
     if args.prompt == "-":
         request["prompt"] = sys.stdin.read().strip()
     problems = problems_of(request, config, here=find_file(config_file(args)) is not None)
@@ -60,23 +40,14 @@ def submit(args: argparse.Namespace) -> int:
     return _dropped(args, config, client, client.submit(request, name=args.name))
 
 
-def problems_of(request: dict[str, Any], config: Config, *, here: bool) -> tuple[Problem, ...]:
-    """What is wrong with it; without a configuration file `here`, styles and models are the daemon's to know."""
-    from darkroom.request.decide import decide
-    from darkroom.request.shape import read
-
-    raw = json.dumps(request).encode()
-    try:
-        if not here:
-            return read(raw).problems
-        decide(read(raw), config.rules(), drawn_seed=0, known=known_of(config))
-    except RequestRefused as refusal:
-        return refusal.problems
-    return ()
-
-
 def retry(args: argparse.Namespace) -> int:
     """Drop the kept request again, under a new name."""
+    if args.failed:
+        from darkroom.cli.many import retry_failed
+
+        return retry_failed(args)
+    if args.name is None:
+        args.grammar.error("name a request, or say --failed.")
     config = configuration(args)
     client = client_of(config)
     ticket = client.retry(args.name)
@@ -102,7 +73,7 @@ def cancel(args: argparse.Namespace) -> int:
     """Ask to cancel each of the named requests."""
     client = client_of(configuration(args))
     status, asked = DONE, False
-    for name in args.name:
+    for name in [*_each(client, args.name)]:  # all are looked up before the first is cancelled
         try:
             path = client.cancel(name)
         except FolderUnusable:
@@ -116,6 +87,15 @@ def cancel(args: argparse.Namespace) -> int:
     if asked:
         terminal.tell_if_alone(client, "it is cancelled as soon as one starts.")
     return status
+
+
+def _each(client: Client, names: list[str]) -> Iterator[str]:
+    """A folder, named with a slash at its end, stands for all that is live below it. Raises DarkroomError."""
+    for name in names:
+        live = known_below(client, name).live if name.endswith("/") else [name]
+        if not live:
+            terminal.complain(f"all below {name} is settled already")
+        yield from live
 
 
 def check(args: argparse.Namespace) -> int:

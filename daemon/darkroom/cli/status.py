@@ -33,6 +33,7 @@ from darkroom.client import (
 )
 from darkroom.config.load import Config
 from darkroom.hearsay import Json
+from darkroom.many import is_folder
 from darkroom.printable import printable
 
 WATCH_EVERY_S = 1.0
@@ -65,7 +66,11 @@ def status(args: argparse.Namespace) -> int:
 
 
 def _one_request(args: argparse.Namespace, config: Config, client: Client) -> int:
-    answer = client.answer(args.name)
+    answer = client.answer(args.name) if not args.name.endswith("/") else None
+    if answer is None and is_folder(client, args.name):
+        from darkroom.cli.folder_status import folder_status
+
+        return folder_status(args, config, client)
     if answer is None:
         raise client.unknown(args.name)
     path = client.place_of(answer, args.name)

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
+from darkroom import window
 from darkroom.config.book import read_book
 from darkroom.config.layers import Layer, Values, merge, origin, without
 from darkroom.config.models import (
@@ -48,6 +49,15 @@ def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise PydanticCustomError(OWN_WORDS, "must be auto, cpu, cuda or cuda:N", {"hint": ""})
     return name
+
+
+def _hours(text: str) -> str:
+    try:
+        window.parse(text)
+    except ValueError:
+        hint = 'Write it like "22:00-06:00"; "" is always.'
+        raise PydanticCustomError(OWN_WORDS, "must be two times of day", {"hint": hint}) from None
+    return text
 
 
 def _http(text: str) -> str:
@@ -103,6 +113,7 @@ class Config(BaseModel):
 
     wildcards: dict[Alias, Folder] = Field(default_factory=dict)
 
+    render_between: Annotated[str, AfterValidator(_hours)] = ""
     settle_s: Seconds = 10.0
     network_settle_s: Seconds = 60.0
     scan_interval_s: Seconds = 1.0

@@ -10,7 +10,7 @@ import ctypes
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import chain, count, islice
@@ -169,6 +169,18 @@ class Disk:
         """Remove a file; a missing one is fine."""
         with self.effect("remove", path):
             path.unlink(missing_ok=True)
+        self.sync_folder(path.parent)
+
+    def remove_files(self, paths: Sequence[Path]) -> None:
+        """Remove files of one folder, in this order; missing ones are fine. A crash may bring the last ones back."""
+        for path in paths:
+            with self.effect("remove", path):
+                path.unlink(missing_ok=True)
+
+    def remove_empty(self, path: Path) -> None:
+        """Remove a folder that nothing is in. Raises OSError where something is."""
+        with self.effect("rmdir", path):
+            path.rmdir()
         self.sync_folder(path.parent)
 
     def make_folder(self, path: Path, *, shared: bool = False, private: bool = False) -> None:

@@ -15,5 +15,7 @@ wording      pure   What each picture is told: choices made, the style around it
 decide       pure   Request, style book and models become a plan, or every problem at once.
 plan         pure   A request with every value decided.
 plan_json    pure   Plans as JSON.
+rows         pure   A file of many requests: prompts, a table, or JSON Lines.
+pattern      pure   What the requests of one file are called.
 again        pure   A picture's own record becomes the request for it.
 """

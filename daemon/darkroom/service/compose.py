@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from darkroom import __version__
+from darkroom import __version__, window
 from darkroom.actor import Broken, start_thread
 from darkroom.clock import Clock
 from darkroom.disk.files import Disk
@@ -190,7 +190,7 @@ class Daemon:
             takes,
             rendering,
             outside,
-            room=Room(min_free_bytes=config.min_free_bytes, max_undelivered_bytes=config.max_undelivered_bytes),
+            room=Room(config.min_free_bytes, config.max_undelivered_bytes, window.parse(config.render_between)),
             warm=WarmBound(config.warm_requests, config.warm_s),
             clock=clock,
             guard=guard,

@@ -19,7 +19,8 @@ class Gate:
     """What holds everything up, or only what is still in the inbox."""
 
     why: str = ""  #: why nothing new may start; "" when it may
-    unload: bool = False  #: free the devices meanwhile: a person has paused the queue
+    unload: bool = False  #: free the devices meanwhile: it is paused, or out of hours
+    leave: bool = False  #: what renders leaves the device behind the picture in hand: out of hours
     inbox_away: str = ""  #: why nothing can be taken; "" when it can
     inbox_hangs: bool = False  #: a take has been due for too long: render what is in state
 

@@ -23,6 +23,8 @@ from darkroom.service.seats import WATCHED, Doing, Running, Seat, Stop
 #: What an executor tells of itself, and not of an attempt. How a life has ended is `Rendering`'s to judge.
 OfSeat = port.Ready | port.Loaded | port.LoadFailed | port.Tried | port.Unloaded | port.Alive
 
+FINISH_S = 3600.0  #: for the picture in hand, when the hours end in which it renders
+
 _log = structlog.get_logger("darkroom.renderer")
 
 
@@ -43,6 +45,7 @@ class Fleet:
         self.seats = tuple(seats)
         self.holds = Holds()
         self.stall_s = stall_s
+        self.stays_free = False  #: no model is loaded before a request needs it
         self._clock = clock
         self._preload = preload
         self._note_tried = note_tried
@@ -107,12 +110,24 @@ class Fleet:
             if hold is not None and hold.in_loading:
                 self.holds.clear(key)
 
+    def finish_pictures(self) -> None:
+        """Let what has more pictures to paint leave its device behind the one in hand. It waits, and goes on later.
+
+        As at a stop the renderer ends, and this was no attempt; unlike there, it is started again, without a model.
+        """
+        for seat in self.seats:
+            if seat.doing is Doing.RENDERING and seat.running is not None and seat.running.has_more:
+                self._end(seat, FINISH_S)
+
     def stop(self, within_s: float) -> None:
         """Let every seat finish the picture in hand and end; events tell of both. They are not started again."""
         for seat in self.seats:
             seat.is_ending = True
-            if seat.turns_to(Stop()):
-                start_thread(f"stop {seat.name}", partial(seat.executor.stop, within_s), self._tell)
+            self._end(seat, within_s)
+
+    def _end(self, seat: Seat, within_s: float) -> None:
+        if seat.turns_to(Stop()):
+            start_thread(f"stop {seat.name}", partial(seat.executor.stop, within_s), self._tell)
 
     # What executors tell ------------------------------------------------------------------------------------------
 
@@ -137,6 +152,8 @@ class Fleet:
     def _ready(self, seat: Seat, ready: port.Ready) -> None:
         seat.ready = ready
         _log.info("renderer_ready", seat=seat.name, device=ready.title, pid=ready.pid)
+        if self.stays_free:
+            return
         if self._preload is not None and not self.holds.keeps(self._preload, seat.name, self._clock.monotonic_s()):
             self.load(self._preload, seat)
 

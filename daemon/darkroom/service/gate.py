@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from darkroom.disk.folder_state import FolderState
 from darkroom.inbox.drops import Listing
 from darkroom.service.dispatch import Gate
+from darkroom.window import Window
 
 TAKE_PATIENCE_S = 2.0  #: a take that owes an answer for longer hangs on the share: render what is in state
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much room has to be left."""
+    """How much room has to be left, in space and in time."""
 
     min_free_bytes: int  #: on the disks of the state folder and of the outbox
     max_undelivered_bytes: int  #: of results that wait for the outbox
+    hours: Window | None = None  #: in which it is rendered; None: always
 
 
 @dataclass(slots=True)
@@ -38,16 +41,37 @@ class Outside:
 
 
 def gate_of(
-    outside: Outside, room: Room, *, free_bytes: int | None, undelivered_bytes: int, oldest_take_s: float
+    outside: Outside,
+    room: Room,
+    *,
+    free_bytes: int | None,
+    undelivered_bytes: int,
+    oldest_take_s: float,
+    now: datetime,
 ) -> Gate:
-    """What is held up. `free_bytes`: of the state folder's disk; None where nobody can tell."""
+    """What is held up. `free_bytes`: of the state folder's disk; None where nobody can tell. `now` knows its zone."""
     inbox = outside.folders.get("inbox")
+    out_of_hours = _why_out_of_hours(room.hours, now)
     return Gate(
-        why=_why_closed(outside, room, free_bytes, undelivered_bytes),
-        unload=outside.is_paused,
+        why=_why_closed(outside, room, free_bytes, undelivered_bytes) or out_of_hours,
+        unload=outside.is_paused or bool(out_of_hours),
+        leave=bool(out_of_hours),
         inbox_away=inbox.away if inbox is not None else "the inbox has not been looked at yet",
         inbox_hangs=oldest_take_s >= TAKE_PATIENCE_S,
     )
+
+
+def _why_out_of_hours(hours: Window | None, now: datetime) -> str:
+    """Until when nothing new starts, by the clock on the wall; "" while it is open."""
+    if hours is None or hours.is_open(now):
+        return ""
+    return f"it renders from {hours.opens:%H:%M} to {hours.closes:%H:%M} only; it goes on at {_named(hours, now)}"
+
+
+def _named(hours: Window, now: datetime) -> str:
+    opening = hours.next_opening(now)
+    day = "" if opening.date() == now.date() else f"{opening:%Y-%m-%d} "
+    return f"{day}{opening:%H:%M %Z}".strip()
 
 
 def _why_closed(outside: Outside, room: Room, free_bytes: int | None, undelivered_bytes: int) -> str:

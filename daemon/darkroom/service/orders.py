@@ -81,7 +81,11 @@ class Orders:
             free_bytes=self._ledger.spool.free_bytes(),
             undelivered_bytes=self._ledger.undelivered_bytes,
             oldest_take_s=self._takes.oldest_s(),
+            now=self._clock.local(),
         )
+        self._rendering.fleet.stays_free = self._gate.unload
+        if self._gate.leave:
+            self._rendering.fleet.finish_pictures()
         self._decided = None
 
     def _carry_out(self, made: Dispatch) -> None:

@@ -129,6 +129,13 @@ class Running:
         """Whether it has made a step: what dies now is its fault."""
         return self.first_step_s is not None
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there are pictures to paint behind the one in hand."""
+        if self.progress is None:
+            return self.attempt.plan.num_images - len(self.attempt.done) > 1
+        return self.progress.image < self.progress.images
+
     def step(self, progress: Progress, now_s: float) -> None:
         """It has made a step."""
         self.progress = progress

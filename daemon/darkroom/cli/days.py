@@ -1,0 +1,43 @@
+"""Days and ages, as people name them. Local time; now is an argument."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta
+
+from darkroom.errors import DarkroomError
+
+_NAMED = {"today": 0, "yesterday": 1}
+_AGE = re.compile(r"(\d{1,6})\s*([hdwmy])", re.IGNORECASE)
+_HOURS = {"h": 1, "d": 24, "w": 24 * 7, "m": 24 * 30, "y": 24 * 365}
+
+
+def age(text: str) -> timedelta:
+    """`30d`, `12h`, `2w`, `6m` (of 30 days), `1y`. Raises DarkroomError."""
+    found = _AGE.fullmatch(text.strip())
+    if found is None:
+        raise DarkroomError(f"{text!r} is no age.", hint="Write it like 30d: h, d, w, m and y are known.")
+    return timedelta(hours=int(found[1]) * _HOURS[found[2].lower()])
+
+
+def beginning(text: str, now: datetime) -> datetime:
+    """When a day began: `2026-11-30`, `today`, `yesterday`, or `7d`, which is so long ago. `now` knows its zone."""
+    try:
+        day = now.date() - timedelta(days=_NAMED[text]) if text in _NAMED else date.fromisoformat(text)
+        return datetime(day.year, day.month, day.day, tzinfo=now.tzinfo)
+    except ValueError:
+        pass
+    try:
+        return now - age(text)
+    except (DarkroomError, OverflowError):
+        hint = "Write it like 2026-11-30, today, yesterday or 7d."
+        raise DarkroomError(f"{text!r} is no day.", hint=hint) from None
+
+
+def moment(stamp: object) -> datetime | None:
+    """What an answer says of a time; None where it says nothing of the kind."""
+    try:
+        said = datetime.fromisoformat(str(stamp))
+    except ValueError:
+        return None
+    return said if said.tzinfo is not None else None
