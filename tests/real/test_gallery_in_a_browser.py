@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from http.client import HTTPConnection
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -390,6 +391,12 @@ def test_a_daemon_that_is_gone_is_told(as_file: Browser, daemon: DaemonProcess, 
         as_file.wait("document.getElementById('summary').textContent === 'Darkroom is stopped.'")
 
 
+def _status(port: int) -> int:
+    connection = HTTPConnection("127.0.0.1", port)
+    connection.request("GET", "/")
+    return connection.getresponse().status
+
+
 def test_the_daemons_own_http_shows_it(tab: Browser, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -398,6 +405,7 @@ def test_the_daemons_own_http_shows_it(tab: Browser, tmp_path: Path) -> None:
         daemon.drop("cat.json")
         daemon.wait_for_state("cat", "done")
         wait_for((daemon.outbox / GALLERY / "now.js").exists, "the page is there")
+        wait_for(lambda: _status(port) == 200, "it shows the outbox")
         tab.call("Page.navigate", url="about:blank")
         tab.events.clear()
         tab.open(f"http://127.0.0.1:{port}/")
