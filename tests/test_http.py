@@ -137,15 +137,15 @@ def test_head_says_what_get_would_say_and_nothing_more(shown: Shown) -> None:
 
 
 def test_pictures_answers_and_the_page_of_the_outbox_are_shown_as_what_they_are(shown: Shown) -> None:
-    gallery = shown.outbox / ".darkroom" / "gallery"
+    gallery = shown.outbox / "darkroom-gallery"
     gallery.mkdir(parents=True)
     (shown.outbox / "alice" / "ein Hügel").mkdir(parents=True)
     for name, path, kind in (
         ("index.html", "/", "text/html; charset=utf-8"),
         ("index.html", "/index.html", "text/html; charset=utf-8"),
-        (".darkroom/gallery/index.html", "/.darkroom/gallery/", "text/html; charset=utf-8"),
-        (".darkroom/gallery/app.js", "/.darkroom/gallery/app.js", "text/javascript; charset=utf-8"),
-        (".darkroom/gallery/style.css", "/.darkroom/gallery/style.css?v=2", "text/css; charset=utf-8"),
+        ("darkroom-gallery/index.html", "/darkroom-gallery/", "text/html; charset=utf-8"),
+        ("darkroom-gallery/app.js", "/darkroom-gallery/app.js", "text/javascript; charset=utf-8"),
+        ("darkroom-gallery/style.css", "/darkroom-gallery/style.css?v=2", "text/css; charset=utf-8"),
         ("alice/ein Hügel/ein Hügel-1.png", "/alice/ein%20H%C3%BCgel/ein%20H%c3%bcgel-1.png", "image/png"),
         ("alice/cat.JPG", "/alice/cat.JPG", "image/jpeg"),
         ("cat.webp", "/cat.webp", "image/webp"),
@@ -200,14 +200,14 @@ OUTSIDE += ("//etc/passwd", "/./cat.json", "/a//cat.json", "/..", "/a/..", "/%2e
 HIDDEN: tuple[str, ...] = (
     "/.cat.json",
     "/.darkroom/health.json",
-    "/.darkroom/gallery",
-    "/.darkroom/gallery/../health.json",
+    "/darkroom-gallery",
+    "/darkroom-gallery/../.darkroom/health.json",
 )
 HIDDEN += (
-    "/.darkroom/gallery/.hidden.png",
+    "/darkroom-gallery/.hidden.png",
     "/.01K.part/cat-1.png",
     "/.darkroom/",
-    "/.darkroom/gallery/.darkroom/gallery/x.png",
+    "/darkroom-gallery/.darkroom/x.png",
 )
 ODD = (
     "/folder.json",
@@ -226,10 +226,11 @@ LINKS = ("/link.json", "/linked/secret.json", "/a/linked/secret.json", "/inside.
 def test_nothing_is_shown_that_is_hidden_outside_or_no_file(path: str, shown: Shown) -> None:
     outside, outbox = shown.outbox.parent, shown.outbox
     (outside / "secret.json").write_text("secret")
-    (outbox / ".darkroom" / "gallery" / ".darkroom" / "gallery").mkdir(parents=True)
-    for name in (".darkroom/health.json", ".darkroom/gallery/.hidden.png", "cat.json", ".cat.json", "cat.exe"):
+    (outbox / ".darkroom").mkdir(exist_ok=True)
+    (outbox / "darkroom-gallery" / ".darkroom").mkdir(parents=True)
+    for name in (".darkroom/health.json", "darkroom-gallery/.hidden.png", "cat.json", ".cat.json", "cat.exe"):
         (outbox / name).write_text("here")
-    (outbox / ".darkroom/gallery/.darkroom/gallery/x.png").write_text("here")
+    (outbox / "darkroom-gallery/.darkroom/x.png").write_text("here")
     (outbox / "a").mkdir()
     (outbox / ".01K.part").mkdir()
     (outbox / ".01K.part" / "cat-1.png").write_text("half")

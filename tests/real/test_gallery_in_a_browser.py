@@ -9,12 +9,14 @@ import hashlib
 import io
 import json
 import os
+import socket
 import statistics
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from http.client import HTTPConnection
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -387,6 +389,30 @@ def test_a_daemon_that_is_gone_is_told(as_file: Browser, daemon: DaemonProcess, 
         as_file.wait("document.getElementById('summary').textContent === 'Nothing to do.'")
         mortal.stop()
         as_file.wait("document.getElementById('summary').textContent === 'Darkroom is stopped.'")
+
+
+def _status(port: int) -> int:
+    connection = HTTPConnection("127.0.0.1", port)
+    connection.request("GET", "/")
+    return connection.getresponse().status
+
+
+def test_the_daemons_own_http_shows_it(tab: Browser, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with DaemonProcess(tmp_path, settings={"gallery": True, "heartbeat_s": 1.0, "http": f"127.0.0.1:{port}"}) as daemon:
+        daemon.drop("cat.json")
+        daemon.wait_for_state("cat", "done")
+        wait_for((daemon.outbox / GALLERY / "now.js").exists, "the page is there")
+        wait_for(lambda: _status(port) == 200, "it shows the outbox")
+        tab.call("Page.navigate", url="about:blank")
+        tab.events.clear()
+        tab.open(f"http://127.0.0.1:{port}/")
+        tab.wait("document.querySelector('#grid img')?.naturalWidth > 0")
+        tab.wait("document.getElementById('summary').textContent === 'Nothing to do.'")
+        assert tab.complaints() == []
+        tab.call("Page.navigate", url="about:blank")
 
 
 # Fifty thousand ------------------------------------------------------------------------------------------------------

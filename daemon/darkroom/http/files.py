@@ -12,11 +12,11 @@ from pathlib import Path
 from darkroom.disk.files import Disk, LeadsOut
 from darkroom.http.asked import Asked
 from darkroom.http.response import TEXT, Body, Response, refused
-from darkroom.names import OWN_FOLDER, file_of, folder_of
+from darkroom.names import GALLERY, file_of, folder_of
 
 INDEX = "index.html"
-#: The only hidden folder that is shown: of all others some are half made, and the rest is the daemon's.
-SHOWN = f"{OWN_FOLDER}/gallery/"
+#: Where pages and what they run are shown as such.
+PAGES = f"{GALLERY}/"
 #: What people's programs write is shown as what it is only where it can do nothing.
 KINDS = {
     ".png": "image/png",
@@ -80,14 +80,13 @@ def _name(path: bytes) -> str:
 
 def _is_shown(name: str) -> bool:
     """Whether no part of it is hidden, or leads up or nowhere."""
-    parts = name.removeprefix(SHOWN).split("/")
-    return all(part and not part.startswith(".") for part in parts)
+    return all(part and not part.startswith(".") for part in name.split("/"))
 
 
 def _kind(name: str) -> str | None:
     """What a browser may take it for; None for what is not shown at all."""
     ending = os.path.splitext(name)[1].lower()
-    if name == INDEX or name.startswith(SHOWN):
+    if name == INDEX or name.startswith(PAGES):
         return PAGE_KINDS.get(ending)
     return KINDS.get(ending, TEXT if ending in PAGE_KINDS else None)
 
