@@ -12,6 +12,9 @@ RUNS_ON := $(or $(shell $(BIN)/python $(VERSION) 2>/dev/null),none)
 ASKED := $(if $(filter file default,$(origin PYTHON)),,$(shell $(PYTHON) $(VERSION) 2>/dev/null))
 OUTLIVED := $(if $(MADE_WITH),$(if $(filter-out $(MADE_WITH),$(RUNS_ON) $(ASKED)),outlived))
 
+# Tests run beside each other, one a core: what each of them starts needs no more than that.
+ALONE := OMP_NUM_THREADS=1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-models test-real run lint format types venv clean outlived
 
@@ -22,10 +25,10 @@ demo: $(READY) ## Start the daemon, drop three requests, show what comes of them
 	@$(BIN)/python -m darkroom.cli.demo
 
 test: $(READY) lint types ## Check format, style and types, then run every test
-	$(BIN)/pytest -n auto --dist worksteal
+	$(ALONE) $(BIN)/pytest -n auto --dist worksteal
 
 test-models: $(READY) ## Run tiny pipelines of nearly every class of diffusers that paints words: a few minutes
-	$(BIN)/pytest -n auto --dist loadgroup tests/zoo
+	$(ALONE) $(BIN)/pytest -n auto --dist loadgroup tests/zoo
 
 test-real: $(READY) ## Run what needs root and Debian packages: real clients, shares and faults (REAL=FILES for a part)
 	@tests/real/set_up.sh
