@@ -3,8 +3,8 @@
     python bench/odd_prompts.py --prompts 1000
 
 Tiny models of three families: two read in blocks, one cuts. Each prompt is decided as a drop would be, in one of the
-three syntaxes. The promises: nothing but a refusal with a hint; what is accepted is painted; where tokens are beyond what
-a model reads, and there are no blocks, a warning quotes them. Ends with status 1 when one of them was broken.
+three syntaxes. The promises: nothing but a refusal with a hint; what is accepted is painted; where tokens are beyond
+what a model reads, and there are no blocks, a warning quotes them. Ends with status 1 when one of them was broken.
 """
 
 from __future__ import annotations

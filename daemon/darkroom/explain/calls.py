@@ -28,6 +28,7 @@ class Way:
 
 
 _AS_ASKED: Mapping[str, str] = {"use_resolution_binning": "False"}  #: else another size is painted, and scaled
+_AS_WRITTEN: Mapping[str, str] = {"clean_caption": "False"}  #: else it depends on what else is installed
 _TRUE = ("guidance_scale", "true_cfg_scale")
 _STABLE = Way(half="float16", offset=1, encoders=1)
 _XL = Way(half="float16", encoders=2)
@@ -58,12 +59,12 @@ WAYS: Mapping[str, Way] = {
     "SanaPAGPipeline": Way(also=_AS_ASKED),
     # Its default, a step in between, works with two steps alone.
     "SanaSprintPipeline": Way(negative=False, also={**_AS_ASKED, "intermediate_timesteps": "None"}),
-    "PixArtAlphaPipeline": Way(also=_AS_ASKED),
-    "PixArtSigmaPipeline": Way(also=_AS_ASKED),
-    "PixArtSigmaPAGPipeline": Way(also=_AS_ASKED),
+    "PixArtAlphaPipeline": Way(also={**_AS_ASKED, **_AS_WRITTEN}),
+    "PixArtSigmaPipeline": Way(also={**_AS_ASKED, **_AS_WRITTEN}),
+    "PixArtSigmaPAGPipeline": Way(also={**_AS_ASKED, **_AS_WRITTEN}),
     "HunyuanDiTPipeline": Way(also=_AS_ASKED),
     "HunyuanDiTPAGPipeline": Way(also=_AS_ASKED),
-    "LuminaPipeline": _PLAIN,
+    "LuminaPipeline": Way(also=_AS_WRITTEN),
     "Lumina2Pipeline": _PLAIN,
     "AuraFlowPipeline": _PLAIN,
     "CogView3PlusPipeline": _PLAIN,
@@ -71,7 +72,7 @@ WAYS: Mapping[str, Way] = {
     "BriaPipeline": _PLAIN,
     "OvisImagePipeline": _PLAIN,
     "Kandinsky3Pipeline": _PLAIN,
-    "IFPipeline": _PLAIN,
+    "IFPipeline": Way(also=_AS_WRITTEN),
     "AmusedPipeline": _PLAIN,
     # These would let a language model write another prompt first.
     "LongCatImagePipeline": Way(also={"enable_prompt_rewrite": "False"}),

@@ -26,6 +26,8 @@ def _led_by(default: str, schedulers: tuple[str, ...]) -> tuple[str, ...]:
 
 _WITH_MU = ("flow_match_euler",)  #: their pipelines hand over sigmas, which no other scheduler takes
 _NO_BINNING: Mapping[str, Any] = {"use_resolution_binning": False}
+#: Else a prompt is rewritten wherever two more packages happen to be installed.
+_AS_WRITTEN: Mapping[str, Any] = {"clean_caption": False}
 
 #: What is said to a Qwen before each text: 34 tokens, which are dropped when they are read.
 _QWEN = (
@@ -88,7 +90,8 @@ SANA = Family(
 PIXART_SIGMA = Family(
     key="pixart-sigma", title="PixArt-Σ", pipelines=("PixArtSigmaPipeline",),
     scales={"guidance_scale": 4.5}, side_of=("transformer", "sample_size"), steps=20,
-    schedulers=_led_by("dpmsolver_multistep", CLASSIC), reads=(Reads("tokenizer", 300),), fixed=_NO_BINNING,
+    schedulers=_led_by("dpmsolver_multistep", CLASSIC), reads=(Reads("tokenizer", 300),),
+    fixed={**_NO_BINNING, **_AS_WRITTEN},
 )  # fmt: skip
 HUNYUAN = Family(
     key="hunyuan", title="Hunyuan-DiT", pipelines=("HunyuanDiTPipeline",),
@@ -131,7 +134,8 @@ ROWS: tuple[Family, ...] = (
     PIXART_SIGMA,
     replace(PIXART_SIGMA, key="pixart-sigma-pag", title="PixArt-Σ with PAG", pipelines=("PixArtSigmaPAGPipeline",)),
     Family(key="lumina", title="Lumina-Next", pipelines=("LuminaPipeline",),
-           scales={"guidance_scale": 4.0}, steps=30, schedulers=_WITH_MU, reads=(Reads("tokenizer", 256),)),
+           scales={"guidance_scale": 4.0}, steps=30, schedulers=_WITH_MU, reads=(Reads("tokenizer", 256),),
+           fixed=_AS_WRITTEN),
     Family(key="lumina2", title="Lumina 2", pipelines=("Lumina2Pipeline",),
            scales={"guidance_scale": 4.0}, steps=30, schedulers=_WITH_MU,
            reads=(Reads("tokenizer", 256, before="You are an assistant designed to generate superior images with the "
@@ -156,7 +160,8 @@ ROWS: tuple[Family, ...] = (
            needs=("unet", "movq", "text_encoder", "tokenizer", "scheduler")),
     Family(key="if", title="DeepFloyd IF, the first stage", pipelines=("IFPipeline",),
            scales={"guidance_scale": 7.0}, step_px=8, side_px=64, largest_px=1024, steps=100, schedulers=OWN,
-           reads=(Reads("tokenizer", 77),), needs=("unet", "text_encoder", "tokenizer", "scheduler")),
+           reads=(Reads("tokenizer", 77),), fixed=_AS_WRITTEN,
+           needs=("unet", "text_encoder", "tokenizer", "scheduler")),
     Family(key="lcm", title="a latent consistency model", pipelines=("LatentConsistencyModelPipeline",),
            scales={"guidance_scale": 8.5}, cfg=None, negative=False, step_px=8, side_px=512, largest_px=1024,
            side_of=("unet", "sample_size"), steps=4, made_for=8, schedulers=OWN, checker="safety_checker",
@@ -179,7 +184,7 @@ GENERIC = Family(
     key="generic", title="a class that Darkroom has no facts of", pipelines=(),
     step_px=64, schedulers=OWN, is_generic=True, needs=("scheduler",),
     fixed={"use_resolution_binning": False, "enable_prompt_rewrite": False, "use_pe": False, "_auto_resize": False,
-           "guidance_schedule": None},
+           "guidance_schedule": None, **_AS_WRITTEN},
 )  # fmt: skip
 
 #: Within a family: what a model's own files tell, and which row it has then. The first that fits counts.
