@@ -27,6 +27,8 @@ FILES = {
     "test_hostile.py": (230, "request/|names|inbox/|disk/files"),
     "test_exiftool.py": (5, "render/"),
     "test_shells.py": (10, "cli/arguments|cli/completion"),
+    "test_gallery_in_a_browser.py": (115, "gallery/|http/files"),
+    "test_prometheus.py": (40, "http/|report/"),
     "test_soak.py": (30, "spool/|service/"),
 }
 UNKNOWN_S = 60  #: a file that is not in the table
