@@ -1,6 +1,7 @@
 """The shipped unit in a real systemd, installed and removed by the command."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -54,7 +55,7 @@ def configure(machine: Machine, *, inbox: str = INBOX, outbox: str = OUTBOX, mor
     machine.write(
         CONFIG,
         f'inbox = "{inbox}"\noutbox = "{outbox}"\ndefault_model = "testcard"\nheartbeat_s = 0.5\nstop_within_s = 3\n'
-        f"settle_s = 1\n{more}\n"
+        f"gallery = false\nsettle_s = 1\n{more}\n"
         '[models.starter]\nsource = "testcard"\n[models.sd15]\nsource = "testcard"\n'
         f'[models.testcard]\nsource = "testcard:step_s=0.01"\nwidth = 64\nheight = 64\nnum_inference_steps = 2\n'
         f'[models.slow]\nsource = "testcard:step_s={LONG_S}"\nwidth = 64\nheight = 64\nnum_inference_steps = 1\n'
@@ -141,6 +142,9 @@ def test_requests_that_only_the_state_folder_holds_are_not_removed(installed: Ma
     assert "1 request is taken and not delivered; /var/lib/darkroom holds the only copy." in said
     assert installed.show("ActiveState") == "active"
     state_of(installed, "long", "done")
+    installed.wait_for(  # the heartbeat tells it within a second
+        lambda: not re.search(r"renders\s+long", installed.darkroom("status")), "it says that it renders no more"
+    )
     installed.darkroom("service", "remove")
 
 
