@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request import plan_json
-from darkroom.request.plan import ImagePlan, Plan
+from darkroom.request.plan import Control, Hires, ImagePlan, Lora, Plan, Upscale
 from darkroom.testing.plans import plan
 
 IMAGES = st.lists(st.builds(ImagePlan, st.integers(0, 2**63 - 1), st.text(), st.text()), min_size=1, max_size=4)
@@ -64,3 +64,17 @@ def test_a_plan_says_how_many_pictures_it_has() -> None:
 def test_no_two_schedulers_are_the_same() -> None:
     choices = [(choice.diffusers_class, json.dumps(dict(choice.config))) for choice in SCHEDULERS.values()]
     assert len(set(choices)) == len(choices)
+
+
+def test_pictures_loras_and_a_second_pass_come_back_as_they_were() -> None:
+    told = plan(
+        init_image="photo.png", strength=0.5, mask_image="mask.png", fit="pad",
+        reference_images=("one.png", "two.png"),
+        control=(Control("edges", "photo.png", 0.8, "canny"), Control("depth", "depth.png")),
+        loras=(Lora("ink", 0.7),), hires=Hires(2.0, 0.5, 20), upscale=Upscale("sharp", 4.0),
+    )  # fmt: skip
+
+    data = json.loads(json.dumps(plan_json.dump(told)))
+
+    assert plan_json.load(data) == told
+    assert data["control"][1] == {"name": "depth", "image": "depth.png", "scale": 1.0}

@@ -14,6 +14,42 @@ class ImagePlan:
     negative_prompt: str  #: request, style and default together, each term once; "" for none, or without effect
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A picture that leads the composition, and the ControlNet that reads it."""
+
+    name: str  #: alias of a control of the configuration
+    image: str  #: a file of the request
+    scale: float = 1.0  #: `controlnet_conditioning_scale`
+    detect: str | None = None  #: "canny": the control picture is made of `image` first; None: it is ready-made
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """A change to the model's weights, and how much of it applies."""
+
+    name: str  #: alias of a LoRA of the configuration
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hires:
+    """A second pass over the finished picture, enlarged."""
+
+    scale: float  #: of each side
+    strength: float  #: as in image-to-image
+    num_inference_steps: int
+    upscaler: str | None = None  #: alias of an upscaler of the configuration; None: Lanczos
+
+
+@dataclass(frozen=True, slots=True)
+class Upscale:
+    """`init_image` made larger, without diffusion."""
+
+    by: str  #: alias of an upscaler of the configuration
+    scale: float  #: of each side
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Every value that rendering needs, in diffusers' terms; nothing is left to default."""
@@ -30,6 +66,15 @@ class Plan:
     clip_skip: int | None = None  #: layers of the text encoder that are left out; None: as the pipeline does it
     weights: str | None = None  #: how parentheses weigh: `weighted.ALGORITHM`; None: they are characters
     on_overflow: str = "encode"  #: what comes of words that the model can't read: "encode" tells them, "refuse" fails
+    init_image: str | None = None  #: a file of the request that the picture begins with
+    strength: float | None = None  #: how much of it is painted anew, 0 to 1; None without one
+    mask_image: str | None = None  #: a file of the request: white is painted anew
+    reference_images: tuple[str, ...] = ()  #: files of the request, in order, for models that edit by reference
+    fit: str | None = None  #: "crop", "pad" or "stretch": of init, mask and control pictures; None without one
+    control: tuple[Control, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    hires: Hires | None = None
+    upscale: Upscale | None = None
     format: str = "png"  #: "png", "jpeg" or "webp"
     quality: int | None = None  #: 1 to 100, None for png
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from darkroom.models.family import SCALES
-from darkroom.request.plan import ImagePlan, Plan, images_of
+from darkroom.request.plan import Control, Hires, ImagePlan, Lora, Plan, Upscale, images_of
 from darkroom.request.styles import NO_STYLE
 
 _SHARED = ("width", "height", "num_inference_steps", "scheduler")
-_OPTIONAL = (*SCALES, "clip_skip", "weights")
+_OPTIONAL = (*SCALES, "clip_skip", "weights", "init_image", "strength", "mask_image", "fit")
 
 
 def dump(plan: Plan) -> dict[str, Any]:
@@ -27,6 +29,7 @@ def dump(plan: Plan) -> dict[str, Any]:
         "num_images": plan.num_images,
         "format": plan.format,
     }
+    data |= {key: value for key in _PARTS if (value := _plain(getattr(plan, key)))}
     if plan.on_overflow != "encode":
         data["on_overflow"] = plan.on_overflow
     if plan.quality is not None:
@@ -44,6 +47,7 @@ def load(data: dict[str, Any]) -> Plan:
         ImagePlan(each["seed"], each["prompt"], each["negative_prompt"]) for each in data.get("images") or ()
     ) or images_of(data["prompt"], data["negative_prompt"], seed=data["seed"], num_images=data["num_images"])
     optional: dict[str, Any] = {key: data.get(key) for key in (*_OPTIONAL, "quality")}
+    optional |= {key: read(data[key]) for key, read in _PARTS.items() if key in data}
     if "on_overflow" in data:
         optional["on_overflow"] = data["on_overflow"]
     return Plan(
@@ -54,6 +58,25 @@ def load(data: dict[str, Any]) -> Plan:
         **{key: data[key] for key in _SHARED},
         **optional,
     )
+
+
+#: What has a shape of its own: key → from JSON.
+_PARTS: dict[str, Callable[[Any], object]] = {
+    "reference_images": tuple,
+    "control": lambda data: tuple(Control(**each) for each in data),
+    "loras": lambda data: tuple(Lora(**each) for each in data),
+    "hires": lambda data: Hires(**data),
+    "upscale": lambda data: Upscale(**data),
+}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; what has no value is absent."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Control | Lora | Hires | Upscale):
+        return {key: each for key, each in asdict(value).items() if each is not None}
+    return value
 
 
 def _one_or_more(names: tuple[str, ...]) -> str | list[str]:
