@@ -132,7 +132,8 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
     scheduler, steps = _way(asked, style, model)
     if is_impossible(impossible, scheduler, steps):  # a style's defaults apply where its model allows them
         scheduler, steps = _way(asked, _NO_DEFAULTS, model)
-    scales, family = _scales(asked, style, model), model.family
+    scales: dict[str, Any] = _scales(asked, style, model)
+    family = model.family
     first_seed, is_guided = _first(asked.seed, drawn_seed), family.negative and family.is_guided(scales)
     return Plan(
         model=model.alias,
@@ -163,7 +164,7 @@ def _way(asked: Request, style: Style, model: ModelCard) -> tuple[str, int]:
     return _first(asked.scheduler, of_style, model.scheduler), max(steps, family.fewest_steps)
 
 
-def _scales(asked: Request, style: Style, model: ModelCard) -> dict[str, float]:
+def _scales(asked: Request, style: Style, model: ModelCard) -> dict[str, Any]:
     """Those that the model obeys. A style's is that of a second, negative prompt."""
     takes_style = model.family.cfg == "guidance_scale" and model.family.made_for is None
     of_style = {"guidance_scale": style.guidance_scale if takes_style else None}
