@@ -32,6 +32,7 @@ test-models: $(READY) ## Run tiny pipelines of nearly every class of diffusers t
 
 test-real: $(READY) ## Run what needs root and Debian packages: real clients, shares and faults (REAL=FILES for a part)
 	@tests/real/set_up.sh
+	@$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev,train,ray]'
 	$(if $(REAL),,SAMPLED_ALL=1 $(BIN)/pytest -n auto tests/test_crash.py tests/test_flood.py tests/test_an_error_that_nobody_foresaw.py tests/test_gallery.py)
 	$(BIN)/pytest $(or $(REAL),tests/real)
 

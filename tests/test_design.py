@@ -59,6 +59,7 @@ CHANGES_ALLOWED = {
     "cli.demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
     "gallery.small": {"Image.open"},  # reads a picture
     "foreign.carried": {"Image.open"},  # reads a picture
+    "cluster.picture": {"Image.open"},  # reads a header
     "cli.verify": {"Image.open"},  # reads two
     "cli": {"os.open"},  # /dev/null, when whoever read us has seen enough
 }
@@ -242,6 +243,13 @@ def test_nobody_imports_the_renderer() -> None:
     assert [module for module in named if package_of(module) not in ("render", "testing")] == ["executor.local"]
 
 
+def test_nobody_imports_what_imports_ray() -> None:
+    assert importers_of("ray") == {"cluster.bridge", "cluster.driver", "cluster.watch"}
+    assert {name for name, imported in graph().items() if "cluster" in imported} == set()
+    named = [module for module in MODULES if "darkroom.cluster." in MODULES[module].read_text(encoding="utf-8")]
+    assert [module for module in named if package_of(module) != "cluster"] == ["executor.ray"]
+
+
 def test_imports_go_round_in_no_circle() -> None:
     left = {module: own_imports(module) for module in MODULES}
     while free := [module for module, needs in left.items() if not needs & left.keys()]:
@@ -277,7 +285,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
 
 
 def test_pictures_are_handled_where_they_are_encoded_painted_made_small_and_read_for_what_they_say() -> None:
-    found = {"render.encode", "render.testcard", "gallery.small", "foreign.carried", "cli.verify"}
+    found = {"render.encode", "render.testcard", "gallery.small", "foreign.carried", "cli.verify", "cluster.picture"}
     assert service_importers_of("PIL") == found
 
 

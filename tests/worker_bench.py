@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
+from darkroom.executor.child import Channel
 from darkroom.executor.port import (
     Attempt,
     AttemptKey,
@@ -30,7 +31,7 @@ from darkroom.models.source import ModelSource
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.agenda import Agenda
 from darkroom.render.alive import SignsOfLife
-from darkroom.render.worker import Channel, Worker
+from darkroom.render.worker import Worker
 from darkroom.request.plan import Plan
 from darkroom.testing.plans import plan as plan_of
 

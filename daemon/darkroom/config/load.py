@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -30,7 +31,7 @@ from darkroom.config.models import (
 )
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
-from darkroom.executor.settings import PictureMetadata, RendererSettings
+from darkroom.executor.settings import ClusterSettings, PictureMetadata, RendererSettings
 from darkroom.http.address import Address
 from darkroom.models.source import ModelSource
 from darkroom.request.decide import Rules
@@ -75,6 +76,24 @@ def _textfile(text: str) -> str:
     return str(absolute(Path(text))) if text else ""
 
 
+def _ray_address(text: str) -> str:
+    if text and not re.fullmatch(r"[^\s:/\[\]]+:\d{1,5}|\[[0-9A-Fa-f:]+\]:\d{1,5}", text):
+        hint = 'As `ray start --head` tells it: "10.0.0.1:6379", without "ray://".'
+        raise PydanticCustomError(OWN_WORDS, "must be a host and a port", {"hint": hint})
+    return text
+
+
+def _ray_resources(amounts: dict[str, float]) -> dict[str, float]:
+    if not amounts or not all(0 < amount <= 1024 and name.strip() for name, amount in amounts.items()):
+        hint = 'Name what one renderer takes of a machine: {GPU = 1}, or {"painter" = 1}.'
+        raise PydanticCustomError(OWN_WORDS, "must be names with amounts above 0", {"hint": hint})
+    return amounts
+
+
+def _file(text: str) -> str:
+    return str(absolute(Path(text))) if text else ""
+
+
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Folder = Annotated[Path, AfterValidator(absolute)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
@@ -112,6 +131,13 @@ class Config(BaseModel):
     preload: bool = True
 
     wildcards: dict[Alias, Folder] = Field(default_factory=dict)
+
+    executor: Literal["local", "ray"] = "local"
+    ray_address: Annotated[str, AfterValidator(_ray_address)] = ""
+    ray_resources: Annotated[dict[str, float], AfterValidator(_ray_resources)] = Field(
+        default_factory=lambda: {"GPU": 1.0}
+    )
+    ray_token_file: Annotated[str, AfterValidator(_file)] = ""
 
     render_between: Annotated[str, AfterValidator(_hours)] = ""
     settle_s: Seconds = 10.0
@@ -178,6 +204,10 @@ class Config(BaseModel):
             offline=self.offline,
             picture_metadata=self.picture_metadata,
         )
+
+    def cluster_settings(self) -> ClusterSettings:
+        """Where the Ray cluster is, and what a renderer takes of it."""
+        return ClusterSettings(self.ray_address, dict(self.ray_resources), self.ray_token_file)
 
 
 class _Environment(Config, BaseSettings):
@@ -401,9 +431,22 @@ def _contradictions(config: Config) -> list[Problem]:
         problems += error.problems
     for alias, model in config.models.items():
         problems += [Problem(f"models.{alias}.{key}", message) for key, message in model.contradictions()]
+    if config.executor == "ray":
+        problems += _without_ray(config)
     if kind_of(config.state_dir).network:
         message = f"{config.state_dir} lies on a network file system ({kind_of(config.state_dir).kind})."
         problems.append(Problem("state_dir", message, "What must survive a power cut needs a local disk: name one."))
+    return problems
+
+
+def _without_ray(config: Config) -> list[Problem]:
+    """What the cluster needs and is not there."""
+    problems = []
+    if not config.ray_address:
+        hint = "Name the head of the cluster: host and port, as `ray start --head` tells them."
+        problems.append(Problem("ray_address", "is missing, and executor is ray.", hint))
+    if importlib.util.find_spec("ray") is None:
+        problems.append(Problem("executor", "is ray, which is not installed.", "pip install 'darkroom[ray]'"))
     return problems
 
 

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, cast
@@ -35,7 +36,15 @@ from darkroom.executor.port import (
     Render,
 )
 from darkroom.executor.settings import RendererSettings
-from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, STOP, decode_event, encode, of_life
+from darkroom.executor.wire import (
+    EXIT_DRIVER_LATE,
+    EXIT_POISONED,
+    EXIT_TOLD,
+    STOP,
+    decode_event,
+    encode,
+    of_life,
+)
 from darkroom.facts import Fault
 
 #: The one place that names it: nobody imports the renderer, it is a process.
@@ -53,6 +62,20 @@ Emit = Callable[[Event | Broken], None]
 _log = structlog.get_logger("darkroom.renderer")
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is run in the process, and what it is told first."""
+
+    module: str
+    greeting: bytes  #: its first line
+    environment: Mapping[str, str]
+
+
+def renderer(settings: RendererSettings) -> Program:
+    """What renders on this machine."""
+    return Program(RENDERER, settings.as_line(), _environment(settings))
+
+
 class RendererProcess:
     """The executor of one device of this machine: a process, and after its death the next one.
 
@@ -60,9 +83,9 @@ class RendererProcess:
     must not block for long.
     """
 
-    def __init__(self, settings: RendererSettings, *, name: str, emit: Emit) -> None:
+    def __init__(self, program: RendererSettings | Program, *, name: str, emit: Emit) -> None:
         self.name = name
-        self._settings = settings
+        self._program = program if isinstance(program, Program) else renderer(program)
         self._emit = emit
         self._child: _Child | None = None
 
@@ -70,7 +93,7 @@ class RendererProcess:
         """Start the process; what happens from now on is told by `emit`. Raises RuntimeError while one lives."""
         if self._child is not None and not self._child.is_over:
             raise RuntimeError("The renderer is running already.")
-        self._child = _Child(self._settings, self.name, life, self._emit)
+        self._child = _Child(self._program, self.name, life, self._emit)
         self._child.start()
 
     @property
@@ -98,8 +121,8 @@ class RendererProcess:
 class _Child:
     """One life of a renderer, from fork to reaping."""
 
-    def __init__(self, settings: RendererSettings, name: str, life: int, emit: Emit) -> None:
-        self._settings = settings
+    def __init__(self, program: Program, name: str, life: int, emit: Emit) -> None:
+        self._program = program
         self._name, self._life = name, life
         self._emit = emit
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -166,7 +189,7 @@ class _Child:
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                process = self._process = _spawn(self._settings, theirs)
+                process = self._process = _spawn(self._program, theirs)
             self._begun.set()
             printer = self._run_thread(partial(self._keep_tail, cast(IO[bytes], process.stdout)))
             self._run_thread(partial(self._write, ours))
@@ -204,7 +227,7 @@ class _Child:
     def _write(self, ours: socket.socket) -> None:
         """In a thread of its own: a renderer that hangs without reading must not stop the service."""
         with suppress(OSError):
-            ours.sendall(self._settings.as_line())
+            ours.sendall(self._program.greeting)
             while (message := self._outgoing.get()) is not None:
                 ours.sendall(message)
 
@@ -216,27 +239,34 @@ class _Child:
                     _log.debug("renderer_output", pid=self.pid, line=text)
 
 
-def _spawn(settings: RendererSettings, theirs: socket.socket) -> subprocess.Popen[bytes]:
+def _spawn(program: Program, theirs: socket.socket) -> subprocess.Popen[bytes]:
     fd = theirs.fileno()
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-P", "-m", RENDERER, str(fd), str(os.getpid())],
+        [sys.executable, "-P", "-m", program.module, str(fd), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         pass_fds=(fd,),
-        env=_environment(settings),
+        env=program.environment,
         start_new_session=True,  # Ctrl-C in the service's terminal is the service's alone
     )
 
 
-def _environment(settings: RendererSettings) -> dict[str, str]:
-    """Set before anything is imported: the hub's libraries read these once."""
+def python_environment() -> dict[str, str]:
+    """Ours, for a child that finds this very package and hides nothing of what it prints."""
     package_folder = str(Path(darkroom.__file__).parent.parent)
-    environment = {
+    return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (package_folder, os.environ.get("PYTHONPATH")))),
         "PYTHONFAULTHANDLER": "1",
         "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _environment(settings: RendererSettings) -> dict[str, str]:
+    """Set before anything is imported: the hub's libraries read these once."""
+    environment = {
+        **python_environment(),
         "DIFFUSERS_DISABLE_REMOTE_CODE": "true",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -303,6 +333,8 @@ def _exit_message(returncode: int, tail: tuple[str, ...]) -> str:
         return "ended because its device answers every call with an error"
     if returncode == EXIT_DRIVER_LATE:
         return "found a CUDA device whose driver does not answer (look at nvidia-smi, or set device to cpu)"
+    if returncode == EXIT_TOLD and tail:
+        return tail[-1]
     last = f": {tail[-1]}" if tail else ""
     return f"ended with exit status {returncode}{last}"
 

@@ -96,6 +96,7 @@ class Ready(FromExecutor):
     title: str  #: of the device, as people call it
     pid: int = 0  #: of its process, 0 where it has none here
     software: Mapping[str, str] = field(default_factory=dict)  #: versions of torch, diffusers, …
+    host: str = ""  #: the machine that it renders on; "" for the service's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,10 +208,17 @@ class Died(FromExecutor):
     tail: tuple[str, ...] = ()  #: the last lines that it (or a library in it) printed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places(FromExecutor):
+    """Where a cluster can render now; told by whoever watches it, often, and when it changes."""
+
+    nodes: Mapping[str, str]  #: name of a seat → id of its node
+
+
 Event = (
     Ready | Loaded | LoadFailed | Tried | Unloaded
     | Started | Stepped | Rendered | Painted | Withheld | Finished | Failed | Cancelled
-    | Alive | Died
+    | Alive | Died | Places
 )  # fmt: skip
 Emit = Callable[[Event], None]
 

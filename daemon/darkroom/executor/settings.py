@@ -38,3 +38,39 @@ class RendererSettings:
     def needs_libraries(self) -> bool:
         """Whether any model needs torch and diffusers: test cards do not."""
         return not all(source.is_testcard for source in self.models.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Where a Ray cluster is, and what a renderer takes of it."""
+
+    address: str  #: of its head, "10.0.0.1:6379"
+    resources: dict[str, float] = field(default_factory=lambda: {"GPU": 1.0})  #: by name, "GPU" and "CPU" among them
+    token_file: str = ""  #: the secret of the cluster; "" for the place where Ray looks by itself
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSettings:
+    """All that a process between the service and the cluster has to know; travels as one line of JSON."""
+
+    cluster: ClusterSettings
+    renderer: RendererSettings
+    seat: str = ""  #: what people call it
+    node: str = ""  #: id of the node that the actor is to live on
+
+    def as_line(self) -> bytes:
+        """One line of JSON, ended by a newline."""
+        data = {
+            "cluster": asdict(self.cluster),
+            "renderer": self.renderer.as_line().decode(),
+            "seat": self.seat,
+            "node": self.node,
+        }
+        return json.dumps(data).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> BridgeSettings:
+        """The inverse of `as_line`."""
+        data: dict[str, Any] = json.loads(line)
+        renderer = RendererSettings.from_line(data.pop("renderer").encode())
+        return cls(ClusterSettings(**data.pop("cluster")), renderer, **data)

@@ -24,6 +24,7 @@ from darkroom.executor.port import (
     Loaded,
     LoadFailed,
     Painted,
+    Places,
     Ready,
     Render,
     Rendered,
@@ -47,12 +48,15 @@ EXIT_POISONED = 70
 #: Exit status of a renderer that came before its driver.
 EXIT_DRIVER_LATE = 71
 
+#: Exit status of a child whose last line says why it ended.
+EXIT_TOLD = 72
+
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         Load, Render, Cancel, Unload,
         Ready, Loaded, LoadFailed, Tried, Unloaded, Started, Stepped, Rendered, Painted, Withheld, Finished, Failed,
-        Cancelled, Alive, Died,
+        Cancelled, Alive, Died, Places,
     )
 }  # fmt: skip
 
@@ -138,4 +142,5 @@ _READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "artefact": lambda data: Artefact(**data),
     "fault": _fault,
     "impossible": impossible_of,
+    "nodes": dict,
 }

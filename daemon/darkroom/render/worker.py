@@ -7,11 +7,8 @@ request renders; one gives signs of life while something long has no steps.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
-import signal
-import socket
 import sys
 import threading
 import time
@@ -24,10 +21,10 @@ from typing import BinaryIO
 from darkroom import __version__
 from darkroom.disk.files import Disk
 from darkroom.errors import ErrorCode, ModelUnavailable, ModelUnsupported, RenderFailed
+from darkroom.executor.child import Channel, take_channel
 from darkroom.executor.port import (
     Cancel,
     Cancelled,
-    Event,
     Failed,
     Load,
     Loaded,
@@ -42,7 +39,7 @@ from darkroom.executor.port import (
     Unloaded,
 )
 from darkroom.executor.settings import RendererSettings
-from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, Stop, decode, encode
+from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, Stop, decode
 from darkroom.facts import Fault, Progress
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
@@ -53,26 +50,8 @@ from darkroom.render.engine import Device, DevicePoisoned, DriverLate, Flagged, 
 from darkroom.render.finish import Finisher, Job
 from darkroom.render.parameters import Provenance
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
 #: At most this many `Stepped` messages a second; the last step of a picture is always told.
 STEPS_PER_S = 20
-
-
-class Channel:
-    """The renderer's end of the socket pair. Sending is thread-safe, a message is never torn."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._socket = end
-        self._lock = threading.Lock()
-
-    def send(self, message: Event) -> None:
-        """Tell the service. When it is gone there is nothing left to do: the process ends."""
-        try:
-            with self._lock:
-                self._socket.sendall(encode(message))
-        except OSError:
-            os._exit(0)
 
 
 class Steps:
@@ -354,21 +333,9 @@ def listen(reader: BinaryIO, channel: Channel, agenda: Agenda) -> None:
     os._exit(0)
 
 
-def die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends (covers a hang that holds the GIL)."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(0)
-
-
 def main(channel_fd: int, parent_pid: int) -> None:
     """Run one renderer until it is stopped, its service is gone, or its device is poisoned."""
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # sent to whole groups: the service decides
-        signal.signal(ignored, signal.SIG_IGN)
-    die_with(parent_pid)
-    end = socket.socket(fileno=channel_fd)
-    end.set_inheritable(False)
-    reader = end.makefile("rb")
+    end, reader = take_channel(channel_fd, parent_pid)
     settings = RendererSettings.from_line(reader.readline())
     channel, agenda = Channel(end), Agenda()
     threading.Thread(target=listen, args=(reader, channel, agenda), name="listener", daemon=True).start()

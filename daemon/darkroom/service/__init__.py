@@ -9,6 +9,7 @@ cancelling    shell   People take requests back.
 taking        shell   From the inbox into our keeping.
 orders        shell   What dispatch decides is carried out, and those who wait are told why.
 rendering     shell   Attempts on seats: begun, stepped, painted, ended.
+cluster       shell   Seats on other machines, which come and go.
 fleet         shell   The seats' lives, their models, and what is held.
 delivery      shell   How a request ends.
 ledger        shell   Every live request: its record on disk, its entry in memory.

@@ -36,6 +36,7 @@ from darkroom.report.snapshot import Life, Snapshot
 from darkroom.request.decide import DRAWN_SEEDS
 from darkroom.service.acceptance import Acceptance, Draw
 from darkroom.service.cancelling import Cancelling
+from darkroom.service.cluster import ray_cluster
 from darkroom.service.delivery import Deliveries
 from darkroom.service.dispatch import WarmBound
 from darkroom.service.fleet import Fleet
@@ -134,7 +135,8 @@ class Daemon:
             emit=self._emit,
             clock=clock.monotonic_s,
         )
-        self._executors = [make_executor(settings, config.device, self._emit)]
+        on_cluster = config.executor == "ray"
+        self._executors = [] if on_cluster else [make_executor(settings, config.device, self._emit)]
         self.monitoring = monitoring or Monitoring(config, clock=clock, disk=disk)
         self.service = self._service(config, clock=clock, guard=guard, notifier=notifier)
         life = Life(__version__, self.spool.instance, socket.gethostname(), os.getpid(), clock.stamp())
@@ -163,6 +165,7 @@ class Daemon:
             tell=self._emit,
             tally=tally,
         )
+        self._cluster = ray_cluster(config, fleet, self._emit, clock) if config.executor == "ray" else None
         rendering = Rendering(
             ledger,
             deliveries,
@@ -197,8 +200,12 @@ class Daemon:
         )
         cancelling = Cancelling(ledger, inbox, takes, rendering, deliveries, clock=clock, guard=guard)
         restart = Restart(ledger, inbox, takes, deliveries, max_attempts=attempts, guard=guard)
+        rooms = Rooms(
+            inbox, ledger, models, acceptance, cancelling, takes, orders, rendering, deliveries, outbox, restart,
+            self._cluster,
+        )  # fmt: skip
         return Service(
-            Rooms(inbox, ledger, models, acceptance, cancelling, takes, orders, rendering, deliveries, outbox, restart),
+            rooms,
             outside,
             guard=guard,
             limits=Limits(stop_within_s=config.stop_within_s, history_days=config.history_days),
@@ -245,6 +252,8 @@ class Daemon:
         self.models_thread.actor.stop()
         if self.gallery_thread is not None:
             self.gallery_thread.actor.stop()
+        if self._cluster is not None:
+            self._cluster.end()
         for seat in self.service.fleet.seats:
             seat.executor.kill()
         self.spool.close()

@@ -68,6 +68,7 @@ class View:
     loading_for: Mapping[str, str] = field(
         default_factory=dict
     )  #: id of a request → what is said of its model's loading
+    why_no_seat: str = ""  #: said while there is none, where they come and go
 
     def may_render(self, alias: str, seat: SeatView) -> bool:
         """Whether neither the seat nor the model on it is held."""
@@ -107,7 +108,9 @@ def reason(view: View, entry: Entry) -> str | None:
         return entry.why
     if view.gate.inbox_away and entry.place is not Place.IN_STATE:
         return view.gate.inbox_away
-    if view.seats and not any(view.may_render(entry.model, seat) for seat in view.seats):
+    if not view.seats:
+        return view.why_no_seat or None
+    if not any(view.may_render(entry.model, seat) for seat in view.seats):
         return next((why for seat in view.seats if (why := _why_held(view, entry, seat))), None)
     return view.loading_for.get(entry.id)
 

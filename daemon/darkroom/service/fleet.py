@@ -43,6 +43,7 @@ class Fleet:
         tally: Tally | None = None,
     ) -> None:
         self.seats = tuple(seats)  #: replaced whole when one comes or goes
+        self.why_none = ""  #: why there is no seat, where they come and go
         self.holds = Holds()
         self.stall_s = stall_s
         self.stays_free = False  #: no model is loaded before a request needs it
@@ -189,10 +190,21 @@ class Fleet:
             self.load(self._preload, seat)
 
     def _loaded(self, seat: Seat, loaded: port.Loaded) -> None:
+        other = self._other_revision(seat, loaded)
+        if other is not None:
+            seat.loading_for = None
+            seat.unload()
+            self.hold(Charge(ModelHold(loaded.model, seat.name), _differs(seat, loaded, other), REVISION_HINT))
+            return
         seat.model, seat.revision, seat.loading_for = loaded.model, loaded.revision, None
         self.look_again(loaded.model)
         self._tally.loaded(loaded.model, loaded.load_s)
         _log.info("model_loaded", seat=seat.name, model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
+
+    def _other_revision(self, seat: Seat, loaded: port.Loaded) -> Seat | None:
+        """A seat that renders another revision of the model: one picture must not depend on where it is rendered."""
+        have = (each for each in self.seats if each is not seat and each.loaded == loaded.model)
+        return next((each for each in have if each.revision != loaded.revision), None)
 
     def _load_failed(self, seat: Seat, failed: port.LoadFailed) -> None:
         seat.model, seat.loading_for = None, None
@@ -230,6 +242,13 @@ class Fleet:
 
     def _is_held(self, seat: Seat) -> bool:
         return self.holds.is_held(SeatHold(seat.name), self._clock.monotonic_s())
+
+
+REVISION_HINT = "Name the commit in `revision` of its table in the configuration, or renew the other cache."
+
+
+def _differs(seat: Seat, loaded: port.Loaded, other: Seat) -> str:
+    return f"{seat.name} has revision {loaded.revision} of {loaded.model}, and {other.name} renders {other.revision}."
 
 
 def _loading(seat: Seat) -> str:

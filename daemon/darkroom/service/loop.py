@@ -26,6 +26,7 @@ from darkroom.outbox.thread import OutboxThread
 from darkroom.report.snapshot import Snapshot
 from darkroom.service.acceptance import Acceptance
 from darkroom.service.cancelling import Cancelling
+from darkroom.service.cluster import Cluster
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Place
 from darkroom.service.gate import Outside
@@ -82,6 +83,7 @@ class Rooms:
     deliveries: Deliveries
     outbox: OutboxThread
     restart: Restart
+    cluster: Cluster | None = None  #: where seats come and go
 
 
 class Service:
@@ -103,6 +105,7 @@ class Service:
         self._rooms = rooms
         self._ledger, self._rendering, self._orders = rooms.ledger, rooms.rendering, rooms.orders
         self.fleet = rooms.rendering.fleet
+        self._cluster = rooms.cluster
         self._outside = outside
         self._guard = guard
         self._limits, self._notifier, self._clock = limits, notifier, clock
@@ -162,7 +165,10 @@ class Service:
             case Broken():
                 raise ThreadEnded(f"the {event.thread} thread ended: {event.error!r}") from event.error
             case port.FromExecutor():
-                self._rendering.handle(event)
+                if self._cluster is not None and self._cluster.is_about(event):
+                    self._cluster.hear(event)
+                else:
+                    self._rendering.handle(event)
             case _:
                 assert_never(event)
 
@@ -183,6 +189,8 @@ class Service:
 
     def advance(self) -> None:
         """Do what has become possible: render the next one, take the one after it."""
+        if self._cluster is not None:
+            self._cluster.tick()
         self.fleet.tick()
         if self._stop_by_s is None:
             self._orders.advance()
@@ -303,6 +311,8 @@ class Service:
         self._stop_by_s = self._clock.monotonic_s() + patience_s
         self._notifier.stopping("finishing the picture in hand" if is_busy else "stopping")
         _log.info("stopping", because=stop.signal, waits_s=patience_s)
+        if self._cluster is not None:
+            self._cluster.end()
         self.fleet.stop(patience_s)
 
     def _is_over(self) -> bool:

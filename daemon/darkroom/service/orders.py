@@ -119,6 +119,7 @@ class Orders:
             holds=self._rendering.fleet.holds,
             warm=self._warm,
             now_s=self._clock.monotonic_s(),
+            why_no_seat=self._rendering.fleet.why_none,
             suspects=self._rendering.suspects,
         )
 
@@ -138,4 +139,5 @@ class Orders:
             self._ledger.explain(ids, why)
         held = [view.holds.get(SeatHold(seat.name)) for seat in view.seats]
         all_held = [hold.why for hold in held if hold is not None] if all(held) else []
-        self.waiting_for = view.gate.why or next(iter(all_held), None)
+        no_seat = view.why_no_seat if not view.seats else ""
+        self.waiting_for = view.gate.why or no_seat or next(iter(all_held), None)

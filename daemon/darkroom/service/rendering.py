@@ -20,7 +20,7 @@ from darkroom.guard import Guard, Kind
 from darkroom.service.blame import Blame, Charge, End
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Entry, Place
-from darkroom.service.fleet import Fleet
+from darkroom.service.fleet import Fleet, OfSeat
 from darkroom.service.holds import ModelHold, SeatHold
 from darkroom.service.ledger import Ledger
 from darkroom.service.seats import Doing, Running, Seat
@@ -122,7 +122,7 @@ class Rendering:
     def handle(self, event: Event) -> None:
         """Act on what an executor did."""
         seat = self.fleet.seat(event.executor)
-        if seat is None or not seat.is_of_this_life(event):
+        if seat is None or isinstance(event, port.Places) or not seat.is_of_this_life(event):
             _log.debug("renderer_late", event_kind=type(event).__name__, seat=event.executor, life=event.life)
             return
         if not isinstance(event, OfAttempt):
@@ -141,7 +141,7 @@ class Rendering:
         entry = self._ledger.entries.get(request_id)
         return entry is None or entry.place is not Place.RUNNING
 
-    def _heard(self, seat: Seat, event: Event) -> None:
+    def _heard(self, seat: Seat, event: AboutAttempt | OfSeat | port.Died) -> None:
         was = seat.doing
         if not seat.turns_to(event):
             _log.warning("renderer_out_of_turn", seat=seat.name, said=type(event).__name__, doing=was.value)
@@ -360,7 +360,7 @@ class Rendering:
     def _by(self, seat: Seat, model: str) -> RenderedBy:
         if seat.ready is None:
             raise AssertionError(f"{seat.name} is not ready")
-        return RenderedBy(self._host, seat.ready.title, model, seat.revision, seat.ready.software)
+        return RenderedBy(seat.ready.host or self._host, seat.ready.title, model, seat.revision, seat.ready.software)
 
 
 def _given_back(record: Record) -> Record:

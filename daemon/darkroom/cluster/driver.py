@@ -1,0 +1,58 @@
+"""Reaching the cluster, and giving up what hangs: a call of Ray's may never return."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.exceptions import RayError
+
+from darkroom.executor.child import leave_signals_to_service
+from darkroom.executor.settings import ClusterSettings
+from darkroom.executor.wire import EXIT_TOLD
+
+CONNECT_S = 30.0
+
+
+class Gone(Exception):
+    """The cluster, or what we had of it, is no more; the words stand after "The renderer"."""
+
+
+def connect(cluster: ClusterSettings) -> None:
+    """Become one of the cluster's programs. Raises Gone."""
+    why = f"cannot reach the Ray cluster at {cluster.address}"
+    with within(CONNECT_S, f"{why}: no answer for {CONNECT_S:g} s"):
+        try:
+            ray.init(address=cluster.address, namespace="darkroom", log_to_driver=False, logging_level="ERROR")
+        except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise Gone(f"{why}: {in_a_line(error)}") from error
+    leave_signals_to_service()  # Ray has put handlers of its own in their place
+
+
+def in_a_line(error: BaseException) -> str:
+    """The first line of what Ray has to say, which may be pages."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
+@contextmanager
+def within(seconds: float, why: str) -> Iterator[None]:
+    """End the process, and say why, if the block takes longer: also when it hangs where no exception gets it out."""
+    timer = threading.Timer(seconds, end, (why,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def end(why: str) -> None:
+    """End this process at once; its last line tells why. Ray ends the actors of a program that is gone."""
+    sys.stderr.flush()
+    sys.stdout.write(f"\n{why}\n")
+    sys.stdout.flush()
+    os._exit(EXIT_TOLD)
