@@ -94,11 +94,22 @@ def _service_command(commands: Any) -> None:
         "service install --dry-run",
         "service install --config /etc/darkroom/darkroom.toml",
         "service show > darkroom.service",
+        "service install --ray-worker 10.0.0.1:6379",
         "service remove           leaves inbox, outbox and results",
     )
     service.add_argument("action", choices=["show", "install", "remove"])
     service.add_argument("--user", help="the user that the service runs as (default: as it is installed, or darkroom)")
     service.add_argument("--group", help="the group that may use inbox and outbox (default: likewise)")
+    role = service.add_mutually_exclusive_group()
+    for each, help_text in (
+        (
+            "worker",
+            "instead of the daemon: what lets this machine render for the Ray cluster whose head is at HOST:PORT",
+        ),
+        ("head", "instead of the daemon: the head of a Ray cluster, which its machines reach at this address"),
+    ):
+        metavar = "HOST:PORT" if each == "worker" else "ADDRESS"
+        role.add_argument(f"--ray-{each}", metavar=metavar, nargs="?", const="", help=help_text)
     service.add_argument("--dry-run", action="store_true", help="only say what would be done")
     service.add_argument(
         "--discard-requests", action="store_true", help="remove: also requests that were taken and are not delivered"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import shlex
 import time
 from pathlib import Path
@@ -33,6 +34,8 @@ from darkroom.systemd.install import (
     to_remove,
     variable_of,
 )
+from darkroom.systemd.ray_install import TOKEN, RayWish, to_join, to_leave
+from darkroom.systemd.ray_unit import PORT, Role, ray_unit
 from darkroom.systemd.unit import model_folder, needed, python, resolved, service_unit, state_folder
 
 #: How long a service that has just started may take to tell how its folders are.
@@ -45,6 +48,8 @@ KEPT_IN_ENVIRONMENT = {"state_dir": "DARKROOM_STATE_DIR", "model_cache": "DARKRO
 
 def service(args: argparse.Namespace) -> int:
     """Show the unit, install the service, or remove it."""
+    if args.ray_worker is not None or args.ray_head is not None:
+        return _ray(args)
     wish = _wish(args, host.installed_unit() or "")
     if args.action == "show":
         print(wish.unit, end="")
@@ -52,6 +57,32 @@ def service(args: argparse.Namespace) -> int:
     if not args.dry_run:
         host.require_rights()
     return _install(args, wish) if args.action == "install" else _remove(args, wish)
+
+
+def _ray(args: argparse.Namespace) -> int:
+    """The same for a machine of a Ray cluster."""
+    role: Role = "worker" if args.ray_worker is not None else "head"
+    address = args.ray_worker if role == "worker" else args.ray_head
+    user = args.user or "darkroom"
+    group = args.group or user
+    unit = "" if args.action == "remove" else ray_unit(role, address, user=user, group=group)
+    if args.action == "show":
+        print(unit, end="")
+        return DONE
+    if not args.dry_run:
+        host.require_rights()
+    wish = RayWish(role, user, group, unit, new_token=secrets.token_hex(32))
+    facts = host.look_for_ray(wish)
+    _tell_and_do(to_join(wish, facts) if args.action == "install" else to_leave(wish, facts), dry_run=args.dry_run)
+    if args.action == "install" and not args.dry_run:
+        terminal.out().print(f"What it does:  systemctl status {wish.service}; journalctl --unit {wish.service}")
+        if role == "head":
+            port = f"{address}:{PORT}"
+            terminal.out().print(f"On each other machine, once {TOKEN} is there:")
+            terminal.out().print(f"  darkroom service install --ray-worker {port}")
+            keys = f'executor = "ray", ray_address = "{port}", ray_token_file = "{TOKEN}"'
+            terminal.out().print(Text(f"In Darkroom's configuration:  {keys}"))
+    return DONE
 
 
 def _wish(args: argparse.Namespace, installed: str) -> Wish:

@@ -37,6 +37,7 @@ from darkroom.systemd.install import (
     Wish,
     own_folder,
 )
+from darkroom.systemd.ray_install import TOKEN, TOKEN_MODE, RayFacts, RayWish
 
 BOOTED = Path("/run/systemd/system")
 IN_KEEPING = (Stage.TAKEN, Stage.RENDERING, Stage.CLOSING)
@@ -57,6 +58,22 @@ def look(wish: Wish) -> Facts:
         links=tuple(link for path in wish.said for link in _links(path)),
         mirrors=mirrors,
         has_drop_ins=DROP_INS.is_dir(),
+    )
+
+
+def look_for_ray(wish: RayWish) -> RayFacts:
+    """How the machine is, as far as it matters to a Ray cluster."""
+    group, token = _group(wish.group, wish.user), _place(TOKEN)
+    return RayFacts(
+        account=_account(wish.user),
+        group=group,
+        unit=wish.unit_file.read_text(encoding="utf-8") if wish.unit_file.exists() else None,
+        enabled=_systemctl("is-enabled", wish.service),
+        active=_systemctl("is-active", wish.service),
+        has_token=token is not None,
+        token_fits=token is not None
+        and (token.uid, token.gid) == (0, group.gid if group is not None else None)
+        and stat.S_IMODE(token.mode) == TOKEN_MODE,
     )
 
 
@@ -95,7 +112,7 @@ def require_rights() -> None:
 def carry_out(step: Step) -> None:
     """Do one step. Raises DarkroomError with what the command said."""
     if step.file is not None:
-        Disk().write(step.file, step.content.encode(), mode=0o644)
+        Disk().write(step.file, step.content.encode(), mode=step.mode)
         return
     if step.on is not None:
         _carry_out_on(step, step.on)
@@ -226,10 +243,10 @@ def _has_acl(path: Path) -> bool:
         return False
 
 
-def _systemctl(question: str) -> bool:
+def _systemctl(question: str, service: str = SERVICE) -> bool:
     try:
         done = subprocess.run(  # noqa: S603 - our own words
-            ["systemctl", question, "--quiet", SERVICE],  # noqa: S607 - the system's own
+            ["systemctl", question, "--quiet", service],  # noqa: S607 - the system's own
             capture_output=True,
             check=False,
         )

@@ -42,6 +42,7 @@ class Step:
     command: tuple[str, ...] = ()
     file: Path | None = None
     content: str = ""
+    mode: int = 0o644  #: of the file
     also_fine: int = 0  #: an exit status that means: it was so already
     on: Path | None = None  #: the folder that it changes; others may change it too, so no link on the way is followed
 
@@ -146,7 +147,7 @@ def to_install(wish: Wish, facts: Facts) -> list[Step]:
     _refuse_links(wish, facts)
     _refuse_what_is_not_a_folder(wish, facts)
     _refuse_what_cannot_be_reached(wish, facts)
-    steps = [*_account(wish, facts)]
+    steps = [*account_steps(wish.user, wish.group, facts.account, facts.group)]
     for folder in (wish.inbox, wish.outbox):
         steps += _shared_folder(folder, wish, facts)
         steps += _ours_in(folder, wish, facts)
@@ -156,13 +157,14 @@ def to_install(wish: Wish, facts: Facts) -> list[Step]:
     return steps + _unit(wish, facts)
 
 
-def _account(wish: Wish, facts: Facts) -> Iterator[Step]:
-    if facts.group is None:
-        yield Step("Whoever is in this group may use inbox and outbox.", ("groupadd", "--system", wish.group))
-    if facts.account is None:
-        options = ["--system", "--gid", wish.group, "--home-dir", str(STATE_DIR), "--no-create-home"]
+def account_steps(user: str, group: str, account: Account | None, found: Group | None) -> Iterator[Step]:
+    """Make what is not there of the service's user and group."""
+    if found is None:
+        yield Step("Whoever is in this group may use inbox and outbox.", ("groupadd", "--system", group))
+    if account is None:
+        options = ["--system", "--gid", group, "--home-dir", str(STATE_DIR), "--no-create-home"]
         options += ["--shell", "/usr/sbin/nologin", "--comment", FULL_NAME]
-        yield Step("The service runs as a user of its own.", ("useradd", *options, wish.user))
+        yield Step("The service runs as a user of its own.", ("useradd", *options, user))
 
 
 def _shared_folder(folder: Path, wish: Wish, facts: Facts) -> list[Step]:

@@ -13,6 +13,7 @@ from darkroom.disk.mounts import share_point
 
 STATE_DIR = Path("/var/lib/darkroom")
 MODEL_CACHE = Path("/var/cache/darkroom")
+RAY_DIR = Path("/var/lib/darkroom-ray")  #: Ray's sockets and logs, on a machine of the cluster
 TIMEOUT_STOP_S = 45  #: of the unit as it is shipped
 STOP_SPARE_S = 25  #: beyond `stop_within_s`: for answers that are still to be written, and for slow shares
 #: What `ProtectHome=yes` hides.
@@ -32,21 +33,22 @@ def service_unit(config: Config, *, file: Path | None, user: str, group: str, st
     written = [_writable_place(config.inbox), _writable_place(config.outbox)]
     written += [path for path, usual in ((state_dir, STATE_DIR), (model_cache, MODEL_CACHE)) if path != usual]
     written += [_writable_place(Path(config.textfile).parent)] if config.textfile else []
+    written += [RAY_DIR] if config.executor == "ray" else []
     told = [Path(word) for word in config.notify]
     values = {
-        "ExecStart": " ".join(_word(word).replace("$", "$$") for word in command),
+        "ExecStart": " ".join(unit_word(word).replace("$", "$$") for word in command),
         "User": user,
         "Group": group,
         "Environment": " ".join(
-            [_word(f"DARKROOM_STATE_DIR={state_dir}"), _word(f"DARKROOM_MODEL_CACHE={model_cache}")]
+            [unit_word(f"DARKROOM_STATE_DIR={state_dir}"), unit_word(f"DARKROOM_MODEL_CACHE={model_cache}")]
         ),
         "TimeoutStopSec": str(max(TIMEOUT_STOP_S, math.ceil(config.stop_within_s) + STOP_SPARE_S)),
-        "ReadWritePaths": " ".join(_word(f"-{path}") for path in dict.fromkeys(written)),
+        "ReadWritePaths": " ".join(unit_word(f"-{path}") for path in dict.fromkeys(written)),
         "ProtectHome": "read-only" if _needs_a_home([*needed(config, file), *written, *told, start]) else "yes",
         "WorkingDirectory": str(start).replace("%", "%%"),
     }
     template = shipped("systemd/darkroom.service").read_text(encoding="utf-8")
-    return "".join(_filled(line, values) for line in template.splitlines(keepends=True))
+    return "".join(filled(line, values) for line in template.splitlines(keepends=True))
 
 
 def state_folder(config: Config) -> Path:
@@ -101,12 +103,13 @@ def _needs_a_home(paths: Iterable[Path]) -> bool:
     return any(path.is_relative_to(home) for path in paths for home in HOMES)
 
 
-def _filled(line: str, values: dict[str, str]) -> str:
+def filled(line: str, values: dict[str, str]) -> str:
+    """A line of a unit, with the value of its key, if there is one for it."""
     key, equals, _ = line.partition("=")
     return f"{key}={values[key]}\n" if equals and key in values else line
 
 
-def _word(text: str) -> str:
+def unit_word(text: str) -> str:
     """One word of a unit file: `%` begins a specifier, and blanks end the word unless it is quoted."""
     escaped = text.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"' if set(escaped) & set(" \t'\\;") else escaped

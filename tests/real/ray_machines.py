@@ -1,0 +1,149 @@
+"""Machines of a Ray cluster: a network namespace and a host name each, joined by a bridge; no wire leads outside."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from darkroom.testing.waiting import wait_for
+
+PROGRAM = Path(sys.executable).with_name("ray")
+PORT = 6399
+#: Of systemd/darkroom-ray-head.service: a machine that does not answer is given up in seconds, not in half a minute.
+HEALTH_CHECKS = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+}
+UP_S = 90.0
+NAMED = ("unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"')
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
+
+
+class Machines:
+    """The head, where the daemon is, and workers; each can be killed, frozen, cut off, and started again."""
+
+    def __init__(self, *workers: str) -> None:
+        self.workers = workers
+        self._prefix = f"dr{os.getpid()}"
+        self._top = Path(tempfile.mkdtemp(prefix="dr", dir="/tmp"))  # paths of sockets must be short
+        self.token = self._top / "token"
+        self.token.write_text(os.urandom(32).hex())
+        self.token.chmod(0o600)
+        self.address = f"10.97.0.1:{PORT}"
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._join()
+            self.start_head()
+            for name in self.workers:
+                self.start_worker(name)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name in ("head", *self.workers):
+            self.kill(name)
+            subprocess.run(["ip", "netns", "delete", self.space(name)], check=False, capture_output=True)
+        shutil.rmtree(self._top, ignore_errors=True)
+
+    def space(self, name: str) -> str:
+        """The name of a machine's network namespace."""
+        return f"{self._prefix}{name}"
+
+    def on(self, name: str) -> tuple[str, ...]:
+        """What starts a command on a machine."""
+        return ("ip", "netns", "exec", self.space(name), *NAMED, name)
+
+    def pids(self, name: str, words: str = "") -> list[int]:
+        """The processes of a machine whose command has these words."""
+        told = subprocess.run(["ip", "netns", "pids", self.space(name)], capture_output=True, text=True, check=False)
+        return [pid for pid in map(int, told.stdout.split()) if words in _command_of(pid)]
+
+    def start_head(self) -> None:
+        """Ray's head; returns when it listens."""
+        words = ["--head", f"--port={PORT}", "--num-gpus=0", "--include-dashboard=false", f"--temp-dir={self._top}/r"]
+        self._start("head", words, 1)
+
+    def start_worker(self, name: str, environment: Mapping[str, str] | None = None) -> None:
+        """Ray's worker, with one place to paint."""
+        words = [f"--address={self.address}", "--num-gpus=0", '--resources={"painter": 1}']
+        self._start(name, words, 2 + self.workers.index(name), environment)
+
+    def kill(self, name: str, words: str = "") -> None:
+        """SIGKILL to all that runs on a machine but the daemon, or to what has these words."""
+        for pid in self.pids(name, words):
+            if "darkroom" not in _command_of(pid) or words or name != "head":
+                os.kill(pid, signal.SIGKILL)
+        if not words and name in self._started:
+            self._started.pop(name).wait()
+
+    def send(self, name: str, words: str, number: signal.Signals) -> None:
+        """A signal to what has these words."""
+        found = self.pids(name, words)
+        assert found, f"nothing on {name} has {words!r}"
+        for pid in found:
+            os.kill(pid, number)
+
+    def cut(self, name: str) -> None:
+        """No packet comes or goes."""
+        ip("-n", self.space("head"), "link", "set", f"to-{name}", "down")
+
+    def mend(self, name: str) -> None:
+        """As it was."""
+        ip("-n", self.space("head"), "link", "set", f"to-{name}", "up")
+
+    def _join(self) -> None:
+        head = self.space("head")
+        for name in ("head", *self.workers):
+            ip("netns", "add", self.space(name))
+            ip("-n", self.space(name), "link", "set", "lo", "up")
+        ip("-n", head, "link", "add", "wire", "type", "bridge")
+        ip("-n", head, "addr", "add", "10.97.0.1/24", "dev", "wire")
+        ip("-n", head, "link", "set", "wire", "up")
+        for number, name in enumerate(self.workers, 2):
+            own = self.space(name)
+            ip("link", "add", f"to-{name}", "netns", head, "type", "veth", "peer", "name", "wire", "netns", own)
+            ip("-n", head, "link", "set", f"to-{name}", "master", "wire", "up")
+            ip("-n", own, "addr", "add", f"10.97.0.{number}/24", "dev", "wire")
+            ip("-n", own, "link", "set", "wire", "up")
+
+    def _start(self, name: str, words: list[str], number: int, environment: Mapping[str, str] | None = None) -> None:
+        common = ["--block", f"--node-name={name}", f"--node-ip-address=10.97.0.{number}", "--num-cpus=1"]
+        log = self._top / f"{name}.log"
+        with open(log, "wb") as output:
+            self._started[name] = subprocess.Popen(
+                [*self.on(name), str(PROGRAM), "start", *words, *common, "--object-store-memory=80000000"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self._environment(), **(environment or {})},
+                start_new_session=True,
+            )
+        wait_for(lambda: "Ray runtime started" in log.read_text(), f"Ray runs on {name}", deadline_s=UP_S)
+
+    def _environment(self) -> dict[str, str]:
+        own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_USAGE_STATS_ENABLED": "0"}
+        return HEALTH_CHECKS | own | {"TMPDIR": str(self._top)}
+
+
+def _command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,152 @@
+"""The units of a Ray cluster: what systemd says of them, and what it takes to install them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from darkroom.cli import main
+from darkroom.config.load import Config, shipped
+from darkroom.errors import DarkroomError
+from darkroom.systemd.install import Account, Group
+from darkroom.systemd.ray_install import TOKEN, RayFacts, RayWish, to_join, to_leave
+from darkroom.systemd.ray_unit import Role, ray_unit
+from darkroom.systemd.unit import RAY_DIR, service_unit
+
+ROLES: tuple[Role, ...] = ("head", "worker")
+ADDRESSES = {"head": "10.1.2.3", "worker": "10.1.2.3:6380"}
+
+needs_systemd_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="systemd-analyze is not installed: THE UNITS ARE NOT VERIFIED (Debian: apt install systemd)",
+)
+
+
+def printed(role: Role) -> str:
+    return ray_unit(role, ADDRESSES[role], user="ann", group="ann")
+
+
+def setting(unit: str, key: str) -> str:
+    return next(line.partition("=")[2] for line in unit.splitlines() if line.startswith(f"{key}="))
+
+
+@needs_systemd_analyze
+@pytest.mark.parametrize("role", ROLES)
+def test_systemd_has_nothing_to_say_about_the_units(role: Role, tmp_path: Path) -> None:
+    path = tmp_path / f"darkroom-ray-{role}.service"
+    program = setting(printed(role), "ExecStart").partition(" ")[0]
+    path.write_text(printed(role).replace(program, "/bin/true"))
+    for words in (["verify"], ["security", "--offline=true", "--threshold=30"]):
+        done = subprocess.run(["systemd-analyze", *words, path], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert words[0] != "verify" or done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_directive_has_its_reason_above_it(role: Role) -> None:
+    lines = shipped(f"systemd/darkroom-ray-{role}.service").read_text().splitlines()
+    service = lines[lines.index("[Service]") + 1 : lines.index("[Install]")]
+    assert [
+        here for above, here in zip(["", *service], service, strict=False) if here[:1].isalpha() and not above
+    ] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_address_user_and_program_are_filled_in(role: Role) -> None:
+    unit = printed(role)
+    command = setting(unit, "ExecStart")
+    assert command.startswith(f"{Path(sys.executable).absolute().with_name('ray')} start ")
+    assert f"address={ADDRESSES[role]} " in f"{command} "
+    assert "10.0.0.1" not in command
+    assert (setting(unit, "User"), setting(unit, "Group")) == ("ann", "ann")
+
+
+def test_both_units_give_up_a_silent_machine_after_the_same_time() -> None:
+    texts = [shipped(f"systemd/darkroom-ray-{role}.service").read_text() for role in ROLES]
+    health = [next(line for line in text.splitlines() if "health_check" in line) for text in texts]
+    assert health[0] == health[1]
+
+
+@pytest.mark.parametrize("address", ["", "10.0.0.1", "10.0.0.1:", "ray://10.0.0.1:6379", "a b:1", "x:1 --flag"])
+def test_what_is_no_address_of_a_head_is_told(address: str) -> None:
+    with pytest.raises(DarkroomError, match=r"no address of a head.*--ray-worker 10\.0\.0\.1:6379"):
+        ray_unit("worker", address, user="ann", group="ann")
+
+
+def test_the_daemons_unit_reaches_rays_sockets_only_where_it_renders_by_ray(tmp_path: Path) -> None:
+    folders = {"inbox": tmp_path / "in", "outbox": tmp_path / "out"}
+    units = [
+        service_unit(Config(**folders, executor=executor), file=None, user="ann", group="ann")
+        for executor in ("local", "ray")
+    ]
+    assert [f"-{RAY_DIR}" in setting(unit, "ReadWritePaths") for unit in units] == [False, True]
+    assert setting(printed("head"), "StateDirectory") == RAY_DIR.name
+
+
+WISH = RayWish("worker", "darkroom", "darkroom", "the unit", "secret")
+BARE = RayFacts(None, None, None, enabled=False, active=False, has_token=False)
+READY = RayFacts(
+    Account(999, frozenset({999})), Group(999), "the unit", enabled=True, active=True, has_token=True, token_fits=True
+)
+
+
+def said(wish: RayWish, facts: RayFacts) -> list[str]:
+    return [str(step) for step in to_join(wish, facts)]
+
+
+def test_a_worker_needs_the_secret_of_the_head() -> None:
+    with pytest.raises(DarkroomError, match=f"scp HEAD:{TOKEN} {TOKEN}"):
+        to_join(WISH, BARE)
+
+
+def test_a_head_makes_the_secret_and_nobody_reads_it_meanwhile() -> None:
+    steps = to_join(replace(WISH, role="head"), BARE)
+    (token,) = [step for step in steps if step.file == TOKEN]
+    assert (token.content, token.mode) == ("secret", 0o600)
+    words = [str(step) for step in steps]
+    assert (
+        words.index(f"write {TOKEN}") < words.index(f"chown root:darkroom {TOKEN}") < words.index(f"chmod 0640 {TOKEN}")
+    )
+    assert words[-1] == "systemctl start darkroom-ray-head"
+
+
+def test_a_second_run_does_nothing() -> None:
+    assert said(WISH, READY) == []
+
+
+def test_a_unit_that_has_changed_is_started_again() -> None:
+    assert said(WISH, replace(READY, unit="another")) == [
+        "write /etc/systemd/system/darkroom-ray-worker.service",
+        "systemctl daemon-reload",
+        "systemctl restart darkroom-ray-worker",
+    ]
+
+
+def test_a_secret_that_was_just_brought_is_given_to_the_service() -> None:
+    assert said(WISH, replace(READY, token_fits=False)) == [f"chown root:darkroom {TOKEN}", f"chmod 0640 {TOKEN}"]
+
+
+def test_it_leaves_what_it_has_made() -> None:
+    assert [str(step) for step in to_leave(WISH, READY)] == [
+        "systemctl stop darkroom-ray-worker",
+        "systemctl disable darkroom-ray-worker",
+        "rm /etc/systemd/system/darkroom-ray-worker.service",
+        "systemctl daemon-reload",
+    ]
+    assert to_leave(WISH, BARE) == []
+
+
+def test_the_command_prints_the_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["service", "show", "--ray-worker", "10.1.2.3:6380"]) == 0
+    assert "--address=10.1.2.3:6380" in capsys.readouterr().out
+
+
+def test_an_option_that_cannot_be_both_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["service", "show", "--ray-worker", "a:1", "--ray-head", "a"])
+    assert "not allowed with" in capsys.readouterr().err
