@@ -101,7 +101,8 @@ answers = st.builds(
     timing=st.none() | st.builds(Timing, seconds, seconds, seconds, seconds),
     error=st.none() | errors,
     resent=st.integers(0),
-    rendered_by=st.none() | st.builds(RenderedBy, *[st.text()] * 4, st.dictionaries(st.text(), st.text(), max_size=2)),
+    rendered_by=st.none()
+    | st.builds(RenderedBy, *[st.text()] * 4, st.dictionaries(st.text(), st.text(), max_size=2), st.none() | st.text()),
     metadata=st.none() | st.dictionaries(st.text(), json_values),
 )
 

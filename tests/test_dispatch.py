@@ -24,7 +24,7 @@ def waits(order: int, model: str = "a", *, place: Place = Place.IN_STATE, **more
 def seat(
     name: str = "cpu", model: str | None = "a", *, is_free: bool = True, run: tuple[int, float] | None = None
 ) -> SeatView:
-    return SeatView(name, is_free, model, *(run or (0, None)))
+    return SeatView(name, name, is_free, model, *(run or (0, None)))
 
 
 def view_of(

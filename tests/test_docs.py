@@ -68,7 +68,7 @@ WHOLE = Answer(
     attempt=1,
     resent=1,
     retry_of="B",
-    rendered_by=RenderedBy("h", "d", "m", "r", {"torch": "2"}),
+    rendered_by=RenderedBy("h", "d", "m", "r", {"torch": "2"}, "s"),
     metadata={"a": 1},
 )
 

@@ -95,7 +95,7 @@ def test_a_check_that_errs_is_one_line_and_the_others_go_on(config: Config, monk
     def oops(_: object) -> None:
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(doctor, "likely_device", oops)
+    monkeypatch.setattr(doctor, "likely_devices", oops)
     whats = [each.what for each in doctor.examine(config)]
     assert failed(config)["device"] == "this check itself failed: RuntimeError: no luck. Report it, with this line."
     assert {"inbox", "clock", "daemon"} <= set(whats)
@@ -168,7 +168,7 @@ def test_a_renderer_that_does_not_use_the_gpu_is_told(
         folder.mkdir()
     health = {"host": host, "pid": os.getpid(), "state": "running", "version": "1", "seats": [{"device": used}]}
     (config.state_dir / "health.json").write_text(json.dumps(health))
-    monkeypatch.setattr(doctor, "likely_device", lambda _: DeviceInfo(there, there, None))
+    monkeypatch.setattr(doctor, "likely_devices", lambda _: {there: DeviceInfo(there, there, None)})
     said = [finding.says for finding in doctor.examine(config) if finding.what == "daemon"]
     assert ("running on" in said[0], WORDS in said) == (True, told)
 

@@ -129,7 +129,7 @@ def test_after_a_death_the_next_life_begins_later(hall: Hall) -> None:
 
 def test_a_seat_that_is_held_is_not_started_and_another_one_is() -> None:
     hall = Hall("cpu", "cuda:0")
-    hall.fleet.hold(Charge(SeatHold("cpu"), "no paint", ""))
+    hall.fleet.hold(Charge(SeatHold("cpu"), "no paint", ""), at=hall.seat)
     hall.tick()
     assert [told.lives for told in hall.told] == [[], [1]]
     hold = hall.fleet.holds.get(SeatHold("cpu"))
@@ -177,9 +177,24 @@ def test_a_fleet_that_is_stopped_ends_each_life_in_order_and_begins_none() -> No
 def test_a_stop_waits_for_a_picture_that_will_be_finished_in_time(
     progress: Progress | None, waits_s: float, hall: Hall
 ) -> None:
+    hall.tick()
     hall.seat.running = running(progress, since_s=hall.clock.now_s - 5.0)
     assert hall.fleet.is_busy
-    assert hall.fleet.patience_s(9.0) == waits_s
+    assert hall.fleet.stop(9.0) == waits_s
+    assert hall.told[0].stops.get(timeout=10) == waits_s
+
+
+def test_a_picture_that_is_let_go_at_a_stop_costs_no_other_seat_its_own() -> None:
+    hall = Hall("cuda:0", "cuda:1", "cuda:2")
+    hall.tick()
+    for seat, progress in zip(hall.fleet.seats, (Progress(1, 2, 6, 30), Progress(1, 2, 6, 10)), strict=False):
+        seat.running = running(progress, since_s=hall.clock.now_s - 5.0)
+    assert hall.fleet.stop(9.0) == 9.0
+    assert [told.stops.get(timeout=10) for told in hall.told] == [0.0, 9.0, 9.0]
+
+
+def test_without_a_request_in_hand_a_stop_waits_for_nothing(ready: Hall) -> None:
+    assert ready.fleet.stop(9.0) == 0.0
 
 
 def test_a_request_is_found_on_its_device_and_while_it_is_encoded(hall: Hall) -> None:
@@ -217,7 +232,7 @@ def test_a_seat_that_is_down_goes_at_once_and_takes_its_holds_along() -> None:
     hall = Hall("cpu", "cuda:0")
     kept = ModelHold("sd15"), ModelHold("sd15", "cpu")
     for key in (*kept, SeatHold("cuda:0"), ModelHold("sd15", "cuda:0")):
-        hall.fleet.hold(Charge(key, "no paint", ""))
+        hall.fleet.hold(Charge(key, "no paint", ""), at=hall.seat)
     hall.fleet.retire("cuda:0")
     assert [seat.name for seat in hall.fleet.seats] == ["cpu"]
     assert hall.fleet.seat("cuda:0") is None
@@ -247,7 +262,7 @@ def test_a_seat_that_is_retired_ends_in_order_and_goes_when_its_life_has_ended(r
 def test_a_model_is_preloaded_when_its_seat_is_ready_unless_it_is_held(is_held: bool, loads: list[Command]) -> None:
     hall = Hall("cpu", preload="sd15")
     if is_held:
-        hall.fleet.hold(Charge(ModelHold("sd15"), "no paint", ""))
+        hall.fleet.hold(Charge(ModelHold("sd15"), "no paint", ""), at=hall.seat)
     hall.tick()
     hall.hear(READY)
     assert hall.told[0].sent == loads
@@ -289,7 +304,7 @@ def test_an_order_that_could_not_be_sent_leaves_the_seat_as_it_was(ready: Hall) 
     with pytest.raises(RuntimeError, match="planted"):
         ready.fleet.load("sd15", ready.seat, "01K")
     with pytest.raises(RuntimeError, match="planted"):
-        ready.seat.render(cat, 0.0, others_wait=False)
+        ready.fleet.render(cat, ready.seat, others_wait=False)
     assert (ready.seat.doing, ready.seat.model, ready.seat.running) == (Doing.IDLE, None, None)
     assert ready.fleet.loading_for == {}
     ready.told[0].errs = False
@@ -307,7 +322,7 @@ def test_a_model_that_cannot_be_loaded_is_held_and_given_up_by_the_seat(ready: H
 
 
 def test_a_model_that_can_never_be_loaded_is_not_waited_for(ready: Hall) -> None:
-    ready.fleet.hold(Charge(ModelHold("sd15"), "no paint", "", in_loading=True))
+    ready.fleet.hold(Charge(ModelHold("sd15"), "no paint", "", in_loading=True), at=ready.seat)
     ready.fleet.load("sd15", ready.seat, "01K")
     ready.hear(LoadFailed(model="sd15", message="it is none", for_good=True))
     assert ready.fleet.holds.all() == {}
@@ -318,14 +333,14 @@ def test_files_of_a_model_that_have_changed_end_a_hold_that_began_in_loading_alo
     in_loading: bool, is_held: bool, hall: Hall
 ) -> None:
     keys = (ModelHold("sd15"), ModelHold("sd15", "cpu"))
-    hall.fleet.hold(*(Charge(key, "no paint", "", in_loading=in_loading) for key in keys))
-    hall.fleet.hold(Charge(ModelHold("other"), "no paint", "", in_loading=True))
+    hall.fleet.hold(*(Charge(key, "no paint", "", in_loading=in_loading) for key in keys), at=hall.seat)
+    hall.fleet.hold(Charge(ModelHold("other"), "no paint", "", in_loading=True), at=hall.seat)
     hall.fleet.look_again("sd15")
     assert set(hall.fleet.holds.all()) == {ModelHold("other"), *(keys if is_held else ())}
 
 
 def test_a_model_that_can_be_loaded_after_all_is_held_no_more(ready: Hall) -> None:
-    ready.fleet.hold(Charge(ModelHold("sd15"), "no paint", "", in_loading=True))
+    ready.fleet.hold(Charge(ModelHold("sd15"), "no paint", "", in_loading=True), at=ready.seat)
     ready.fleet.load("sd15", ready.seat, "01K")
     ready.hear(Loaded(model="sd15", revision="local", load_s=1.0))
     assert ready.fleet.holds.all() == {}
@@ -334,14 +349,14 @@ def test_a_model_that_can_be_loaded_after_all_is_held_no_more(ready: Hall) -> No
 def test_a_step_with_a_model_ends_every_hold_on_it_here(hall: Hall) -> None:
     elsewhere = ModelHold("sd15", "cuda:0")
     for key in (ModelHold("sd15"), ModelHold("sd15", "cpu"), elsewhere):
-        hall.fleet.hold(Charge(key, "no paint", ""))
+        hall.fleet.hold(Charge(key, "no paint", ""), at=hall.seat)
     hall.fleet.works("sd15", hall.seat)
     assert set(hall.fleet.holds.all()) == {elsewhere}
 
 
 def test_what_is_held_already_is_not_held_for_longer(hall: Hall) -> None:
     charge = Charge(ModelHold("sd15"), "no paint", "")
-    hall.fleet.hold(charge)
+    hall.fleet.hold(charge, at=hall.seat)
     before = hall.fleet.holds.get(ModelHold("sd15"))
-    hall.fleet.hold(charge)
+    hall.fleet.hold(charge, at=hall.seat)
     assert hall.fleet.holds.get(ModelHold("sd15")) == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def until(host: RendererHost, kind: type[Event]) -> list[tuple[Event, bytes | No
     return found
 
 
-def render(host: RendererHost, folder: Path, files: dict[str, bytes], **values: int) -> None:
+def render(host: RendererHost, folder: Path, files: dict[str, bytes], **values: Any) -> None:
     attempt = Attempt(
         KEY, plan(model="card", width=64, height=64, num_inference_steps=1, **values), "cat", folder, folder
     )

@@ -137,7 +137,7 @@ def test_what_comes_late_is_told_by_its_life_and_by_its_attempt() -> None:
     [
         (Doing.LOADING, lambda seat: seat.load("sdxl", None, 0.0)),
         (Doing.RENDERING, lambda seat: seat.load("sdxl", None, 0.0)),
-        (Doing.RENDERING, lambda seat: seat.render(Running(ATTEMPT, "cat"), 0.0, others_wait=False)),
+        (Doing.RENDERING, lambda seat: seat.render(Running(ATTEMPT, "cat"), 0.0)),
         (Doing.RENDERING, lambda seat: seat.unload()),
         (Doing.IDLE, lambda seat: seat.start(0.0)),
         (Doing.DOWN, lambda seat: seat.unload()),

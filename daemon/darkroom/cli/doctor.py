@@ -22,7 +22,7 @@ from darkroom.config.load import Config, foreign_variables, relative_values
 from darkroom.disk import inotify
 from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.mounts import Mount, expected_mount, kind_of
-from darkroom.executor.devices import likely_device
+from darkroom.executor.devices import DeviceInfo, cores, likely_devices
 from darkroom.hearsay import Json
 from darkroom.models.files import Fate
 from darkroom.models.judge import judge
@@ -319,19 +319,39 @@ def _inotify(inbox: Path) -> Iterator[Finding]:
 
 
 def _device(config: Config) -> Iterator[Finding]:
-    device = likely_device(config.device)
-    if device is None:
-        hint = "See what nvidia-smi says; or set device to auto or cpu."
-        yield Finding(Verdict.FAIL, "device", f"{config.device}: no such CUDA device was found.", hint)
+    devices = likely_devices(config.device)
+    for name, device in devices.items():
+        yield _one_device(name, device)
+    there = [device for device in devices.values() if device is not None]
+    if not there:
         return
-    memory = f", {device.memory_bytes / 1024**3:.0f} GiB" if device.memory_bytes else ""
-    yield Finding(Verdict.OK, "device", f"{device.name}: {device.title}{memory}.")
-    yield _torch(on_cuda=device.name.startswith("cuda"))
-    if config.default_model == "sd15" and device.name == "cpu":
+    if len(there) * config.renderers_per_device > 1:
+        yield _renderers(config, len(there))
+    yield _torch(on_cuda=any(device.name.startswith("cuda") for device in there))
+    memories = [device.memory_bytes for device in there if device.name != "cpu" and device.memory_bytes]
+    if config.default_model == "sd15" and any(device.name == "cpu" for device in there):
         hint = "It takes minutes for each picture: use a CUDA device, or the starter model."
         yield Finding(Verdict.WARN, "device", "sd15 will render on the processor.", hint)
-    elif device.name != "cpu" and device.memory_bytes and device.memory_bytes < SD15_MEMORY_BYTES:
-        yield Finding(Verdict.WARN, "device", "less than 4 GiB of memory.", "sd15 may run out of it: ask for 512×512.")
+    elif memories and min(memories) < SD15_MEMORY_BYTES * config.renderers_per_device:
+        says = f"less than {4 * config.renderers_per_device} GiB of memory."
+        yield Finding(Verdict.WARN, "device", says, "sd15 may run out of it: ask for 512×512.")
+
+
+def _one_device(name: str, device: DeviceInfo | None) -> Finding:
+    if device is None:
+        hint = "See what nvidia-smi says; or set device to auto or cpu."
+        return Finding(Verdict.FAIL, "device", f"{name}: no such CUDA device was found.", hint)
+    memory = f", {device.memory_bytes / 1024**3:.0f} GiB" if device.memory_bytes else ""
+    return Finding(Verdict.OK, "device", f"{device.name}: {device.title}{memory}.")
+
+
+def _renderers(config: Config, devices: int) -> Finding:
+    """Each has its own copy of the model."""
+    each, count, most = config.renderers_per_device, devices * config.renderers_per_device, cores()
+    says = f"{count} at once, {each} on each device."
+    if "cpu" in likely_devices(config.device) and count > most:
+        return Finding(Verdict.WARN, "renderers", says, f"The processor has {most} cores: more of them gain nothing.")
+    return Finding(Verdict.OK, "renderers", says)
 
 
 def _torch(*, on_cuda: bool) -> Finding:
@@ -361,9 +381,9 @@ def _daemon(config: Config) -> Iterator[Finding]:
     says = f"{health.get('state')} on {health.get('host')}, version {health.get('version')}."
     yield Finding(Verdict.OK, "daemon", says)
     yield from _troubles(health)
-    device = likely_device(config.device)
-    if health.get("host") == socket.gethostname() and device is not None and device.name != "cpu":
-        yield from _uses(health, device.name)
+    there = [each.name for each in likely_devices(config.device).values() if each is not None and each.name != "cpu"]
+    if health.get("host") == socket.gethostname() and there and "cpu" not in config.device:
+        yield from _uses(health, there[0])
 
 
 def _troubles(health: Json) -> Iterator[Finding]:

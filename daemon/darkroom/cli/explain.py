@@ -18,7 +18,7 @@ from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE
 from darkroom.config.load import Config
 from darkroom.errors import DarkroomError
-from darkroom.executor.devices import likely_device
+from darkroom.executor.devices import likely_devices
 from darkroom.explain import made, picture
 from darkroom.explain.files import ModelFiles
 from darkroom.explain.made import Made
@@ -161,7 +161,7 @@ class _Model:
         source, found = self._source, self.found
         if source is None or found is None or found.folder is None or found.family is None or not self.is_whole:
             raise DarkroomError(f"{self.where.capitalize()}.", hint="Ask where the model's files are.")
-        device = likely_device(self._config.device)
+        name, device = next(iter(likely_devices(self._config.device).items()))
         is_local = found.revision == LOCAL
         return ModelFiles(
             pipeline=found.family.pipeline,
@@ -175,5 +175,5 @@ class _Model:
             is_starter=source.is_starter,
             safety_checker=source.safety_checker,
             dtype=source.dtype,
-            device=device.name if device is not None else self._config.device,
+            device=device.name if device is not None else name,
         )

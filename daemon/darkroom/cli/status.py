@@ -19,6 +19,7 @@ from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration, why_defaults
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
 from darkroom.cli.follow import LOOK_EVERY_S, conclude, explanation, follow, gaps, state_line
+from darkroom.cli.seats import seat_lines
 from darkroom.client import (
     FINAL_STATES,
     SILENT_BEATS,
@@ -190,7 +191,8 @@ def overview(health: Json | None, *, beats: bool) -> RenderableType:
     if health is None:
         return Text(f"No daemon has been seen here. {START_HINT}", style="yellow")
     parts: list[RenderableType] = [_headline(health, beats=beats), *_folders(health.get("folders", {}))]
-    parts += [_rendering(each) for each in rendering_of(health)]
+    seats = seats_of(health)
+    parts += seat_lines(seats) if len(seats) > 1 else [_rendering(each) for each in rendering_of(health)]
     parts += _queue(health)
     return Group(*parts)
 
@@ -213,7 +215,8 @@ def _headline(health: Json, *, beats: bool) -> Text:
     age_s = _age_s(health.get("written_at"))
     if age_s is not None and age_s > STALE_S:
         line.append(f" (as it was {terminal.duration(age_s)} ago)", "yellow")
-    for seat in seats_of(health):
+    seats = seats_of(health)
+    for seat in seats if len(seats) == 1 else ():
         where = seat.get("device_name") or seat.get("device")
         words = [seat.get("state"), f"on {where}" if where else None, seat.get("model")]
         line.append(printable("; renderer " + ", ".join(str(word) for word in words if word)))

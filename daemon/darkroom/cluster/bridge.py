@@ -25,7 +25,7 @@ from darkroom.cluster.returned import MAX_LINE_BYTES, Returned
 from darkroom.cluster.versions import why_other
 from darkroom.disk.files import Disk
 from darkroom.executor.child import Channel, take_channel
-from darkroom.executor.port import Died, Painted, Ready, Render
+from darkroom.executor.port import Died, LoadFailed, Painted, Ready, Render
 from darkroom.executor.settings import BridgeSettings
 from darkroom.executor.wire import Stop, decode, decode_event
 
@@ -113,6 +113,8 @@ class Bridge:
             self._save(attempt.work / event.artefact.file, data)
         if isinstance(event, Ready):
             event = replace(event, host=self._host, pid=os.getpid())
+        if isinstance(event, LoadFailed):  # each machine has files of its own
+            event = replace(event, only_here=True)
         self._channel.send(event)
 
     def _save(self, path: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
@@ -49,7 +49,22 @@ USUAL_FILES = (Path("config/darkroom.toml"), Path("/etc/darkroom/darkroom.toml")
 def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise PydanticCustomError(OWN_WORDS, "must be auto, cpu, cuda or cuda:N", {"hint": ""})
-    return name
+    return "cuda:0" if name == "cuda" else name
+
+
+def _devices(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) > 1 and "auto" in names:
+        hint = '"auto" is every CUDA device; name none beside it.'
+        raise PydanticCustomError(OWN_WORDS, "must be auto, or the devices by name", {"hint": hint})
+    if len(set(names)) < len(names):
+        hint = "For several renderers on one device: renderers_per_device."
+        raise PydanticCustomError(OWN_WORDS, "must name each device once", {"hint": hint})
+    return names
+
+
+def _split(value: object) -> object:
+    """No device has a comma in its name: this is how several are written on the command line."""
+    return value.replace(" ", "").split(",") if isinstance(value, str) and "[" not in value else value
 
 
 def _hours(text: str) -> str:
@@ -126,7 +141,14 @@ class Config(BaseModel):
         default_factory=lambda: (shipped("config/styles.toml"),)
     )
     picture_metadata: PictureMetadata = "full"
-    device: Annotated[str, AfterValidator(_device)] = "auto"
+    device: Annotated[
+        tuple[Annotated[str, AfterValidator(_device)], ...],
+        *SEVERAL,
+        BeforeValidator(_split),
+        Field(min_length=1),
+        AfterValidator(_devices),
+    ] = ("auto",)
+    renderers_per_device: Annotated[int, Field(ge=1, le=64)] = 1
     offline: bool = False
     preload: bool = True
 
@@ -196,10 +218,9 @@ class Config(BaseModel):
         return {alias: model.of(alias) for alias, model in self.models.items()}
 
     def renderer_settings(self) -> RendererSettings:
-        """What a renderer process is started with."""
+        """What every renderer process is started with; its device stands in its `Place`."""
         return RendererSettings(
             self.sources(),
-            device=self.device,
             model_cache=str(self.model_cache),
             offline=self.offline,
             picture_metadata=self.picture_metadata,

@@ -95,6 +95,7 @@ class Ready(FromExecutor):
     device: str  #: "cuda:0", "cpu", …
     title: str  #: of the device, as people call it
     pid: int = 0  #: of its process, 0 where it has none here
+    cuda_devices: int = 0  #: so many its torch can use, itself on one of them
     software: Mapping[str, str] = field(default_factory=dict)  #: versions of torch, diffusers, …
     host: str = ""  #: the machine that it renders on; "" for the service's own
 
@@ -115,6 +116,8 @@ class LoadFailed(FromExecutor):
     model: str
     message: str
     hint: str = ""
+    only_here: bool = False  #: another device may be able to
+    of_device: bool = False  #: the device cannot be used: it is not about this model
     for_good: bool = False  #: it can't be loaded as it is, however often it is tried
 
 

@@ -12,7 +12,7 @@ import diffusers
 import torch
 import transformers
 
-from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
+from darkroom.errors import DeviceGone, ErrorCode, NoRoomForModel, RenderFailed
 from darkroom.executor.devices import cpu
 from darkroom.executor.settings import RendererSettings
 from darkroom.models.family import Family
@@ -53,6 +53,7 @@ class TorchDevice:
         self._asked = settings.device
         self._device = torch.device(_chosen(settings.device))
         self.name = str(self._device)
+        self.cuda_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         self.title = _title(self._device, available=_missing(settings.device) is None)
 
     @property
@@ -84,7 +85,7 @@ class TorchDevice:
         except RenderFailed as error:
             if error.code is ErrorCode.OUT_OF_MEMORY:
                 hint = "End other programs that use the device, or choose a smaller model."
-                raise ModelUnavailable(f"{source.alias} can't be loaded: {error.message}", hint=hint) from None
+                raise NoRoomForModel(f"{source.alias} can't be loaded: {error.message}", hint=hint) from None
             raise model_files.unloadable(source) from None
 
     def _load(self, source: ModelSource, moving: Callable[[], None]) -> DiffusionModel:
@@ -135,7 +136,7 @@ def _driver_is_late() -> bool:
     return torch.version.cuda is not None and has_files and not torch.cuda.is_available()
 
 
-def _missing(asked: str) -> ModelUnavailable | None:
+def _missing(asked: str) -> DeviceGone | None:
     """Why the device that was asked for cannot be had."""
     wanted = _chosen(asked)
     if wanted == "cpu":
@@ -147,10 +148,10 @@ def _missing(asked: str) -> ModelUnavailable | None:
             if torch.version.cuda is None
             else 'Look at `nvidia-smi` (driver, rights to /dev/nvidia*), or set `device` to "auto" or "cpu".'
         )
-        return ModelUnavailable(f"The device is set to {asked!r}, but {why}.", hint=hint)
+        return DeviceGone(f"The device is set to {asked!r}, but {why}.", hint=hint)
     count = torch.cuda.device_count()
     if int(wanted.partition(":")[2]) >= count:
-        return ModelUnavailable(
+        return DeviceGone(
             f"The device is set to {asked!r}, but there are only {count} CUDA devices.",
             hint=f"Set `device` to one of cuda:0 to cuda:{count - 1}.",
         )

@@ -98,6 +98,10 @@ class Device(Protocol):
         """As people call it: "NVIDIA GeForce RTX 3060"."""
 
     @property
+    def cuda_devices(self) -> int:
+        """How many can be used, this one among them."""
+
+    @property
     def software(self) -> dict[str, str]:
         """Versions of the libraries that make the pictures."""
 

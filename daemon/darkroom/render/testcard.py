@@ -88,6 +88,7 @@ class Easel:
 
     name: str = "cpu"
     title: str = "test card"
+    cuda_devices: int = 0
     software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__})
 
     downloaded_bytes: int | None = None

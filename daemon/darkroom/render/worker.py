@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from darkroom import __version__
 from darkroom.disk.files import Disk
-from darkroom.errors import ErrorCode, ModelUnavailable, ModelUnsupported, RenderFailed
+from darkroom.errors import DeviceGone, ErrorCode, ModelUnavailable, ModelUnsupported, NoRoomForModel, RenderFailed
 from darkroom.executor.child import Channel, take_channel
 from darkroom.executor.port import (
     Cancel,
@@ -124,7 +124,13 @@ class Worker:
         """Work until stopped; returns the exit status."""
         device = self._device
         software = {"darkroom": __version__, **device.software}
-        ready = Ready(device=device.name, title=device.title, pid=os.getpid(), software=software)
+        ready = Ready(
+            device=device.name,
+            title=device.title,
+            pid=os.getpid(),
+            cuda_devices=device.cuda_devices,
+            software=software,
+        )
         self._channel.send(ready)
         threading.Thread(target=self._learn, name="learn", daemon=True).start()  # the hub may hang
         status = 0
@@ -168,12 +174,10 @@ class Worker:
                 self._loaded = self._put_on_device(alias)
         except ModelUnavailable as error:
             self._trouble = error
-            for_good = isinstance(error, ModelUnsupported)
-            failed = LoadFailed(model=alias, message=error.message, hint=error.hint, for_good=for_good)
-            self._channel.send(failed)
+            self._channel.send(_load_failed(alias, error))
             return None
         except DevicePoisoned as error:
-            self._channel.send(LoadFailed(model=alias, message=str(error), hint=POISONED_HINT))
+            self._channel.send(LoadFailed(model=alias, message=str(error), hint=POISONED_HINT, only_here=True))
             raise
         load_s = round(time.monotonic() - began_s, 3)
         self._channel.send(Loaded(model=alias, revision=self._loaded.model.revision, load_s=load_s))
@@ -260,6 +264,17 @@ REPORT_HINT = "The renderer's log tells more."
 NO_PROVENANCE = Provenance("", "", {})
 
 
+def _load_failed(alias: str, error: ModelUnavailable) -> LoadFailed:
+    return LoadFailed(
+        model=alias,
+        message=error.message,
+        hint=error.hint,
+        only_here=isinstance(error, NoRoomForModel),
+        of_device=isinstance(error, DeviceGone),
+        for_good=isinstance(error, ModelUnsupported),
+    )
+
+
 def _failed(job: Job, steps: Steps, error: RenderFailed) -> Failed:
     fault = Fault(ErrorCode(error.code), error.message, error.hint, error.can_retry, error.kind)
     return Failed(key=job.attempt.key, fault=fault, stepped=steps.began)
@@ -289,6 +304,7 @@ class NoLibraries:
     reason: str
     name: str = "none"
     title: str = "no device"
+    cuda_devices: int = 0
     software: dict[str, str] = field(default_factory=dict)
 
     downloaded_bytes: int | None = None

@@ -53,10 +53,16 @@ def _held(snapshot: Snapshot) -> Iterator[str]:
     """Where nothing that waits can be rendered: others would go on."""
     if snapshot.seats and all(seat.state == "held" for seat in snapshot.seats):
         yield from (f"the device {seat.name} is held: {seat.why}" for seat in snapshot.seats)
-    held = {hold.model: hold.why for hold in snapshot.held if hold.seat is None or len(snapshot.seats) == 1}
+    held = {hold.model: hold.why for hold in snapshot.held if _is_held_everywhere(hold.model, snapshot)}
     wanted = [model for model in snapshot.queued_by_model if model]
     if wanted and held.keys() >= set(wanted):
         yield from (f"the model {model} is held: {held[model]}" for model in wanted)
+
+
+def _is_held_everywhere(model: str, snapshot: Snapshot) -> bool:
+    """On all seats that are not held themselves: there it would go on."""
+    where = {hold.seat for hold in snapshot.held if hold.model == model}
+    return None in where or where >= {seat.name for seat in snapshot.seats if seat.state != "held"}
 
 
 def health(look: Look) -> dict[str, Any]:

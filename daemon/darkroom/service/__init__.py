@@ -20,6 +20,7 @@ entries       pure    Where each live request is, and the moves that are legal.
 line          pure    Who waits, and in which order.
 dispatch      pure    Who gets which seat, who is taken, who waits for what.
 gate          pure    What holds everything up.
+seating       pure    Which renderers there are.
 seats         pure    What a seat is doing, and what comes next.
 blame         pure    Whose fault a death or an error is.
 holds         pure    What must not be tried right now.

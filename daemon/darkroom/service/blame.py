@@ -1,7 +1,7 @@
 """Whose fault a death or an error of a renderer is: facts in, verdict out; no clock, no process.
 
 Before the first step of a request it is its model's, unless others of that model get further, or the error is one that
-libraries raise about what was asked; after the first step, the request's; three different ones in a row, the seat's.
+libraries raise about what was asked; after the first step, the request's; three different ones in a row, the device's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum, auto
 from darkroom.service.holds import HoldKey, ModelHold, SeatHold
 from darkroom.service.seats import Running
 
-STRIKES = 3  #: so many different requests in a row that end the renderer, or find too little memory, hold the seat
+STRIKES = 3  #: so many different requests in a row that end the renderer, or find too little memory, hold the device
 
 LOG = "The log tells more."
 
@@ -47,7 +47,7 @@ class Verdict:
 
     ends: Mapping[str, End] = field(default_factory=dict)  #: id → how its attempt ends
     charges: tuple[Charge, ...] = ()
-    forgiven: tuple[str, ...] = ()  #: ids of earlier requests whose attempts were the seat's fault
+    forgiven: tuple[str, ...] = ()  #: ids of earlier requests whose attempts were the device's fault
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Blame:
 
     def __init__(self, *, max_attempts: int) -> None:
         self._max_attempts = max_attempts
-        self._strikes: dict[str, list[str]] = {}  # seat → ids, each once, in a row without a finished request between
+        self._strikes: dict[str, list[str]] = {}  # device → ids, each once, in a row without a finished request between
         self._suspects: dict[str, _Suspect] = {}
 
     @property
@@ -83,9 +83,9 @@ class Blame:
         """A request has come to its end, whichever: it is nobody to be suspected any more."""
         self._suspects.pop(request_id, None)
 
-    def all_is_well(self, seat: str) -> None:
-        """A seat has finished a request."""
-        self._strikes.pop(seat, None)
+    def all_is_well(self, device: str) -> None:
+        """A device has finished a request."""
+        self._strikes.pop(device, None)
 
     def error_before_first_step(self, running: Running, *, is_loaded: bool, kind: str = "") -> End:
         """Its model's fault, as far as anybody can tell: FREE. Its own, when others do get further: FAILED.
@@ -109,19 +109,20 @@ class Blame:
         all_running: Sequence[Running],
         *,
         seat: str,
+        device: str = "",
         loaded: str | None = None,
         loading: str | None = None,
         starting: bool = False,
     ) -> Verdict:
         """A life has ended: it `why`, while the seat had these requests and was loading a model, or starting.
 
-        `loaded`: the model that it had on the device.
+        `device`: that the seat shares with others, if it does; `loaded`: the model that it had there.
         """
         on_device = next((running for running in all_running if not running.rendered), None)
         encoding = [running for running in all_running if running is not on_device]
         if on_device is not None:
             others = {running.id: _unless_cancelled(running, End.FREE) for running in encoding}
-            of_device = self._death_on_device(on_device, why, seat, is_loaded=loaded == on_device.model)
+            of_device = self._death_on_device(on_device, why, device or seat, is_loaded=loaded == on_device.model)
             return Verdict({**others, **of_device.ends}, of_device.charges, of_device.forgiven)
         ends = {running.id: _unless_cancelled(running, End.COUNTED) for running in encoding}
         if loading is not None:
@@ -132,36 +133,36 @@ class Blame:
             return Verdict(ends, (Charge(SeatHold(seat), f"The renderer {why} while starting.", hint),))
         return Verdict(ends)
 
-    def out_of_memory(self, running: Running, seat: str) -> Verdict:
+    def out_of_memory(self, running: Running, device: str) -> Verdict:
         """The device had too little memory for a request: it may be too large, or somebody else has the memory."""
         message = f"{STRIKES} different requests in a row found too little memory on the device."
         hint = "See what else uses its memory (nvidia-smi), or ask for smaller pictures."
-        verdict = self._strike(running, seat, message, hint)
+        verdict = self._strike(running, device, message, hint)
         if not verdict.charges:
             return verdict
         return Verdict({running.id: End.FREE}, verdict.charges, verdict.forgiven)
 
-    def _death_on_device(self, running: Running, why: str, seat: str, *, is_loaded: bool) -> Verdict:
+    def _death_on_device(self, running: Running, why: str, device: str, *, is_loaded: bool) -> Verdict:
         if running.cancelled:
             return Verdict({running.id: End.LEFT})
         if running.stepped:
             message = f"{STRIKES} different requests in a row ended the renderer; the last time it {why}."
-            verdict = self._strike(running, seat, message, "Check the device; the log says more.")
+            verdict = self._strike(running, device, message, "Check the device; the log says more.")
             return Verdict(verdict.ends, verdict.charges)
         end = self.error_before_first_step(running, is_loaded=is_loaded)
         held = f"The renderer {why} before the first step."
         charge = Charge(ModelHold(running.model), held, LOG, in_loading=not is_loaded)
         return Verdict({running.id: end}, () if end is End.FAILED else (charge,))
 
-    def _strike(self, running: Running, seat: str, message: str, hint: str) -> Verdict:
-        """One more request in a row; the third one holds the seat. It names the others, should it not be theirs."""
+    def _strike(self, running: Running, device: str, message: str, hint: str) -> Verdict:
+        """One more request in a row; the third one holds the device. It names the others, should it not be theirs."""
         self._suspects.setdefault(running.id, _Suspect(running.model)).waits = True
-        strikes = [each for each in self._strikes.get(seat, []) if each != running.id] + [running.id]
-        self._strikes[seat] = strikes
+        strikes = [each for each in self._strikes.get(device, []) if each != running.id] + [running.id]
+        self._strikes[device] = strikes
         if len(strikes) < STRIKES:
             return Verdict({running.id: End.AT_FAULT})
-        del self._strikes[seat]
-        return Verdict({running.id: End.AT_FAULT}, (Charge(SeatHold(seat), message, hint),), tuple(strikes[:-1]))
+        del self._strikes[device]
+        return Verdict({running.id: End.AT_FAULT}, (Charge(SeatHold(device), message, hint),), tuple(strikes[:-1]))
 
 
 def _unless_cancelled(running: Running, end: End) -> End:

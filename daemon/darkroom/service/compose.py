@@ -8,6 +8,8 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -17,8 +19,9 @@ from darkroom.actor import Broken, start_thread
 from darkroom.clock import Clock
 from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
+from darkroom.executor.devices import cores
 from darkroom.executor.local import RendererProcess
-from darkroom.executor.port import Executor
+from darkroom.executor.port import Executor, Ready
 from darkroom.executor.settings import RendererSettings
 from darkroom.gallery.thread import Gallery, GalleryThread
 from darkroom.guard import Guard, Kind, describe
@@ -48,6 +51,7 @@ from darkroom.service.monitoring import Monitoring
 from darkroom.service.orders import Orders
 from darkroom.service.rendering import Rendering
 from darkroom.service.restart import Restart
+from darkroom.service.seating import AUTO, Place, places, places_beside
 from darkroom.service.seats import Seat
 from darkroom.service.taking import Takes
 from darkroom.spool.answer import Answer
@@ -127,7 +131,7 @@ class Daemon:
         self.outbox_thread = OutboxThread(
             outbox, emit=self._emit, check_every_s=config.scan_interval_s, clock=clock.monotonic_s
         )
-        settings = config.renderer_settings()
+        settings, self._make_executor = config.renderer_settings(), make_executor
         self.models_thread = ModelsThread(
             settings.models,
             config.model_cache / "hub",
@@ -135,8 +139,6 @@ class Daemon:
             emit=self._emit,
             clock=clock.monotonic_s,
         )
-        on_cluster = config.executor == "ray"
-        self._executors = [] if on_cluster else [make_executor(settings, config.device, self._emit)]
         self.monitoring = monitoring or Monitoring(config, clock=clock, disk=disk)
         self.service = self._service(config, clock=clock, guard=guard, notifier=notifier)
         life = Life(__version__, self.spool.instance, socket.gethostname(), os.getpid(), clock.stamp())
@@ -157,12 +159,13 @@ class Daemon:
         models = Models(self.spool)
         takes = Takes(ledger, inbox, deliveries, clock=clock, guard=guard)
         fleet = Fleet(
-            [Seat(executor) for executor in self._executors],
+            [] if config.executor == "ray" else self._own_seats(config),
             clock=clock,
             stall_s=config.stall_s,
             preload=config.default_model if config.preload else None,
             note_tried=models.tried,
             tell=self._emit,
+            beside=partial(self._beside, config),
             tally=tally,
         )
         self._cluster = ray_cluster(config, fleet, self._emit, clock) if config.executor == "ray" else None
@@ -212,6 +215,21 @@ class Daemon:
             notifier=notifier,
             clock=clock,
         )
+
+    def _own_seats(self, config: Config) -> list[Seat]:
+        found = places(config.device, config.renderers_per_device, cores())
+        return [self._seat(config, place) for place in found]
+
+    def _seat(self, config: Config, place: Place) -> Seat:
+        settings = replace(config.renderer_settings(), device=place.device, threads=place.threads)
+        return Seat(self._make_executor(settings, place.name, self._emit), device=place.device)
+
+    def _beside(self, config: Config, seat: Seat, ready: Ready) -> list[Seat]:
+        """The seats of the devices that a renderer with "auto" has found beside its own."""
+        if seat.device != AUTO:
+            return []
+        found = places_beside(ready.cuda_devices, config.renderers_per_device, cores())
+        return [self._seat(config, place) for place in found]
 
     def _gallery(self, config: Config, mirrors: dict[str, str], *, disk: Disk, clock: Clock) -> GalleryThread:
         gallery = Gallery(

@@ -6,11 +6,12 @@ folders, then acceptance.
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from darkroom.service.entries import Entry, Place
-from darkroom.service.holds import Holds, SeatHold
+from darkroom.service.holds import Holds, ModelHold
 from darkroom.service.line import Line, Turns
 
 
@@ -38,10 +39,11 @@ class SeatView:
     """A seat, as far as it matters here."""
 
     name: str
+    device: str  #: that it may share with others
     is_free: bool  #: it waits for something to do
     model: str | None = None  #: that it has, or is loading
-    run_requests: int = 0  #: so many of its model in a row while others waited
-    run_since_s: float | None = None  #: monotonic; since when others wait for a change of its model
+    run_requests: int = 0  #: so many of its model in a row while others waited, over all seats
+    run_since_s: float | None = None  #: monotonic; since when others wait for a change of model
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,20 @@ class View:
     why_no_seat: str = ""  #: said while there is none, where they come and go
 
     def may_render(self, alias: str, seat: SeatView) -> bool:
-        """Whether neither the seat nor the model on it is held."""
-        return not self.holds.is_held(SeatHold(seat.name), self.now_s) and not self.holds.keeps(
-            alias, seat.name, self.now_s
-        )
+        """Whether neither the seat nor the model on it is held, nor is the model tried again somewhere else."""
+        if self.holds.is_empty:
+            return True
+        if self.holds.keeps_seat(seat.name, seat.device, self.now_s):
+            return False
+        return not self.holds.keeps(alias, seat.name, self.now_s) and not self._is_tried_elsewhere(alias, seat)
+
+    def is_on_trial(self, alias: str) -> bool:
+        """Whether a model has to show that it works again: one seat is enough for that."""
+        return self.holds.get(ModelHold(alias)) is not None
+
+    def _is_tried_elsewhere(self, alias: str, seat: SeatView) -> bool:
+        others = (each for each in self.seats if each is not seat and not each.is_free)
+        return self.is_on_trial(alias) and any(each.model == alias for each in others)
 
     @property
     def only_here(self) -> bool:
@@ -116,10 +128,9 @@ def reason(view: View, entry: Entry) -> str | None:
 
 
 def _why_held(view: View, entry: Entry, seat: SeatView) -> str:
-    of_seat = view.holds.get(SeatHold(seat.name))
-    hold = (
-        of_seat if view.holds.is_held(SeatHold(seat.name), view.now_s) else view.holds.of_model(entry.model, seat.name)
-    )
+    is_of_seat = view.holds.keeps_seat(seat.name, seat.device, view.now_s)
+    of_seat = view.holds.of_seat(seat.name, seat.device) if is_of_seat else None
+    hold = of_seat or view.holds.of_model(entry.model, seat.name)
     return hold.why if hold is not None else ""
 
 
@@ -129,7 +140,9 @@ class _Calls:
     def __init__(self, view: View) -> None:
         self._view = view
         self._turns: Turns = view.line.turns.copy()
-        self._called: set[str] = set()
+        self._lanes = [_Lane(entries, view.suspects) for entries in view.line.in_order(here=view.only_here)]
+        self._given: Counter[str] = Counter()  # by model: how many were called
+        self._on_trial: set[str] = set()  # models that one seat tries again
 
     def fill_seats(self) -> Iterator[tuple[Entry, SeatView]]:
         """Each free seat, and who gets it."""
@@ -138,6 +151,8 @@ class _Calls:
             entry, seat = self._warm(best, free) or (best, self._seat_for(best, free))
             free.remove(seat)
             self._call(entry)
+            if self._view.is_on_trial(entry.model):
+                self._on_trial.add(entry.model)
             yield entry, seat
 
     def take_ahead(self) -> list[Entry]:
@@ -156,8 +171,13 @@ class _Calls:
         return [entry for entry in found if entry.place is Place.IN_INBOX]
 
     def _call(self, entry: Entry) -> None:
-        self._called.add(entry.id)
+        for lane in self._lanes:
+            lane.call(entry)
+        self._given[entry.model] += 1
         self._turns.serve(entry)
+
+    def _may_render(self, entry: Entry, seat: SeatView) -> bool:
+        return entry.model not in self._on_trial and self._view.may_render(entry.model, seat)
 
     def _best(
         self, seats: Sequence[SeatView], *, priority: int | None = None, model: str | None = None
@@ -168,42 +188,75 @@ class _Calls:
             return (
                 priority in (None, entry.priority)
                 and model in (None, entry.model)
-                and any(self._view.may_render(entry.model, seat) for seat in seats)
+                and any(self._may_render(entry, seat) for seat in seats)
             )
 
         return min(filter(may_be_next, self._heads()), key=self._turns.rank, default=None)
 
     def _heads(self) -> list[Entry]:
         """The first of each lane; a suspect only where no other of its model waits."""
-        here, suspects = self._view.only_here, set(self._view.suspects)
-        heads = list(self._view.line.heads(here=here, avoid=self._called | suspects))
-        if suspects:
-            others = {entry.model for entry in heads}
-            heads += [each for each in self._view.line.heads(here=here, avoid=self._called) if each.model not in others]
-        return heads
+        heads = [lane.head for lane in self._lanes if lane.head is not None]
+        others = {entry.model for entry in heads}
+        suspects = (lane.suspects[0] for lane in self._lanes if lane.suspects)
+        return heads + [each for each in suspects if each.model not in others]
 
     def _warm(self, best: Entry, seats: Sequence[SeatView]) -> tuple[Entry, SeatView] | None:
         """Whoever goes before the best of the turns, since a seat has its model and the bound is not reached."""
         found = []
-        for seat in seats:
+        for seat in {each.model: each for each in reversed(seats)}.values():
             if seat.model is None or not self._is_within_bound(seat):
                 continue
-            entry = self._best([seat], priority=best.priority, model=seat.model)
+            having = [each for each in seats if each.model == seat.model]
+            entry = self._best(having, priority=best.priority, model=seat.model)
             if entry is not None:
-                found.append((entry, seat))
+                found.append((entry, next(each for each in having if self._may_render(entry, each))))
         return min(found, key=lambda each: self._turns.rank(each[0]), default=None)
 
     def _is_within_bound(self, seat: SeatView) -> bool:
+        """Of all seats that have the model together, and with those that get one now."""
         bound, since_s = self._view.warm, seat.run_since_s
-        return seat.run_requests < bound.requests and (since_s is None or self._view.now_s - since_s < bound.seconds)
+        requests = seat.run_requests + self._given[seat.model or ""]
+        return requests < bound.requests and (since_s is None or self._view.now_s - since_s < bound.seconds)
 
     def _seat_for(self, entry: Entry, free: Sequence[SeatView]) -> SeatView:
-        """Where it costs least: its model is there, none is there, one is there that nobody waits for."""
-        wanted = {lane[3] for lane in self._view.line.lanes()}
+        """Where it costs least: its model is there, or none, or one that nobody waits for, or that others have too.
 
-        def cost(seat: SeatView) -> int:
+        Else the one that the fewest wait for goes: a rare model does not evict a busy one.
+        """
+        waiting = self._view.line.by_model()
+        copies = Counter(seat.model for seat in self._view.seats)
+
+        def cost(seat: SeatView) -> tuple[int, float]:
             if seat.model == entry.model:
-                return 0
-            return 1 if seat.model is None else 2 + (seat.model in wanted)
+                return 0, 0.0
+            if seat.model is None:
+                return 1, 0.0
+            return 2, waiting.get(seat.model, 0) / copies[seat.model]
 
-        return min((seat for seat in free if self._view.may_render(entry.model, seat)), key=cost)
+        return min((seat for seat in free if self._may_render(entry, seat)), key=cost)
+
+
+class _Lane:
+    """Who waits in one lane, in order: first those that are beyond suspicion."""
+
+    def __init__(self, entries: Iterator[Entry], suspects: Collection[str]) -> None:
+        self._entries = entries
+        self._are_suspect = suspects
+        self.suspects: deque[Entry] = deque()
+        self.head: Entry | None = None
+        self._go_on()
+
+    def call(self, entry: Entry) -> None:
+        """If it is of this lane, the next one comes up."""
+        if entry is self.head:
+            self._go_on()
+        elif self.suspects and entry is self.suspects[0]:
+            self.suspects.popleft()
+
+    def _go_on(self) -> None:
+        self.head = None
+        for entry in self._entries:
+            if entry.id not in self._are_suspect:
+                self.head = entry
+                return
+            self.suspects.append(entry)

@@ -17,11 +17,15 @@ from darkroom.executor import port
 from darkroom.report.tally import Tally
 from darkroom.service.blame import Charge
 from darkroom.service.dispatch import SeatView
-from darkroom.service.holds import Holds, ModelHold, SeatHold
+from darkroom.service.holds import HoldKey, Holds, ModelHold, SeatHold
 from darkroom.service.seats import WATCHED, Doing, Running, Seat, Stop
 
 #: What an executor tells of itself, and not of an attempt. How a life has ended is `Rendering`'s to judge.
 OfSeat = port.Ready | port.Loaded | port.LoadFailed | port.Tried | port.Unloaded | port.Alive
+
+#: So many requests of a model in a row while others waited, and since when; monotonic.
+Run = tuple[int, float | None]
+NO_RUN: Run = (0, None)
 
 FINISH_S = 3600.0  #: for the picture in hand, when a seat is retired or the hours end in which it renders
 
@@ -29,7 +33,10 @@ _log = structlog.get_logger("darkroom.renderer")
 
 
 class Fleet:
-    """Every seat. `tell` hears of a thread that has ended by an error, `note_tried` what a model cannot do."""
+    """Every seat. `tell` hears of a thread that has ended by an error, `note_tried` what a model cannot do.
+
+    `beside` says which seats there could be, now that one has told of the machine that it is on.
+    """
 
     def __init__(
         self,
@@ -40,6 +47,7 @@ class Fleet:
         preload: str | None,
         note_tried: Callable[[port.Tried], None],
         tell: Callable[[Broken], None],
+        beside: Callable[[Seat, port.Ready], Iterable[Seat]] = lambda *_: (),
         tally: Tally | None = None,
     ) -> None:
         self.seats = tuple(seats)  #: replaced whole when one comes or goes
@@ -51,8 +59,10 @@ class Fleet:
         self._preload = preload
         self._note_tried = note_tried
         self._tell = tell
+        self._beside = beside
         self._tally = tally or Tally()
         self._by_name = {seat.name: seat for seat in seats}
+        self._runs: dict[str | None, Run] = {}  # by model: over all seats
         self._is_stopping = False
 
     # Who is in it -------------------------------------------------------------------------------------------------
@@ -97,7 +107,7 @@ class Fleet:
     def views(self) -> tuple[SeatView, ...]:
         """The seats, as far as it matters who gets one."""
         return tuple(
-            SeatView(seat.name, seat.doing is Doing.IDLE, seat.model, seat.run_requests, seat.run_since_s)
+            SeatView(seat.name, seat.place, seat.doing is Doing.IDLE, seat.model, *self._runs.get(seat.model, NO_RUN))
             for seat in self.seats
         )
 
@@ -110,12 +120,6 @@ class Fleet:
     def is_busy(self) -> bool:
         """Whether any request is on a seat, or being encoded."""
         return any(seat.all_running for seat in self.seats)
-
-    def patience_s(self, within_s: float) -> float:
-        """How long a stop waits for the pictures in hand; one that would not be finished in time is let go at once."""
-        now_s = self._clock.monotonic_s()
-        etas = [seat.running.picture_eta_s(now_s) for seat in self.seats if seat.running is not None]
-        return 0.0 if any(eta_s is not None and eta_s > within_s for eta_s in etas) else within_s
 
     def tick(self) -> None:
         """Start what is down, and kill what gives no sign of life."""
@@ -131,15 +135,21 @@ class Fleet:
                 seat.executor.kill()
 
     def load(self, model: str, seat: Seat, request_id: str | None = None) -> None:
-        """Put a model on a seat, for the sake of this request."""
+        """Put a model on a seat, for the sake of this request. The turn of others has come: their runs are over."""
+        had = any(each.model == model for each in self.seats if each is not seat)
         seat.load(model, request_id, self._clock.monotonic_s())
+        self._runs = {model: self._runs[model]} if had and model in self._runs else {}
+
+    def render(self, running: Running, seat: Seat, *, others_wait: bool) -> None:
+        """Send an attempt to a seat that has its model; `others_wait` for another model."""
+        now_s = self._clock.monotonic_s()
+        seat.render(running, now_s)
+        requests, since_s = self._runs.get(running.model, NO_RUN)
+        self._runs[running.model] = (requests + 1, since_s or now_s) if others_wait else NO_RUN
 
     def look_again(self, model: str) -> None:
         """The files of a model have changed: what kept it from being loaded may be mended."""
-        for key in self._keys(model):
-            hold = self.holds.get(key)
-            if hold is not None and hold.in_loading:
-                self.holds.clear(key)
+        self._clear_loading(ModelHold(model), *(ModelHold(model, seat.name) for seat in self.seats))
 
     def finish_pictures(self) -> None:
         """Let what has more pictures to paint leave its device behind the one in hand. It waits, and goes on later.
@@ -150,12 +160,25 @@ class Fleet:
             if seat.doing is Doing.RENDERING and seat.running is not None and seat.running.has_more:
                 self._end(seat, FINISH_S)
 
-    def stop(self, within_s: float) -> None:
-        """Let every seat finish the picture in hand and end; events tell of both. They are not started again."""
+    def stop(self, within_s: float) -> float:
+        """Let every seat finish the picture in hand and end; events tell of both. They are not started again.
+
+        A picture that would not be finished in time is let go at once. Returns how long there is to wait at most.
+        """
         self._is_stopping = True
+        patience_s = 0.0
         for seat in self.seats:
             seat.is_ending = True
-            self._end(seat, within_s)
+            of_seat_s = within_s if self._is_in_time(seat, within_s) else 0.0
+            self._end(seat, of_seat_s)
+            if seat.all_running:
+                patience_s = max(patience_s, of_seat_s)
+        return patience_s
+
+    def _is_in_time(self, seat: Seat, within_s: float) -> bool:
+        """Whether the picture in hand will be finished by then, as far as anybody can tell."""
+        eta_s = seat.running.picture_eta_s(self._clock.monotonic_s()) if seat.running is not None else None
+        return eta_s is None or eta_s <= within_s
 
     def _end(self, seat: Seat, within_s: float) -> None:
         if seat.turns_to(Stop()):
@@ -184,6 +207,9 @@ class Fleet:
     def _ready(self, seat: Seat, ready: port.Ready) -> None:
         seat.ready = ready
         _log.info("renderer_ready", seat=seat.name, device=ready.title, pid=ready.pid)
+        for each in self._beside(seat, ready):
+            if each.name not in self._by_name:
+                self.add(each)
         if self.stays_free:
             return
         if self._preload is not None and not self.holds.keeps(self._preload, seat.name, self._clock.monotonic_s()):
@@ -194,10 +220,11 @@ class Fleet:
         if other is not None:
             seat.loading_for = None
             seat.unload()
-            self.hold(Charge(ModelHold(loaded.model, seat.name), _differs(seat, loaded, other), REVISION_HINT))
+            charge = Charge(ModelHold(loaded.model, seat.name), _differs(seat, loaded, other), REVISION_HINT)
+            self.hold(charge, at=seat)
             return
         seat.model, seat.revision, seat.loading_for = loaded.model, loaded.revision, None
-        self.look_again(loaded.model)
+        self._clear_loading(ModelHold(loaded.model), ModelHold(loaded.model, seat.name))
         self._tally.loaded(loaded.model, loaded.load_s)
         _log.info("model_loaded", seat=seat.name, model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
 
@@ -211,8 +238,12 @@ class Fleet:
         if failed.for_good:  # its requests fail, each at its turn: there is nothing to wait for
             self.holds.clear(ModelHold(failed.model))
             _log.error("model_unsupported", model=failed.model, why=failed.message, hint=failed.hint)
+        elif failed.of_device:
+            self.hold(Charge(SeatHold(seat.name), failed.message, failed.hint), at=seat)
+            self._end(seat, 0.0)  # a process that has not found its device never will
         else:
-            self.hold(Charge(ModelHold(failed.model), failed.message, failed.hint, in_loading=True))
+            what = ModelHold(failed.model, seat.name if failed.only_here else None)
+            self.hold(Charge(what, failed.message, failed.hint, in_loading=True), at=seat)
 
     # Holds --------------------------------------------------------------------------------------------------------
 
@@ -221,27 +252,44 @@ class Fleet:
         self.holds.clear(ModelHold(model))
         self.holds.clear(ModelHold(model, seat.name))
 
-    def hold(self, *charges: Charge) -> None:
-        """Do not try these for a while; what is held already has been told just now."""
+    def seat_works(self, seat: Seat) -> None:
+        """A request was finished: nothing is wrong with it, nor with its device."""
+        self.holds.clear(SeatHold(seat.name))
+        self.holds.clear(SeatHold(seat.place))
+
+    def hold(self, *charges: Charge, at: Seat) -> None:
+        """Do not try these for a while, by what was seen on a seat; what is held already has been told just now."""
         now_s = self._clock.monotonic_s()
         for charge in charges:
-            if self.holds.is_held(charge.what, now_s):
+            what = self._narrowed(charge.what, at)
+            if self.holds.is_held(what, now_s):
                 continue
-            hold = self.holds.add(charge.what, charge.why, charge.hint, now_s, in_loading=charge.in_loading)
+            hold = self.holds.add(what, charge.why, charge.hint, now_s, in_loading=charge.in_loading)
             told = {"why": charge.why, "hint": charge.hint, "again_in_s": round(hold.until_s - now_s)}
-            match charge.what:
-                case ModelHold(alias=alias):
+            match what:
+                case ModelHold(alias=alias, seat=only_on):
                     self._tally.model_held(alias)
-                    _log.error("model_held", model=alias, **told)
+                    where = {"seat": only_on} if only_on is not None else {}
+                    _log.error("model_held", model=alias, **where, **told)
                 case SeatHold(name=name):
                     self._tally.seat_held(name)
                     _log.error("device_held", seat=name, **told)
 
-    def _keys(self, model: str) -> Iterable[ModelHold]:
-        return (ModelHold(model), *(ModelHold(model, seat.name) for seat in self.seats))
+    def _clear_loading(self, *keys: ModelHold) -> None:
+        for key in keys:
+            hold = self.holds.get(key)
+            if hold is not None and hold.in_loading:
+                self.holds.clear(key)
+
+    def _narrowed(self, what: HoldKey, at: Seat) -> HoldKey:
+        """What another seat renders with is no trouble of the model as such."""
+        others = (seat for seat in self.seats if seat is not at and seat.doing in (Doing.IDLE, Doing.RENDERING))
+        if isinstance(what, ModelHold) and any(seat.loaded == what.alias for seat in others):
+            return ModelHold(what.alias, at.name)
+        return what
 
     def _is_held(self, seat: Seat) -> bool:
-        return self.holds.is_held(SeatHold(seat.name), self._clock.monotonic_s())
+        return self.holds.keeps_seat(seat.name, seat.place, self._clock.monotonic_s())
 
 
 REVISION_HINT = "Name the commit in `revision` of its table in the configuration, or renew the other cache."

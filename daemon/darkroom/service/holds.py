@@ -17,7 +17,7 @@ class ModelHold:
 
 @dataclass(frozen=True, slots=True)
 class SeatHold:
-    """The key of a hold on a seat, whatever the model."""
+    """The key of a hold on a seat, or on a device with all seats that share it, whatever the model."""
 
     name: str
 
@@ -68,6 +68,14 @@ class Holds:
         hold = self._holds.get(key)
         return hold is not None and now_s < hold.until_s
 
+    def keeps_seat(self, seat: str, device: str, now_s: float) -> bool:
+        """Whether a seat must not be tried yet, itself or its device."""
+        return self.is_held(SeatHold(seat), now_s) or self.is_held(SeatHold(device), now_s)
+
+    def of_seat(self, seat: str, device: str) -> Hold | None:
+        """Why a seat is not used, or was not until its next try."""
+        return self._holds.get(SeatHold(seat)) or self._holds.get(SeatHold(device))
+
     def of_model(self, alias: str, seat: str) -> Hold | None:
         """Why a model is not rendered on a seat, or was not until its next try."""
         return self._holds.get(ModelHold(alias)) or self._holds.get(ModelHold(alias, seat))
@@ -75,6 +83,11 @@ class Holds:
     def keeps(self, alias: str, seat: str, now_s: float) -> bool:
         """Whether a model must not be tried on a seat yet."""
         return self.is_held(ModelHold(alias), now_s) or self.is_held(ModelHold(alias, seat), now_s)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has failed."""
+        return not self._holds
 
     def all(self) -> dict[HoldKey, Hold]:
         """Every hold, also those whose next try is due."""

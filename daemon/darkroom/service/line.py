@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from darkroom.service.entries import Entry, Place
 
@@ -97,21 +98,18 @@ class Line:
         """Alias → how many wait for it."""
         return {model: count for model, count in self._by_model.items() if count}
 
-    def heads(self, *, here: bool = False, avoid: Collection[str] = ()) -> Iterator[Entry]:
-        """The first of each lane that is not in `avoid`; `here`: of those whose bytes are in state."""
+    def in_order(self, *, here: bool = False) -> list[Iterator[Entry]]:
+        """Who waits in each lane, in order, as it stands now; `here`: those whose bytes are in state."""
         lanes = self._here if here else self._lanes
-        for lane in list(lanes):
-            head = self._head(lanes, lane, avoid)
-            if head is not None:
-                yield head
+        return [self._entries_of(lanes[lane]) for lane in list(lanes) if self._is_used(lanes, lane)]
 
     def lanes(self) -> frozenset[Lane]:
         """What waits: priority, owner, folder and model of each lane that somebody is in."""
-        return frozenset(lane for lane in list(self._lanes) if self._head(self._lanes, lane, ()) is not None)
+        return frozenset(lane for lane in list(self._lanes) if self._is_used(self._lanes, lane))
 
     def first(self, count: int) -> list[Entry]:
         """The next `count` in line, in order, as it stands now and on one seat without a model."""
-        heads = {lane: self._first_in(slots, count) for lane, slots in self._lanes.items()}
+        heads = {lane: list(islice(self._slots_of(slots), count)) for lane, slots in self._lanes.items()}
         heads = {lane: slots for lane, slots in heads.items() if slots}
         turns = self.turns.copy()
         found: list[Entry] = []
@@ -124,30 +122,27 @@ class Line:
             found.append(entry)
         return found
 
-    def _head(self, lanes: dict[Lane, list[_Slot]], lane: Lane, avoid: Collection[str]) -> Entry | None:
+    def _is_used(self, lanes: dict[Lane, list[_Slot]], lane: Lane) -> bool:
+        """Whether somebody waits there; a lane that nobody is in goes."""
         slots = lanes[lane]
         while slots and not self._counts_still(slots[0]):
             heapq.heappop(slots)
         if not slots:
             del lanes[lane]
-            return None
-        if slots[0][2] not in avoid:
-            return self._entries[slots[0][2]]
-        rest = (slot for slot in slots if slot[2] not in avoid and self._counts_still(slot))
-        best = min(rest, default=None)
-        return self._entries[best[2]] if best is not None else None
+        return bool(slots)
 
-    def _first_in(self, slots: list[_Slot], count: int) -> list[_Slot]:
-        """Without looking at the rest of the lane: in a heap, what follows the slot at i is at 2i + 1 and 2i + 2."""
-        found: list[_Slot] = []
+    def _entries_of(self, slots: list[_Slot]) -> Iterator[Entry]:
+        return (self._entries[slot[2]] for slot in self._slots_of(slots))
+
+    def _slots_of(self, slots: list[_Slot]) -> Iterator[_Slot]:
+        """In order, each when it is asked for: in a heap, what follows the slot at i is at 2i + 1 and 2i + 2."""
         edge = [(slots[0], 0)] if slots else []
-        while edge and len(found) < count:
+        while edge:
             slot, at = heapq.heappop(edge)
             if self._counts_still(slot):
-                found.append(slot)
+                yield slot
             for below in range(2 * at + 1, min(2 * at + 3, len(slots))):
                 heapq.heappush(edge, (slots[below], below))
-        return found
 
     def _counts_still(self, slot: _Slot) -> bool:
         """Whether it is not what a removed request, or one that came back, has left in the heap."""

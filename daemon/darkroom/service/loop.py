@@ -39,6 +39,9 @@ from darkroom.service.taking import Takes
 from darkroom.service.telling import describe, status_line
 from darkroom.systemd.notify import Notifier
 
+#: Events that come often, and after which nobody can begin who could not before, where nothing is held.
+QUIET = (port.Stepped, port.Alive, port.Started)
+
 TICK_S = 1.0
 RETRY_TAKE_S = 5.0
 PRUNE_EVERY_S = 3600.0
@@ -122,8 +125,8 @@ class Service:
         self._notifier.ready("looking at the inbox")
         _log.info("serving", version=__version__)
         while not self._is_over():
-            self._wait_and_handle()
-            self.advance()
+            if self._wait_and_handle():
+                self.advance()
             if self._clock.monotonic_s() >= self._next_tick_s:
                 self.tick()
             if once and self._stop_by_s is None:
@@ -136,12 +139,15 @@ class Service:
         self._rooms.restart.begin()
         self.tick()
 
-    def _wait_and_handle(self) -> None:
+    def _wait_and_handle(self) -> bool:
+        """Returns whether anything may have become possible by it."""
         timeout_s = max(0.0, self._next_tick_s - self._clock.monotonic_s())
         try:
-            self.handle(self.events.get(timeout=timeout_s) if timeout_s else self.events.get_nowait())
+            event = self.events.get(timeout=timeout_s) if timeout_s else self.events.get_nowait()
         except queue.Empty:
-            return
+            return True
+        self.handle(event)
+        return not isinstance(event, QUIET) or not self.fleet.holds.is_empty
 
     def handle(self, event: Event) -> None:
         """Act on one event."""
@@ -307,13 +313,12 @@ class Service:
         if self._stop_by_s is not None:
             return
         is_busy = self.fleet.is_busy
-        patience_s = self.fleet.patience_s(self._limits.stop_within_s) if is_busy else 0.0
+        patience_s = self.fleet.stop(self._limits.stop_within_s)
         self._stop_by_s = self._clock.monotonic_s() + patience_s
         self._notifier.stopping("finishing the picture in hand" if is_busy else "stopping")
         _log.info("stopping", because=stop.signal, waits_s=patience_s)
         if self._cluster is not None:
             self._cluster.end()
-        self.fleet.stop(patience_s)
 
     def _is_over(self) -> bool:
         if self._stop_by_s is None:

@@ -95,8 +95,10 @@ class Monitoring:
 
     def _numbers(self, config: Config) -> Metrics:
         from darkroom.report.metrics import Metrics
+        from darkroom.service.seating import places
 
-        return Metrics(self.look, models=config.models, seats=[config.device])
+        named = places(config.device, config.renderers_per_device, cores=1)
+        return Metrics(self.look, models=config.models, seats=[place.name for place in named])
 
     def _server(self, config: Config, metrics: Metrics) -> Server:
         from darkroom.http.files import Files

@@ -10,7 +10,6 @@ from darkroom.inbox.thread import InboxThread
 from darkroom.service.dispatch import Dispatch, Gate, View, WarmBound, dispatch, reason
 from darkroom.service.entries import Entry
 from darkroom.service.gate import Outside, Room, gate_of
-from darkroom.service.holds import SeatHold
 from darkroom.service.ledger import Ledger
 from darkroom.service.rendering import Rendering
 from darkroom.service.taking import Takes
@@ -137,7 +136,7 @@ class Orders:
                 groups.setdefault(why, []).append(entry.id)
         for why, ids in groups.items():
             self._ledger.explain(ids, why)
-        held = [view.holds.get(SeatHold(seat.name)) for seat in view.seats]
+        held = [view.holds.of_seat(seat.name, seat.device) for seat in view.seats]
         all_held = [hold.why for hold in held if hold is not None] if all(held) else []
         no_seat = view.why_no_seat if not view.seats else ""
         self.waiting_for = view.gate.why or no_seat or next(iter(all_held), None)

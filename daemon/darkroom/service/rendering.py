@@ -21,7 +21,7 @@ from darkroom.service.blame import Blame, Charge, End
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Entry, Place
 from darkroom.service.fleet import Fleet, OfSeat
-from darkroom.service.holds import ModelHold, SeatHold
+from darkroom.service.holds import ModelHold
 from darkroom.service.ledger import Ledger
 from darkroom.service.seats import Doing, Running, Seat
 from darkroom.spool import moves
@@ -85,7 +85,7 @@ class Rendering:
         running = Running(
             Attempt(AttemptKey(record.id, self._serial), record.answer.plan, stem, inputs, work, done), record.name
         )
-        seat.render(running, self._clock.monotonic_s(), others_wait=others_wait)
+        self.fleet.render(running, seat, others_wait=others_wait)
         self._ledger.publish(record)
         self._ledger.tally.attempted(running.model)
         _log.info("rendering", request=record.name, id=record.id, attempt=record.attempt, seat=seat.name)
@@ -229,8 +229,8 @@ class Rendering:
         running = self._leave_seat(seat, finished.key)
         seat.deaths = 0
         self._blame.ended(finished.key.id)
-        self._blame.all_is_well(seat.name)
-        self.fleet.holds.clear(SeatHold(seat.name))
+        self._blame.all_is_well(seat.place)
+        self.fleet.seat_works(seat)
         if running is None:
             return
         record = self._ledger.record(running.id)
@@ -252,8 +252,8 @@ class Rendering:
             return
         fault = failed.fault
         if fault.code is ErrorCode.OUT_OF_MEMORY:
-            verdict = self._blame.out_of_memory(running, seat.name)
-            self.fleet.hold(*verdict.charges)
+            verdict = self._blame.out_of_memory(running, seat.place)
+            self.fleet.hold(*verdict.charges, at=seat)
             self._come_back(running, count=verdict.ends[running.id] is not End.FREE, fault=fault)
             self._give_attempts_back(verdict.forgiven)
         elif not failed.stepped and fault.code is not ErrorCode.UNSUPPORTED:
@@ -294,10 +294,10 @@ class Rendering:
         self._deliveries.queue_again(record if count else _given_back(record), "back_in_line")
 
     def _give_attempts_back(self, request_ids: Iterable[str]) -> None:
-        """What was taken for theirs was the seat's."""
+        """What was taken for theirs was the device's; by now another one may render them."""
         for request_id in request_ids:
             record = self._ledger.spool.get(request_id)
-            if record is not None and record.stage is Stage.TAKEN:
+            if record is not None and record.stage in (Stage.TAKEN, Stage.RENDERING):
                 self._ledger.note(_given_back(record))
 
     # Whose fault it is --------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ class Rendering:
         if end is End.FAILED:
             self._fail(running, fault)
             return
-        self.fleet.hold(Charge(ModelHold(running.model), fault.message, fault.hint))
+        self.fleet.hold(Charge(ModelHold(running.model), fault.message, fault.hint), at=seat)
         self._come_back(running, count=False)
 
     def _died(self, seat: Seat, died: port.Died, was: Doing) -> None:
@@ -328,11 +328,12 @@ class Rendering:
             why,
             all_running,
             seat=seat.name,
+            device=seat.place,
             loaded=loaded,
             loading=model if was is Doing.LOADING else None,
             starting=was is Doing.STARTING,
         )
-        self.fleet.hold(*verdict.charges)
+        self.fleet.hold(*verdict.charges, at=seat)
         for running in all_running:
             with self._guard.alone(Kind.REQUEST, running.id):
                 self._end(running, verdict.ends[running.id], why, stalled=stalled)
@@ -360,7 +361,9 @@ class Rendering:
     def _by(self, seat: Seat, model: str) -> RenderedBy:
         if seat.ready is None:
             raise AssertionError(f"{seat.name} is not ready")
-        return RenderedBy(seat.ready.host or self._host, seat.ready.title, model, seat.revision, seat.ready.software)
+        ready = seat.ready
+        host = ready.host or self._host
+        return RenderedBy(host, ready.title, model, seat.revision, ready.software, seat.name)
 
 
 def _given_back(record: Record) -> Record:

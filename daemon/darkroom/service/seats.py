@@ -163,6 +163,7 @@ class Seat:
     """Owned by the service's thread."""
 
     executor: Executor
+    device: str = ""  #: that it shares with other seats, if it does
     life: int = 0
     doing: Doing = Doing.DOWN
     ready: Ready | None = None  #: what it said of itself in this life
@@ -178,13 +179,16 @@ class Seat:
     running: Running | None = None  #: on the device
     encoding: dict[str, Running] = field(default_factory=dict)  #: rendered, their pictures being made into files
     loading_for: str | None = None  #: id of the request whose model is being loaded
-    run_requests: int = 0  #: so many of its model in a row while others waited
-    run_since_s: float | None = None
 
     @property
     def name(self) -> str:
         """The same in every life."""
         return self.executor.name
+
+    @property
+    def place(self) -> str:
+        """The device: what others on it share with it."""
+        return self.device or self.name
 
     @property
     def all_running(self) -> list[Running]:
@@ -228,17 +232,14 @@ class Seat:
 
     def load(self, model: str, request_id: str | None, now_s: float) -> None:
         """Put a model on the device."""
-        self._new_run()
         self.sign_s, self.alive = now_s, None
         self._send(Load(model), model=model)
         self.loading_for = request_id
 
-    def render(self, running: Running, now_s: float, *, others_wait: bool) -> None:
+    def render(self, running: Running, now_s: float) -> None:
         """Send an attempt whose model is there."""
         self.sign_s = now_s
         self._send(Render(running.attempt), model=self.model, running=running)
-        self.run_requests = self.run_requests + 1 if others_wait else 0
-        self.run_since_s = (self.run_since_s or now_s) if others_wait else None
 
     def cancel(self, running: Running) -> None:
         """Let an attempt leave the device at its next step; once."""
@@ -248,7 +249,6 @@ class Seat:
 
     def unload(self) -> None:
         """Free the device."""
-        self._new_run()
         self._send(Unload(), model=None)
 
     def has_died(self, now_s: float) -> None:
@@ -260,11 +260,7 @@ class Seat:
         """Give up all that it had."""
         all_running = self.all_running
         self.running, self.encoding, self.model, self.loading_for = None, {}, None, None
-        self._new_run()
         return all_running
-
-    def _new_run(self) -> None:
-        self.run_requests, self.run_since_s = 0, None
 
     def _send(self, command: Command, *, model: str | None, running: Running | None = None) -> None:
         """With this on the device from now on. What errs has not been sent: then all is as it was before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 
@@ -11,11 +12,12 @@ from darkroom.report.snapshot import FolderReport, HoldReport, NotTaken, Renderi
 from darkroom.service.entries import Entry, Place
 from darkroom.service.fleet import Fleet
 from darkroom.service.gate import Outside
-from darkroom.service.holds import ModelHold, SeatHold
+from darkroom.service.holds import ModelHold
 from darkroom.service.ledger import Ledger
 from darkroom.service.seats import Doing, Seat
 
 SHOWN_NEXT = 20
+SHOWN_IN_LINE = 4
 SHOWN_TROUBLES = 20
 
 
@@ -60,9 +62,20 @@ def describe(
 def status_line(ledger: Ledger, fleet: Fleet, outside: Outside) -> str:
     """For `systemctl status`."""
     running = [seat.running.name for seat in fleet.seats if seat.running is not None]
-    doing = f"rendering {', '.join(running)}" if running else ", ".join(_doing(s, fleet) for s in fleet.seats)
+    idle = Counter(_doing(seat, fleet) for seat in fleet.seats if seat.running is None)
+    doing = [f"rendering {_first(running)}"] if running else []
+    if len(fleet.seats) > 1:
+        doing += [f"{count} {what}" for what, count in idle.items()]
+    else:
+        doing += idle
     away = [folder.away for folder in outside.folders.values() if folder.away]
-    return f"{doing}, {len(ledger.line)} queued" + "".join(f"; {why}" for why in away)
+    return f"{', '.join(doing)}, {len(ledger.line)} queued" + "".join(f"; {why}" for why in away)
+
+
+def _first(names: list[str]) -> str:
+    """As many as fit into a line."""
+    more = len(names) - SHOWN_IN_LINE
+    return ", ".join(names[:SHOWN_IN_LINE]) + (f" and {more} more" if more > 0 else "")
 
 
 def _not_taken(ledger: Ledger, outside: Outside, guard: Guard) -> tuple[NotTaken, ...]:
@@ -83,7 +96,7 @@ def _troubled(ledger: Ledger, guard: Guard, late: Mapping[tuple[Kind, str], str]
 
 
 def _seat(seat: Seat, fleet: Fleet, now_s: float) -> SeatReport:
-    hold = fleet.holds.get(SeatHold(seat.name))
+    hold = fleet.holds.of_seat(seat.name, seat.place)
     return SeatReport(
         name=seat.name,
         state=_doing(seat, fleet),
@@ -99,7 +112,7 @@ def _seat(seat: Seat, fleet: Fleet, now_s: float) -> SeatReport:
 
 
 def _doing(seat: Seat, fleet: Fleet) -> str:
-    if seat.doing is Doing.DOWN and fleet.holds.get(SeatHold(seat.name)) is not None:
+    if seat.doing is Doing.DOWN and fleet.holds.of_seat(seat.name, seat.place) is not None:
         return "held"
     if seat.doing is Doing.IDLE and seat.model is None:
         return "unloaded"

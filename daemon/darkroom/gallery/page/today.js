@@ -24,6 +24,9 @@ Darkroom.today = (function () {
 
   const running = () => (said.seats || []).flatMap((seat) => (seat.rendering || []).map((each) => ({ seat, ...each })));
 
+  /** A renderer by its device as people call it; where there are several, by its own name, too. */
+  const titled = (seat) => (said.seats.length > 1 && seat.device_name ? `${seat.device_name} (${seat.name})` : seat.device_name || seat.name);
+
   /** Seconds that a request usually took of late; null where nothing is known. */
   function usual_s() {
     const times = (store.parts.get(store.open) || []).map((entry) => entry.render_s).filter((s) => s > 0).slice(0, 50);
@@ -38,7 +41,7 @@ Darkroom.today = (function () {
     if (said.state === "paused") return `Paused${waiting}.`;
     const count = running().length;
     if (count) return `Rendering ${words.count(count, "request", "requests")}${waiting}.`;
-    const seats = (said.seats || []).map((seat) => `${seat.device_name || seat.name} is ${seat.state}`).join(", ");
+    const seats = (said.seats || []).map((seat) => `${titled(seat)} is ${seat.state}`).join(", ");
     return said.queued ? `${words.count(said.queued, "request waits", "requests wait")}: ${said.waiting_for || seats}.` : "Nothing to do.";
   }
 
@@ -60,7 +63,7 @@ Darkroom.today = (function () {
     const image = progress && progress.images > 1 ? `picture ${progress.image} of ${progress.images}, ` : "";
     const step = progress ? `${image}step ${progress.step} of ${progress.steps}` : "being finished";
     const eta = each.eta_s === undefined ? "" : `, about ${span(each.eta_s)} left`;
-    set(how, `${step}${eta} · ${each.seat.device_name || each.seat.name}`);
+    set(how, `${step}${eta} · ${titled(each.seat)}`);
     return li;
   }
 
@@ -89,7 +92,7 @@ Darkroom.today = (function () {
     const folders = Object.entries(said.folders || {}).filter(([, each]) => each.state === "away");
     const held = [
       ...(said.held || []).map((each) => [each.model, [each.why, each.hint].filter(Boolean).join(" ")]),
-      ...(said.seats || []).filter((seat) => seat.why).map((seat) => [seat.device_name || seat.name, seat.why]),
+      ...(said.seats || []).filter((seat) => seat.why).map((seat) => [titled(seat), seat.why]),
     ];
     const left = [...(said.not_taken || []).map((each) => [each.name, each.why])];
     if (said.not_taken_more) left.push([`and ${said.not_taken_more} more`, ""]);
