@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from darkroom.cli import main
-from darkroom.config.load import Config, shipped
-from darkroom.errors import DarkroomError
+from darkroom.config.load import Config, load, shipped
+from darkroom.errors import ConfigUnusable, DarkroomError
 from darkroom.systemd.install import Account, Group
 from darkroom.systemd.ray_install import TOKEN, RayFacts, RayWish, to_join, to_leave
-from darkroom.systemd.ray_unit import Role, ray_unit
+from darkroom.systemd.ray_unit import HEAD, PORT, Role, ray_unit
 from darkroom.systemd.unit import RAY_DIR, service_unit
 
 ROLES: tuple[Role, ...] = ("head", "worker")
@@ -150,3 +151,41 @@ def test_an_option_that_cannot_be_both_is_refused(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         main(["service", "show", "--ray-worker", "a:1", "--ray-head", "a"])
     assert "not allowed with" in capsys.readouterr().err
+
+
+def test_the_configuration_that_the_page_shows_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.config.load._is_installed", lambda _: True)
+    page = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```toml\n(executor = .*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "darkroom.toml").write_text(shown)
+    cluster = load(tmp_path / "darkroom.toml").cluster_settings()
+    assert (cluster.address, cluster.token_file) == (f"{HEAD}:{PORT}", str(TOKEN))
+    for words in ("`{GPU = 0.5}`", "`{painter = 1}`", "`{GPU = 1.0}`"):
+        assert words in page
+        (tmp_path / "darkroom.toml").write_text(f"{shown}\nray_resources = {words.strip('`')}\n")
+        load(tmp_path / "darkroom.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('executor = "ray"', "ray_address: is missing"),
+        ('ray_address = "ray://10.0.0.1:10001"', "must be a host and a port"),
+        ("ray_resources = {}", "must be names with amounts above 0"),
+        ("ray_resources = {GPU = 0}", "must be names with amounts above 0"),
+    ],
+)
+def test_what_is_wrong_with_the_keys_is_told(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "darkroom.toml").write_text(text)
+    with pytest.raises(ConfigUnusable) as caught:
+        load(tmp_path / "darkroom.toml")
+    assert said in " ".join(map(str, caught.value.problems))
+
+
+def test_without_ray_the_configuration_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.config.load._is_installed", lambda _: False)
+    (tmp_path / "darkroom.toml").write_text('executor = "ray"\nray_address = "10.0.0.1:6379"')
+    with pytest.raises(ConfigUnusable) as caught:
+        load(tmp_path / "darkroom.toml")
+    (problem,) = caught.value.problems
+    assert "pip install 'darkroom[ray]'" in problem.hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,12 @@ def test_what_a_killed_actor_left_is_swept_and_what_a_living_one_has_is_not(tmp_
     assert living.folder.exists()
     assert (living.folder / "x" / "file").exists()
     assert not (parent / "left").exists()
+
+
+def test_actors_that_begin_together_keep_their_folders(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: Scratch(tmp_path / "parent", Disk()), range(40)))
+    assert {scratch.folder for scratch in made} == set((tmp_path / "parent").iterdir())
 
 
 def test_what_a_bridge_is_told_comes_over_whole() -> None:

@@ -1,6 +1,7 @@
 """Machines of a Ray cluster: a network namespace and a host name each, joined by a bridge; no wire leads outside."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,17 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from darkroom.systemd.install import setting_of
+from darkroom.systemd.ray_unit import PORT, ray_unit
 from darkroom.testing.waiting import wait_for
 
 PROGRAM = Path(sys.executable).with_name("ray")
-PORT = 6399
-#: Of systemd/darkroom-ray-head.service: a machine that does not answer is given up in seconds, not in half a minute.
-HEALTH_CHECKS = {
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "2000",
-    "RAY_health_check_failure_threshold": "3",
-}
+NETWORK = "10.97.0"
+HEAD = f"{NETWORK}.1"
 UP_S = 90.0
 NAMED = ("unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"')
 
@@ -40,7 +37,7 @@ class Machines:
         self.token = self._top / "token"
         self.token.write_text(os.urandom(32).hex())
         self.token.chmod(0o600)
-        self.address = f"10.97.0.1:{PORT}"
+        self.address = f"{HEAD}:{PORT}"
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -77,13 +74,13 @@ class Machines:
 
     def start_head(self) -> None:
         """Ray's head; returns when it listens."""
-        words = ["--head", f"--port={PORT}", "--num-gpus=0", "--include-dashboard=false", f"--temp-dir={self._top}/r"]
-        self._start("head", words, 1)
+        self._start("head", ray_unit("head", HEAD, user="root", group="root"), [f"--temp-dir={self._top}/r"])
 
     def start_worker(self, name: str, environment: Mapping[str, str] | None = None) -> None:
         """Ray's worker, with one place to paint."""
-        words = [f"--address={self.address}", "--num-gpus=0", '--resources={"painter": 1}']
-        self._start(name, words, 2 + self.workers.index(name), environment)
+        unit = ray_unit("worker", self.address, user="root", group="root")
+        own = [f"--node-ip-address={NETWORK}.{2 + self.workers.index(name)}", '--resources={"painter": 1}']
+        self._start(name, unit, own, environment)
 
     def kill(self, name: str, words: str = "") -> None:
         """SIGKILL to all that runs on a machine but the daemon, or to what has these words."""
@@ -114,32 +111,36 @@ class Machines:
             ip("netns", "add", self.space(name))
             ip("-n", self.space(name), "link", "set", "lo", "up")
         ip("-n", head, "link", "add", "wire", "type", "bridge")
-        ip("-n", head, "addr", "add", "10.97.0.1/24", "dev", "wire")
+        ip("-n", head, "addr", "add", f"{HEAD}/24", "dev", "wire")
         ip("-n", head, "link", "set", "wire", "up")
         for number, name in enumerate(self.workers, 2):
             own = self.space(name)
             ip("link", "add", f"to-{name}", "netns", head, "type", "veth", "peer", "name", "wire", "netns", own)
             ip("-n", head, "link", "set", f"to-{name}", "master", "wire", "up")
-            ip("-n", own, "addr", "add", f"10.97.0.{number}/24", "dev", "wire")
+            ip("-n", own, "addr", "add", f"{NETWORK}.{number}/24", "dev", "wire")
             ip("-n", own, "link", "set", "wire", "up")
 
-    def _start(self, name: str, words: list[str], number: int, environment: Mapping[str, str] | None = None) -> None:
-        common = ["--block", f"--node-name={name}", f"--node-ip-address=10.97.0.{number}", "--num-cpus=1"]
+    def _start(self, name: str, unit: str, own: list[str], environment: Mapping[str, str] | None = None) -> None:
+        """What the unit would start, in its environment, as small as it can be."""
+        command = shlex.split(setting_of(unit, "ExecStart").replace("%H", name))
         log = self._top / f"{name}.log"
         with open(log, "wb") as output:
             self._started[name] = subprocess.Popen(
-                [*self.on(name), str(PROGRAM), "start", *words, *common, "--object-store-memory=80000000"],
+                [*self.on(name), *command, *own, "--num-cpus=1", "--num-gpus=0", "--object-store-memory=80000000"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **self._environment(), **(environment or {})},
+                env={**os.environ, **self._environment(unit), **(environment or {})},
                 start_new_session=True,
             )
         wait_for(lambda: "Ray runtime started" in log.read_text(), f"Ray runs on {name}", deadline_s=UP_S)
 
-    def _environment(self) -> dict[str, str]:
-        own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_USAGE_STATS_ENABLED": "0"}
-        return HEALTH_CHECKS | own | {"TMPDIR": str(self._top)}
+    def _environment(self, unit: str) -> dict[str, str]:
+        lines = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("Environment=")]
+        told = dict(word.split("=", 1) for line in lines for word in shlex.split(line))
+        assert told["RAY_AUTH_MODE"] == "token"
+        own = {"RAY_AUTH_TOKEN_PATH": str(self.token), "TMPDIR": str(self._top), "DARKROOM_MODEL_CACHE": str(self._top)}
+        return told | own
 
 
 def _command_of(pid: int) -> str:

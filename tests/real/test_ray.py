@@ -193,13 +193,13 @@ def test_a_link_that_is_cut(daemon: DaemonProcess, machines: Machines, seconds: 
 def test_a_daemon_that_is_killed_leaves_no_actor(daemon: DaemonProcess, machines: Machines) -> None:
     names = begin(daemon)
     before = set(actors(machines))
-    daemon.restart()
-    both_ready(daemon)
     assert len(before) == 2
-    wait_for(lambda: len(actors(machines)) == 2 and not before & set(actors(machines)), "only new actors live")
+    daemon.restart()
     for name in names.values():
         daemon.cancel(name)
         daemon.wait_for_state(name, "cancelled", deadline_s=PATIENCE_S)
+    both_ready(daemon)
+    wait_for(lambda: len(actors(machines)) == 2 and not before & set(actors(machines)), "only new actors live")
 
 
 def test_two_daemons_share_a_cluster(daemon: DaemonProcess, machines: Machines, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from darkroom.executor.settings import ClusterSettings
 from darkroom.executor.wire import EXIT_TOLD
 
 CONNECT_S = 30.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Gone(Exception):
@@ -34,8 +36,11 @@ def connect(cluster: ClusterSettings) -> None:
 
 
 def in_a_line(error: BaseException) -> str:
-    """The first line of what Ray has to say, which may be pages."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+    """What Ray has to say, which may be pages: the first line, or the error at the end of a traceback."""
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1 if any(line.startswith("File ") for line in lines) else 0][:300]
 
 
 @contextmanager

@@ -466,9 +466,13 @@ def _without_ray(config: Config) -> list[Problem]:
     if not config.ray_address:
         hint = "Name the head of the cluster: host and port, as `ray start --head` tells them."
         problems.append(Problem("ray_address", "is missing, and executor is ray.", hint))
-    if importlib.util.find_spec("ray") is None:
+    if not _is_installed("ray"):
         problems.append(Problem("executor", "is ray, which is not installed.", "pip install 'darkroom[ray]'"))
     return problems
+
+
+def _is_installed(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None
 
 
 def _tangled_folders(config: Config) -> list[Problem]:
