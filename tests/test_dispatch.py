@@ -357,3 +357,12 @@ def test_two_folders_that_ask_for_two_models_change_it_once_in_sixteen() -> None
     changes = [number for number in range(1, 64) if models[number] != models[number - 1]]
     assert len(changes) <= 4
     assert changes[0] <= 17
+
+
+def test_while_no_seat_is_there_it_is_told_why() -> None:
+    entry = waits(1)
+    view = replace(view_of(entry, seats=()), why_no_seat="no machine has come yet")
+    assert reason(view, entry) == "no machine has come yet"
+    assert reason(replace(view, why_no_seat=""), entry) is None
+    assert reason(replace(view, gate=Gate(why="it is paused")), entry) == "it is paused"
+    assert dispatch(view) == Dispatch()

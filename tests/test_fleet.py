@@ -19,6 +19,7 @@ from darkroom.executor.port import (
     LoadFailed,
     Ready,
     Tried,
+    Unload,
 )
 from darkroom.facts import Progress
 from darkroom.service.blame import Charge
@@ -360,3 +361,44 @@ def test_what_is_held_already_is_not_held_for_longer(hall: Hall) -> None:
     before = hall.fleet.holds.get(ModelHold("sd15"))
     hall.fleet.hold(charge, at=hall.seat)
     assert hall.fleet.holds.get(ModelHold("sd15")) == before
+
+
+def two_that_load(revisions: tuple[str, str]) -> Hall:
+    """Two seats, the second one loading what the first one has loaded."""
+    hall = Hall("one/0", "two/0")
+    hall.tick()
+    for seat, revision in zip(hall.fleet.seats, revisions, strict=True):
+        for event in (READY, Loaded(model="sd15", revision=revision, load_s=1.0)):
+            if isinstance(event, Loaded):
+                hall.fleet.load("sd15", seat, "01K")
+            assert seat.turns_to(event)
+            hall.fleet.hear(seat, event)
+    return hall
+
+
+def test_a_model_of_one_revision_is_rendered_on_both() -> None:
+    hall = two_that_load(("a1", "a1"))
+    assert [seat.loaded for seat in hall.fleet.seats] == ["sd15", "sd15"]
+    assert hall.fleet.holds.all() == {}
+
+
+def test_another_revision_than_is_rendered_elsewhere_is_let_go_and_held_there_alone() -> None:
+    hall = two_that_load(("a1", "b2"))
+    first, second = hall.fleet.seats
+    assert (first.loaded, second.loaded, second.doing, second.loading_for) == ("sd15", None, Doing.IDLE, None)
+    assert hall.told[1].sent[-1] == Unload()
+    ((key, hold),) = hall.fleet.holds.all().items()
+    assert key == ModelHold("sd15", "two/0")
+    assert hold.why == "two/0 has revision b2 of sd15, and one/0 renders a1."
+    assert "revision" in hold.hint
+
+
+def test_once_nobody_renders_the_other_revision_it_can_be_loaded() -> None:
+    hall = two_that_load(("a1", "b2"))
+    first, second = hall.fleet.seats
+    first.unload()
+    hall.fleet.load("sd15", second, "01K")
+    loaded = Loaded(model="sd15", revision="b2", load_s=1.0)
+    assert second.turns_to(loaded)
+    hall.fleet.hear(second, loaded)
+    assert second.loaded == "sd15"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from darkroom.cli import main
+from darkroom.cli.finding import Verdict
+from darkroom.cli.outward import cluster
 from darkroom.config.load import Config, load, shipped
 from darkroom.errors import ConfigUnusable, DarkroomError
 from darkroom.systemd.install import Account, Group
@@ -189,3 +192,17 @@ def test_without_ray_the_configuration_says_what_to_install(tmp_path: Path, monk
         load(tmp_path / "darkroom.toml")
     (problem,) = caught.value.problems
     assert "pip install 'darkroom[ray]'" in problem.hint
+
+
+def test_the_doctor_asks_whether_the_head_answers_and_the_secret_can_be_read(tmp_path: Path) -> None:
+    missing = str(tmp_path / "token")
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        config = Config(executor="ray", ray_address=address, ray_token_file=missing)
+        said = [(finding.verdict, finding.says) for finding in cluster(config)]
+    assert said[0] == (Verdict.OK, f"{address} answers.")
+    assert said[1][0] is Verdict.FAIL
+    assert missing in said[1][1]
+    (gone,) = cluster(Config(executor="ray", ray_address=address))
+    assert (gone.verdict, gone.says) == (Verdict.FAIL, f"{address} cannot be reached: Connection refused.")
+    assert "darkroom-ray-head" in gone.do

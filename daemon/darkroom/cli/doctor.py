@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from darkroom.cli.finding import Finding, Verdict
-from darkroom.cli.outward import shown, told
+from darkroom.cli.outward import cluster, shown, told
 from darkroom.client import START_HINT, Client, is_gone, seats_of
 from darkroom.config.load import Config, foreign_variables, relative_values
 from darkroom.disk import inotify
@@ -319,6 +319,9 @@ def _inotify(inbox: Path) -> Iterator[Finding]:
 
 
 def _device(config: Config) -> Iterator[Finding]:
+    if config.executor == "ray":
+        yield from cluster(config)
+        return
     devices = likely_devices(config.device)
     for name, device in devices.items():
         yield _one_device(name, device)

@@ -1,8 +1,9 @@
-"""The doctor's look at what the daemon shows and tells to others: its address, and the command of `notify`."""
+"""The doctor's look at what the daemon shows and tells to others, and at those who render for it."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -10,9 +11,12 @@ from http.client import HTTPConnection, HTTPException
 
 from darkroom.cli.finding import Finding, Verdict
 from darkroom.config.load import Config
+from darkroom.errors import in_words
 from darkroom.http.address import Address
 from darkroom.printable import printable
 from darkroom.rights import who
+
+REACHED_S = 5.0
 
 
 def shown(config: Config) -> Iterator[Finding]:
@@ -67,3 +71,17 @@ def told(config: Config) -> Iterator[Finding]:
         )
     else:
         yield Finding(Verdict.OK, "notify", f"{found} is run for each request that has come to its end.")
+
+
+def cluster(config: Config) -> Iterator[Finding]:
+    """Whether the head of the Ray cluster can be reached, and its secret be read."""
+    host, _, port = config.ray_address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_S):
+            yield Finding(Verdict.OK, "ray", f"{config.ray_address} answers.")
+    except OSError as error:
+        hint = "Is the head up (systemctl status darkroom-ray-head), and does the firewall let us through?"
+        yield Finding(Verdict.FAIL, "ray", f"{config.ray_address} cannot be reached: {in_words(error)}.", hint)
+    if config.ray_token_file and not os.access(config.ray_token_file, os.R_OK):
+        hint = "It is the same file on all machines of the cluster: docs/scaling.md says how it gets here."
+        yield Finding(Verdict.FAIL, "ray", f"{config.ray_token_file} cannot be read by {who()}.", hint)
