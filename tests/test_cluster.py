@@ -114,10 +114,10 @@ def test_a_seat_that_renders_stays_until_its_own_death_gives_the_request_back(wo
 def test_a_watcher_that_dies_is_begun_again_later_each_time_and_told(world: World) -> None:
     world.told(a="1")
     world.died()
-    assert world.names == []
     assert world.fleet.why_none == "the daemon cannot reach the Ray cluster at h:1"
     assert world.watcher.lives == [1]
-    for delay_s in (0.5, 1.0, 2.0):
+    for delay_s, names in ((0.5, ["a/0"]), (1.0, []), (2.0, [])):
+        assert world.names == names, "it is not missed by one failure"
         world.clock.now_s += delay_s - 0.01
         world.cluster.tick()
         before = world.life

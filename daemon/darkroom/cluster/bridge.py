@@ -79,11 +79,12 @@ class Bridge:
             for each in told:
                 self._hear(each)
 
-    def close(self) -> None:
-        """Let the actor go; Ray would, too, and later."""
+    def close(self, why: str) -> None:
+        """End, and let the actor go; Ray would let it go, too, and later."""
         if self._actor is not None:
-            with within(KILL_S, "was ended, and the Ray cluster does not answer"):
+            with within(KILL_S, why):
                 ray.kill(self._actor)
+        end(why)
 
     def _ask(self, method: str, seconds: float, late: str) -> Any:
         try:
@@ -139,7 +140,8 @@ def _make_actor(settings: BridgeSettings) -> Any:
         max_task_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(settings.node, soft=False),
     )
-    return actor.remote(settings.renderer.as_line())
+    cores = int(settings.cluster.resources.get("CPU", 0))
+    return actor.remote(replace(settings.renderer, threads=cores or None).as_line())
 
 
 def main(channel_fd: int, parent_pid: int) -> None:
@@ -151,8 +153,7 @@ def main(channel_fd: int, parent_pid: int) -> None:
         threading.Thread(target=_listen, args=(bridge, reader), name="listener", daemon=True).start()
         bridge.run()
     except Gone as gone:
-        bridge.close()
-        end(str(gone))
+        bridge.close(str(gone))
 
 
 def _listen(bridge: Bridge, reader: BinaryIO) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from darkroom.executor.child import leave_signals_to_service
 from darkroom.executor.settings import ClusterSettings
 from darkroom.executor.wire import EXIT_TOLD
 
+KNOCK_S = 5.0
 CONNECT_S = 30.0
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -27,6 +29,11 @@ class Gone(Exception):
 def connect(cluster: ClusterSettings) -> None:
     """Become one of the cluster's programs. Raises Gone."""
     why = f"cannot reach the Ray cluster at {cluster.address}"
+    host, _, port = cluster.address.rpartition(":")
+    try:  # Ray itself takes half a minute to find that nobody is there
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise Gone(f"{why}: {error.strerror or error}") from error
     with within(CONNECT_S, f"{why}: no answer for {CONNECT_S:g} s"):
         try:
             ray.init(address=cluster.address, namespace="darkroom", log_to_driver=False, logging_level="ERROR")

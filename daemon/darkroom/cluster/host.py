@@ -40,6 +40,7 @@ class RendererHost:
 
     def __init__(self, settings: bytes) -> None:
         asked = RendererSettings.from_line(settings)
+        os.environ.pop("OMP_NUM_THREADS", None)  # Ray's, for programs that compute in the actor's own process
         cache = os.environ.get(MODEL_CACHE) or asked.model_cache
         self._disk = Disk()
         self._scratch = Scratch(usual_parent(), self._disk)

@@ -85,9 +85,10 @@ class Cluster:
         self._watcher.kill()
 
     def _died(self, died: port.Died) -> None:
-        """Nothing is known of the machines now: what renders goes on as long as it can, and nothing new begins."""
-        self._is_up, self._wanted = False, {}
+        """What renders goes on as long as it can. When it comes to nothing again, there are no machines to count on."""
+        self._is_up = False
         self._deaths += 1
+        self._wanted = self._wanted if self._deaths == 1 else {}
         self._start_at_s = self._clock.monotonic_s() + RENDERER.delay_s(self._deaths)
         if not self._is_over:
             self._say(f"the daemon {died.why}")
