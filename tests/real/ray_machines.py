@@ -139,7 +139,12 @@ class Machines:
         lines = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("Environment=")]
         told = dict(word.split("=", 1) for line in lines for word in shlex.split(line))
         assert told["RAY_AUTH_MODE"] == "token"
-        own = {"RAY_AUTH_TOKEN_PATH": str(self.token), "TMPDIR": str(self._top), "DARKROOM_MODEL_CACHE": str(self._top)}
+        own = {
+            "HOME": str(self._top),
+            "RAY_AUTH_TOKEN_PATH": str(self.token),
+            "TMPDIR": str(self._top),
+            "DARKROOM_MODEL_CACHE": str(self._top),
+        }
         return told | own
 
 

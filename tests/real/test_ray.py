@@ -218,9 +218,11 @@ def test_two_daemons_share_a_cluster(daemon: DaemonProcess, machines: Machines, 
 def test_a_head_that_goes_and_comes_back_costs_nothing_that_was_accepted(
     daemon: DaemonProcess, machines: Machines
 ) -> None:
-    names = begin(daemon)
+    names = begin(daemon, num_images=2)
     for name in ("gcs_server", "raylet/raylet"):
         machines.kill("head", name)
+    finish(daemon, *names.values())  # the other machines go on for a while
+    daemon.wait_for(lambda: not seats(daemon), "nothing is left to render on", deadline_s=PATIENCE_S)
     (waits,) = drop(daemon, 1)
     daemon.wait_for(
         lambda: "cannot reach the Ray cluster" in daemon.answer(waits).get("waiting_for", ""),
@@ -233,9 +235,6 @@ def test_a_head_that_goes_and_comes_back_costs_nothing_that_was_accepted(
     for name in MACHINES:
         machines.start_worker(name)
     finish(daemon, waits)
-    for name in names.values():
-        daemon.cancel(name)
-        daemon.wait_for_state(name, "cancelled", deadline_s=PATIENCE_S)
     both_ready(daemon)
 
 
@@ -294,10 +293,11 @@ def test_without_the_token_nothing_is_rendered(machines: Machines, tmp_path: Pat
     other = tmp_path / "token"
     other.write_text(os.urandom(32).hex())
     with daemon_on_head(machines, tmp_path / "stranger", ray_token_file=str(other)) as stranger:
+        before = set(actors(machines))
         stranger.drop("cat.json")
         stranger.wait_for(
             lambda: "cannot reach the Ray cluster" in stranger.answer("cat").get("waiting_for", ""),
             "it tells that it is refused",
             deadline_s=PATIENCE_S,
         )
-        assert actors(machines) == []
+        assert set(actors(machines)) <= before
