@@ -119,6 +119,7 @@ class Orders:
             warm=self._warm,
             now_s=self._clock.monotonic_s(),
             suspects=self._rendering.suspects,
+            struck=self._rendering.struck,
         )
 
     def _about(self, view: View) -> object:

@@ -48,7 +48,9 @@ class World:
         self.clock = HandClock()
         self.config = config or _config(root, settings)
         self.daemon: Daemon | None = None
-        self.painter: Painter | None = None
+        self.painter: Painter | None = None  #: that was made last
+        self.painters: dict[str, Painter] = {}  #: of this life, by seat
+        self.cuda_devices = 0  #: so many the renderers of the next lives find
         self.flagged: frozenset[int] = frozenset()  #: numbers of pictures that the renderers of the next lives withhold
         self.holding = False  #: renderers of the next lives stay at their first step until released
 
@@ -73,11 +75,12 @@ class World:
     def start(self, disk: Disk | None = None) -> None:
         """Begin a life of the daemon."""
         disk = disk or Disk()
+        self.painters = {}
 
         def painter(_: object, name: str, emit: Any) -> Painter:
-            self.painter = Painter(emit, disk=disk, name=name)
-            self.painter.hold, self.painter.flagged = self.holding, self.flagged
-            return self.painter
+            made = self.painter = self.painters[name] = Painter(emit, disk=disk, name=name)
+            made.hold, made.flagged, made.cuda_devices = self.holding, self.flagged, self.cuda_devices
+            return made
 
         self.daemon = Daemon(
             self.config, notifier=Notifier({}), disk=disk, clock=self.clock, make_executor=painter, watching=False
