@@ -24,7 +24,7 @@ from typing import Any
 
 from figures import Row, machine, median, noise, show
 from models import add_option, chosen
-from rig import DAEMON, Arrivals, Daemon, renderers_of, cpu_s, environment, scratch
+from rig import DAEMON, Arrivals, Daemon, cpu_s, environment, renderers_of, scratch
 
 sys.path.insert(0, str(DAEMON))
 
