@@ -185,7 +185,7 @@ class TimedDisk(Disk):
         self.waited_s: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
-    def effect(self, kind: str, path: Path) -> Iterator[None]:
+    def effect(self, kind: str, path: Path) -> Iterator[None]:  # noqa: ARG002 - its parent names it
         """Around every single change."""
         if not os.fspath(path).startswith(self._state):
             yield
