@@ -149,6 +149,23 @@ def test_auto_renders_on_every_device_that_the_first_renderer_finds(tmp_path: Pa
     assert where(world) == {"auto": ["cat"], "cuda:1": ["dog"], "cuda:2": ["owl"]}
 
 
+def test_each_renderer_is_told_its_device_and_its_part_of_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darkroom.service.compose.cores", lambda: 12)
+    world = begun(tmp_path / "gpus", device="cuda:0,cuda:2", renderers_per_device=2)
+    assert {name: (settings.device, settings.threads) for name, settings in world.told.items()} == {
+        "cuda:0/1": ("cuda:0", 3),
+        "cuda:0/2": ("cuda:0", 3),
+        "cuda:2/1": ("cuda:2", 3),
+        "cuda:2/2": ("cuda:2", 3),
+    }
+    alone = begun(tmp_path / "alone", device="cpu")
+    assert {name: (settings.device, settings.threads) for name, settings in alone.told.items()} == {
+        "cpu": ("cpu", None)
+    }
+
+
 def test_a_pause_frees_all_and_a_cancel_reaches_the_one_that_has_the_request(tmp_path: Path) -> None:
     world = begun(tmp_path, "cat", "dog", **TWO)
     world.drop("dog.cancel", b"")
