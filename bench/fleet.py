@@ -1,15 +1,15 @@
 """What several renderers in one daemon bring, and what they cost the service.
 
-    python bench/fleet.py [--renderers 1,8,32] [--rounds 5] [--picture-s 2] [--pairs 5] [--pictures 12]
+    python bench/fleet.py [--renderers 1,8,32] [--rounds 5] [--deep 8] [--picture-s 2] [--pairs 5] [--pictures 12]
 
 Two renderers with the starter on two cores, over one: two daemons in the same minutes, which render the same number of
 pictures in turns, from the first drop until the last result has come.
 
 Renderers that only sleep, as one does whose GPU works: a daemon for each number, one after another in each round, so
-that a slow minute meets all of them. Each renders as many pictures at a time as it has renderers. Efficiency is the
-time that the pictures sleep over the time that they took, files in to files out. The service's CPU time (all threads,
-not the renderers) is told for each request, without what it costs while nothing happens. Then all renderers are busy,
-and single requests are dropped: how long it takes until each has its answer.
+that a slow minute meets all of them. As each result comes the next request is dropped, so that one waits for each
+renderer. Efficiency is the time that the pictures sleep over the time that they took, files in to files out. The
+service's CPU time (all threads, not the renderers) is told for each request, without what it costs while nothing
+happens. Then all renderers are busy, and single requests are dropped: how long it takes until each has its answer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from figures import Row, machine, median, noise, percentile, show
@@ -31,6 +32,7 @@ GOAL_CPU = 1.1
 IDLE_S = 5.0
 STEPS = 10
 DROPS = 100
+AHEAD = 2  #: requests in hand for each renderer: one is on it, and one waits
 LONG = {"prompt": "wait", "num_inference_steps": 150, "num_images": 16, "width": 64, "height": 64}
 
 
@@ -52,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--renderers", default="1,8,32", help="that sleep: how many (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="of the sleepers (default: %(default)s)")
-    parser.add_argument("--deep", type=int, default=5, help="pictures of each sleeper a round (default: %(default)s)")
+    parser.add_argument("--deep", type=int, default=8, help="pictures of each sleeper a round (default: %(default)s)")
     parser.add_argument("--picture-s", type=float, default=2.0, help="that a picture sleeps (default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=5, help="of the starter's runs; 0: none (default: %(default)s)")
     parser.add_argument("--pictures", type=int, default=12, help="of each of them (default: %(default)s)")
@@ -111,6 +113,24 @@ def render_all(daemon: Daemon, names: Sequence[str], values: dict[str, object]) 
         return max(arrivals.until_all(names, within_s=1800).values()) - began_s
 
 
+def render_in_turn(daemon: Daemon, names: Sequence[str], values: dict[str, object], *, ahead: int) -> float:
+    """The same, with so many in hand at most: as each result comes, the next request is dropped."""
+    drops = [daemon.prepare(name, {**values, "seed": number}) for number, name in enumerate(names)]
+    left, to_drop = set(names), iter(drops)
+    with Arrivals(daemon.outbox) as arrivals:
+        began_s = time.monotonic()
+        for drop in islice(to_drop, ahead):
+            drop()
+        while left:
+            for name, when_s in arrivals.take(60.0):
+                if name in left:
+                    left.discard(name)
+                    last_s = when_s
+                    for drop in islice(to_drop, 1):
+                        drop()
+        return last_s - began_s
+
+
 # Sleepers -----------------------------------------------------------------------------------------------------------
 
 
@@ -147,7 +167,7 @@ def sleep(fleet: Sleepers, deep: int) -> None:
     fleet.dropped += len(names)
     before_s = cpu_s(fleet.daemon.pid)
     request = {"prompt": "a castle", "num_inference_steps": STEPS, "width": 64, "height": 64}
-    took_s = render_all(fleet.daemon, names, request)
+    took_s = render_in_turn(fleet.daemon, names, request, ahead=AHEAD * fleet.count)
     fleet.wall_s.append(took_s)
     fleet.cpu_s.append((cpu_s(fleet.daemon.pid) - before_s - fleet.idle_cpu * took_s) / len(names))
 

@@ -432,6 +432,11 @@ def test_a_device_that_is_gone_is_held_and_its_renderer_begun_anew_when_it_is_tr
     two.tick(hold.until_s - two.clock.now_s)
     assert two.told[0].lives == [1, 2]
     assert two.told[1].lives == [1]
+    for event in (READY, Loaded(model="sd15", revision="local", load_s=1.0)):
+        if isinstance(event, Loaded):
+            two.fleet.load("sd15", two.seat)
+        two.hear(event)
+    assert two.fleet.holds.all() == {}
 
 
 def test_a_run_of_a_model_counts_over_all_seats_and_ends_when_another_one_has_its_turn(two: Hall) -> None:
