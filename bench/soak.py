@@ -1,10 +1,10 @@
 """Let many requests through a real daemon whose service and renderer are killed at random moments, and count the harm.
 
-    python bench/soak.py --requests 20000
+    python bench/soak.py --requests 20000 [--renderers 3]
 
-The daemon paints test cards of one step. While it does, its service or its renderer gets SIGKILL at whatever they are
-doing: starting, recovering, accepting, taking, rendering, delivering. The moments are chosen by what has been logged
-since the last one, so that a slow machine gets as far between two kills as a quick one.
+The daemon paints test cards of one step. While it does, its service or one of its renderers gets SIGKILL at
+whatever they are doing: starting, recovering, accepting, taking, rendering, delivering. The moments are chosen by what
+has been logged since the last one, so that a slow machine gets as far between two kills as a quick one.
 
 Counted are requests without a result (lost), with two (double), results or answers that were ever seen incomplete
 (half-made) or that ended otherwise than they should, and files that are left behind. All of them have to be 0; else the
@@ -30,7 +30,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
 from figures import Row, machine, show
-from rig import scratch
+from rig import renderers_of, scratch
 
 from darkroom.names import OWN_FOLDER
 from darkroom.testing.process import DaemonProcess, check_complete, request
@@ -71,13 +71,17 @@ class Harm:
 class Soak:
     """One daemon, its clients, and whoever kills it. `lines` of its log lie between two kills, in the mean."""
 
-    def __init__(self, home: Path, *, requests: int, lines: float, seed: int, within_s: float = math.inf) -> None:
+    def __init__(
+        self, home: Path, *, requests: int, lines: float, seed: int, within_s: float = math.inf, renderers: int = 1
+    ) -> None:
         self.harm = Harm()
         self._requests = requests
         self._drop_until_s = time.monotonic() + within_s
         self._lines = lines
         self._chance = random.Random(seed)
-        self._daemon = DaemonProcess(home, models={"card": "testcard"}, settings=SETTINGS)
+        self._daemon = DaemonProcess(
+            home, models={"card": "testcard"}, settings=SETTINGS | {"renderers_per_device": renderers}
+        )
         for folder in FOLDERS:
             (self._daemon.inbox / folder).mkdir(parents=True, exist_ok=True)
         self._expected: dict[str, str] = {}  # digest of the dropped bytes → the state that it should end in
@@ -171,7 +175,8 @@ class Soak:
                 self._read_log()
                 self._kill_service()
             return
-        for pid in children_of(self._daemon.process.pid):
+        renderers = renderers_of(self._daemon.process.pid)
+        for pid in self._chance.sample(renderers, min(1, len(renderers))):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -259,21 +264,11 @@ class Soak:
         self.harm.left += [str(path) for each in ("requests", "work") for path in (self._daemon.state / each).iterdir()]
 
 
-def children_of(pid: int) -> list[int]:
-    """The processes that any thread of a process has started."""
-    found: list[int] = []
-    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [int(each) for each in thread.read_text().split()]
-        except OSError:
-            continue
-    return found
-
-
 def main() -> int:
     """Run it and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20_000, help="how many (20000)")
+    parser.add_argument("--renderers", type=int, default=1, help="side by side (1)")
     parser.add_argument("--lines", type=float, default=40, help="mean number of log lines between two kills (40)")
     parser.add_argument("--within-s", type=float, default=math.inf, help="drop no more after so many seconds")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30), help="of what is killed and dropped")
@@ -281,12 +276,21 @@ def main() -> int:
     args = parser.parse_args()
     on = f"{machine()}; seed {args.seed}"
     with scratch(args.folder) as home:
-        soak = Soak(home, requests=args.requests, lines=args.lines, seed=args.seed, within_s=args.within_s)
+        soak = Soak(
+            home,
+            requests=args.requests,
+            lines=args.lines,
+            seed=args.seed,
+            within_s=args.within_s,
+            renderers=args.renderers,
+        )
         harm = soak.run(_tell_now_and_then())
     for what in ("lost", "double", "half_made", "otherwise", "left"):
         for line in getattr(harm, what)[:20]:
             print(f"{what}: {line}", file=sys.stderr)
-    return show(f"soak: {harm.requests} requests under SIGKILL", rows(harm), measured_on=on)
+    return show(
+        f"soak: {harm.requests} requests over {args.renderers} renderers under SIGKILL", rows(harm), measured_on=on
+    )
 
 
 def rows(harm: Harm) -> list[Row]:
@@ -301,7 +305,7 @@ def rows(harm: Harm) -> list[Row]:
     return [
         Row("SIGKILL of the service while it served", str(harm.service_kills["serving"])),
         Row("SIGKILL of the service while it started", str(harm.service_kills["starting"])),
-        Row("SIGKILL of the renderer", str(harm.renderer_kills)),
+        Row("SIGKILL of a renderer", str(harm.renderer_kills)),
         Row("time", f"{harm.wall_s:.0f} s ({harm.requests / harm.wall_s:.1f} requests a second)"),
         *(Row(what, str(len(found)), "0", not found) for what, found in counts.items()),
     ]

@@ -167,10 +167,28 @@ def test_deaths_on_different_seats_are_counted_apart() -> None:
     assert held_after(blame, "d", seat="0") == [SeatHold("0")]
 
 
-def test_a_request_that_ended_a_renderer_lets_others_of_its_model_go_first() -> None:
+def test_renderers_of_one_device_are_counted_together() -> None:
+    blame = Blame(max_attempts=9)
+    verdicts = [
+        blame.death(WHY, [job(name, stepped=True)], seat=f"cuda:0/{number}", device="cuda:0")
+        for number, name in enumerate("abc", start=1)
+    ]
+    assert [charge.what for verdict in verdicts for charge in verdict.charges] == [SeatHold("cuda:0")]
+    start = blame.death(WHY, [], seat="cuda:0/1", device="cuda:0", starting=True)
+    assert [charge.what for charge in start.charges] == [SeatHold("cuda:0/1")]
+
+
+def test_a_request_that_ended_a_renderer_lets_others_of_its_model_go_first_until_one_is_finished() -> None:
     blame = Blame(max_attempts=9)
     held_after(blame, "a")
-    assert blame.suspects == {"a"}
+    for each in (job("dog", model="another model"), job("a")):
+        blame.finished(each)
+    blame.first_step(job("dog"))
+    assert (blame.suspects, blame.struck) == (frozenset({"a"}), {"a": "cpu"})
+    blame.finished(job("dog"))
+    assert (blame.suspects, blame.struck) == (frozenset(), {"a": "cpu"})
+    blame.ended("a")
+    assert blame.struck == {}
 
 
 def test_an_error_while_its_model_was_not_even_loaded_makes_nobody_a_suspect() -> None:

@@ -366,6 +366,32 @@ def test_status_of_a_queued_request_tells_its_place_now(home: Path, capsys: pyte
     assert "queued, 2 ahead\n" in capsys.readouterr().out
 
 
+def test_status_has_a_line_for_each_of_several_renderers(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = {"image": 1, "images": 2, "step": 7, "steps": 30}
+    seats = [
+        {
+            "name": "cuda:0",
+            "state": "rendering",
+            "device_name": "NVIDIA L4",
+            "model": "sd15",
+            "rendering": [{"name": "owl"}, {"name": "alice/cat", "progress": progress, "eta_s": 8.2}],
+        },
+        {"name": "cuda:1", "state": "loading", "device_name": "NVIDIA L4", "model": "sdxl"},
+        {"name": "cuda:2", "state": "held", "why": "it fell off the bus"},
+        {"name": "cuda:3", "state": "ready", "device": "cuda:3", "model": "\x1b[31msd15"},
+    ]
+    beat(home, seats=seats)
+    main(["status"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.startswith("renderer")] == [
+        "renderer cuda:0 rendering sd15 NVIDIA L4 alice/cat: 7/60 steps, 8 s left, owl".split(),
+        "renderer cuda:1 loading sdxl NVIDIA L4".split(),
+        "renderer cuda:2 held - - it fell off the bus".split(),
+        r"renderer cuda:3 ready \x1b[31msd15 cuda:3".split(),
+    ]
+    assert not [line for line in lines if line.startswith("renders")]
+
+
 def test_what_is_watched_is_wrapped_and_not_cut() -> None:
     why = "the model cannot be loaded " * 5
     health = {"state": "running", "counter": 1, "held": [{"model": "sd15", "why": why + "at all"}]}

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import tomllib
@@ -214,6 +215,26 @@ def test_a_model_of_ones_own_needs_a_source_and_nothing_else(folder: Path) -> No
     assert problems(write(folder, "[models.mine]\nwidth = 64\n"))[0].where == "models.mine.source"
 
 
+@pytest.mark.parametrize(
+    ("written", "devices"),
+    [
+        ("auto", ("auto",)),
+        ("cuda", ("cuda:0",)),
+        ("cuda:1", ("cuda:1",)),
+        ("cuda:0,cuda:2", ("cuda:0", "cuda:2")),
+        ("cpu, cuda:1", ("cpu", "cuda:1")),
+        ('["cuda:0", "cuda:2"]', ("cuda:0", "cuda:2")),
+    ],
+)
+def test_devices_may_be_several_wherever_they_are_written(
+    written: str, devices: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(None, {"device": written}).device == devices
+    assert load(write(folder, f"device = {json.dumps(written) if written[0] != '[' else written}")).device == devices
+    monkeypatch.setenv("DARKROOM_DEVICE", written)
+    assert load().device == devices
+
+
 @pytest.mark.parametrize("text", ["models = 5", "[models]\nsd15 = 5", "inbox = 5", "models = []", 'device = "tpu"'])
 def test_values_of_a_wrong_kind_are_problems_and_no_crash(
     text: str, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -226,6 +247,23 @@ def test_values_of_a_wrong_kind_are_problems_and_no_crash(
     ("text", "said"),
     [
         ('device = "gpu"', 'device: must be auto, cpu, cuda or cuda:N, not "gpu".'),
+        ('device = ["cuda:0", "gpu"]', 'device: must be auto, cpu, cuda or cuda:N, not "gpu".'),
+        (
+            'device = ["auto", "cpu"]',
+            (
+                'device: must be auto, or the devices by name, not ["auto", "cpu"]. "auto" is every CUDA device; name '
+                "none beside it."
+            ),
+        ),
+        (
+            'device = ["cuda", "cuda:0"]',
+            (
+                'device: must name each device once, not ["cuda", "cuda:0"]. For several renderers on one device: '
+                "renderers_per_device."
+            ),
+        ),
+        ("device = []", "device: must be a text that is not empty, or a list of such, not []."),
+        ("renderers_per_device = 0", "renderers_per_device: must be 1 or more, not 0."),
         ("state_dir = 5", "state_dir: must be a path, in quotes, not 5."),
         ('settle_s = "long"', 'settle_s: must be a number, not "long".'),
         ("stall_s = 0", "stall_s: must be above 0, not 0."),

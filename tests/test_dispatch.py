@@ -33,13 +33,14 @@ def view_of(
     gate: Gate = FREE,
     holds: Holds | None = None,
     suspects: tuple[str, ...] = (),
+    struck: dict[str, str] | None = None,
     warm: WarmBound = BOUND,
     now_s: float = 1000.0,
 ) -> View:
     line = Line()
     for entry in entries:
         line.add(entry)
-    return View(line, seats, gate, holds or Holds(), warm, now_s, suspects)
+    return View(line, seats, gate, holds or Holds(), warm, now_s, suspects, struck or {})
 
 
 def shown(made: Dispatch) -> dict[str, object]:
@@ -61,6 +62,8 @@ def held(*keys: ModelHold | SeatHold) -> Holds:
 
 
 IN_INBOX = Place.IN_INBOX
+SEATS = (seat("0"), seat("1"), seat("2"))
+LATER_S = 999.0 + 5.0  #: when what is held may be tried again
 CASES = [
     ("nobody waits", view_of(), {}),
     ("the first in line whose model is there starts", view_of(waits(1), waits(2)), {"start": ["1 on cpu"]}),
@@ -157,6 +160,101 @@ CASES = [
         {"start": ["1 on 0", "3 on 1"]},
     ),
     (
+        "what is there twice makes room before what is there once",
+        view_of(
+            waits(1, "c", priority=1), waits(2, "a"), waits(3, "b"), seats=(seat("0", "b"), seat("1"), seat("2"))
+        ),
+        {"load": ["c on 1"], "start": ["2 on 2", "3 on 0"]},
+    ),
+    (
+        "of two that others wait for, the one that fewer wait for makes room",
+        view_of(
+            waits(1, "c", priority=1), waits(2, "a"), waits(3, "a"), waits(4, "b"), seats=(seat("0"), seat("1", "b"))
+        ),
+        {"load": ["c on 1"], "start": ["2 on 0"]},
+    ),
+    (
+        "a free seat loads what a busy one has",
+        view_of(waits(1, "b"), seats=(seat("0", "b", is_free=False), seat("1", "a"))),
+        {"load": ["b on 1"]},
+    ),
+    (
+        "sixteen are counted over all seats: one seat changes",
+        view_of(
+            waits(1, "b"), waits(2), waits(3), waits(4),
+            seats=(seat("0", run=(15, 990.0)), seat("1", run=(15, 990.0)), seat("2", is_free=False, run=(15, 990.0))),
+        ),
+        {"start": ["2 on 0"], "load": ["b on 1"]},
+    ),
+    (
+        "a higher priority goes first, wherever its model has to be loaded",
+        view_of(waits(1), waits(2, "b", priority=1), seats=(seat("0"), seat("1"))),
+        {"load": ["b on 0"], "start": ["1 on 1"]},
+    ),
+    (
+        "a device that is held takes all of its seats along",
+        view_of(
+            waits(1), waits(2),
+            seats=(
+                SeatView("cuda:0/1", "cuda:0", is_free=True, model="a"),
+                SeatView("cuda:0/2", "cuda:0", is_free=True, model="a"),
+                SeatView("cuda:1/1", "cuda:1", is_free=True, model="a"),
+            ),
+            holds=held(SeatHold("cuda:0")),
+        ),
+        {"start": ["1 on cuda:1/1"]},
+    ),
+    (
+        "a seat that is held leaves the other one of its device alone",
+        view_of(
+            waits(1), waits(2),
+            seats=(
+                SeatView("cuda:0/1", "cuda:0", is_free=True, model="a"),
+                SeatView("cuda:0/2", "cuda:0", is_free=True, model="a"),
+            ),
+            holds=held(SeatHold("cuda:0/1")),
+        ),
+        {"start": ["1 on cuda:0/2"]},
+    ),
+    (
+        "a held model is tried again by one seat alone",
+        view_of(waits(1), waits(2), waits(3, "b"), seats=SEATS, holds=held(ModelHold("a")), now_s=LATER_S),
+        {"start": ["1 on 0"], "load": ["b on 1"]},
+    ),
+    (
+        "while one tries it no other seat does",
+        view_of(
+            waits(1), waits(2, "b"), seats=(seat("0", is_free=False), *SEATS[1:]), holds=held(ModelHold("a")),
+            now_s=LATER_S,
+        ),
+        {"load": ["b on 1"]},
+    ),
+    (
+        "what is held on one seat alone is tried there again, and goes on elsewhere",
+        view_of(waits(1), waits(2), waits(3), seats=SEATS, holds=held(ModelHold("a", "0")), now_s=LATER_S),
+        {"start": ["1 on 0", "2 on 1", "3 on 2"]},
+    ),
+    (
+        "what has ended one device is tried on another one",
+        view_of(waits(1), seats=SEATS[:2], struck={"id-1": "0"}),
+        {"start": ["1 on 1"]},
+    ),
+    (
+        "and waits for it, while others may have the first one",
+        view_of(waits(1), waits(2), seats=(seat("0"), seat("1", is_free=False)), struck={"id-1": "0"}),
+        {"start": ["2 on 0"]},
+    ),
+    (
+        "where there is no other device it is tried again",
+        view_of(waits(1), seats=SEATS[:2], struck={"id-1": "0"}, holds=held(SeatHold("1"))),
+        {"start": ["1 on 0"]},
+    ),
+    (
+        "of many suspects of a model none goes before the others of it, on however many seats",
+        view_of(waits(1), waits(2), waits(3), waits(4), seats=SEATS[:2], suspects=("id-1", "id-2")),
+        {"start": ["3 on 0", "4 on 1"]},
+    ),
+    (
         "a suspect lets another one of its model go first",
         view_of(waits(1), waits(2), suspects=("id-1",)),
         {"start": ["2 on cpu"]},
@@ -225,6 +323,7 @@ class House:
     waiting: list[Entry] = field(default_factory=list)
     started: list[tuple[Entry, str]] = field(default_factory=list)
     now_s: float = 0.0
+    loads: int = 0
 
     def comes(self, entry: Entry) -> None:
         self.waiting.append(entry)
@@ -241,19 +340,32 @@ class House:
                 entry.place = Place.IN_STATE
                 self.line.arrive(entry)
             for entry, name in now.loads:
-                self.change(name, model=entry.model, run_requests=0, run_since_s=None)
+                self.load(entry.model, name)
             for entry, name in now.starts:
                 self.start(entry, name)
         self.nobody_idles()
 
     def start(self, entry: Entry, name: str) -> None:
         others = any(each.priority == entry.priority and each.model != entry.model for each in self.waiting)
-        here = self.seat(name)
+        run = self.seat(name).run_requests + 1 if others else 0
+        since_s = (self.seat(name).run_since_s or self.now_s) if others else None
         self.line.serve(entry)
         self.waiting.remove(entry)
         self.started.append((entry, name))
-        run = (here.run_requests + 1, here.run_since_s or self.now_s) if others else (0, None)
-        self.change(name, is_free=False, run_requests=run[0], run_since_s=run[1])
+        self.change(name, is_free=False)
+        for each in self.seats:
+            if each.model == entry.model:
+                self.change(each.name, run_requests=run, run_since_s=since_s)
+
+    def load(self, model: str, name: str) -> None:
+        """The runs of all others are over; that of this model goes on, if another seat has it."""
+        had = next((each for each in self.seats if each.model == model and each.name != name), None)
+        run = (had.run_requests, had.run_since_s) if had is not None else (0, None)
+        self.loads += 1
+        self.change(name, model=model)
+        for each in self.seats:
+            of_it = run if each.model == model else (0, None)
+            self.change(each.name, run_requests=of_it[0], run_since_s=of_it[1])
 
     def seat(self, name: str) -> SeatView:
         return next(each for each in self.seats if each.name == name)
@@ -357,6 +469,109 @@ def test_two_folders_that_ask_for_two_models_change_it_once_in_sixteen() -> None
     changes = [number for number in range(1, 64) if models[number] != models[number - 1]]
     assert len(changes) <= 4
     assert changes[0] <= 17
+
+
+# Several seats -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    models=st.lists(st.sampled_from("abc"), min_size=1, max_size=20),
+    seats=st.integers(1, 4),
+    bound=st.integers(0, 4),
+    ends=st.lists(st.integers(0, 3), max_size=60),
+)
+def test_nobody_starves_while_others_come_without_end(
+    models: list[str], seats: int, bound: int, ends: list[int]
+) -> None:
+    house = House([seat(str(number), None) for number in range(seats)], WarmBound(bound, 1e9))
+    for order, model in enumerate(models):
+        house.comes(waits(order, model, folder=model))
+    first = list(house.waiting)
+    most = (len(models) + seats) * (bound + 2) * 3
+    for number in range(most):
+        house.comes(waits(1000 + number, "d", folder="d"))
+        house.advance()
+        house.change(str(ends[number] % seats if number < len(ends) else number % seats), is_free=True)
+    assert [entry.name for entry in first if entry in house.waiting] == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(entries=st.lists(ENTRIES, min_size=1, max_size=40), seats=st.integers(1, 5), ends=st.lists(st.integers(0, 4)))
+def test_within_a_lane_the_order_of_starts_is_that_of_acceptance_on_however_many_seats(
+    entries: list[tuple[str, str, int | None, int]], seats: int, ends: list[int]
+) -> None:
+    house = House([seat(str(number), None) for number in range(seats)], BOUND)
+    for order, (model, folder, owner, priority) in enumerate(entries):
+        house.comes(waits(order, model, folder=folder, owner=owner, priority=priority))
+    for which in [*ends, *range(len(entries) * seats)]:
+        house.advance()
+        house.change(str(which % seats), is_free=True)
+    assert house.waiting == []
+    lanes: dict[tuple[object, ...], list[int]] = {}
+    for entry, _ in house.started:
+        lanes.setdefault((entry.priority, entry.owner, entry.folder, entry.model), []).append(entry.order)
+    assert all(orders == sorted(orders) for orders in lanes.values())
+
+
+@settings(max_examples=40, deadline=None)
+@given(models=st.lists(st.sampled_from("abc"), min_size=3, max_size=40))
+def test_as_many_seats_as_models_load_each_model_once(models: list[str]) -> None:
+    house = House([seat(str(number), None) for number in range(3)], BOUND)
+    for order, model in enumerate("abc"):
+        house.comes(waits(order, model))
+    house.advance()
+    homes = {each.model: each.name for each in house.seats}
+    for order, model in enumerate(models, start=10):
+        house.change(homes[model], is_free=True)
+        house.comes(waits(order, model))
+        house.advance()
+    assert house.loads == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    models=st.lists(st.sampled_from("ab"), min_size=4, max_size=60),
+    seats=st.integers(1, 4),
+    bound=st.integers(1, 6),
+)
+def test_a_warm_model_goes_before_the_turns_of_others_at_most_as_often_as_the_bound_says_over_all_seats(
+    models: list[str], seats: int, bound: int
+) -> None:
+    house = House([seat(str(number), "a") for number in range(seats)], WarmBound(bound, 1e9))
+    for order, model in enumerate(models):
+        house.comes(waits(order, model, folder=model))
+    before_others = 0
+    for number in range(2 * len(models)):
+        known, loads = len(house.started), house.loads
+        turn = house.line.first(1)
+        house.advance()
+        if house.loads > loads:
+            break
+        out_of_turn = [entry for entry, _ in house.started[known:] if turn and entry.model != turn[0].model]
+        before_others += len(out_of_turn)
+        house.change(str(number % seats), is_free=True)
+    assert before_others <= bound
+
+
+def test_a_lane_of_ten_thousand_is_not_walked_through_for_each_seat() -> None:
+    line = Line()
+    for order in range(10_000):
+        line.add(waits(order))
+    seen = 0
+    entries = line._entries
+
+    class Seen(dict[str, Entry]):
+        def __getitem__(self, key: str) -> Entry:
+            nonlocal seen
+            seen += 1
+            return super().__getitem__(key)
+
+    line._entries = Seen(entries)
+    seats = tuple(seat(str(number)) for number in range(32))
+    made = dispatch(View(line, seats, FREE, Holds(), BOUND, 0.0))
+    assert len(made.starts) == 32
+    assert seen < 100
 
 
 def test_while_no_seat_is_there_it_is_told_why() -> None:

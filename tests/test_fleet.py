@@ -1,7 +1,7 @@
 """The lives and models of the seats: `Fleet`, with an executor that does what a test says."""
 
 import queue
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -256,6 +256,18 @@ def test_a_seat_that_is_retired_ends_in_order_and_goes_when_its_life_has_ended(r
     assert ready.told[0].lives == [1]
 
 
+def test_what_a_seat_finds_beside_it_is_added_once() -> None:
+    hall = Hall("auto")
+    hall.fleet._beside = lambda seat, ready: [Seat(Told(f"cuda:{n}")) for n in range(1, ready.cuda_devices)]
+    hall.tick()
+    hall.hear(replace(READY, cuda_devices=3))
+    assert [seat.name for seat in hall.fleet.seats] == ["auto", "cuda:1", "cuda:2"]
+    hall.seat.turns_to(Died(why="ended"))
+    hall.tick(100.0)
+    hall.hear(replace(READY, cuda_devices=4))
+    assert [seat.name for seat in hall.fleet.seats] == ["auto", "cuda:1", "cuda:2", "cuda:3"]
+
+
 # Models ---------------------------------------------------------------------------------------------------------------
 
 
@@ -361,6 +373,92 @@ def test_what_is_held_already_is_not_held_for_longer(hall: Hall) -> None:
     before = hall.fleet.holds.get(ModelHold("sd15"))
     hall.fleet.hold(charge, at=hall.seat)
     assert hall.fleet.holds.get(ModelHold("sd15")) == before
+
+
+# Several seats, one model --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two() -> Hall:
+    """Two seats that wait for something to do; the second one has sd15."""
+    hall = Hall("cuda:0", "cuda:1")
+    hall.tick()
+    for seat in hall.fleet.seats:
+        assert seat.turns_to(READY)
+        hall.fleet.hear(seat, READY)
+    second = hall.fleet.seats[1]
+    hall.fleet.load("sd15", second)
+    loaded = Loaded(model="sd15", revision="local", load_s=1.0)
+    assert second.turns_to(loaded)
+    hall.fleet.hear(second, loaded)
+    return hall
+
+
+def test_what_another_seat_has_loaded_is_held_here_alone(two: Hall) -> None:
+    two.fleet.load("sd15", two.seat)
+    two.hear(LoadFailed(model="sd15", message="no paint", hint="buy some"))
+    assert set(two.fleet.holds.all()) == {ModelHold("sd15", "cuda:0")}
+    two.fleet.hold(Charge(ModelHold("other"), "no paint", ""), at=two.seat)
+    assert ModelHold("other") in two.fleet.holds.all()
+
+
+def test_a_hold_on_one_seat_is_not_ended_by_a_load_on_another(two: Hall) -> None:
+    here, everywhere = ModelHold("sd15", "cuda:0"), ModelHold("sd15")
+    for key in (here, everywhere):
+        two.fleet.holds.add(key, "no paint", "", two.clock.now_s, in_loading=True)
+    second = two.fleet.seats[1]
+    two.fleet.load("sd15", second)
+    loaded = Loaded(model="sd15", revision="local", load_s=1.0)
+    assert second.turns_to(loaded)
+    two.fleet.hear(second, loaded)
+    assert set(two.fleet.holds.all()) == {here}
+
+
+def test_a_model_that_is_too_large_for_one_device_is_held_there_alone(two: Hall) -> None:
+    two.fleet.load("large", two.seat)
+    two.hear(LoadFailed(model="large", message="too little memory", only_here=True))
+    assert set(two.fleet.holds.all()) == {ModelHold("large", "cuda:0")}
+
+
+def test_a_device_that_is_gone_is_held_and_its_renderer_begun_anew_when_it_is_tried_again(two: Hall) -> None:
+    two.fleet.load("other", two.seat)
+    two.hear(LoadFailed(model="other", message="it fell off the bus", of_device=True))
+    hold = two.fleet.holds.get(SeatHold("cuda:0"))
+    assert hold is not None
+    assert two.fleet.holds.all() == {SeatHold("cuda:0"): hold}
+    assert two.told[0].stops.get(timeout=10) == 0.0
+    two.seat.turns_to(Died(why="ended", asked=True))
+    two.tick(1.0)
+    assert two.told[0].lives == [1]
+    two.tick(hold.until_s - two.clock.now_s)
+    assert two.told[0].lives == [1, 2]
+    assert two.told[1].lives == [1]
+    for event in (READY, Loaded(model="sd15", revision="local", load_s=1.0)):
+        if isinstance(event, Loaded):
+            two.fleet.load("sd15", two.seat)
+        two.hear(event)
+    assert two.fleet.holds.all() == {}
+
+
+def test_a_run_of_a_model_counts_over_all_seats_and_ends_when_another_one_has_its_turn(two: Hall) -> None:
+    def runs() -> dict[str | None, int]:
+        return {view.model: view.run_requests for view in two.fleet.views()}
+
+    def rendered(seat: Seat) -> None:
+        two.fleet.render(running(None, since_s=0.0), seat, others_wait=True)
+        seat.doing, seat.running = Doing.IDLE, None
+
+    first, second = two.fleet.seats
+    second.model = "testcard"
+    rendered(second)
+    two.fleet.load("testcard", first)
+    assert runs() == {"testcard": 1}
+    first.turns_to(Loaded(model="testcard", revision="local", load_s=1.0))
+    rendered(first)
+    rendered(second)
+    assert runs() == {"testcard": 3}
+    two.fleet.load("other", first)
+    assert runs() == {"testcard": 0, "other": 0}
 
 
 def two_that_load(revisions: tuple[str, str]) -> Hall:

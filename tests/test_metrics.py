@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,25 @@ def test_a_daemon_that_nobody_reads_does_not_import_what_that_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+HELD_ON = {seat: HoldReport("sd15", "no paint", "", 5, seat=seat) for seat in ("0", "1")}
+
+
+@pytest.mark.parametrize(
+    ("held", "states", "is_well"),
+    [
+        ((HELD_ON["0"],), ("ready", "ready"), True),
+        ((HELD_ON["0"], HELD_ON["1"]), ("ready", "ready"), False),
+        ((HELD_ON["0"],), ("ready", "held"), False),
+        ((HoldReport("sd15", "no paint", "", 5),), ("ready", "ready"), False),
+        ((), ("ready", "held"), True),
+        ((), ("held", "held"), False),
+    ],
+)
+def test_it_is_not_well_when_what_waits_can_go_on_nowhere(
+    held: tuple[HoldReport, ...], states: tuple[str, str], is_well: bool
+) -> None:
+    seats = tuple(SeatReport(str(number), state, why="it dies") for number, state in enumerate(states))
+    snapshot = replace(WELL, seats=seats, held=held, queued_by_model={"sd15": 1})
+    assert (troubles(Look(LIFE, snapshot)) == ()) is is_well

@@ -296,7 +296,7 @@ def test_without_the_token_nothing_is_rendered(machines: Machines, tmp_path: Pat
         before = set(actors(machines))
         stranger.drop("cat.json")
         stranger.wait_for(
-            lambda: "cannot reach the Ray cluster" in stranger.answer("cat").get("waiting_for", ""),
+            lambda: "is ray_token_file that of the cluster?" in stranger.answer("cat").get("waiting_for", ""),
             "it tells that it is refused",
             deadline_s=PATIENCE_S,
         )

@@ -37,7 +37,9 @@ def connect(cluster: ClusterSettings) -> None:
     with within(CONNECT_S, f"{why}: no answer for {CONNECT_S:g} s"):
         try:
             ray.init(address=cluster.address, namespace="darkroom", log_to_driver=False, logging_level="ERROR")
-        except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except ConnectionError as error:  # somebody is there, and does not let us in
+            raise Gone(f"{why}: {in_a_line(error)}; is ray_token_file that of the cluster?") from error
+        except (RayError, RuntimeError, ValueError, OSError) as error:
             raise Gone(f"{why}: {in_a_line(error)}") from error
     leave_signals_to_service()  # Ray has put handlers of its own in their place
 

@@ -57,7 +57,8 @@ class _Suspect:
     model: str
     errors: int = 0
     others_stepped: bool = False  #: of its model, since its last error
-    waits: bool = True  #: none of its model has made a step since then: let the others go first
+    waits: bool = True  #: none of its model has got further since then: let the others go first
+    struck: str | None = None  #: the device that it was a strike for; others have to finish to get further than that
 
 
 class Blame:
@@ -73,11 +74,24 @@ class Blame:
         """Requests that should let others of their model go first; each time one of them, so that all have a turn."""
         return frozenset(request_id for request_id, suspect in self._suspects.items() if suspect.waits)
 
+    @property
+    def struck(self) -> dict[str, str]:
+        """Id → the device that it ended, or found too small: another one may show whose fault that was."""
+        return {
+            request_id: suspect.struck for request_id, suspect in self._suspects.items() if suspect.struck is not None
+        }
+
     def first_step(self, running: Running) -> None:
         """A request got past the point at which others of its model have erred."""
         for request_id, suspect in self._suspects.items():
             if request_id != running.id and suspect.model == running.model:
-                suspect.waits, suspect.others_stepped = False, True
+                suspect.waits, suspect.others_stepped = suspect.waits and suspect.struck is not None, True
+
+    def finished(self, running: Running) -> None:
+        """A request has come to its pictures: those of its model that ended a renderer have waited long enough."""
+        for request_id, suspect in self._suspects.items():
+            if request_id != running.id and suspect.model == running.model:
+                suspect.waits = False
 
     def ended(self, request_id: str) -> None:
         """A request has come to its end, whichever: it is nobody to be suspected any more."""
@@ -156,7 +170,8 @@ class Blame:
 
     def _strike(self, running: Running, device: str, message: str, hint: str) -> Verdict:
         """One more request in a row; the third one holds the device. It names the others, should it not be theirs."""
-        self._suspects.setdefault(running.id, _Suspect(running.model)).waits = True
+        suspect = self._suspects.setdefault(running.id, _Suspect(running.model))
+        suspect.waits, suspect.struck = True, device
         strikes = [each for each in self._strikes.get(device, []) if each != running.id] + [running.id]
         self._strikes[device] = strikes
         if len(strikes) < STRIKES:

@@ -6,8 +6,8 @@ folders, then acceptance.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from darkroom.service.entries import Entry, Place
@@ -67,6 +67,7 @@ class View:
     warm: WarmBound
     now_s: float
     suspects: Collection[str] = ()  #: ids of requests that let others go first
+    struck: Mapping[str, str] = field(default_factory=dict)  #: id → a device that it was tried on, with a bad end
     loading_for: Mapping[str, str] = field(
         default_factory=dict
     )  #: id of a request → what is said of its model's loading
@@ -140,7 +141,9 @@ class _Calls:
     def __init__(self, view: View) -> None:
         self._view = view
         self._turns: Turns = view.line.turns.copy()
-        self._lanes = [_Lane(entries, view.suspects) for entries in view.line.in_order(here=view.only_here)]
+        self._suspects = set(view.suspects)
+        have_a_past = self._suspects | view.struck.keys()
+        self._lanes = [_Lane(entries, have_a_past) for entries in view.line.in_order(here=view.only_here)]
         self._given: Counter[str] = Counter()  # by model: how many were called
         self._on_trial: set[str] = set()  # models that one seat tries again
 
@@ -177,7 +180,14 @@ class _Calls:
         self._turns.serve(entry)
 
     def _may_render(self, entry: Entry, seat: SeatView) -> bool:
-        return entry.model not in self._on_trial and self._view.may_render(entry.model, seat)
+        if entry.model in self._on_trial or not self._view.may_render(entry.model, seat):
+            return False
+        return self._view.struck.get(entry.id) != seat.device or not self._has_another(entry, seat.device)
+
+    def _has_another(self, entry: Entry, device: str) -> bool:
+        """Whether it can be tried on another device: that shows whose fault it was."""
+        others = (seat for seat in self._view.seats if seat.device != device)
+        return any(self._view.may_render(entry.model, seat) for seat in others)
 
     def _best(
         self, seats: Sequence[SeatView], *, priority: int | None = None, model: str | None = None
@@ -196,9 +206,10 @@ class _Calls:
     def _heads(self) -> list[Entry]:
         """The first of each lane; a suspect only where no other of its model waits."""
         heads = [lane.head for lane in self._lanes if lane.head is not None]
+        beside = [entry for lane in self._lanes for entry in lane.beside]
+        heads += [entry for entry in beside if entry.id not in self._suspects]
         others = {entry.model for entry in heads}
-        suspects = (lane.suspects[0] for lane in self._lanes if lane.suspects)
-        return heads + [each for each in suspects if each.model not in others]
+        return heads + [entry for entry in beside if entry.id in self._suspects and entry.model not in others]
 
     def _warm(self, best: Entry, seats: Sequence[SeatView]) -> tuple[Entry, SeatView] | None:
         """Whoever goes before the best of the turns, since a seat has its model and the bound is not reached."""
@@ -237,12 +248,12 @@ class _Calls:
 
 
 class _Lane:
-    """Who waits in one lane, in order: first those that are beyond suspicion."""
+    """Who waits in one lane, in order; those with a past stand beside it, so that they hold nobody up."""
 
-    def __init__(self, entries: Iterator[Entry], suspects: Collection[str]) -> None:
+    def __init__(self, entries: Iterator[Entry], have_a_past: Container[str]) -> None:
         self._entries = entries
-        self._are_suspect = suspects
-        self.suspects: deque[Entry] = deque()
+        self._have_a_past = have_a_past
+        self.beside: list[Entry] = []
         self.head: Entry | None = None
         self._go_on()
 
@@ -250,13 +261,13 @@ class _Lane:
         """If it is of this lane, the next one comes up."""
         if entry is self.head:
             self._go_on()
-        elif self.suspects and entry is self.suspects[0]:
-            self.suspects.popleft()
+        else:
+            self.beside = [each for each in self.beside if each is not entry]
 
     def _go_on(self) -> None:
         self.head = None
         for entry in self._entries:
-            if entry.id not in self._are_suspect:
+            if entry.id not in self._have_a_past:
                 self.head = entry
                 return
-            self.suspects.append(entry)
+            self.beside.append(entry)

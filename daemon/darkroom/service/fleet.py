@@ -224,7 +224,7 @@ class Fleet:
             self.hold(charge, at=seat)
             return
         seat.model, seat.revision, seat.loading_for = loaded.model, loaded.revision, None
-        self._clear_loading(ModelHold(loaded.model), ModelHold(loaded.model, seat.name))
+        self._clear_loading(ModelHold(loaded.model), ModelHold(loaded.model, seat.name), SeatHold(seat.name))
         self._tally.loaded(loaded.model, loaded.load_s)
         _log.info("model_loaded", seat=seat.name, model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
 
@@ -239,7 +239,7 @@ class Fleet:
             self.holds.clear(ModelHold(failed.model))
             _log.error("model_unsupported", model=failed.model, why=failed.message, hint=failed.hint)
         elif failed.of_device:
-            self.hold(Charge(SeatHold(seat.name), failed.message, failed.hint), at=seat)
+            self.hold(Charge(SeatHold(seat.name), failed.message, failed.hint, in_loading=True), at=seat)
             self._end(seat, 0.0)  # a process that has not found its device never will
         else:
             what = ModelHold(failed.model, seat.name if failed.only_here else None)
@@ -275,7 +275,7 @@ class Fleet:
                     self._tally.seat_held(name)
                     _log.error("device_held", seat=name, **told)
 
-    def _clear_loading(self, *keys: ModelHold) -> None:
+    def _clear_loading(self, *keys: HoldKey) -> None:
         for key in keys:
             hold = self.holds.get(key)
             if hold is not None and hold.in_loading:

@@ -120,6 +120,7 @@ class Orders:
             now_s=self._clock.monotonic_s(),
             why_no_seat=self._rendering.fleet.why_none,
             suspects=self._rendering.suspects,
+            struck=self._rendering.struck,
         )
 
     def _about(self, view: View) -> object:

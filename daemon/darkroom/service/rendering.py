@@ -68,6 +68,11 @@ class Rendering:
         """Requests that should let others of their model go first."""
         return self._blame.suspects
 
+    @property
+    def struck(self) -> dict[str, str]:
+        """Id of a request → the device that it should not be tried on again, while there is another one."""
+        return self._blame.struck
+
     # What the service asks ----------------------------------------------------------------------------------------
 
     def start(self, entry: Entry, seat: Seat, *, others_wait: bool) -> None:
@@ -233,6 +238,7 @@ class Rendering:
         self.fleet.seat_works(seat)
         if running is None:
             return
+        self._blame.finished(running)
         record = self._ledger.record(running.id)
         if len(record.done) < running.attempt.plan.num_images:
             few = f"The renderer says that all is done, with {len(record.done)} of {running.attempt.plan.num_images}."

@@ -47,6 +47,8 @@ class Painter:
         self.hold_after = 0  #: hold an attempt when so many of its pictures are finished; 0: before the first one
         self.flagged: frozenset[int] = frozenset()  #: numbers of the pictures that are withheld, from 1
         self.warnings: tuple[str, ...] = ()  #: that come to light while it paints
+        self.in_time = True  #: at a stop it finishes the picture in hand, if there is any time
+        self.cuda_devices = 0  #: so many it finds
         self.deaf = False  #: hear no Cancel: a step takes long
         self.broken_models: dict[str, str] = {}  #: models that cannot be loaded, and why
         self.unsupported_models: dict[str, str] = {}  #: models that never can be
@@ -58,7 +60,7 @@ class Painter:
     def start(self, life: int) -> None:
         """Ready at once."""
         self._life = life
-        self.tell(Ready(device="cpu", title="painter"))
+        self.tell(Ready(device="cpu", title="painter", cuda_devices=self.cuda_devices))
 
     def send(self, command: Command) -> None:
         """Do it at once."""
@@ -80,7 +82,7 @@ class Painter:
     def stop(self, within_s: float) -> None:
         """Finish the picture in hand if there is time, and end."""
         held, self.held = self.held, []
-        if within_s > 0:
+        if within_s > 0 and self.in_time:
             for attempt in held:
                 self._paint(attempt, self.hold_after)
         self.tell(Died(why="ended", asked=True))

@@ -9,6 +9,7 @@ from typing import Any
 from darkroom.clock import Clock
 from darkroom.config.load import Config, load
 from darkroom.disk.files import Disk
+from darkroom.executor.settings import RendererSettings
 from darkroom.service.compose import Daemon
 from darkroom.systemd.notify import Notifier
 from darkroom.testing.painter import Painter
@@ -48,7 +49,10 @@ class World:
         self.clock = HandClock()
         self.config = config or _config(root, settings)
         self.daemon: Daemon | None = None
-        self.painter: Painter | None = None
+        self.painter: Painter | None = None  #: that was made last
+        self.painters: dict[str, Painter] = {}  #: of this life, by seat
+        self.told: dict[str, RendererSettings] = {}  #: what each of them was told of itself
+        self.cuda_devices = 0  #: so many the renderers of the next lives find
         self.flagged: frozenset[int] = frozenset()  #: numbers of pictures that the renderers of the next lives withhold
         self.holding = False  #: renderers of the next lives stay at their first step until released
 
@@ -73,11 +77,13 @@ class World:
     def start(self, disk: Disk | None = None) -> None:
         """Begin a life of the daemon."""
         disk = disk or Disk()
+        self.painters = {}
 
-        def painter(_: object, name: str, emit: Any) -> Painter:
-            self.painter = Painter(emit, disk=disk, name=name)
-            self.painter.hold, self.painter.flagged = self.holding, self.flagged
-            return self.painter
+        def painter(settings: RendererSettings, name: str, emit: Any) -> Painter:
+            self.told[name] = settings
+            made = self.painter = self.painters[name] = Painter(emit, disk=disk, name=name)
+            made.hold, made.flagged, made.cuda_devices = self.holding, self.flagged, self.cuda_devices
+            return made
 
         self.daemon = Daemon(
             self.config, notifier=Notifier({}), disk=disk, clock=self.clock, make_executor=painter, watching=False
