@@ -17,10 +17,10 @@ from darkroom.cli.finding import Verdict
 from darkroom.cli.outward import cluster
 from darkroom.config.load import Config, load, shipped
 from darkroom.errors import ConfigUnusable, DarkroomError
-from darkroom.systemd.install import Account, Group
+from darkroom.systemd.install import FULL_NAME, Account, Facts, Group, Wish, to_remove
 from darkroom.systemd.ray_install import TOKEN, RayFacts, RayWish, to_join, to_leave
 from darkroom.systemd.ray_unit import HEAD, PORT, Role, ray_unit
-from darkroom.systemd.unit import RAY_DIR, service_unit
+from darkroom.systemd.unit import MODEL_CACHE, RAY_DIR, STATE_DIR, service_unit
 
 ROLES: tuple[Role, ...] = ("head", "worker")
 ADDRESSES = {"head": "10.1.2.3", "worker": "10.1.2.3:6380"}
@@ -206,3 +206,11 @@ def test_the_doctor_asks_whether_the_head_answers_and_the_secret_can_be_read(tmp
     (gone,) = cluster(Config(executor="ray", ray_address=address))
     assert (gone.verdict, gone.says) == (Verdict.FAIL, f"{address} cannot be reached: Connection refused.")
     assert "darkroom-ray-head" in gone.do
+
+
+def test_the_daemon_of_a_machine_in_a_cluster_is_removed_after_it_has_left() -> None:
+    wish = Wish("darkroom", "darkroom", Path("/in"), Path("/out"), STATE_DIR, MODEL_CACHE, "the unit")
+    facts = Facts(Account(999, frozenset({999}), FULL_NAME), Group(999), unit="the unit", ray_role="worker")
+    with pytest.raises(DarkroomError, match="darkroom service remove --ray-worker"):
+        to_remove(wish, facts, discard=True)
+    assert to_remove(wish, replace(facts, ray_role=""), discard=True)

@@ -71,7 +71,9 @@ def test_head_and_daemon_are_installed_render_and_leave(machine: Machine) -> Non
     machine.write("/srv/darkroom/inbox/dog.json", '{"prompt": "a castle"}')
     machine.wait_for(lambda: answer(machine, "dog").get("state") == "done", "dog is done", deadline_s=PATIENCE_S)
 
-    machine.darkroom("service", "remove", "--config", CONFIG)
+    refused = machine.darkroom("service", "remove", "--config", CONFIG, check=False)
+    assert "darkroom service remove --ray-head" in refused
     machine.darkroom("service", "remove", "--ray-head")
+    machine.darkroom("service", "remove", "--config", CONFIG)
     assert machine.run("systemctl", "is-active", "darkroom-ray-head", check=False).stdout != "active\n"
     assert not (machine.root / "etc/systemd/system/darkroom-ray-head.service").exists()

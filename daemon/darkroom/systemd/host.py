@@ -37,7 +37,7 @@ from darkroom.systemd.install import (
     Wish,
     own_folder,
 )
-from darkroom.systemd.ray_install import TOKEN, TOKEN_MODE, RayFacts, RayWish
+from darkroom.systemd.ray_install import ROLES, TOKEN, TOKEN_MODE, RayFacts, RayWish, unit_file
 
 BOOTED = Path("/run/systemd/system")
 IN_KEEPING = (Stage.TAKEN, Stage.RENDERING, Stage.CLOSING)
@@ -58,6 +58,7 @@ def look(wish: Wish) -> Facts:
         links=tuple(link for path in wish.said for link in _links(path)),
         mirrors=mirrors,
         has_drop_ins=DROP_INS.is_dir(),
+        ray_role=next((role for role in ROLES if unit_file(role).exists()), ""),
     )
 
 

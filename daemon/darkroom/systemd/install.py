@@ -135,6 +135,7 @@ class Facts:
     links: tuple[Link, ...] = ()  #: on the way to inbox and outbox
     mirrors: tuple[Path, ...] = ()  #: folders of the outbox that mirror one of the inbox
     has_drop_ins: bool = False
+    ray_role: str = ""  #: "head" or "worker", where a unit of a Ray cluster has the same user
 
 
 # Installing ----------------------------------------------------------------------------------------------------------
@@ -381,6 +382,9 @@ def to_remove(wish: Wish, facts: Facts, *, discard: bool) -> list[Step]:
     if is_absent(facts):
         return []
     _refuse_other_configuration("remove", wish, facts)
+    if facts.ray_role:
+        hint = f"Take it out first: darkroom service remove --ray-{facts.ray_role}"
+        raise DarkroomError("This machine is part of a Ray cluster, which uses the same user and models.", hint=hint)
     if facts.in_keeping and not discard:
         count = f"{facts.in_keeping} request" + ("s are" if facts.in_keeping > 1 else " is")
         raise DarkroomError(

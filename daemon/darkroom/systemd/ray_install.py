@@ -9,7 +9,7 @@ from pathlib import Path
 from darkroom.errors import DarkroomError
 from darkroom.systemd.install import Account, Group, Step, account_steps
 
-UNITS = Path("/etc/systemd/system")
+ROLES = ("head", "worker")
 #: The secret of the cluster: the same file on all of its machines.
 TOKEN = Path("/etc/darkroom/ray-token")
 TOKEN_MODE = 0o640
@@ -28,12 +28,12 @@ class RayWish:
     @property
     def service(self) -> str:
         """The name of its unit."""
-        return f"darkroom-ray-{self.role}"
+        return unit_file(self.role).stem
 
     @property
     def unit_file(self) -> Path:
         """Where its unit lies."""
-        return UNITS / f"{self.service}.service"
+        return unit_file(self.role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,11 @@ class RayFacts:
     active: bool
     has_token: bool
     token_fits: bool = False  #: the group may read it, and nobody else
+
+
+def unit_file(role: str) -> Path:
+    """Where the unit of a machine with this role lies."""
+    return Path("/etc/systemd/system") / f"darkroom-ray-{role}.service"
 
 
 def to_join(wish: RayWish, facts: RayFacts) -> list[Step]:
