@@ -62,6 +62,7 @@ def measured(ours: Daemon, theirs: Daemon, side: int, pictures: int) -> list[Row
                 ended_s = arrivals.until(name, 60.0)
                 if number:  # the first one loads the model
                     times[way].append(1000 * (ended_s - began_s))
+            theirs.wait_for([f"ray-{side}-{number}"], ["done"], within_s=60.0)
             sizes.append(sum(image["bytes"] for image in theirs.answer(f"ray-{side}-{number}")["images"]) / 1e6)
     return list(rows_of(side, times, sizes))
 
