@@ -24,6 +24,8 @@ from darkroom.testing.painter import Painter
 from darkroom.testing.world import World
 
 NAMES = ("cat", "dog", "bob/cat")
+SEATS = 2
+WHICH = st.integers(0, SEATS - 1)  #: of the renderers
 ENDINGS = {"done": "", "refused": ".refused", "failed": ".failed", "cancelled": ".cancelled"}
 
 
@@ -52,7 +54,7 @@ class Spool(RuleBasedStateMachine):
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         memory = Path("/dev/shm")
         self.root = Path(tempfile.mkdtemp(prefix="darkroom-chaos-", dir=memory if memory.is_dir() else None))
-        self.world = World(self.root)
+        self.world = World(self.root, device="cpu", renderers_per_device=SEATS)
         self.disk = ArmedDisk()
         self.dropped: dict[str, Dropped] = {}  # by the digest of its bytes
         self.carried = self.root / "carried"
@@ -127,19 +129,20 @@ class Spool(RuleBasedStateMachine):
     @rule(hold=st.booleans())
     def hold_or_release(self, hold: bool) -> None:
         self.world.holding = hold
-        self.painter.hold = hold
+        for painter in list(self.world.painters.values()):
+            painter.hold = hold
         if not hold:
-            self.live(self.painter.release)
+            self.live(self.release)
 
-    @rule()
-    def renderer_dies(self) -> None:
+    @rule(which=WHICH)
+    def renderer_dies(self, which: int) -> None:
         self.blame()
-        self.painter.die()
+        self.painter(which).die()
 
-    @rule()
-    def renderer_errs(self) -> None:
+    @rule(which=WHICH)
+    def renderer_errs(self, which: int) -> None:
         self.blame()
-        self.painter.fail()
+        self.painter(which).fail()
 
     @rule()
     def service_is_killed(self) -> None:
@@ -222,10 +225,12 @@ class Spool(RuleBasedStateMachine):
 
     # Helpers ------------------------------------------------------------------------------------------------------
 
-    @property
-    def painter(self) -> Painter:
-        assert self.world.painter is not None
-        return self.world.painter
+    def painter(self, which: int) -> Painter:
+        return list(self.world.painters.values())[which]
+
+    def release(self) -> None:
+        for painter in list(self.world.painters.values()):
+            painter.release()
 
     def live(self, act: Callable[[], Any]) -> None:
         """Do it; a crash on the way ends this life, and the next one begins."""

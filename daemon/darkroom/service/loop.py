@@ -146,8 +146,9 @@ class Service:
             event = self.events.get(timeout=timeout_s) if timeout_s else self.events.get_nowait()
         except queue.Empty:
             return True
+        is_quiet = isinstance(event, QUIET) and self.fleet.holds.is_empty
         self.handle(event)
-        return not isinstance(event, QUIET) or not self.fleet.holds.is_empty
+        return not is_quiet
 
     def handle(self, event: Event) -> None:
         """Act on one event."""

@@ -125,7 +125,7 @@ class Orders:
 
     def _about(self, view: View) -> object:
         holds = view.holds
-        held = frozenset(key for key in holds.all() if holds.is_held(key, view.now_s))
+        held = frozenset((key, holds.is_held(key, view.now_s)) for key in holds.all())
         return self._ledger.line.version, self._ledger.entries.version, view.seats, view.gate, view.suspects, held
 
     def _explain(self) -> None:
