@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from darkroom.cluster.driver import Gone, connect, end, in_a_line, within
+from darkroom.cluster.driver import Gone, connect, end, end_by, in_a_line, within
 from darkroom.cluster.host import RendererHost, Told, software
 from darkroom.cluster.picture import header_of
 from darkroom.cluster.returned import MAX_LINE_BYTES, Returned
@@ -154,6 +154,8 @@ def main(channel_fd: int, parent_pid: int) -> None:
         bridge.run()
     except Gone as gone:
         bridge.close(str(gone))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it costs this life of the seat
+        end_by(error)
 
 
 def _listen(bridge: Bridge, reader: BinaryIO) -> None:
@@ -161,6 +163,8 @@ def _listen(bridge: Bridge, reader: BinaryIO) -> None:
         bridge.listen(reader)
     except (OSError, RayError) as error:
         end(f"cannot be told what to do: {in_a_line(error)}")
+    except Exception as error:  # noqa: BLE001 - nobody else would hear of it
+        end_by(error)
 
 
 if __name__ == "__main__":

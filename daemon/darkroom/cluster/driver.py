@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -62,6 +63,12 @@ def within(seconds: float, why: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def end_by(error: Exception) -> None:
+    """End this process by an error that nobody foresaw: not by an exit in order, in which Ray may hang."""
+    traceback.print_exception(error)
+    end(f"met an error that nobody foresaw: {type(error).__name__}: {in_a_line(error)}")
 
 
 def end(why: str) -> None:

@@ -10,11 +10,11 @@ import threading
 
 import ray
 
-from darkroom.cluster.driver import Gone, connect, end, within
+from darkroom.cluster.driver import Gone, connect, end, end_by, within
 from darkroom.cluster.places import places_of
 from darkroom.executor.child import Channel, leave_with_service, take_channel
 from darkroom.executor.port import Places
-from darkroom.executor.settings import BridgeSettings
+from darkroom.executor.settings import BridgeSettings, ClusterSettings
 
 LOOK_EVERY_S = 1.0
 SILENCE_S = 8.0
@@ -28,8 +28,15 @@ def main(channel_fd: int, parent_pid: int) -> None:
     channel, cluster = Channel(end_of_pair), settings.cluster
     try:
         connect(cluster)
+        watch(cluster, channel)
     except Gone as gone:
         end(str(gone))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the watcher is begun again
+        end_by(error)
+
+
+def watch(cluster: ClusterSettings, channel: Channel) -> None:
+    """Tell of the machines, again and again."""
     while True:
         with within(SILENCE_S, f"cannot reach the Ray cluster at {cluster.address}: no answer for {SILENCE_S:g} s"):
             nodes = ray.nodes()
