@@ -72,7 +72,7 @@ def _daemon_commands(commands: Any) -> None:
     run.add_argument("--once", action="store_true", help="end when nothing is queued or arriving")
     for flag, metavar, text in (
         ("--default-model", "ALIAS", "the model of requests that name none"),
-        ("--device", "DEVICE", "auto, cpu, cuda or cuda:N"),
+        ("--device", "DEVICE", "auto, cpu, cuda:N, or several: cuda:0,cuda:1"),
         ("--model-cache", "FOLDER", "where models from the hub are kept"),
         ("--http", "HOST:PORT", "where to show health, metrics and pictures"),
         ("--log-level", "LEVEL", "debug, info, warning or error"),
