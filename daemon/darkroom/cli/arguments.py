@@ -82,6 +82,13 @@ def _daemon_commands(commands: Any) -> None:
     run.add_argument(
         "--offline", action="store_true", default=argparse.SUPPRESS, help="never ask the network for a model"
     )
+    add(
+        commands,
+        "demo",
+        "demo:demo",
+        "start the daemon, drop three requests, show what comes of them",
+        "demo                             makes inbox/, outbox/ and state/ here",
+    )
     _service_command(commands)
 
 
