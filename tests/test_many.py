@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,9 @@ from darkroom.request import pattern
 from darkroom.request.rows import rows_of
 from darkroom.testing.process import DaemonProcess
 
+pytestmark = pytest.mark.usefixtures("home")
+
 PROMPTS = "# a list\na red fox\n\n  an old castle  \n# no\na cat\n"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    for name in ("inbox", "outbox"):
-        (tmp_path / name).mkdir()
-    return tmp_path
 
 
 @pytest.fixture

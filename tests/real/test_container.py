@@ -26,7 +26,7 @@ BASE, IMAGE = "localhost/debian:bookworm-slim", "localhost/darkroom:test"
 USER = 10001
 DEADLINE_S = 90.0
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),  # the first one waits for the image
     *(
         pytest.mark.skipif(shutil.which(word) is None, reason=f"there is no {word}")
         for word in ("buildah", "podman", "runc", "debootstrap")

@@ -97,8 +97,7 @@ def test_a_whole_installation_shows_the_demo_from_another_folder(
     words: list[object] = [
         pipx,
         "run",
-        "--pip-args",
-        f"--constraint={CHECKOUT}/constraints.txt",
+        f"--pip-args=--constraint={CHECKOUT}/constraints.txt",
         "--spec",
         wheel_of(dist),
     ]
@@ -108,7 +107,7 @@ def test_a_whole_installation_shows_the_demo_from_another_folder(
     assert (answer["state"], answer["rendered_by"]["model"]) == ("done", "starter")
     assert (elsewhere / "outbox/parrot/parrot-2.png").stat().st_size > 1000
     assert str(CHECKOUT) not in told
-    assert "0 failed" not in said([*words, "darkroom", "doctor"], elsewhere, **places)
+    assert "failed" not in said([*words, "darkroom", "doctor"], elsewhere, **places)
     figures.append(f"wheel: {wheel_of(dist).stat().st_size / 1e6:.1f} MB")
 
 
