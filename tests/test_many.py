@@ -386,6 +386,49 @@ def test_cancelling_a_folder_asks_to_cancel_all_that_is_live_below_it(
     assert "all below b/ is settled already" in capsys.readouterr().err
 
 
+def test_all_that_waits_below_a_folder_gets_another_priority(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settle(home, "a/cat", "done")
+    settle(home, "a/b/dog", "queued")
+    settle(home, "a/fox", "rendering")
+    (home / "inbox/a").mkdir()
+    (home / "inbox/a/new.json").write_text("{}")
+    for level in (5, -10):  # the second wish takes the place of the first
+        assert main(["priority", "a/", str(level)]) == 0
+    wishes = sorted(str(path.relative_to(home / "inbox")) for path in (home / "inbox").rglob("*.priority"))
+    assert wishes == ["a/b/dog.-10.priority", "a/new.-10.priority"]
+    settle(home, "b/cat", "done")
+    assert main(["priority", "b/", "1"]) == 0
+    assert "nothing below b/ waits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["fox", "1"], 1, "fox is rendering already."),
+        (["cat", "1"], 1, "cat is done already."),
+        (["dgo", "1"], 1, "Did you mean dog"),
+        (["../dog", "1"], 1, "is not a name for a request"),
+        (["forged", "1"], 1, "is not a name for a request"),
+        (["dog", "11"], 2, "a whole number from -10 to 10, not 11"),
+        (["dog", "high"], 2, "invalid int value"),
+    ],
+)
+def test_a_priority_that_cannot_be_is_told_and_drops_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str], words: list[str], status: int, said: str
+) -> None:
+    settle(home, "cat", "done")
+    settle(home, "dog", "queued")
+    settle(home, "fox", "rendering")
+    settle(home, "forged", "queued", dropped_as="../../x.json")
+    try:
+        ended = main(["priority", *words])
+    except SystemExit as usage:
+        ended = int(usage.code or 0)
+    assert ended == status
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not list(home.rglob("*.priority"))
+
+
 def test_an_answer_that_names_another_place_cancels_nothing_there(home: Path) -> None:
     settle(home, "a/cat", "queued", dropped_as="../../x.json")
     assert main(["cancel", "a/"]) == 1
