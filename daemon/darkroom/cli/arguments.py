@@ -87,7 +87,7 @@ def _daemon_commands(commands: Any) -> None:
         "demo",
         "demo:demo",
         "start the daemon, drop three requests, show what comes of them",
-        "demo                             makes inbox/, outbox/ and state/ here",
+        "demo                   makes inbox/, outbox/ and state/ here",
     )
     _service_command(commands)
 
@@ -280,7 +280,7 @@ def _queue_commands(commands: Any) -> None:
         "requests:priority",
         "give a request that waits, or all below a folder, another priority",
         "priority alice/cat 5",
-        "priority prompts/ -10            let everybody else go first",
+        "priority prompts/ -10   let everybody else go first",
     )
     priority.add_argument("name", metavar="NAME|FOLDER/")
     priority.add_argument(
