@@ -270,7 +270,9 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.device",
         "render.encoded",
         "render.pipelines",
+        "render.placing",
         "render.precision",
+        "render.quantizing",
         "render.scheduling",
         "render.torch_errors",
     }

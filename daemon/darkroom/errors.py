@@ -111,6 +111,10 @@ class ModelUnavailable(DarkroomError):
     """A model cannot be loaded now: not the request's fault; the model is held and tried again."""
 
 
+class NoRoomForModel(ModelUnavailable):
+    """The device has too little memory for a model: another device may have enough."""
+
+
 class ModelUnsupported(ModelUnavailable):
     """A model can never be loaded as it is: trying again is of no use."""
 

@@ -6,6 +6,11 @@ alive         edge: process  Signs of life, as long as it really gets on.
 engine        pure           What the worker asks of whatever paints.
 device        edge: device   Which device; how a model gets there.
 pipelines     edge: device   Pipelines of diffusers, read from a folder.
+quantizing    edge: device   Weights in fewer bits.
+placing       edge: device   Where the parts of a pipeline lie.
+residents     edge: device   The models that are on the device, and which of them leave.
+memory        edge: process  How much of the machine's own memory nobody uses.
+relief        edge: device   What is done when memory runs out.
 adapter       edge: device   One adapter for the models of every family.
 call          edge: device   How a plan is put to a pipeline.
 blocks        edge: device   Texts of any length and weight, in blocks.

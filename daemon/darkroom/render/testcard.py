@@ -98,7 +98,20 @@ class Easel:
     def look(self, source: ModelSource) -> None:
         """It always is there."""
 
-    def load(self, source: ModelSource, moving: Callable[[], None]) -> Card:  # noqa: ARG002 - part of the protocol
+    def needs_bytes(self, source: ModelSource) -> int:  # noqa: ARG002 - part of the protocol
+        """Nothing worth speaking of."""
+        return 0
+
+    def free_bytes(self) -> int:
+        """As much as it needs."""
+        return 0
+
+    def load(
+        self,
+        source: ModelSource,
+        moving: Callable[[], None],  # noqa: ARG002 - part of the protocol
+        make_room: Callable[[], bool],  # noqa: ARG002 - likewise
+    ) -> Card:
         """Pretend to load. Raises ModelUnavailable for unknown options, or when told to."""
         try:
             options = Options.of(source.source)
@@ -120,6 +133,8 @@ class Card:
 
     options: Options
     revision: str = "local"
+    loaded_as: str = ""
+    size_bytes: int = 0
     checkpoint_hash: str = ""
     scheduler: str = ""
     own_scheduler: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import socket
@@ -162,6 +163,7 @@ class Daemon:
             note_tried=models.tried,
             tell=self._emit,
             tally=tally,
+            idle_unload_s=config.idle_unload_s or math.inf,
         )
         rendering = Rendering(
             ledger,

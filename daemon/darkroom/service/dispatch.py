@@ -42,6 +42,12 @@ class SeatView:
     model: str | None = None  #: that it has, or is loading
     run_requests: int = 0  #: so many of its model in a row while others waited
     run_since_s: float | None = None  #: monotonic; since when others wait for a change of its model
+    resident: frozenset[str] = frozenset()  #: models that it can change to at once
+
+    @property
+    def warm(self) -> frozenset[str]:
+        """All that it has."""
+        return self.resident | ({self.model} if self.model is not None else frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ class View:
 def dispatch(view: View) -> Dispatch:
     """What is to be done now: all that could be done, and nothing that would have to wait."""
     if view.gate.why:
-        unloads = [seat.name for seat in view.seats if seat.is_free and seat.model is not None and view.gate.unload]
+        unloads = [seat.name for seat in view.seats if seat.is_free and seat.warm and view.gate.unload]
         return Dispatch(unloads=tuple(unloads))
     calls = _Calls(view)
     starts: list[tuple[Entry, str]] = []
@@ -181,13 +187,16 @@ class _Calls:
 
     def _warm(self, best: Entry, seats: Sequence[SeatView]) -> tuple[Entry, SeatView] | None:
         """Whoever goes before the best of the turns, since a seat has its model and the bound is not reached."""
+        if any(best.model in seat.resident and self._view.may_render(best.model, seat) for seat in seats):
+            return None  # its turn costs nobody anything
         found = []
         for seat in seats:
-            if seat.model is None or not self._is_within_bound(seat):
+            if not self._is_within_bound(seat):
                 continue
-            entry = self._best([seat], priority=best.priority, model=seat.model)
-            if entry is not None:
-                found.append((entry, seat))
+            for model in seat.warm:
+                entry = self._best([seat], priority=best.priority, model=model)
+                if entry is not None:
+                    found.append((entry, seat))
         return min(found, key=lambda each: self._turns.rank(each[0]), default=None)
 
     def _is_within_bound(self, seat: SeatView) -> bool:
@@ -195,12 +204,14 @@ class _Calls:
         return seat.run_requests < bound.requests and (since_s is None or self._view.now_s - since_s < bound.seconds)
 
     def _seat_for(self, entry: Entry, free: Sequence[SeatView]) -> SeatView:
-        """Where it costs least: its model is there, none is there, one is there that nobody waits for."""
+        """Where it costs least: its model is there, can be had at once, none is there, one that nobody waits for is."""
         wanted = {lane[3] for lane in self._view.line.lanes()}
 
         def cost(seat: SeatView) -> int:
             if seat.model == entry.model:
                 return 0
-            return 1 if seat.model is None else 2 + (seat.model in wanted)
+            if entry.model in seat.resident:
+                return 1
+            return 2 if seat.model is None else 3 + (seat.model in wanted)
 
         return min((seat for seat in free if self._view.may_render(entry.model, seat)), key=cost)

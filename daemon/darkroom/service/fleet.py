@@ -5,6 +5,7 @@ Owned by the service's thread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import assert_never
@@ -41,6 +42,7 @@ class Fleet:
         note_tried: Callable[[port.Tried], None],
         tell: Callable[[Broken], None],
         tally: Tally | None = None,
+        idle_unload_s: float = math.inf,
     ) -> None:
         self.seats = tuple(seats)  #: replaced whole when one comes or goes
         self.holds = Holds()
@@ -51,6 +53,7 @@ class Fleet:
         self._note_tried = note_tried
         self._tell = tell
         self._tally = tally or Tally()
+        self._idle_unload_s = idle_unload_s
         self._by_name = {seat.name: seat for seat in seats}
         self._is_stopping = False
 
@@ -96,7 +99,14 @@ class Fleet:
     def views(self) -> tuple[SeatView, ...]:
         """The seats, as far as it matters who gets one."""
         return tuple(
-            SeatView(seat.name, seat.doing is Doing.IDLE, seat.model, seat.run_requests, seat.run_since_s)
+            SeatView(
+                seat.name,
+                seat.doing is Doing.IDLE,
+                seat.model,
+                seat.run_requests,
+                seat.run_since_s,
+                resident=frozenset(seat.resident),
+            )
             for seat in self.seats
         )
 
@@ -117,7 +127,7 @@ class Fleet:
         return 0.0 if any(eta_s is not None and eta_s > within_s for eta_s in etas) else within_s
 
     def tick(self) -> None:
-        """Start what is down, and kill what gives no sign of life."""
+        """Start what is down, kill what gives no sign of life, and free what has had no work for long."""
         now_s = self._clock.monotonic_s()
         for seat in self.seats:
             if seat.doing is Doing.DOWN:
@@ -128,6 +138,9 @@ class Fleet:
                 silent_s = round(now_s - seat.sign_s)
                 _log.error("renderer_stalled", seat=seat.name, silent_s=silent_s, doing=seat.doing.value)
                 seat.executor.kill()
+            elif seat.doing is Doing.IDLE and not seat.is_empty and now_s - seat.sign_s > self._idle_unload_s:
+                seat.unload()
+                _log.info("device_freed", seat=seat.name, idle_s=round(now_s - seat.sign_s))
 
     def load(self, model: str, seat: Seat, request_id: str | None = None) -> None:
         """Put a model on a seat, for the sake of this request."""
@@ -190,12 +203,13 @@ class Fleet:
 
     def _loaded(self, seat: Seat, loaded: port.Loaded) -> None:
         seat.model, seat.revision, seat.loading_for = loaded.model, loaded.revision, None
+        seat.loaded_as, seat.resident = loaded.loaded_as, loaded.resident
         self.look_again(loaded.model)
         self._tally.loaded(loaded.model, loaded.load_s)
         _log.info("model_loaded", seat=seat.name, model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
 
     def _load_failed(self, seat: Seat, failed: port.LoadFailed) -> None:
-        seat.model, seat.loading_for = None, None
+        seat.model, seat.loading_for, seat.resident = None, None, failed.resident
         if failed.for_good:  # its requests fail, each at its turn: there is nothing to wait for
             self.holds.clear(ModelHold(failed.model))
             _log.error("model_unsupported", model=failed.model, why=failed.message, hint=failed.hint)

@@ -360,7 +360,9 @@ class Rendering:
     def _by(self, seat: Seat, model: str) -> RenderedBy:
         if seat.ready is None:
             raise AssertionError(f"{seat.name} is not ready")
-        return RenderedBy(self._host, seat.ready.title, model, seat.revision, seat.ready.software)
+        return RenderedBy(
+            self._host, seat.ready.title, model, seat.revision, seat.ready.software, seat.loaded_as or None
+        )
 
 
 def _given_back(record: Record) -> Record:

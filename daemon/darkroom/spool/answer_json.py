@@ -30,7 +30,7 @@ def dump(answer: Answer) -> dict[str, Any]:
         "warnings": list(answer.warnings) or None,
         "error": _error(answer.error) if answer.error else None,
         "resent": answer.resent or None,
-        "rendered_by": asdict(answer.rendered_by) if answer.rendered_by else None,
+        "rendered_by": _present(asdict(answer.rendered_by)) if answer.rendered_by else None,
     }
     return {"darkroom": FORMAT} | _present(values)
 
