@@ -9,8 +9,8 @@ from darkroom.service.dispatch import Dispatch, Gate, SeatView, dispatch
 from darkroom.service.fleet import Fleet
 from darkroom.service.seats import Doing, Seat
 from darkroom.service.telling import _seat as report_of
-from tests.test_dispatch import shown, view_of, waits
 from darkroom.testing.world import HandClock
+from tests.test_dispatch import shown, view_of, waits
 from tests.test_fleet import Told
 
 IDLE_S = 600.0
