@@ -4,5 +4,6 @@ port       pure            Commands one way, events the other.
 wire       pure            Both as lines of JSON.
 settings   pure            What a renderer is told before its first message.
 devices    edge: machine   What devices this machine has, told without torch.
+pull       edge: process  A model of the hub, downloaded by a process of its own.
 local      edge: process   A renderer process: started, spoken to, killed, told of when it dies.
 """

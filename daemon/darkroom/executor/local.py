@@ -224,12 +224,12 @@ def _spawn(settings: RendererSettings, theirs: socket.socket) -> subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         pass_fds=(fd,),
-        env=_environment(settings),
+        env=environment_of(settings),
         start_new_session=True,  # Ctrl-C in the service's terminal is the service's alone
     )
 
 
-def _environment(settings: RendererSettings) -> dict[str, str]:
+def environment_of(settings: RendererSettings) -> dict[str, str]:
     """Set before anything is imported: the hub's libraries read these once."""
     package_folder = str(Path(darkroom.__file__).parent.parent)
     environment = {

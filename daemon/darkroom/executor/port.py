@@ -154,6 +154,7 @@ class Rendered(OfAttempt):
     """The device is free; pictures of the attempt are still being encoded."""
 
     render_s: float
+    peak_bytes: int | None = None  #: the most memory that was in use at once, since it is ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from darkroom.models.fit import Offload, Room, picture_bytes
 from darkroom.models.judge import Judgement, judge_folder
 from darkroom.models.size import size_of
 from darkroom.models.source import ModelSource
-from darkroom.render import memory, model_files, pipelines, placing, quantizing
+from darkroom.render import fetching, memory, model_files, pipelines, placing, quantizing
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.engine import DriverLate, Model
 from darkroom.render.torch_errors import bytes_of, guarded, parts_of
@@ -54,7 +54,7 @@ class TorchDevice:
             "transformers": transformers.__version__,
         }
         self._threads = torch.get_num_threads()
-        self._downloads: ModelSource | None = None
+        self._fetch: fetching.Fetch | None = None
         self._asked = settings.device
         self._device = torch.device(_chosen(settings.device))
         self.name = str(self._device)
@@ -63,8 +63,14 @@ class TorchDevice:
     @property
     def downloaded_bytes(self) -> int | None:
         """How much has come of what is being downloaded; None when nothing is."""
-        source = self._downloads
-        return model_files.downloaded_bytes(source) if source is not None else None
+        fetch = self._fetch
+        return fetch.bytes_done if fetch is not None else None
+
+    @property
+    def download_bytes(self) -> int | None:
+        """How much is being downloaded in all; None as long as nobody knows."""
+        fetch = self._fetch
+        return fetch.bytes_total if fetch is not None else None
 
     def learn(self, source: ModelSource) -> None:
         """See that a model of the hub can be told for what it is, before it is downloaded. What fails is in the log."""
@@ -95,6 +101,11 @@ class TorchDevice:
     def free_bytes(self) -> int:
         """How much memory nobody uses."""
         return memory.free_bytes() if self._device.type == "cpu" else int(torch.cuda.mem_get_info(self._device)[0])
+
+    def peak_bytes(self) -> int:
+        """The most memory that was in use at once, in this process."""
+        cpu = self._device.type == "cpu"
+        return memory.peak_bytes() if cpu else int(torch.cuda.max_memory_allocated(self._device))
 
     def load(
         self, source: ModelSource, moving: Callable[[], None], make_room: Callable[[], bool] = lambda: False
@@ -141,11 +152,11 @@ class TorchDevice:
         """What the files of a model say, all of them being there."""
         found = model_files.found(source, offline=self._offline)
         if found.fate is Fate.ABSENT:  # or an earlier download was cut short, and is taken up again
-            self._downloads = source
+            self._fetch = fetching.Fetch(source)
             try:
-                snapshot = model_files.download(source, partial(pipelines.download, source))
+                snapshot = self._fetch.run()
             finally:
-                self._downloads = None
+                self._fetch = None
             found = replace(judge_folder(source, snapshot), revision=snapshot.name)
         if found.fate is not Fate.USABLE:
             raise model_files.unusable(source, found)

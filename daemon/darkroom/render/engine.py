@@ -113,6 +113,13 @@ class Device(Protocol):
     def downloaded_bytes(self) -> int | None:
         """How much has come of what is being downloaded; None when nothing is."""
 
+    @property
+    def download_bytes(self) -> int | None:
+        """How much is being downloaded in all; None as long as nobody knows."""
+
+    def peak_bytes(self) -> int:
+        """The most memory that was in use at once, in this process."""
+
     def learn(self, source: ModelSource) -> None:
         """See that it can be told what a model is, before it is downloaded. Raises nothing."""
 

@@ -65,15 +65,7 @@ def read(source: ModelSource, found: Judgement, dtype: torch.dtype) -> Any:
     return pipeline
 
 
-def download(source: ModelSource) -> str:
-    """Fetch a model from the hub into its cache; returns its snapshot's folder."""
-    unread = {} if source.safety_checker else {"safety_checker": None, "feature_extractor": None}
-    return str(
-        DiffusionPipeline.download(source.source, revision=source.revision, **_variant(source.variant), **unread)
-    )
-
-
-def _variant(variant: str | None) -> dict[str, Any]:
+def variant_of(variant: str | None) -> dict[str, Any]:
     """Which files are used. Never a pickle."""
     return {"use_safetensors": True, **({"variant": variant} if variant else {})}
 
@@ -140,7 +132,7 @@ def _from_folder(
     try:
         return adapted.from_pretrained(  # type: ignore[attr-defined]
             folder, dtype=dtype, local_files_only=True, scheduler=scheduler,
-            **_variant(found.variant), **absent, **quantized,
+            **variant_of(found.variant), **absent, **quantized,
         )  # fmt: skip
     except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
         traceback.print_exc()

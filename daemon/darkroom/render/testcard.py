@@ -44,6 +44,7 @@ from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
 from darkroom.facts import Tokens
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
+from darkroom.render import memory
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.request.plan import ImagePlan, Plan
 
@@ -91,6 +92,11 @@ class Easel:
     software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__})
 
     downloaded_bytes: int | None = None
+    download_bytes: int | None = None
+
+    def peak_bytes(self) -> int:
+        """Of this process."""
+        return memory.peak_bytes()
 
     def learn(self, source: ModelSource) -> None:
         """Nothing to learn."""

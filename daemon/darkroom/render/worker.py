@@ -47,7 +47,7 @@ from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, Stop, decode
 from darkroom.facts import Fault, Progress
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
-from darkroom.render import testcard
+from darkroom.render import memory, testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
 from darkroom.render.engine import Device, DevicePoisoned, DriverLate, Flagged, LeaveDevice, Model
@@ -171,8 +171,9 @@ class Worker:
             self._channel.send(self._as_loaded(there, load_s=0.0))
             return there
         began_s = time.monotonic()
+        done, total = lambda: self._device.downloaded_bytes, lambda: self._device.download_bytes
         try:
-            with self._alive.during(f"loading {alias}", bytes_done=lambda: self._device.downloaded_bytes):
+            with self._alive.during(f"loading {alias}", bytes_done=done, bytes_total=total):
                 loaded = self._put_on_device(alias)
         except ModelUnavailable as error:
             self._trouble = error
@@ -273,7 +274,13 @@ class Worker:
                     self._finisher.withhold(job, index)
                 else:
                     self._finisher.add(job, index, pixels)
-        self._channel.send(Rendered(key=attempt.key, render_s=round(time.monotonic() - began_s, 4)))
+        self._channel.send(
+            Rendered(
+                key=attempt.key,
+                render_s=round(time.monotonic() - began_s, 4),
+                peak_bytes=loaded.device.peak_bytes(),
+            )
+        )
 
 
 CODE = ErrorCode.RENDER_ERROR
@@ -314,6 +321,11 @@ class NoLibraries:
     software: dict[str, str] = field(default_factory=dict)
 
     downloaded_bytes: int | None = None
+    download_bytes: int | None = None
+
+    def peak_bytes(self) -> int:
+        """Of this process."""
+        return memory.peak_bytes()
 
     def learn(self, source: ModelSource) -> None:
         """Nothing to learn."""
