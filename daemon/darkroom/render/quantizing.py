@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from darkroom.render.torch_errors import parts_of
 NEEDS = {"int8": ("torchao", "int8"), "nf4": ("bitsandbytes", "nf4")}
 
 #: T5 looks at the precision of this layer's weights, and would have its input in eight bits.
-_LOOKED_AT = (r"\.wo$",)
+_LOOKED_AT = r"\.wo$"
 
 
 def check(source: ModelSource, device: torch.device) -> None:
@@ -63,9 +64,14 @@ def after_reading(source: ModelSource, pipeline: Any, dtype: torch.dtype) -> Non
         if hasattr(part, "enable_layerwise_casting"):
             part.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
         else:
-            apply_layerwise_casting(
-                part, torch.float8_e4m3fn, dtype, _LOOKED_AT, skip_modules_classes=(torch.nn.Embedding,)
-            )
+            whole = (_LOOKED_AT, _tells_precision(part))
+            apply_layerwise_casting(part, torch.float8_e4m3fn, dtype, whole, skip_modules_classes=(torch.nn.Embedding,))
+
+
+def _tells_precision(part: torch.nn.Module) -> str:
+    """The layer whose precision a text encoder tells as its own, and pipelines draw noise in: its first one."""
+    first = next(name for name, _ in part.named_parameters()).rpartition(".")[0]
+    return f"^{re.escape(first)}$"
 
 
 def _int8(library: Any, _dtype: torch.dtype) -> Any:
