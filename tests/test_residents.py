@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from darkroom.cli.status import _models
 from darkroom.executor.port import Load, Loaded, LoadFailed, Ready, Unload, Unloaded
 from darkroom.service.dispatch import Dispatch, Gate, SeatView, dispatch
 from darkroom.service.fleet import Fleet
@@ -126,3 +127,16 @@ def test_a_change_to_what_is_there_is_no_new_run() -> None:
     hall.seat.run_requests = 5
     hall.load("a", "b")
     assert hall.seat.run_requests == 5
+
+
+@pytest.mark.parametrize(
+    ("seat", "words"),
+    [
+        ({"model": "a", "resident": ["b", "a"], "loaded_as": "int8"}, "a (int8) beside b"),
+        ({"model": "a", "resident": ["a"]}, "a"),
+        ({"resident": ["b", "c"]}, "b, c"),
+        ({}, None),
+    ],
+)
+def test_status_names_what_is_there(seat: dict[str, object], words: str | None) -> None:
+    assert _models(seat) == words
