@@ -4,9 +4,9 @@
 
 Rounds: a process of its own lets go of one model (its parts refer to each other in circles: `gc.collect()`), loads the
 other with `from_pretrained` and makes one step of a small picture, as the renderer does to warm up; then a renderer
-changes from one to the other, as often as --switches says. Never two at a time. Tiny: a Stable Diffusion and an SDXL
-of the true classes. sd15: two names of one full-size model (built once, see loading.py), which the renderer takes for
-two.
+changes from one to the other, as often as --switches says, first with one at a time, then with both staying. Tiny: a
+Stable Diffusion and an SDXL of the true classes. sd15: two names of one full-size model (built once, see loading.py),
+which the renderer takes for two.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import queue
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Round:
 
     by_hand_s: list[float]
     switch_s: list[float]
+    stay_s: list[float]  #: a change between two that both stay
     resident_mb: list[float]
 
 
@@ -74,13 +76,19 @@ def measure(folders: list[Path], switches: int) -> Round:
     in_turns = (folders * BY_HAND)[: BY_HAND + 2]
     by_hand = loads("hand", "float32", in_turns)[2:]
     by_hand_s = [each["let_go_s"] + each["load_s"] + each["warm_up_s"] for each in by_hand]
-    found = Round(by_hand_s, [], [])
+    found = Round(by_hand_s, [], [], [])
     with renderer(folders) as events:
         for number in range(switches + 2):
             load_s = events.load(f"model-{number % 2}")
             if number >= 2:  # before these, each has been loaded for the first time
                 found.switch_s.append(load_s)
                 found.resident_mb.append(resident_mb(events.pid))
+    with renderer(folders, resident_models=2) as events:
+        for number in range(switches + 2):
+            began_s = time.perf_counter()
+            events.load(f"model-{number % 2}", is_first=number < 2)
+            if number >= 2:
+                found.stay_s.append(time.perf_counter() - began_s)
     return found
 
 
@@ -91,11 +99,12 @@ class Events:
         self._process, self._told = process, told
         self.pid: int = self.wait_for(Ready).pid
 
-    def load(self, alias: str) -> float:
+    def load(self, alias: str, *, is_first: bool = True) -> float:
         """Seconds that it took, warm-up included; what it tries beside its first pictures is awaited."""
         self._process.send(Load(alias))
         load_s: float = self.wait_for(Loaded).load_s
-        self.wait_for(Tried)
+        if is_first:
+            self.wait_for(Tried)
         return load_s
 
     def wait_for(self, kind: type[T]) -> T:
@@ -107,11 +116,11 @@ class Events:
 
 
 @contextmanager
-def renderer(folders: list[Path]) -> Iterator[Events]:
+def renderer(folders: list[Path], *, resident_models: int = 1) -> Iterator[Events]:
     """A renderer process that knows these models."""
     sources = {f"model-{number}": ModelSource(f"model-{number}", str(each)) for number, each in enumerate(folders)}
     told: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    settings = RendererSettings(sources, device="cpu", offline=True)
+    settings = RendererSettings(sources, device="cpu", offline=True, resident_models=resident_models)
     process = RendererProcess(settings, name="cpu", emit=told.put)
     process.start(1)
     try:
@@ -134,6 +143,10 @@ def rows(rounds: list[Round]) -> list[Row]:
             f"{median(ratios):.3f} {noise(ratios)}",
             f"≤ {GOAL_TIME}",
             median(ratios) <= GOAL_TIME,
+        ),
+        Row(
+            "a change between two that both stay",
+            f"{1000 * median([s for each in rounds for s in each.stay_s]):.1f} ms",
         ),
         Row("memory after the 2nd switch", f"{settled_mb:.0f} MB"),
         Row(f"memory after the {len(worst.resident_mb)}th", f"{end_mb:.0f} MB"),

@@ -93,10 +93,7 @@ class Subject:
 
     @property
     def reader(self) -> Reader:
-        assert self.bench.worker._loaded is not None
-        model = self.bench.worker._loaded.model
-        assert isinstance(model, adapter.DiffusionModel)
-        return model._reader
+        return self.bench.model._reader
 
     @property
     def reads_on(self) -> bool:

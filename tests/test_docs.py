@@ -68,7 +68,7 @@ WHOLE = Answer(
     attempt=1,
     resent=1,
     retry_of="B",
-    rendered_by=RenderedBy("h", "d", "m", "r", {"torch": "2"}, "s"),
+    rendered_by=RenderedBy("h", "d", "m", "r", {"torch": "2"}, "s", "int8"),
     metadata={"a": 1},
 )
 
@@ -372,7 +372,15 @@ def test_the_page_lists_every_field_of_a_heartbeat_in_their_order() -> None:
     says = {tuple(re.findall(r"`(\w+)`", row[0])): row[1] for row in table("Is anybody there?")}
     life = Life("1", "i", "h", 1, "2025")
     seat = SeatReport(
-        "cpu", "ready", "cpu", "CPU", "sd15", "why", (RenderingReport("cat", "A", Progress(1, 1, 1, 1), 1.0),)
+        "cpu",
+        "ready",
+        "cpu",
+        "CPU",
+        "sd15",
+        "int8",
+        ("sd15",),
+        "why",
+        (RenderingReport("cat", "A", Progress(1, 1, 1, 1), 1.0),),
     )
     folder = FolderReport("/x", "ext4", False, "present", True, "why", 1)
     snapshot = Snapshot(

@@ -215,6 +215,8 @@ def test_the_words_say_where_each_value_is_from() -> None:
     assert lines["seed"] == "8: that of the first one, 7, + 1"
     assert lines["tokens"] == "all 0 of the negative prompt are read; up to 75 can be"
     assert lines["rendered"] == "on a GPU by torch 2.13"
+    answer["rendered_by"] |= {"loaded_as": "int8"}  # type: ignore[operator]
+    assert said(of_answer(answer, number=2, asked=None))["rendered"] == "on a GPU by torch 2.13, loaded as int8"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def test_it_says_its_format_and_leaves_out_what_has_no_value() -> None:
         "rendering",
         device="cuda:0",
         model="sd15",
+        resident=("sd15",),
         rendering=(RenderingReport("alice/cat", "01K", Progress(1, 2, 3, 4), eta_s=5.0),),
     )
     told = dump(
@@ -122,7 +123,7 @@ def test_it_says_its_format_and_leaves_out_what_has_no_value() -> None:
         "alive_since": "2026-01-01T00:00:00.000Z", "state": "running",
         "folders": {"inbox": {"path": "/inbox", "state": "present"}},
         "seats": [{
-            "name": "cuda:0", "state": "rendering", "device": "cuda:0", "model": "sd15",
+            "name": "cuda:0", "state": "rendering", "device": "cuda:0", "model": "sd15", "resident": ["sd15"],
             "rendering": [{
                 "name": "alice/cat", "id": "01K", "eta_s": 5.0,
                 "progress": {"image": 1, "images": 2, "step": 3, "steps": 4},

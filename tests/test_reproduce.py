@@ -57,7 +57,7 @@ def plan_of(**request: Any) -> Plan:
 
 def picture_of(plan: Plan, index: int = 0) -> bytes:
     """As the test card paints it and the renderer writes it."""
-    card = Easel().load(MODELS["card"], lambda: None)
+    card = Easel().load(MODELS["card"], lambda: None, lambda: False)
     painted = card.paint(plan, card.read(plan), index, lambda *_: None)
     return encode(painted, plan, plan.images[index], FROM)
 

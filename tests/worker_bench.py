@@ -54,7 +54,14 @@ PLAN = asked()
 class Bench:
     """A worker with its real channel, in this process: torch is imported once."""
 
-    def __init__(self, models: Mapping[str, Path | str | ModelSource], folder: Path, *, offline: bool = True) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, Path | str | ModelSource],
+        folder: Path,
+        *,
+        offline: bool = True,
+        resident_models: int = 1,
+    ) -> None:
         ours, theirs = socket.socketpair()
         self._lines = ours.makefile("rb")
         ours.close()
@@ -63,7 +70,7 @@ class Bench:
             alias: source if isinstance(source, ModelSource) else ModelSource(alias, str(source))
             for alias, source in models.items()
         }
-        settings = RendererSettings(sources, device="cpu", offline=offline, threads=1)
+        settings = RendererSettings(sources, device="cpu", offline=offline, threads=1, resident_models=resident_models)
         channel = Channel(theirs)
         self.agenda = Agenda()
         self.worker = Worker(settings, channel, self.agenda, SignsOfLife(channel.send))
@@ -112,9 +119,16 @@ class Bench:
     @property
     def pipeline(self) -> Any:
         """Of the model that is loaded."""
-        assert self.worker._loaded is not None
-        assert isinstance(self.worker._loaded.model, DiffusionModel)
-        return self.worker._loaded.model._pipeline
+        return self.model._pipeline
+
+    @property
+    def model(self) -> DiffusionModel:
+        """The one that was used last."""
+        residents = self.worker._residents
+        used = residents.use(residents.aliases[-1])
+        assert used is not None
+        assert isinstance(used.model, DiffusionModel)
+        return used.model
 
     def close(self) -> None:
         self.agenda.stop()

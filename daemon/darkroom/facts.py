@@ -77,3 +77,4 @@ class RenderedBy:
     model_revision: str  #: commit of the hub repository, or "local"
     software: Mapping[str, str] = field(default_factory=dict)  #: versions of the libraries
     seat: str | None = None  #: which renderer: "cuda:1"
+    loaded_as: str | None = None  #: where its weights were not as a whole and in full: "int8, offload group"

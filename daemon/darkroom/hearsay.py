@@ -58,6 +58,8 @@ HEARTBEAT: Mapping[str, Any] = {
             "device": str,
             "device_name": str,
             "model": str,
+            "loaded_as": str,
+            "resident": [str],
             "why": str,
             "rendering": [{"name!": str, "progress": _PROGRESS, "eta_s": float}],
         }

@@ -332,8 +332,20 @@ def _reference_commands(commands: Any) -> None:
         "print the JSON Schema of a request",
         "schema > request.schema.json",
     )
-    models = add(commands, "models [ALIAS]", "reference:models", "list the models", "models", "models sd15")
-    models.add_argument("alias", metavar="ALIAS", nargs="?", help="show all of this one")
+    models = add(
+        commands,
+        "models [ALIAS | pull ALIAS | try ALIAS] [--json]",
+        "models:models",
+        "list the models and what they take, download one, or try one",
+        "models",
+        "models sd15",
+        "models pull sd15                  download it, or check what is here",
+        "models try sd15                   one small picture: what it takes",
+        "models --json",
+    )
+    models.add_argument("alias", metavar="ALIAS", nargs="?", help="show all of this one; or pull, or try")
+    models.add_argument("of", metavar="ALIAS", nargs="?", help="which one to pull or to try")
+    models.add_argument("--json", action="store_true", help="as a list, for programs")
     completion = add(
         commands,
         "completion bash|zsh|fish",

@@ -1,4 +1,4 @@
-"""styles, schema, models, doctor."""
+"""styles, schema, doctor."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from darkroom.cli import terminal
 from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import CONFIG_UNUSABLE, DONE
 from darkroom.errors import DarkroomError
-from darkroom.models.card import ModelCard
 from darkroom.printable import printable
-from darkroom.request.decide import Known
 from darkroom.request.styles import NO_STYLE
 from darkroom.spelling import suggestion
 from darkroom.systemd.unit import program
@@ -32,67 +30,15 @@ def styles(args: argparse.Namespace) -> int:
         rows = [(name, style.description or textwrap.shorten(style.prompt, 80)) for name, style in book.styles.items()]
         return _print_list([*rows, (NO_STYLE, NO_STYLE_IS)], default=config.default_style)
     if args.name == NO_STYLE:
-        return _print_fields({"description": NO_STYLE_IS})
+        terminal.fields({"description": NO_STYLE_IS})
+        return DONE
     if args.name not in book.styles:
         raise DarkroomError(f"There is no style {args.name}.", hint=suggestion(args.name, book.names))
     style = book.styles[args.name]
     fields = ("description", "prompt", "negative_prompt", "num_inference_steps", "guidance_scale", "scheduler")
     said = {field: getattr(style, field) for field in fields} | {"families": ", ".join(style.families)}
-    return _print_fields({field: value for field, value in said.items() if value not in ("", None)})
-
-
-def models(args: argparse.Namespace) -> int:
-    """List the models, or show one whole; of the starter model also what it can draw."""
-    from darkroom.models.files import Fate
-    from darkroom.models.judge import judge
-
-    config = configuration(args)
-    hub_cache, rules = config.model_cache / "hub", config.rules()
-    judgements = {alias: judge(source, hub_cache, offline=config.offline) for alias, source in config.sources().items()}
-    cards = {alias: rules.card(alias, Known(found.family)) for alias, found in judgements.items()}
-    if args.alias is None:
-        rows = [
-            (alias, f"{card.width}×{card.height}, {card.family.title}, {config.models[alias].source}")
-            for alias, card in cards.items()
-        ]
-        status = _print_list(rows, default=(config.default_model,))
-        for alias, judgement in judgements.items():
-            if judgement.fate in (Fate.HELD, Fate.NEVER):
-                terminal.out().print(f"\n{alias} can't be rendered: {judgement.message} {judgement.hint}")
-        return status
-    if args.alias not in config.models:
-        raise DarkroomError(f"There is no model {args.alias}.", hint=suggestion(args.alias, config.models))
-    model, judgement = config.models[args.alias], judgements[args.alias]
-    loading = {key: getattr(model, key) for key in ("source", "revision", "variant", "dtype", "safety_checker")}
-    its_files = {"its files": f"{judgement.message} {judgement.hint}".strip()}
-    status = _print_fields(loading | _can_do(cards[args.alias]) | its_files)
-    if config.sources()[args.alias].is_starter:
-        from darkroom.starter.vocabulary import concepts
-
-        print("\nIt draws these things, in the styles and colours that the prompt names:\n")
-        print(textwrap.fill(", ".join(concepts()) + ".", 100))
-    return status
-
-
-def _can_do(card: ModelCard) -> dict[str, object]:
-    """What requests can ask of a model, in the words of their keys; the defaults first."""
-    family = card.family
-    sides = f"{card.min_px} to {card.max_px}, multiples of {family.step_px}"
-    others = [name for name in family.schedulers if name != card.scheduler]
-    negative = "none"
-    if family.negative:
-        negative = f"where {family.cfg} is above {family.cfg_above:g}" if family.cfg else "yes"
-    return {
-        "family": family.title,
-        "width": f"{card.width} ({sides})",
-        "height": f"{card.height} ({sides})",
-        "num_inference_steps": f"{card.num_inference_steps}"
-        + (f" (made for few: {family.made_for} at most)" if family.made_for else ""),
-        **{key: f"{value:g}" for key, value in card.scales.items()},
-        "scheduler": card.scheduler + (f" (or {', '.join(others)})" if others else ""),
-        "negative_prompt": negative,
-        "default_style": ", ".join(card.default_style or ()),
-    }
+    terminal.fields({field: value for field, value in said.items() if value not in ("", None)})
+    return DONE
 
 
 def schema(args: argparse.Namespace) -> int:
@@ -146,15 +92,5 @@ def _looked_for() -> str:
 
 def _print_list(rows: list[tuple[str, str]], *, default: Collection[str]) -> int:
     cells = [(Text(name, style="bold"), Text(text + ("  (default)" if name in default else ""))) for name, text in rows]
-    terminal.out().print(*terminal.columns(*cells), sep="\n")
-    return DONE
-
-
-def _in_a_file(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _print_fields(fields: dict[str, object]) -> int:
-    cells = [(Text(name, style="bold"), Text(_in_a_file(value))) for name, value in fields.items()]
     terminal.out().print(*terminal.columns(*cells), sep="\n")
     return DONE

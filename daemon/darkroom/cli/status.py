@@ -147,9 +147,7 @@ def _news(health: Json) -> Json:
     """What is worth another line: not what only goes by, such as the counter, steps, free space and seconds."""
     return {key: health.get(key) for key in _NEWS} | {
         "folders": {role: (each.get("state"), each.get("why")) for role, each in health.get("folders", {}).items()},
-        "seats": [
-            (each.get("name"), each.get("state"), each.get("model"), each.get("why")) for each in seats_of(health)
-        ],
+        "seats": [(each.get("name"), each.get("state"), _models(each), each.get("why")) for each in seats_of(health)],
         "rendering": [each["name"] for each in rendering_of(health)],
         "held": [(each.get("model"), each.get("why")) for each in health.get("held", ())],
     }
@@ -218,11 +216,19 @@ def _headline(health: Json, *, beats: bool) -> Text:
     seats = seats_of(health)
     for seat in seats if len(seats) == 1 else ():
         where = seat.get("device_name") or seat.get("device")
-        words = [seat.get("state"), f"on {where}" if where else None, seat.get("model")]
+        words = [seat.get("state"), f"on {where}" if where else None, _models(seat)]
         line.append(printable("; renderer " + ", ".join(str(word) for word in words if word)))
         if seat.get("why"):
             line.append(f" ({printable(str(seat['why']))})", "yellow")
     return line
+
+
+def _models(seat: Json) -> str | None:
+    """The one in use, how it is held, and what else is there."""
+    model, others = seat.get("model"), [each for each in seat.get("resident") or () if each != seat.get("model")]
+    held = f" ({seat['loaded_as']})" if seat.get("loaded_as") else ""
+    also = f"{'beside ' if model else ''}{', '.join(map(str, others))}" if others else None
+    return " ".join(filter(None, (f"{model}{held}" if model else None, also))) or None
 
 
 def _folders(folders: dict[str, Json]) -> list[Text]:

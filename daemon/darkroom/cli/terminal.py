@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.cells import cell_len
@@ -94,6 +94,16 @@ def columns(*rows: tuple[Text, ...]) -> list[Text]:
         line.rstrip()
         lines.append(line)
     return lines
+
+
+def fields(named: Mapping[str, object]) -> None:
+    """Print names and values below one another, values as they stand in a configuration file."""
+    cells = [(Text(name, style="bold"), Text(_in_a_file(value))) for name, value in named.items()]
+    out().print(*columns(*cells), sep="\n")
+
+
+def _in_a_file(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def duration(seconds: float) -> str:

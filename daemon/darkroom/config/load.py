@@ -151,6 +151,8 @@ class Config(BaseModel):
     renderers_per_device: Annotated[int, Field(ge=1, le=64)] = 1
     offline: bool = False
     preload: bool = True
+    resident_models: Annotated[int, Field(ge=1, le=64)] = 4
+    idle_unload_s: Annotated[float, Field(ge=0, le=86_400 * 7)] = 0.0
 
     wildcards: dict[Alias, Folder] = Field(default_factory=dict)
 
@@ -224,6 +226,7 @@ class Config(BaseModel):
             model_cache=str(self.model_cache),
             offline=self.offline,
             picture_metadata=self.picture_metadata,
+            resident_models=self.resident_models,
         )
 
     def cluster_settings(self) -> ClusterSettings:

@@ -99,6 +99,8 @@ class ModelSettings(BaseModel):
     revision: str = ""  #: commit, tag or branch on the hub; "" for the default branch
     variant: str = ""  #: "fp16" for files called `….fp16.safetensors`
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = "auto"
+    quantize: Literal["none", "int8", "fp8", "nf4"] = "none"
+    offload: Literal["auto", "none", "model", "group"] = "auto"
     safety_checker: bool = False
     family: Annotated[str, _listed("family", (AUTO, *BY_KEY))] = AUTO
     preset: Annotated[str, _listed("preset", (NO_PRESET, *PRESETS))] = NO_PRESET
@@ -118,7 +120,7 @@ class ModelSettings(BaseModel):
         chosen = {
             key: value for key, value in self.model_dump().items() if value not in ("", None, (), AUTO, NO_PRESET)
         }
-        return ModelSource(alias, **{"dtype": AUTO, **chosen})
+        return ModelSource(alias, **{"dtype": AUTO, **chosen, "offload": self.offload})
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """What is wrong between keys that are each right: key, and the end of a sentence."""

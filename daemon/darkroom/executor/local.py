@@ -73,7 +73,7 @@ class Program:
 
 def renderer(settings: RendererSettings) -> Program:
     """What renders on this machine."""
-    return Program(RENDERER, settings.as_line(), _environment(settings))
+    return Program(RENDERER, settings.as_line(), environment_of(settings))
 
 
 class RendererProcess:
@@ -263,7 +263,7 @@ def python_environment() -> dict[str, str]:
     }
 
 
-def _environment(settings: RendererSettings) -> dict[str, str]:
+def environment_of(settings: RendererSettings) -> dict[str, str]:
     """Set before anything is imported: the hub's libraries read these once."""
     environment = {
         **python_environment(),

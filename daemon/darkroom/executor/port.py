@@ -43,7 +43,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Put this model on the device. Answered by `Loaded` or `LoadFailed`."""
+    """Put this model on the device; others stay where there is room. Answered by `Loaded` or `LoadFailed`."""
 
     model: str  #: alias
 
@@ -64,7 +64,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """Free the device: drop the loaded model."""
+    """Free the device: drop every model that is on it."""
 
 
 Command = Load | Render | Cancel | Unload
@@ -107,6 +107,8 @@ class Loaded(FromExecutor):
     model: str  #: alias
     revision: str  #: commit of the hub repository, or "local"
     load_s: float
+    loaded_as: str = ""  #: where its weights are not as a whole and in full: "int8", "int8, offload group"
+    resident: tuple[str, ...] = ()  #: all that are on the device now, this one last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +121,7 @@ class LoadFailed(FromExecutor):
     only_here: bool = False  #: another device may be able to
     of_device: bool = False  #: the device cannot be used: it is not about this model
     for_good: bool = False  #: it can't be loaded as it is, however often it is tried
+    resident: tuple[str, ...] = ()  #: what is on the device now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,7 @@ class Rendered(OfAttempt):
     """The device is free; pictures of the attempt are still being encoded."""
 
     render_s: float
+    peak_bytes: int | None = None  #: the most memory that was in use at once, since it is ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

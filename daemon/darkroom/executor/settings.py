@@ -21,6 +21,7 @@ class RendererSettings:
     model_cache: str | None = None  #: folder that becomes HF_HOME; None leaves the environment's own
     offline: bool = False  #: never ask the network
     picture_metadata: PictureMetadata = "full"
+    resident_models: int = 1  #: so many stay on the device at most, where there is room
     threads: int | None = None  #: CPU threads of one operation; None leaves it to the libraries
 
     def as_line(self) -> bytes:

@@ -26,6 +26,7 @@ class Made:
     revision: str | None = None  #: the commit on the hub, or "local"; None as long as nothing was rendered
     device: str | None = None  #: as people call it
     software: Mapping[str, Any] = field(default_factory=dict)
+    loaded_as: str | None = None  #: where its weights were in fewer bits, or offloaded
 
     @property
     def index(self) -> int:
@@ -58,6 +59,7 @@ def of_answer(answer: Mapping[str, Any], *, number: int | None, asked: Mapping[s
         revision=_text(rendered_by.get("model_revision")),
         device=_text(rendered_by.get("device")),
         software=_mapping(rendered_by.get("software")),
+        loaded_as=_text(rendered_by.get("loaded_as")),
     )
 
 

@@ -51,6 +51,8 @@ def _remarks(made: Made, files: ModelFiles) -> list[str]:
     which = f"picture {made.index + 1} of {made.plan.num_images}"
     software = ", ".join(f"{name} {version}" for name, version in made.software.items())
     said = [f"{made.name}, {which}" + (f", as rendered by {software}" if software else "")]
+    if made.loaded_as:
+        said.append(f"It was loaded as {made.loaded_as}, and is loaded whole here: fewer bits paint nearly the same.")
     if files.pipeline not in calls.WAYS:
         said.append(f"Nobody has described {files.pipeline}: this is how most classes are called.")
     return said

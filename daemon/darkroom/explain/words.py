@@ -140,4 +140,5 @@ def _rendered(made: Made) -> str:
         return "not yet"
     versions = ", ".join(f"{name} {version}" for name, version in made.software.items())
     revision = "" if made.revision == "local" else f", the model at {made.revision}"
-    return f"on {made.device} by {versions}{revision}"
+    held = f", loaded as {made.loaded_as}" if made.loaded_as else ""
+    return f"on {made.device} by {versions}{revision}{held}"

@@ -9,6 +9,8 @@ files        edge: models    What of a model's files is there, and what an unusa
 weights      edge: models    The weights: which variant is meant, whether they are whole.
 hub_cache    edge: models    The hub's cache on a disk.
 checkpoint   edge: models    The single file that a folder was made from, and its hash where others have told it.
+fit          pure            Where a model's parts lie, and which models stay when another one comes.
+size         edge: models    How large a model is, on disk and in memory.
 judge        edge: models    Can it be rendered, never, or are parts of it missing? By its own files.
 thread       edge: models    Looks at the files now and then; they may lie on a share that hangs.
 """

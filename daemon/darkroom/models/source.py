@@ -20,6 +20,8 @@ class ModelSource:
     revision: str | None = None  #: commit, tag or branch on the hub; None for the default branch
     variant: str | None = None  #: "fp16" for files called `….fp16.safetensors`
     dtype: str = "auto"  #: "auto" (half precision on CUDA, float32 on a CPU), "float16", "bfloat16" or "float32"
+    quantize: str | None = None  #: "int8", "fp8" or "nf4"; None: weights stay in `dtype`
+    offload: str = "auto"  #: a value of `fit.Offload`
     safety_checker: bool = False  #: load the model's own safety checker and withhold the pictures that it flags
     family: str | None = None  #: a key of the families, before any file of the model is here to tell it
     preset: str | None = None  #: which kind of few-step model it is, which no file tells

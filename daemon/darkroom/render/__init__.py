@@ -6,6 +6,11 @@ alive         edge: process  Signs of life, as long as it really gets on.
 engine        pure           What the worker asks of whatever paints.
 device        edge: device   Which device; how a model gets there.
 pipelines     edge: device   Pipelines of diffusers, read from a folder.
+quantizing    edge: device   Weights in fewer bits.
+placing       edge: device   Where the parts of a pipeline lie.
+residents     edge: device   The models that are on the device, and which of them leave.
+memory        edge: process  How much of the machine's own memory nobody uses.
+relief        edge: device   What is done when memory runs out.
 adapter       edge: device   One adapter for the models of every family.
 call          edge: device   How a plan is put to a pipeline.
 blocks        edge: device   Texts of any length and weight, in blocks.
@@ -15,6 +20,8 @@ precision     edge: device   What half precision cannot hold, again in float32.
 torch_errors  edge: device   What torch and diffusers raise, in our words.
 scheduling    edge: device   Schedulers as diffusers makes them, tried before a picture depends on them.
 model_files   edge: models   A model's files that are not there yet.
+fetching      edge: models   A model of the hub on its way here, and whether it came whole.
+pull          shell          Downloads one model of the hub, in a process of its own.
 token_limit   pure           Which words of a text a model does not read.
 testcard      edge: device   Paints without any model.
 encode        edge: pictures Pictures become files that say how they came to be.

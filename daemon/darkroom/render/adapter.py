@@ -32,7 +32,8 @@ from darkroom.render.encoded import Encoded
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.render.precision import Broken, Precision
 from darkroom.render.reader import Reader
-from darkroom.render.torch_errors import free_memory, guarded
+from darkroom.render.relief import Relief
+from darkroom.render.torch_errors import bytes_of, free_memory, guarded, parts_of
 from darkroom.request.plan import ImagePlan, Plan
 
 #: The side of the picture that is rendered once after loading, so that the first request does not pay for it.
@@ -42,7 +43,15 @@ WARM_UP_PX = 64
 class DiffusionModel:
     """A model on its device. Used by one thread."""
 
-    def __init__(self, pipeline: Any, found: Judgement, *, is_starter: bool) -> None:
+    def __init__(
+        self,
+        pipeline: Any,
+        found: Judgement,
+        *,
+        is_starter: bool,
+        loaded_as: str = "",
+        make_room: Callable[[], bool] = lambda: False,
+    ) -> None:
         assert found.family is not None  # noqa: S101 - what was loaded has one
         self._family: Family = found.family
         self._pipeline = pipeline
@@ -51,10 +60,13 @@ class DiffusionModel:
         self._call = Call(pipeline, self._family, blocks)
         self._reader = Reader(pipeline, self._family, blocks)
         self._precision = Precision(pipeline)
+        self._relief = Relief(pipeline, make_room)
         self._encoded = Encoded(pipeline)
         self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))
         self._is_starter = is_starter
         self.revision = found.revision
+        self.loaded_as = loaded_as
+        self.size_bytes = sum(map(bytes_of, parts_of(pipeline).values()))
         self.own_scheduler = str(self._saved.get("_class_name", ""))
         self.checkpoint_hash = checkpoint_hash(found.folder) if found.folder else ""
 
@@ -112,7 +124,7 @@ class DiffusionModel:
 
     def close(self) -> None:
         """Free the device."""
-        del self._pipeline, self._call, self._reader, self._precision, self._encoded
+        del self._pipeline, self._call, self._reader, self._precision, self._relief, self._encoded
         free_memory()
 
     # Text ---------------------------------------------------------------------------------------------------------
@@ -162,8 +174,11 @@ class DiffusionModel:
         warnings: tuple[str, ...] = ()
         while True:
             try:
-                pixels: Pixels = self._render(plan, image, on_step)
-                return replace(pixels, warnings=warnings)
+                pixels: Pixels
+                pixels, eased = self._relief.painted(
+                    plan.width, plan.height, partial(self._render, plan, image, on_step)
+                )
+                return replace(pixels, warnings=(*warnings, *filter(None, [eased])))
             except Broken as broken:
                 raised = self._precision.raised(broken)
             warnings = (*warnings, *filter(None, [raised]))

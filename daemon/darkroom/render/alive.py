@@ -49,9 +49,15 @@ class SignsOfLife:
         threading.Thread(target=self._run, name="signs-of-life", daemon=True).start()
 
     @contextmanager
-    def during(self, doing: str, *, bytes_done: Callable[[], int | None] = lambda: None) -> Iterator[None]:
+    def during(
+        self,
+        doing: str,
+        *,
+        bytes_done: Callable[[], int | None] = lambda: None,
+        bytes_total: Callable[[], int | None] = lambda: None,
+    ) -> Iterator[None]:
         """Tell that `doing` goes on, inside this block; and how much of a download has come, while there is one."""
-        self._alive = lambda: Alive(doing=doing, bytes_done=bytes_done())
+        self._alive = lambda: Alive(doing=doing, bytes_done=bytes_done(), bytes_total=bytes_total())
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -15,14 +16,18 @@ import transformers
 from darkroom.errors import DeviceGone, ErrorCode, NoRoomForModel, RenderFailed
 from darkroom.executor.devices import cpu
 from darkroom.executor.settings import RendererSettings
+from darkroom.models import fit
+from darkroom.models.card import card
 from darkroom.models.family import Family
 from darkroom.models.files import Fate
+from darkroom.models.fit import Offload, Room, picture_bytes
 from darkroom.models.judge import Judgement, judge_folder
+from darkroom.models.size import size_of
 from darkroom.models.source import ModelSource
-from darkroom.render import model_files, pipelines
+from darkroom.render import fetching, memory, model_files, pipelines, placing, quantizing
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.engine import DriverLate, Model
-from darkroom.render.torch_errors import guarded
+from darkroom.render.torch_errors import bytes_of, guarded, parts_of
 
 #: Where drivers put the files of their devices.
 DEVICE_FILES = Path("/dev")
@@ -49,7 +54,7 @@ class TorchDevice:
             "transformers": transformers.__version__,
         }
         self._threads = torch.get_num_threads()
-        self._downloads: ModelSource | None = None
+        self._fetch: fetching.Fetch | None = None
         self._asked = settings.device
         self._device = torch.device(_chosen(settings.device))
         self.name = str(self._device)
@@ -59,8 +64,14 @@ class TorchDevice:
     @property
     def downloaded_bytes(self) -> int | None:
         """How much has come of what is being downloaded; None when nothing is."""
-        source = self._downloads
-        return model_files.downloaded_bytes(source) if source is not None else None
+        fetch = self._fetch
+        return fetch.bytes_done if fetch is not None else None
+
+    @property
+    def download_bytes(self) -> int | None:
+        """How much is being downloaded in all; None as long as nobody knows."""
+        fetch = self._fetch
+        return fetch.bytes_total if fetch is not None else None
 
     def learn(self, source: ModelSource) -> None:
         """See that a model of the hub can be told for what it is, before it is downloaded. What fails is in the log."""
@@ -76,19 +87,46 @@ class TorchDevice:
         if found.fate not in (Fate.USABLE, Fate.ABSENT):
             raise model_files.unusable(source, found)
 
-    def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:
+    def needs_bytes(self, source: ModelSource) -> int | None:
+        """How much memory a model and a picture of its default size would take; None where nothing tells."""
+        found = model_files.found(source, offline=self._offline)
+        try:
+            size = size_of(found) if found.fate is Fate.USABLE else None
+        except (OSError, ValueError):
+            return None  # it is being copied, and loading it tells more
+        if size is None or found.family is None:
+            return None
+        dtype = str(_dtype(source.dtype, self._device, found.family)).removeprefix("torch.")
+        return sum(size.memory(dtype, source.quantize).values()) + _for_a_picture(source, found.family)
+
+    def free_bytes(self) -> int:
+        """How much memory nobody uses."""
+        return memory.free_bytes() if self._device.type == "cpu" else int(torch.cuda.mem_get_info(self._device)[0])
+
+    def peak_bytes(self) -> int:
+        """The most memory that was in use at once, in this process."""
+        cpu = self._device.type == "cpu"
+        return memory.peak_bytes() if cpu else int(torch.cuda.max_memory_allocated(self._device))
+
+    def load(
+        self, source: ModelSource, moving: Callable[[], None], make_room: Callable[[], bool] = lambda: False
+    ) -> Model:
         """Put a model on the device and render once. Raises ModelUnavailable or DevicePoisoned."""
         if problem := _missing(self._asked):
             raise problem
+        quantizing.check(source, self._device)
         try:
-            return guarded(partial(self._load, source, moving))
+            return guarded(partial(self._load, source, moving, make_room))
         except RenderFailed as error:
             if error.code is ErrorCode.OUT_OF_MEMORY:
-                hint = "End other programs that use the device, or choose a smaller model."
+                hint = (
+                    "End other programs that use the device, set `quantize` or `offload` of this model, or choose a "
+                    "smaller one."
+                )
                 raise NoRoomForModel(f"{source.alias} can't be loaded: {error.message}", hint=hint) from None
             raise model_files.unloadable(source) from None
 
-    def _load(self, source: ModelSource, moving: Callable[[], None]) -> DiffusionModel:
+    def _load(self, source: ModelSource, moving: Callable[[], None], make_room: Callable[[], bool]) -> DiffusionModel:
         # The starter's operations are too small to share: two threads take twice the CPU time of one and, on a busy
         # machine, where each waits for the other hundreds of times a step, many times as long.
         torch.set_num_threads(1 if source.is_starter else self._threads)
@@ -97,24 +135,43 @@ class TorchDevice:
         pipeline = pipelines.read(source, found, _dtype(source.dtype, self._device, found.family))
         if self._device.type == "cuda":
             moving()  # a driver that hangs keeps the processor busy, so being busy is not a sign of life from here on
-        pipelines.put_on(pipeline, self._device)
-        model = DiffusionModel(pipeline, found, is_starter=source.is_starter)
+        offload = self._offload(source, found.family, pipeline)
+        placing.place(pipeline, self._device, offload)
+        model = DiffusionModel(
+            pipeline, found, is_starter=source.is_starter, loaded_as=_as(source.quantize, offload), make_room=make_room
+        )
         model.warm_up(source)
         return model
+
+    def _offload(self, source: ModelSource, family: Family, pipeline: Any) -> Offload:
+        """Where the parts of a pipeline will lie, by what is free now."""
+        sizes = {name: bytes_of(part) for name, part in parts_of(pipeline).items()}
+        room = Room(self._device.type == "cpu", self.free_bytes())
+        return fit.offload(Offload(source.offload), sizes, _for_a_picture(source, family), room)
 
     def _found(self, source: ModelSource) -> Judgement:
         """What the files of a model say, all of them being there."""
         found = model_files.found(source, offline=self._offline)
         if found.fate is Fate.ABSENT:  # or an earlier download was cut short, and is taken up again
-            self._downloads = source
+            self._fetch = fetching.Fetch(source)
             try:
-                snapshot = model_files.download(source, partial(pipelines.download, source))
+                snapshot = self._fetch.run()
             finally:
-                self._downloads = None
+                self._fetch = None
             found = replace(judge_folder(source, snapshot), revision=snapshot.name)
         if found.fate is not Fate.USABLE:
             raise model_files.unusable(source, found)
         return found
+
+
+def _for_a_picture(source: ModelSource, family: Family) -> int:
+    model = card(source, family)
+    return picture_bytes(model.width, model.height)
+
+
+def _as(quantize: str | None, offload: Offload) -> str:
+    said = f"offload {offload.value}" if offload is not Offload.NONE else None
+    return ", ".join(filter(None, (quantize, said)))
 
 
 def _chosen(asked: str) -> str:

@@ -62,6 +62,14 @@ class Model(Protocol):
         """Commit of its hub repository, or "local"."""
 
     @property
+    def loaded_as(self) -> str:
+        """How its weights are held, where that is not as a whole and in full: "int8", "int8, offload group"."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory its weights take."""
+
+    @property
     def checkpoint_hash(self) -> str:
         """10 hex digits by which others know the single file that it was made from; "" where that isn't known."""
 
@@ -109,11 +117,27 @@ class Device(Protocol):
     def downloaded_bytes(self) -> int | None:
         """How much has come of what is being downloaded; None when nothing is."""
 
+    @property
+    def download_bytes(self) -> int | None:
+        """How much is being downloaded in all; None as long as nobody knows."""
+
+    def peak_bytes(self) -> int:
+        """The most memory that was in use at once, in this process."""
+
     def learn(self, source: ModelSource) -> None:
         """See that it can be told what a model is, before it is downloaded. Raises nothing."""
 
     def look(self, source: ModelSource) -> None:
         """See whether a model is there at all, before another one makes room. Raises ModelUnavailable."""
 
-    def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:
-        """Put a model on the device; `moving` is called when all is read. Raises ModelUnavailable or DevicePoisoned."""
+    def needs_bytes(self, source: ModelSource) -> int | None:
+        """How much memory a model and a picture of its default size would take; None where nothing tells."""
+
+    def free_bytes(self) -> int:
+        """How much memory nobody uses."""
+
+    def load(self, source: ModelSource, moving: Callable[[], None], make_room: Callable[[], bool]) -> Model:
+        """Put a model on the device. Raises ModelUnavailable, NoRoomForModel among them, or DevicePoisoned.
+
+        `moving` is called when all is read; `make_room`, while it paints, to let another model go: whether one went.
+        """

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, get_token, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -107,12 +107,15 @@ HUB_REFUSALS: tuple[tuple[type[Exception], str, str], ...] = (
 )
 
 
+NO_ACCESS = "There is a token (HF_TOKEN), but not of an account that may: accept them on its page with that account."
+
+
 def _download_trouble(error: Exception) -> tuple[str, str]:
     """What went wrong, and what to do. The first error of a chain is the cause: diffusers wraps what the hub says."""
     causes = list(_chain(error))
     for kind, message, hint in HUB_REFUSALS:
         if any(isinstance(cause, kind) for cause in causes):
-            return message, hint
+            return message, NO_ACCESS if kind is GatedRepoError and get_token() else hint
     for cause in reversed(causes):
         if isinstance(cause, HfHubHTTPError):
             return (

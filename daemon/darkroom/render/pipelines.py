@@ -1,4 +1,4 @@
-"""Pipelines of diffusers, read from a model's folder and put on one device that does not change."""
+"""Pipelines of diffusers, read from a model's folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from darkroom.errors import ModelUnavailable, ModelUnsupported
 from darkroom.models.family import Family
 from darkroom.models.judge import OPTIONAL_PARTS, Judgement
 from darkroom.models.source import ModelSource
-from darkroom.render import model_files, scheduling
+from darkroom.render import model_files, quantizing, scheduling
 
 #: Whatever a model knows, it reads these differently.
 TWO_WORDS = ("cat", "dog")
@@ -59,30 +59,13 @@ def read(source: ModelSource, found: Judgement, dtype: torch.dtype) -> Any:
     if source.is_starter:
         import darkroom.starter.autoencoder  # noqa: F401, PLC0415 - its model_index.json names a class in there
     pipeline = _from_folder(source, found, folder, kind, _in_hand(family, found.scheduler), dtype)
+    quantizing.after_reading(source, pipeline, dtype)
     _check_tokenizers(source, pipeline)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def put_on(pipeline: Any, device: torch.device) -> None:
-    """Move it there, for good."""
-    pipeline.to(device)
-    pipeline.fixed_device = device
-    if device.type == "cuda":
-        for part in ("unet", "vae"):
-            if isinstance(getattr(pipeline, part, None), torch.nn.Module):
-                getattr(pipeline, part).to(memory_format=torch.channels_last)
-
-
-def download(source: ModelSource) -> str:
-    """Fetch a model from the hub into its cache; returns its snapshot's folder."""
-    unread = {} if source.safety_checker else {"safety_checker": None, "feature_extractor": None}
-    return str(
-        DiffusionPipeline.download(source.source, revision=source.revision, **_variant(source.variant), **unread)
-    )
-
-
-def _variant(variant: str | None) -> dict[str, Any]:
+def variant_of(variant: str | None) -> dict[str, Any]:
     """Which files are used. Never a pickle."""
     return {"use_safetensors": True, **({"variant": variant} if variant else {})}
 
@@ -145,10 +128,12 @@ def _from_folder(
         (OnOneDevice, kind),
         {"__module__": kind.__module__, "scheduler_in_hand": type(scheduler).__name__},
     )
+    quantized = quantizing.while_reading(source, folder, dtype)
     try:
         return adapted.from_pretrained(  # type: ignore[attr-defined]
-            folder, dtype=dtype, local_files_only=True, scheduler=scheduler, **_variant(found.variant), **absent
-        )
+            folder, dtype=dtype, local_files_only=True, scheduler=scheduler,
+            **variant_of(found.variant), **absent, **quantized,
+        )  # fmt: skip
     except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
         traceback.print_exc()
         raise model_files.unloadable(source) from None

@@ -44,6 +44,7 @@ from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
 from darkroom.facts import Tokens
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
+from darkroom.render import memory
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.request.plan import ImagePlan, Plan
 
@@ -92,6 +93,11 @@ class Easel:
     software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__})
 
     downloaded_bytes: int | None = None
+    download_bytes: int | None = None
+
+    def peak_bytes(self) -> int:
+        """Of this process."""
+        return memory.peak_bytes()
 
     def learn(self, source: ModelSource) -> None:
         """Nothing to learn."""
@@ -99,7 +105,20 @@ class Easel:
     def look(self, source: ModelSource) -> None:
         """It always is there."""
 
-    def load(self, source: ModelSource, moving: Callable[[], None]) -> Card:  # noqa: ARG002 - part of the protocol
+    def needs_bytes(self, source: ModelSource) -> int:  # noqa: ARG002 - part of the protocol
+        """Nothing worth speaking of."""
+        return 0
+
+    def free_bytes(self) -> int:
+        """As much as it needs."""
+        return 0
+
+    def load(
+        self,
+        source: ModelSource,
+        moving: Callable[[], None],  # noqa: ARG002 - part of the protocol
+        make_room: Callable[[], bool],  # noqa: ARG002 - likewise
+    ) -> Card:
         """Pretend to load. Raises ModelUnavailable for unknown options, or when told to."""
         try:
             options = Options.of(source.source)
@@ -121,6 +140,8 @@ class Card:
 
     options: Options
     revision: str = "local"
+    loaded_as: str = ""
+    size_bytes: int = 0
     checkpoint_hash: str = ""
     scheduler: str = ""
     own_scheduler: str = ""

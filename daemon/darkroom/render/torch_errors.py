@@ -7,7 +7,7 @@ import gc
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -26,14 +26,14 @@ def guarded(call: Callable[[], T]) -> T:
     except Exception as error:  # noqa: BLE001 - the edge that knows foreign exceptions
         translated = _translated(error)
         traceback.print_exception(error)
-        _clear_frames(error)
+        clear_frames(error)
     # Outside of the handler nothing refers to the error any more, nor to the tensors in its frames.
     free_memory()
     raise translated
 
 
 def _translated(error: Exception) -> Exception:
-    text = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}".removesuffix(": ")
+    text = named(error)
     if is_out_of_memory(error):
         return RenderFailed(
             ErrorCode.OUT_OF_MEMORY,
@@ -47,6 +47,11 @@ def _translated(error: Exception) -> Exception:
     return RenderFailed(ErrorCode.RENDER_ERROR, text, hint="The renderer's log tells more.", kind=kind)
 
 
+def named(error: Exception) -> str:
+    """Its kind, and the first line of what it says."""
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}".removesuffix(": ")
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a smaller request, or a later one, could have worked."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -55,13 +60,31 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
+def parts_of(pipeline: Any) -> dict[str, torch.nn.Module]:
+    """Those of its parts that have weights."""
+    return {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
+
+
+def bytes_of(part: torch.nn.Module) -> int:
+    """How much memory its weights take, the quantized ones too."""
+    return sum(map(_bytes_of, (*part.parameters(), *part.buffers())))
+
+
+def _bytes_of(tensor: torch.Tensor) -> int:
+    if hasattr(tensor, "__tensor_flatten__") and type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        names, _ = tensor.__tensor_flatten__()
+        return sum(_bytes_of(getattr(tensor, name)) for name in names)
+    return int(tensor.nbytes)
+
+
 def is_poisonous(error: Exception) -> bool:
     """Whether every later call on this device will fail in this process."""
     signs = ("CUDA error", "CUDNN_STATUS_EXECUTION_FAILED", "CUBLAS_STATUS_EXECUTION_FAILED", "cuDNN error")
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
-def _clear_frames(error: BaseException | None) -> None:
+def clear_frames(error: BaseException | None) -> None:
+    """Let go of the tensors in the frames of an error, and of those before it."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

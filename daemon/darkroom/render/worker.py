@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO
 
 from darkroom import __version__
@@ -43,12 +44,13 @@ from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, Stop, decode
 from darkroom.facts import Fault, Progress
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
-from darkroom.render import testcard
+from darkroom.render import memory, testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
 from darkroom.render.engine import Device, DevicePoisoned, DriverLate, Flagged, LeaveDevice, Model
 from darkroom.render.finish import Finisher, Job
 from darkroom.render.parameters import Provenance
+from darkroom.render.residents import OnDevice, Residents
 
 #: At most this many `Stepped` messages a second; the last step of a picture is always told.
 STEPS_PER_S = 20
@@ -89,23 +91,8 @@ class Steps:
             raise LeaveDevice
 
 
-@dataclass(frozen=True, slots=True)
-class OnDevice:
-    """The model that is loaded, and where."""
-
-    alias: str
-    model: Model
-    device: Device
-
-    @property
-    def provenance(self) -> Provenance:
-        """What pictures tell about where they come from."""
-        model, device = self.model, self.device
-        return Provenance(model.revision, device.title, device.software, model.checkpoint_hash, model.own_scheduler)
-
-
 class Worker:
-    """The device thread: one model at a time, one request at a time."""
+    """The device thread: one request at a time, by one of the models that are on the device."""
 
     def __init__(self, settings: RendererSettings, channel: Channel, agenda: Agenda, alive: SignsOfLife) -> None:
         self._settings = settings
@@ -113,7 +100,7 @@ class Worker:
         self._agenda = agenda
         self._alive = alive
         self._finisher = Finisher(channel.send, agenda, Disk(), settings.picture_metadata)
-        self._loaded: OnDevice | None = None
+        self._residents = Residents(settings.resident_models)
         self._trials: list[threading.Thread] = []
         self._tried: dict[str, Impossible] = {}  # by digest of the saved scheduler
         self._trouble: ModelUnavailable | None = None  # why the last model could not be loaded
@@ -158,34 +145,44 @@ class Worker:
             case Render():
                 self._render(task)
             case Unload():
-                self._unload()
+                self._residents.let_all_go()
                 self._channel.send(Unloaded())
 
     # Models -------------------------------------------------------------------------------------------------------
 
     def _load(self, alias: str) -> OnDevice | None:
         """The model behind this alias, loaded if it is not there yet; None when it cannot be, which has been told."""
-        if self._loaded is not None and self._loaded.alias == alias:
-            self._channel.send(Loaded(model=alias, revision=self._loaded.model.revision, load_s=0.0))
-            return self._loaded
+        if (there := self._residents.use(alias)) is not None:
+            self._channel.send(self._as_loaded(there, load_s=0.0))
+            return there
         began_s = time.monotonic()
+        done, total = lambda: self._device.downloaded_bytes, lambda: self._device.download_bytes
         try:
-            with self._alive.during(f"loading {alias}", bytes_done=lambda: self._device.downloaded_bytes):
-                self._loaded = self._put_on_device(alias)
+            with self._alive.during(f"loading {alias}", bytes_done=done, bytes_total=total):
+                loaded = self._put_on_device(alias)
         except ModelUnavailable as error:
             self._trouble = error
-            self._channel.send(_load_failed(alias, error))
+            self._channel.send(_load_failed(alias, error, self._residents.aliases))
             return None
         except DevicePoisoned as error:
             self._channel.send(LoadFailed(model=alias, message=str(error), hint=POISONED_HINT, only_here=True))
             raise
         load_s = round(time.monotonic() - began_s, 3)
-        self._channel.send(Loaded(model=alias, revision=self._loaded.model.revision, load_s=load_s))
-        if self._loaded.model.scheduler:
+        self._channel.send(self._as_loaded(loaded, load_s=load_s))
+        if loaded.model.scheduler:
             self._trials = [each for each in self._trials if each.is_alive()]
-            self._trials.append(threading.Thread(target=self._try, args=(alias, self._loaded.model), name="trial"))
+            self._trials.append(threading.Thread(target=self._try, args=(alias, loaded.model), name="trial"))
             self._trials[-1].start()
-        return self._loaded
+        return loaded
+
+    def _as_loaded(self, there: OnDevice, *, load_s: float) -> Loaded:
+        return Loaded(
+            model=there.alias,
+            revision=there.model.revision,
+            load_s=load_s,
+            loaded_as=there.model.loaded_as,
+            resident=self._residents.aliases,
+        )
 
     def _try(self, alias: str, model: Model) -> None:
         """Beside the first picture: a second or two that nobody has to wait for, once for each saved scheduler."""
@@ -204,20 +201,23 @@ class Worker:
             raise ModelUnavailable(f"No model is called {alias!r}.", hint=f"The configuration has: {known}.")
         device = testcard.Easel() if source.is_testcard else self._device
         device.look(source)  # what is loaded makes room only for what can take its place
-        self._unload()
-        return OnDevice(alias, device.load(source, self._alive.fall_silent), device)
-
-    def _unload(self) -> None:
-        loaded, self._loaded = self._loaded, None
-        if loaded is not None:
-            loaded.model.close()
+        self._residents.make_room_for(device.needs_bytes(source), device.free_bytes)
+        load = partial(device.load, source, self._alive.fall_silent, self._residents.let_one_go)
+        try:
+            model = load()
+        except NoRoomForModel:
+            if not self._residents.aliases:
+                raise
+            self._residents.let_all_go()
+            model = load()
+        return self._residents.add(OnDevice(alias, model, device))
 
     # Requests -----------------------------------------------------------------------------------------------------
 
     def _render(self, render: Render) -> None:
         """Render one attempt; how it ended is told by the finisher, when nobody writes its files any more."""
         alias = render.attempt.plan.model
-        loaded = self._loaded if self._loaded is not None and self._loaded.alias == alias else self._load(alias)
+        loaded = self._residents.use(alias) or self._load(alias)
         if loaded is None:
             self._finisher.end(Job(render.attempt, NO_PROVENANCE), _never_began(render, self._trouble))
             return
@@ -255,7 +255,13 @@ class Worker:
                     self._finisher.withhold(job, index)
                 else:
                     self._finisher.add(job, index, pixels)
-        self._channel.send(Rendered(key=attempt.key, render_s=round(time.monotonic() - began_s, 4)))
+        self._channel.send(
+            Rendered(
+                key=attempt.key,
+                render_s=round(time.monotonic() - began_s, 4),
+                peak_bytes=loaded.device.peak_bytes(),
+            )
+        )
 
 
 CODE = ErrorCode.RENDER_ERROR
@@ -264,7 +270,7 @@ REPORT_HINT = "The renderer's log tells more."
 NO_PROVENANCE = Provenance("", "", {})
 
 
-def _load_failed(alias: str, error: ModelUnavailable) -> LoadFailed:
+def _load_failed(alias: str, error: ModelUnavailable, resident: tuple[str, ...]) -> LoadFailed:
     return LoadFailed(
         model=alias,
         message=error.message,
@@ -272,6 +278,7 @@ def _load_failed(alias: str, error: ModelUnavailable) -> LoadFailed:
         only_here=isinstance(error, NoRoomForModel),
         of_device=isinstance(error, DeviceGone),
         for_good=isinstance(error, ModelUnsupported),
+        resident=resident,
     )
 
 
@@ -308,6 +315,11 @@ class NoLibraries:
     software: dict[str, str] = field(default_factory=dict)
 
     downloaded_bytes: int | None = None
+    download_bytes: int | None = None
+
+    def peak_bytes(self) -> int:
+        """Of this process."""
+        return memory.peak_bytes()
 
     def learn(self, source: ModelSource) -> None:
         """Nothing to learn."""
@@ -315,7 +327,15 @@ class NoLibraries:
     def look(self, source: ModelSource) -> None:
         """Nothing to see."""
 
-    def load(self, source: ModelSource, moving: Callable[[], None]) -> Model:  # noqa: ARG002 - part of the protocol
+    def needs_bytes(self, source: ModelSource) -> int:  # noqa: ARG002 - part of the protocol
+        """Nothing."""
+        return 0
+
+    def free_bytes(self) -> int:
+        """None."""
+        return 0
+
+    def load(self, source: ModelSource, moving: Callable[[], None], make_room: Callable[[], bool]) -> Model:  # noqa: ARG002
         """Raises ModelUnavailable."""
         raise ModelUnavailable(
             f"{source.alias} needs torch and diffusers, which cannot be imported ({self.reason}).",

@@ -54,6 +54,8 @@ class SeatReport:
     device: str | None = None
     device_name: str | None = None  #: as people call it
     model: str | None = None  #: that is loaded, or being loaded
+    loaded_as: str | None = None  #: where its weights are not as a whole and in full: "int8, offload group"
+    resident: tuple[str, ...] = ()  #: all models that are on the device
     why: str | None = None  #: why it is held
     rendering: tuple[RenderingReport, ...] = ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import socket
@@ -168,6 +169,7 @@ class Daemon:
             tell=self._emit,
             beside=partial(self._beside, config),
             tally=tally,
+            idle_unload_s=config.idle_unload_s or math.inf,
         )
         self._cluster = ray_cluster(config, fleet, self._emit, clock) if config.executor == "ray" else None
         rendering = Rendering(

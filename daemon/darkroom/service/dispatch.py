@@ -44,6 +44,12 @@ class SeatView:
     model: str | None = None  #: that it has, or is loading
     run_requests: int = 0  #: so many of its model in a row while others waited, over all seats
     run_since_s: float | None = None  #: monotonic; since when others wait for a change of model
+    resident: frozenset[str] = frozenset()  #: models that it can change to at once
+
+    @property
+    def warm(self) -> frozenset[str]:
+        """All that it has."""
+        return self.resident | ({self.model} if self.model is not None else frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class View:
 def dispatch(view: View) -> Dispatch:
     """What is to be done now: all that could be done, and nothing that would have to wait."""
     if view.gate.why:
-        unloads = [seat.name for seat in view.seats if seat.is_free and seat.model is not None and view.gate.unload]
+        unloads = [seat.name for seat in view.seats if seat.is_free and seat.warm and view.gate.unload]
         return Dispatch(unloads=tuple(unloads))
     calls = _Calls(view)
     starts: list[tuple[Entry, str]] = []
@@ -213,12 +219,12 @@ class _Calls:
 
     def _warm(self, best: Entry, seats: Sequence[SeatView]) -> tuple[Entry, SeatView] | None:
         """Whoever goes before the best of the turns, since a seat has its model and the bound is not reached."""
+        if any(best.model in seat.resident and self._may_render(best, seat) for seat in seats):
+            return None  # its turn costs nobody anything
         found = []
-        for seat in {each.model: each for each in reversed(seats)}.values():
-            if seat.model is None or not self._is_within_bound(seat):
-                continue
-            having = [each for each in seats if each.model == seat.model]
-            entry = self._best(having, priority=best.priority, model=seat.model)
+        for model in dict.fromkeys(model for seat in seats for model in sorted(seat.warm)):
+            having = [each for each in seats if model in each.warm and self._is_within_bound(each)]
+            entry = self._best(having, priority=best.priority, model=model)
             if entry is not None:
                 found.append((entry, next(each for each in having if self._may_render(entry, each))))
         return min(found, key=lambda each: self._turns.rank(each[0]), default=None)
@@ -230,7 +236,9 @@ class _Calls:
         return requests < bound.requests and (since_s is None or self._view.now_s - since_s < bound.seconds)
 
     def _seat_for(self, entry: Entry, free: Sequence[SeatView]) -> SeatView:
-        """Where it costs least: its model is there, or none, or one that nobody waits for, or that others have too.
+        """Where it costs least: its model is there, or can be had at once; or none is there.
+
+        Else the one that the fewest wait for goes, of which others have a copy: a rare model does not evict a busy one.
 
         Else the one that the fewest wait for goes: a rare model does not evict a busy one.
         """
@@ -240,9 +248,11 @@ class _Calls:
         def cost(seat: SeatView) -> tuple[int, float]:
             if seat.model == entry.model:
                 return 0, 0.0
-            if seat.model is None:
+            if entry.model in seat.resident:
                 return 1, 0.0
-            return 2, waiting.get(seat.model, 0) / copies[seat.model]
+            if seat.model is None:
+                return 2, 0.0
+            return 3, waiting.get(seat.model, 0) / copies[seat.model]
 
         return min((seat for seat in free if self._may_render(entry, seat)), key=cost)
 

@@ -5,6 +5,7 @@ Owned by the service's thread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import assert_never
@@ -49,6 +50,7 @@ class Fleet:
         tell: Callable[[Broken], None],
         beside: Callable[[Seat, port.Ready], Iterable[Seat]] = lambda *_: (),
         tally: Tally | None = None,
+        idle_unload_s: float = math.inf,
     ) -> None:
         self.seats = tuple(seats)  #: replaced whole when one comes or goes
         self.why_none = ""  #: why there is no seat, where they come and go
@@ -61,6 +63,7 @@ class Fleet:
         self._tell = tell
         self._beside = beside
         self._tally = tally or Tally()
+        self._idle_unload_s = idle_unload_s
         self._by_name = {seat.name: seat for seat in seats}
         self._runs: dict[str | None, Run] = {}  # by model: over all seats
         self._is_stopping = False
@@ -107,7 +110,14 @@ class Fleet:
     def views(self) -> tuple[SeatView, ...]:
         """The seats, as far as it matters who gets one."""
         return tuple(
-            SeatView(seat.name, seat.place, seat.doing is Doing.IDLE, seat.model, *self._runs.get(seat.model, NO_RUN))
+            SeatView(
+                seat.name,
+                seat.place,
+                seat.doing is Doing.IDLE,
+                seat.model,
+                *self._runs.get(seat.model, NO_RUN),
+                resident=frozenset(seat.resident),
+            )
             for seat in self.seats
         )
 
@@ -122,7 +132,7 @@ class Fleet:
         return any(seat.all_running for seat in self.seats)
 
     def tick(self) -> None:
-        """Start what is down, and kill what gives no sign of life."""
+        """Start what is down, kill what gives no sign of life, and free what has had no work for long."""
         now_s = self._clock.monotonic_s()
         for seat in self.seats:
             if seat.doing is Doing.DOWN:
@@ -133,12 +143,20 @@ class Fleet:
                 silent_s = round(now_s - seat.sign_s)
                 _log.error("renderer_stalled", seat=seat.name, silent_s=silent_s, doing=seat.doing.value)
                 seat.executor.kill()
+            elif seat.doing is Doing.IDLE and not seat.is_empty and now_s - seat.sign_s > self._idle_unload_s:
+                seat.unload()
+                _log.info("device_freed", seat=seat.name, idle_s=round(now_s - seat.sign_s))
 
     def load(self, model: str, seat: Seat, request_id: str | None = None) -> None:
-        """Put a model on a seat, for the sake of this request. The turn of others has come: their runs are over."""
+        """Put a model on a seat, for the sake of this request.
+
+        Then the turn of others has come, and their runs are over; not where it is there at once.
+        """
+        is_there = model in seat.resident
         had = any(each.model == model for each in self.seats if each is not seat)
         seat.load(model, request_id, self._clock.monotonic_s())
-        self._runs = {model: self._runs[model]} if had and model in self._runs else {}
+        if not is_there:
+            self._runs = {model: self._runs[model]} if had and model in self._runs else {}
 
     def render(self, running: Running, seat: Seat, *, others_wait: bool) -> None:
         """Send an attempt to a seat that has its model; `others_wait` for another model."""
@@ -224,6 +242,7 @@ class Fleet:
             self.hold(charge, at=seat)
             return
         seat.model, seat.revision, seat.loading_for = loaded.model, loaded.revision, None
+        seat.loaded_as, seat.resident = loaded.loaded_as, loaded.resident
         self._clear_loading(ModelHold(loaded.model), ModelHold(loaded.model, seat.name), SeatHold(seat.name))
         self._tally.loaded(loaded.model, loaded.load_s)
         _log.info("model_loaded", seat=seat.name, model=loaded.model, revision=loaded.revision, load_s=loaded.load_s)
@@ -234,7 +253,7 @@ class Fleet:
         return next((each for each in have if each.revision != loaded.revision), None)
 
     def _load_failed(self, seat: Seat, failed: port.LoadFailed) -> None:
-        seat.model, seat.loading_for = None, None
+        seat.model, seat.loading_for, seat.resident = None, None, failed.resident
         if failed.for_good:  # its requests fail, each at its turn: there is nothing to wait for
             self.holds.clear(ModelHold(failed.model))
             _log.error("model_unsupported", model=failed.model, why=failed.message, hint=failed.hint)

@@ -369,7 +369,7 @@ class Rendering:
             raise AssertionError(f"{seat.name} is not ready")
         ready = seat.ready
         host = ready.host or self._host
-        return RenderedBy(host, ready.title, model, seat.revision, ready.software, seat.name)
+        return RenderedBy(host, ready.title, model, seat.revision, ready.software, seat.name, seat.loaded_as or None)
 
 
 def _given_back(record: Record) -> Record:

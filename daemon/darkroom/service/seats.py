@@ -169,6 +169,8 @@ class Seat:
     ready: Ready | None = None  #: what it said of itself in this life
     model: str | None = None  #: that is on the device, or being loaded
     revision: str = ""
+    loaded_as: str = ""  #: how its weights are held, where that is not as a whole and in full
+    resident: tuple[str, ...] = ()  #: models that it has, the last one among them; another one of them is there at once
     alive: Alive | None = None  #: what it said last of what it does
     sign_s: float = 0.0  #: monotonic; its last sign of life
     start_at_s: float = 0.0  #: monotonic; not to be started before
@@ -194,6 +196,11 @@ class Seat:
     def all_running(self) -> list[Running]:
         """Those that are being encoded, then the one on the device."""
         return [*self.encoding.values(), *([self.running] if self.running is not None else [])]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no model is on the device."""
+        return self.model is None and not self.resident
 
     @property
     def loaded(self) -> str | None:
@@ -227,6 +234,7 @@ class Seat:
         self._tell(Start())
         self.life += 1
         self.ready, self.model, self.revision, self.alive = None, None, "", None
+        self.loaded_as, self.resident = "", ()
         self.stalled, self.sign_s, self.loading_for = False, now_s, None
         self.executor.start(self.life)
 
@@ -250,6 +258,7 @@ class Seat:
     def unload(self) -> None:
         """Free the device."""
         self._send(Unload(), model=None)
+        self.resident = ()
 
     def has_died(self, now_s: float) -> None:
         """Its life has ended, and not by our wish: the next one begins later each time."""
@@ -260,6 +269,7 @@ class Seat:
         """Give up all that it had."""
         all_running = self.all_running
         self.running, self.encoding, self.model, self.loading_for = None, {}, None, None
+        self.resident = ()
         return all_running
 
     def _send(self, command: Command, *, model: str | None, running: Running | None = None) -> None:

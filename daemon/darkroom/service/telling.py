@@ -103,6 +103,8 @@ def _seat(seat: Seat, fleet: Fleet, now_s: float) -> SeatReport:
         device=seat.ready.device if seat.ready is not None else None,
         device_name=seat.ready.title if seat.ready is not None else None,
         model=seat.model,
+        loaded_as=seat.loaded_as or None if seat.loaded is not None else None,
+        resident=seat.resident,
         why=hold.why if hold is not None else None,
         rendering=tuple(
             RenderingReport(running.name, running.id, running.progress, running.eta_s(now_s))
@@ -114,7 +116,7 @@ def _seat(seat: Seat, fleet: Fleet, now_s: float) -> SeatReport:
 def _doing(seat: Seat, fleet: Fleet) -> str:
     if seat.doing is Doing.DOWN and fleet.holds.of_seat(seat.name, seat.place) is not None:
         return "held"
-    if seat.doing is Doing.IDLE and seat.model is None:
+    if seat.doing is Doing.IDLE and seat.is_empty:
         return "unloaded"
     return seat.doing.value
 

@@ -35,6 +35,11 @@ class TinyHub:
         """The paths that were asked for, in order."""
         return self._server.asked
 
+    @property
+    def sent(self) -> list[str]:
+        """The files that were sent, in order."""
+        return self._server.sent
+
     def close(self) -> None:
         """From now on connections are refused."""
         self._server.shutdown()
@@ -46,9 +51,10 @@ class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     folder: Path
     asked: list[str]
+    sent: list[str]
 
     def __init__(self, *arguments: Any) -> None:
-        self.asked = []
+        self.asked, self.sent = [], []
         super().__init__(*arguments)
 
 
@@ -86,6 +92,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _send_file(self, name: str) -> None:
         file = self.server.folder / name
         if file in self._files():
+            self.server.sent += [name] if self.command == "GET" else []
             self._send(file.read_bytes())
         else:
             self._send({"error": "Entry not found"}, 404, error_code="EntryNotFound")

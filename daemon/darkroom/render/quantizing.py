@@ -1,0 +1,84 @@
+"""Weights in fewer bits: which library does it, and what is missing where it is not there."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers.hooks import apply_layerwise_casting
+
+from darkroom.errors import ModelUnavailable
+from darkroom.models.files import read_json
+from darkroom.models.fit import QUANTIZED_PARTS
+from darkroom.models.judge import INDEX
+from darkroom.models.source import ModelSource
+from darkroom.render.torch_errors import parts_of
+
+#: What each takes besides: a package, and the extra of ours that brings it.
+NEEDS = {"int8": ("torchao", "int8"), "nf4": ("bitsandbytes", "nf4")}
+
+#: T5 looks at the precision of this layer's weights, and would have its input in eight bits.
+_LOOKED_AT = r"\.wo$"
+
+
+def check(source: ModelSource, device: torch.device) -> None:
+    """Raises ModelUnavailable where what a model's `quantize` takes is not here."""
+    package, extra = NEEDS.get(source.quantize or "", ("", ""))
+    if package and find_spec(package) is None:
+        raise ModelUnavailable(
+            f'{source.alias}: quantize = "{source.quantize}" needs the Python package {package}, which is not here.',
+            hint=f'Install it where Darkroom is installed: pip install "darkroom[{extra}]"',
+        )
+    if source.quantize == "nf4" and device.type == "cpu":
+        raise ModelUnavailable(
+            f'{source.alias}: quantize = "nf4" needs a CUDA device.', hint='Set `quantize` to "int8" or "fp8".'
+        )
+
+
+def while_reading(source: ModelSource, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """What `from_pretrained` is told, so that no part is whole in memory first."""
+    config = {"int8": _int8, "nf4": _nf4}.get(source.quantize or "")
+    if config is None:
+        return {}
+    index = read_json(folder / INDEX)
+    libraries = {part: index[part][0] for part in QUANTIZED_PARTS if index.get(part, [None])[0]}
+    mapping = {
+        part: config(diffusers if library == "diffusers" else transformers, dtype)
+        for part, library in libraries.items()
+    }
+    return {"quantization_config": diffusers.PipelineQuantizationConfig(quant_mapping=mapping)} if mapping else {}
+
+
+def after_reading(source: ModelSource, pipeline: Any, dtype: torch.dtype) -> None:
+    """Eight bits of storage, and each layer in `dtype` while it works."""
+    if source.quantize != "fp8":
+        return
+    for name, part in parts_of(pipeline).items():
+        if name not in QUANTIZED_PARTS:
+            continue
+        if hasattr(part, "enable_layerwise_casting"):
+            part.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+        else:
+            whole = (_LOOKED_AT, _tells_precision(part))
+            apply_layerwise_casting(part, torch.float8_e4m3fn, dtype, whole, skip_modules_classes=(torch.nn.Embedding,))
+
+
+def _tells_precision(part: torch.nn.Module) -> str:
+    """The layer whose precision a text encoder tells as its own, and pipelines draw noise in: its first one."""
+    first = next(name for name, _ in part.named_parameters()).rpartition(".")[0]
+    return f"^{re.escape(first)}$"
+
+
+def _int8(library: Any, _dtype: torch.dtype) -> Any:
+    from torchao.quantization import Int8WeightOnlyConfig  # noqa: PLC0415 - an extra
+
+    return library.TorchAoConfig(Int8WeightOnlyConfig())
+
+
+def _nf4(library: Any, dtype: torch.dtype) -> Any:
+    return library.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
