@@ -269,9 +269,13 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.call",
         "render.device",
         "render.encoded",
+        "render.one_file",
         "render.pipelines",
         "render.precision",
+        "render.prediction",
+        "render.quantised",
         "render.scheduling",
+        "render.tensors",
         "render.torch_errors",
     }
 

@@ -31,10 +31,17 @@ class RendererSettings:
     def from_line(cls, line: bytes) -> RendererSettings:
         """The inverse of `as_line`."""
         data: dict[str, Any] = json.loads(line)
-        models = {alias: ModelSource(**source) for alias, source in data.pop("models").items()}
+        models = {alias: _source(source) for alias, source in data.pop("models").items()}
         return cls(models=models, **data)
 
     @property
     def needs_libraries(self) -> bool:
         """Whether any model needs torch and diffusers: test cards do not."""
         return not all(source.is_testcard for source in self.models.values())
+
+
+def _source(data: dict[str, Any]) -> ModelSource:
+    """JSON has lists where a source has what can't be changed."""
+    base = data.pop("base")
+    tuples = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+    return ModelSource(**data | tuples, base=_source(base) if base is not None else None)

@@ -22,6 +22,7 @@ from darkroom.models.source import ModelSource
 from darkroom.render import model_files, pipelines
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.engine import DriverLate, Model
+from darkroom.render.prediction import prediction_of
 from darkroom.render.torch_errors import guarded
 
 #: Where drivers put the files of their devices.
@@ -97,6 +98,8 @@ class TorchDevice:
         if self._device.type == "cuda":
             moving()  # a driver that hangs keeps the processor busy, so being busy is not a sign of life from here on
         pipelines.put_on(pipeline, self._device)
+        if found.asks:
+            found = replace(found, scheduler={**found.scheduler, "prediction_type": prediction_of(pipeline)})
         model = DiffusionModel(pipeline, found, is_starter=source.is_starter)
         model.warm_up(source)
         return model
