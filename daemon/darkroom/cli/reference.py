@@ -63,7 +63,8 @@ def models(args: argparse.Namespace) -> int:
     if args.alias not in config.models:
         raise DarkroomError(f"There is no model {args.alias}.", hint=suggestion(args.alias, config.models))
     model, judgement = config.models[args.alias], judgements[args.alias]
-    loading = {key: getattr(model, key) for key in ("source", "revision", "variant", "dtype", "safety_checker")}
+    keys = ("source", "revision", "variant", "base", "vae", "dtype", "safety_checker")
+    loading = {key: getattr(model, key) for key in keys} | {"text_encoder": ", ".join(model.text_encoder)}
     its_files = {"its files": f"{judgement.message} {judgement.hint}".strip()}
     status = _print_fields(loading | _can_do(cards[args.alias]) | its_files)
     if config.sources()[args.alias].is_starter:

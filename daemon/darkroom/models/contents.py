@@ -74,7 +74,7 @@ _UNET, _SD3, _FLUX, _CHROMA = (
     "double_blocks.0.img_attn.norm.key_norm.scale",
     "distilled_guidance_layer.in_proj.bias",
 )
-_Z_IMAGE = ("layers.0.adaLN_modulation.0.weight", "cap_embedder.0.weight")
+_Z_IMAGE = ("layers.0.adaLN_modulation.0.weight", "cap_embedder.0.weight", "x_embedder.weight")
 _SIDES = {"stable-diffusion": 512, "stable-diffusion-xl": 1024, "stable-diffusion-3": 1024, "flux": 1024}
 
 
@@ -109,20 +109,16 @@ def _part_alone(shapes: Shapes) -> Stranger:
     return Stranger("nothing that is known here")
 
 
-def _z_image(inner: Shapes, prefix: str) -> Layout | None:
-    return layouts.z_image(inner, prefix) if all(name in inner for name in _Z_IMAGE) else None
-
-
-def _by(sign: str, make: Callable[[Shapes, str], Layout]) -> Callable[[Shapes, str], Layout | None]:
-    return lambda inner, prefix: make(inner, prefix) if sign in inner else None
+def _by(make: Callable[[Shapes, str], Layout], *signs: str) -> Callable[[Shapes, str], Layout | None]:
+    return lambda inner, prefix: make(inner, prefix) if all(sign in inner for sign in signs) else None
 
 
 #: Families that are told by their transformers; Chroma has FLUX.1's blocks as well.
 _TRANSFORMERS: Mapping[str, Callable[[Shapes, str], Layout | None]] = {
-    "stable-diffusion-3": _by(_SD3, layouts.sd3),
-    "chroma": _by(_CHROMA, layouts.chroma),
-    "flux": _by(_FLUX, layouts.flux),
-    "z-image": _z_image,
+    "stable-diffusion-3": _by(layouts.sd3, _SD3),
+    "chroma": _by(layouts.chroma, _CHROMA, _FLUX),
+    "flux": _by(layouts.flux, _FLUX),
+    "z-image": _by(layouts.z_image, *_Z_IMAGE),
 }
 
 
@@ -134,7 +130,7 @@ def _beside(shapes: Shapes, family: str) -> dict[str, Layout]:
     found = _vae(shapes, family)
     first, second, t5 = (beneath(shapes, prefix) for prefix in (CLIP_L, CLIP_G, T5))
     if family == "stable-diffusion-3":
-        found |= {"text_encoder": layouts.clip(first, CLIP_L, projected=True)} if first else {}
+        found |= {"text_encoder": layouts.clip_l_of_sd3(first, CLIP_L)} if first else {}
         found |= {"text_encoder_2": layouts.clip(second, CLIP_G, projected=True, act="gelu")} if second else {}
     elif family == "flux" and first:
         found["text_encoder"] = layouts.clip(first, CLIP_L, projected=False)
@@ -219,8 +215,8 @@ def text_encoder_of(shapes: Shapes, family: str) -> tuple[str, Layout]:
 
 def _clip_slot(inner: Shapes, prefix: str, family: str) -> tuple[str, Layout]:
     """CLIP-L is 768 wide; what is wider is OpenCLIP's, the second one where there are two."""
-    of_three = family == "stable-diffusion-3"
-    plain = layouts.clip(inner, prefix, projected=of_three)
+    is_third = family == "stable-diffusion-3"
+    plain = layouts.clip_l_of_sd3(inner, prefix) if is_third else layouts.clip(inner, prefix, projected=False)
     if plain.config["hidden_size"] > 768 and family in ("stable-diffusion-xl", "stable-diffusion-3"):
         return "text_encoder_2", layouts.clip(inner, prefix, projected=True, act="gelu")
     return "text_encoder", plain

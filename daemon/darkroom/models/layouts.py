@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -93,7 +93,7 @@ def unet(shapes: Shapes, prefix: str, *, heads: int | None, sample_size: int) ->
         "attention_head_dim": heads or tuple(width // HEAD for width in widths),
         "use_linear_projection": len(shapes[linear]) == 2,
     }
-    guessed = frozenset({"sample_size", "attention_head_dim"})
+    guessed = frozenset({"sample_size", "attention_head_dim", "addition_time_embed_dim"})
     return Layout("UNet2DConditionModel", "unet", prefix, config, guessed)
 
 
@@ -141,6 +141,11 @@ def vae(shapes: Shapes, prefix: str, scale: Config, sample_size: int) -> Layout:
 
 
 # Text encoders -------------------------------------------------------------------------------------------------------
+
+
+def clip_l_of_sd3(shapes: Shapes, prefix: str) -> Layout:
+    """CLIP as Stable Diffusion 3 has it: with room for a projection, and without one."""
+    return replace(clip(shapes, prefix, projected=True), form="unprojected")
 
 
 def clip(shapes: Shapes, prefix: str, *, projected: bool, act: str = "quick_gelu") -> Layout:

@@ -110,7 +110,9 @@ def _tokenizers(found: Judgement) -> dict[str, Any]:
     """One for each of CLIP's encoders; OpenCLIP's texts end in "!"."""
     encoders = {name: part.layout for name, part in found.parts.items() if name.startswith("text_encoder")}
     clips = {
-        name: layout for name, layout in encoders.items() if layout is None or layout.form in ("clip", "open_clip")
+        name: layout
+        for name, layout in encoders.items()
+        if layout is None or layout.form in ("clip", "unprojected", "open_clip")
     }
     return {
         name.replace("text_encoder", "tokenizer"): clip_tokenizer("!" if _is_open(layout) else END)

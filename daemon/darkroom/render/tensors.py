@@ -59,6 +59,11 @@ def _clip(mine: Tensors, config: Mapping[str, Any]) -> Tensors:
     return {"text_projection.weight": torch.eye(width)} | found
 
 
+def _unprojected(mine: Tensors, config: Mapping[str, Any]) -> Tensors:
+    """What was saved as its projection is not used."""
+    return _clip({name: each for name, each in mine.items() if not name.startswith("text_projection")}, config)
+
+
 def _is_of_clip(name: str) -> bool:
     return not name.endswith("position_ids") and name.startswith(("text_model.", "text_projection.weight", *_INNER))
 
@@ -171,6 +176,6 @@ def _flux_split(name: str, tensor: torch.Tensor, width: int) -> Tensors:
 
 
 _FORMS: Mapping[str, Callable[[Tensors, Mapping[str, Any]], Tensors]] = {
-    "unet": _unet, "vae": _vae, "clip": _clip, "open_clip": _open_clip, "t5": _t5, "sd3": _sd3, "flux": _flux,
-    "z_image": _z_image, "own": _own,
+    "unet": _unet, "vae": _vae, "clip": _clip, "unprojected": _unprojected, "open_clip": _open_clip, "t5": _t5,
+    "sd3": _sd3, "flux": _flux, "z_image": _z_image, "own": _own,
 }  # fmt: skip

@@ -28,8 +28,8 @@ def checkpoint(pipeline: DiffusionPipeline) -> Tensors:
     return turn({name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)})
 
 
-def transformer(pipeline: DiffusionPipeline) -> Tensors:
-    """Its transformer alone, with nothing before its names."""
+def denoiser(pipeline: DiffusionPipeline) -> Tensors:
+    """Its network alone, with nothing before its names."""
     return {
         name.removeprefix(DENOISER): each for name, each in checkpoint(pipeline).items() if name.startswith(DENOISER)
     }

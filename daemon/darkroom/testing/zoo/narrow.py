@@ -28,6 +28,7 @@ from darkroom.testing.zoo.unet import NOISE, UNCHECKED
 from darkroom.testing.zoo.weights import enliven
 
 WIDTH = 64  #: of a text encoder, which is one head
+WIDER = 128  #: of the second one, as OpenCLIP's is
 WORDS = 49_408
 END, OPEN_END = "<|endoftext|>", "!"
 
@@ -65,18 +66,18 @@ def sdxl(tokenizer: Tokenizer, **scheduler: Any) -> StableDiffusionXLPipeline:
     return StableDiffusionXLPipeline(
         vae=_vae(scaling_factor=0.13025),
         text_encoder=CLIPTextModel(_text()),
-        text_encoder_2=CLIPTextModelWithProjection(_text(hidden_act="gelu")),
+        text_encoder_2=CLIPTextModelWithProjection(_text(WIDER, hidden_act="gelu")),
         tokenizer=tokenizer(END),
         tokenizer_2=tokenizer(OPEN_END),
         unet=_unet(
             64,
-            cross_attention_dim=2 * WIDTH,
+            cross_attention_dim=WIDTH + WIDER,
             attention_head_dim=(1, 2),
             use_linear_projection=True,
             transformer_layers_per_block=(1, 2),
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=WIDTH + 6 * 8,
+            projection_class_embeddings_input_dim=WIDER + 6 * 8,
         ),
         scheduler=EulerDiscreteScheduler(**NOISE | {"timestep_spacing": "leading", "steps_offset": 1} | scheduler),
     )
@@ -89,7 +90,7 @@ def sd3(tokenizer: Tokenizer) -> StableDiffusion3Pipeline:
         vae=_vae(scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=CLIPTextModelWithProjection(_text()),
         tokenizer=tokenizer(END),
-        text_encoder_2=CLIPTextModelWithProjection(_text(hidden_act="gelu")),
+        text_encoder_2=CLIPTextModelWithProjection(_text(WIDER, hidden_act="gelu")),
         tokenizer_2=tokenizer(OPEN_END),
         text_encoder_3=None,
         tokenizer_3=None,
@@ -101,8 +102,8 @@ def sd3(tokenizer: Tokenizer) -> StableDiffusion3Pipeline:
             attention_head_dim=16,
             num_attention_heads=2,
             caption_projection_dim=32,
-            joint_attention_dim=2 * WIDTH,
-            pooled_projection_dim=2 * WIDTH,
+            joint_attention_dim=WIDTH + WIDER,
+            pooled_projection_dim=WIDTH + WIDER,
             pos_embed_max_size=64,
             dual_attention_layers=(0,),
             qk_norm="rms_norm",
@@ -121,18 +122,20 @@ def alive(build: Callable[[], DiffusionPipeline]) -> DiffusionPipeline:
         torch.manual_seed(0)
         pipeline = build()
         enliven(pipeline)
+        unproject(pipeline)
     return pipeline
 
 
-def _text(**changes: Any) -> CLIPTextConfig:
-    given: dict[str, Any] = {
-        "vocab_size": WORDS,
-        "hidden_size": WIDTH,
-        "num_attention_heads": 1,
-        "projection_dim": WIDTH,
-    }
-    ends = {"bos_token_id": WORDS - 2, "eos_token_id": WORDS - 1}
-    return tiny_pipeline.text_config(**given | ends | changes)
+def unproject(pipeline: DiffusionPipeline) -> None:
+    """Of Stable Diffusion 3's first text encoder nothing is projected."""
+    if isinstance(pipeline, StableDiffusion3Pipeline):
+        torch.nn.init.eye_(pipeline.text_encoder.text_projection.weight)  # which records nothing to learn from
+
+
+def _text(width: int = WIDTH, **changes: Any) -> CLIPTextConfig:
+    given: dict[str, Any] = {"vocab_size": WORDS, "hidden_size": width, "projection_dim": width}
+    given |= {"num_attention_heads": width // 64, "bos_token_id": WORDS - 2, "eos_token_id": WORDS - 1}
+    return tiny_pipeline.text_config(**given | changes)
 
 
 def _unet(width: int, **changes: Any) -> Any:
