@@ -183,8 +183,8 @@ def _judge_file(source: ModelSource, file: Path, hub_cache: Path) -> Judgement:
     scheduler = found.scheduler if found.scheduler is not None else dict(based.scheduler)
     spacing = {"timestep_spacing": family.spacing} if family.spacing is not None else {}
     return replace(
-        based, message=f"is in {file}{_and_base(source)}.", hint="", revision=LOCAL, family=family, scheduler=scheduler | spacing,
-        file=file, parts=found.parts, asks=found.asks,
+        based, message=f"is in {file}{_and_base(source)}.", hint="", revision=LOCAL, family=family,
+        scheduler=scheduler | spacing, file=file, parts=found.parts, asks=found.asks,
     )  # fmt: skip
 
 
