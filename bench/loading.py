@@ -7,8 +7,8 @@ in float32 (4.3 GB) or SDXL in bfloat16 (6.9 GB). Each load has a process of its
 it, the files are read through, so that all of them come out of the kernel's cache. By hand: `from_pretrained` and
 `.to("cpu")`. Darkroom: what its renderer loads with. Weights are mapped, and read when they are first used: so each
 also makes one step of a small picture (the renderer's warm-up), after which all are in memory. CPU time is told beside:
-on a busy machine it is less noisy. --one-file has Darkroom load the same model as one .safetensors file, over the folder;
-the file is hashed beside the warm-up, once in the life of a renderer.
+on a busy machine it is less noisy. --one-file has Darkroom load the same model as one .safetensors file, over its
+folder; it is hashed beside the warm-up, once in the life of a renderer.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from darkroom.models.layouts import Layout
 from darkroom.models.source import ModelSource
 from darkroom.render.device import TorchDevice
 from darkroom.render.one_file import clip_tokenizer
+from darkroom.render.precision import Broken
 from darkroom.render.tensors import converted
 from darkroom.request.plan import ImagePlan, Plan
 from darkroom.testing import zoo
@@ -359,6 +360,17 @@ def test_a_transformer_in_gguf_paints_nearly_what_it_paints_whole(name: str, kin
     assert quantised
     difference = np.abs(paint(model, source) - paint(load(base), base))
     assert 0 < difference.mean() < {"Q8_0": 12, "Q4_0": 60, "BF16": 12}[kind]
+
+
+def test_a_gguf_is_rendered_in_the_precision_that_was_asked_for_and_has_no_other(tmp_path: Path) -> None:
+    pipeline = built("flux_dev", tmp_path / "model")
+    write_gguf(tmp_path / "mine.gguf", checkpoints.denoiser(pipeline), "Q8_0")
+    base = ModelSource("base", str(tmp_path / "model"))
+    source = ModelSource("one", str(tmp_path / "mine.gguf"), base=base, dtype="bfloat16")
+    model = load(source)
+    assert {each.dtype for each in weights_of(model).values() if each.is_floating_point()} == {torch.bfloat16}
+    assert paint(model, source).std() > 5
+    assert model._precision.raised(Broken(by_decoder=False)) is None
 
 
 # As they are published -----------------------------------------------------------------------------------------------

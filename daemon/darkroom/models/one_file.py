@@ -237,7 +237,7 @@ def _check_channels(parts: Mapping[str, Part]) -> None:
 
 def judge_parts(source: ModelSource, family: Family) -> dict[str, Part]:
     """Those that `vae` and `text_encoder` name. Raises Unusable."""
-    like = next((key for key in _LIKE if family.key.startswith(key)), family.key)
+    like = next((kind for key, kind in _LIKE.items() if f"{family.key}-".startswith(f"{key}-")), "")
     found = {"vae": _vae_at(Path(source.vae), like)} if source.vae else {}
     for named in source.text_encoder or ():
         slot, part = _text_encoder_at(Path(named), like)
@@ -248,14 +248,21 @@ def judge_parts(source: ModelSource, family: Family) -> dict[str, Part]:
     return found
 
 
-#: Longer keys first: what a family's row begins with tells how its parts are.
-_LIKE = ("stable-diffusion-xl", "stable-diffusion-3", "stable-diffusion", "chroma", "flux", "z-image")
+#: What a family's key begins with → whose parts its own are like. The first that fits counts; others are in no files.
+_LIKE = {
+    "stable-diffusion-xl": "stable-diffusion-xl", "stable-diffusion-3": "stable-diffusion-3",
+    "stable-diffusion": "stable-diffusion", "lcm": "stable-diffusion", "flux": "flux", "chroma": "chroma",
+    "z-image": "z-image", "lumina2": "z-image",
+}  # fmt: skip
 
 
 def _vae_at(place: Path, like: str) -> Part:
     if place.is_dir():
         check_weights(place, "diffusion_pytorch_model", None)
         return Part(place)
+    if not like:
+        message = f"{short(place)} is a file, and autoencoders of this family are read from folders alone."
+        raise Unusable(Fate.NEVER, message, "Set `vae` to the folder of an autoencoder.")
     shapes = _shapes_at(place)
     prefix = next((each for each in VAES if beneath(shapes, each)), "")
     inner = beneath(shapes, prefix)
