@@ -345,6 +345,25 @@ def test_whether_it_is_schnell_is_its_own_to_say(flux: ModelSource, tmp_path: Pa
     assert (found.family.key, found.scheduler["shift"]) == ("flux-schnell", 1.0)
 
 
+def test_a_network_of_sdxl_says_what_it_was_trained_for_whatever_its_base_was(tmp_path: Path) -> None:
+    folder = folder_of(
+        tmp_path / "xl", "StableDiffusionXLPipeline",
+        unet=("diffusers", "UNet2DConditionModel", {"in_channels": 4, "cross_attention_dim": 2048}),
+        vae=("diffusers", "AutoencoderKL", {"latent_channels": 4}),
+        text_encoder=("transformers", "CLIPTextModel", {}),
+        text_encoder_2=("transformers", "CLIPTextModelWithProjection", {}),
+        tokenizer=("transformers", "CLIPTokenizer", {}), tokenizer_2=("transformers", "CLIPTokenizer", {}),
+        scheduler=("diffusers", "EulerDiscreteScheduler", {"prediction_type": "epsilon", "steps_offset": 1}),
+    )  # fmt: skip
+    network = {name: shape for name, shape in sdxl(v_pred=()).items() if name.startswith(("model.", "v_pred"))}
+    file = write(tmp_path / "mine.safetensors", network)
+    found = look(file, base=ModelSource("xl", str(folder)))
+    assert found.fate is Fate.USABLE, found
+    assert (found.scheduler["prediction_type"], found.scheduler["steps_offset"]) == ("v_prediction", 1)
+    other_way = look(file, base=ModelSource("xl", str(folder)), prediction="epsilon")
+    assert other_way.scheduler["prediction_type"] == "epsilon"
+
+
 def test_a_base_of_another_family_is_refused(flux: ModelSource, tmp_path: Path) -> None:
     found = look(write(tmp_path / "mine.safetensors", sdxl()), base=flux)
     assert (found.fate, "is of Stable Diffusion XL, and its base dev is FLUX.1" in found.message) == (Fate.NEVER, True)

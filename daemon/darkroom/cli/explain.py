@@ -31,6 +31,8 @@ from darkroom.models.source import ModelSource
 from darkroom.printable import printable
 
 _LIMIT_BYTES = 4 << 20
+#: Keys of a scheduler that a single file may know better than its base.
+TRAINING = ("prediction_type", "rescale_betas_zero_snr", "timestep_spacing")
 _HEAD_BYTES = 16
 
 
@@ -194,7 +196,8 @@ def _saved(found: Judgement) -> Mapping[str, Any]:
     if found.folder is None or (found.file is not None and "Flow" in found.scheduler.get("_class_name", "")):
         return found.scheduler
     saved = json.loads(_read(found.folder / "scheduler" / "scheduler_config.json"))
-    return saved if isinstance(saved, dict) else {}
+    told = {key: each for key, each in found.scheduler.items() if found.file is not None and key in TRAINING}
+    return saved | told if isinstance(saved, dict) else {}
 
 
 def _index_of(found: Judgement) -> Mapping[str, Any]:

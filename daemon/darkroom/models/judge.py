@@ -182,7 +182,7 @@ def _judge_file(source: ModelSource, file: Path, hub_cache: Path) -> Judgement:
     family = dressed(found.family, source)
     for what, to_do in misfits(source, family):
         raise Unusable(Fate.NEVER, f"{what}.", to_do)
-    scheduler = found.scheduler if found.scheduler is not None else dict(based.scheduler)
+    scheduler = (found.scheduler if found.scheduler is not None else dict(based.scheduler)) | found.told
     spacing = {"timestep_spacing": family.spacing} if family.spacing is not None else {}
     return replace(
         based, message=f"is in {file}{_and_base(source)}.", hint="", revision=LOCAL, family=family,

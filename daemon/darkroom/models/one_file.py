@@ -76,6 +76,7 @@ class OneFile:
     family: Family
     parts: Mapping[str, Part]
     scheduler: Config | None  #: its configuration; None: the base's
+    told: Config  #: what the operator or its author says of it, whoever's it is
     asks: bool = False  #: whether nothing tells what it predicts but one step of it
 
 
@@ -87,10 +88,16 @@ def judge_file(source: ModelSource, file: Path, base: Base | None) -> OneFile:
     parts |= judge_parts(source, family)
     _check_whole(found, file, parts, base)
     _check_channels(parts)
+    told = _told(source, found)
     if base is not None:
-        return OneFile(family, parts, None if family.key == base.family.key else _SCHEDULERS[family.key])
-    scheduler, asks = _scheduler(source, found)
-    return OneFile(_with_own_side(family, found, scheduler), parts, scheduler, asks)
+        return OneFile(family, parts, None if family.key == base.family.key else _SCHEDULERS[family.key], told)
+    encoder = found.parts.get("text_encoder")
+    is_second = found.denoiser == "unet" and encoder is not None and encoder.form == "open_clip"
+    asks = is_second and "prediction_type" not in told
+    side_px = 768 if is_second and told.get("prediction_type") == "v_prediction" else family.side_px
+    predicts = {"prediction_type": "epsilon"} if found.denoiser == "unet" else {}
+    scheduler = _SCHEDULERS[found.family] | predicts
+    return OneFile(replace(family, side_px=side_px), parts, scheduler, told, asks)
 
 
 def _contents(file: Path) -> Contents:
@@ -182,24 +189,13 @@ def _based(layout: Layout, part: str, base: Base | None) -> Layout:
     return replace(layout, kind=str(kind), config=config)
 
 
-def _scheduler(source: ModelSource, found: Contents) -> tuple[Config, bool]:
-    """As it is published, with what the operator or its author says of it; and whether that is not enough to know."""
-    saved = dict(_SCHEDULERS[found.family])
-    if found.family == "stable-diffusion-3":
-        return saved, False
+def _told(source: ModelSource, found: Contents) -> Config:
+    """What is said of how it was trained; of flows there is nothing to say."""
+    if found.denoiser != "unet":
+        return {}
     prediction = source.prediction or found.prediction
-    is_second = found.parts["text_encoder"].form == "open_clip" if "text_encoder" in found.parts else False
-    saved |= {"prediction_type": prediction or "epsilon"}
-    if found.zero_snr:
-        saved |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    return saved, prediction is None and is_second
-
-
-def _with_own_side(family: Family, found: Contents, scheduler: Config) -> Family:
-    """Stable Diffusion 2.x that predicts velocity is the one of 768 pixels."""
-    encoder = found.parts.get("text_encoder")
-    is_large = family.key == "stable-diffusion" and encoder is not None and encoder.form == "open_clip"
-    return replace(family, side_px=768) if is_large and scheduler["prediction_type"] == "v_prediction" else family
+    zero_snr = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if found.zero_snr else {}
+    return zero_snr | ({"prediction_type": prediction} if prediction else {})
 
 
 # Whether it is whole -------------------------------------------------------------------------------------------------

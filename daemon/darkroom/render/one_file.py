@@ -81,10 +81,12 @@ def _network(layout: Layout) -> nn.Module:
 def _fill(network: nn.Module, tensors: Tensors, dtype: torch.dtype) -> None:
     """As `from_pretrained` does, some stay in single precision where a half of few digits was asked for."""
     exact = (getattr(network, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else ()
-    cast = {
-        name: each.to(torch.float32 if any(part in exact for part in name.split(".")) else dtype)
-        for name, each in tensors.items()
-    }
+    cast: Tensors = {}
+    once: dict[tuple[int, torch.dtype], torch.Tensor] = {}  # some have two names
+    for name, each in tensors.items():
+        to = torch.float32 if any(part in exact for part in name.split(".")) else dtype
+        key = (id(each), to)
+        once[key] = cast[name] = once[key] if key in once else each.to(to)
     network.load_state_dict(cast, strict=True, assign=True)
 
 
