@@ -8,7 +8,7 @@ it, the files are read through, so that all of them come out of the kernel's cac
 `.to("cpu")`. Darkroom: what its renderer loads with. Weights are mapped, and read when they are first used: so each
 also makes one step of a small picture (the renderer's warm-up), after which all are in memory. CPU time is told beside:
 on a busy machine it is less noisy. --one-file has Darkroom load the same model as one .safetensors file, over its
-folder; it is hashed beside the warm-up, once in the life of a renderer.
+folder; that it is hashed after its warm-up is not counted.
 """
 
 from __future__ import annotations

@@ -87,6 +87,8 @@ class DiffusionModel:
         plan = replace(plan, num_inference_steps=self._family.fewest_steps)
         with suppress(RenderFailed):
             self._warm(source, plan)
+        if self._file_hash is not None:
+            self._file_hash.start()  # no sooner: it takes a core for seconds
 
     def _warm(self, source: ModelSource, plan: Plan) -> None:
         try:

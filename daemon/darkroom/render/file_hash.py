@@ -21,6 +21,9 @@ class FileHash:
         self._stopped = threading.Event()
         self.value = known_hash(file)
         self.thread = threading.Thread(target=self._read, name="hash", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read, where nobody has written it down."""
         if not self.value:
             self.thread.start()
 
