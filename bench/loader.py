@@ -2,6 +2,8 @@
 
     python bench/loader.py hand|darkroom DTYPE FOLDER [FOLDER …]
 
+Darkroom may be given single files, too.
+
 By hand: `from_pretrained`, `.to("cpu")`, one step of a picture of 64 x 64 pixels, as the renderer takes one to warm up.
 Darkroom: what its renderer loads with. Of a line of JSON on standard output each; the model before is let go.
 """
@@ -70,7 +72,8 @@ class Darkroom:
 
 
 def class_of(folder: Path) -> str:
-    """The pipeline's class."""
+    """The pipeline's class; a file lies beside the folder that it was made from."""
+    folder = folder.with_suffix("") if folder.is_file() else folder
     return str(json.loads((folder / "model_index.json").read_text())["_class_name"])
 
 

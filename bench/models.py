@@ -98,6 +98,21 @@ def full_size(name: str, work: Path) -> Path:
     return folder
 
 
+def as_one_file(name: str, work: Path) -> Path:
+    """The same as one .safetensors file beside its folder; it is written if it isn't there."""
+    folder = full_size(name, work)
+    file, unfinished = folder.with_suffix(".safetensors"), work / f"{name}.safetensors.part"
+    if not file.exists():
+        print(f"writing {file}", file=sys.stderr, flush=True)
+        code = "import pathlib, sys, torch; from diffusers import DiffusionPipeline\n"
+        code += "from darkroom.testing.zoo import checkpoints\n"
+        code += "pipe = DiffusionPipeline.from_pretrained(sys.argv[1], dtype=getattr(torch, sys.argv[3]))\n"
+        code += "checkpoints.write(pipe, pathlib.Path(sys.argv[2]))"
+        _python("-c", code, os.fspath(folder), os.fspath(unfinished), DTYPES[name])
+        unfinished.rename(file)
+    return file
+
+
 def loads(way: str, dtype: str, folders: Sequence[Path]) -> list[dict[str, float]]:
     """Have these loaded one after the other in a process of its own (see loader.py): what it tells of each."""
     script = os.fspath(Path(__file__).with_name("loader.py"))

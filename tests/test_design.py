@@ -283,11 +283,15 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.device",
         "render.encoded",
         "render.fetching",
+        "render.one_file",
         "render.pipelines",
         "render.placing",
         "render.precision",
         "render.quantizing",
+        "render.prediction",
+        "render.quantised",
         "render.scheduling",
+        "render.tensors",
         "render.torch_errors",
     }
 

@@ -149,7 +149,7 @@ FOLDERS: list[tuple[Callable[[Path], object], dict[str, Any], Fate, str, str]] =
     (index(safety_checker=None), {"safety_checker": True}, NEVER, "no safety checker", "`safety_checker = false`"),
     # held
     (shutil.rmtree, {}, HELD, "there is no folder", "Mount it"),
-    (without("model_index.json"), {}, HELD, "has no model_index.json", "single .safetensors"),
+    (without("model_index.json"), {}, HELD, "has no model_index.json", "one .safetensors file"),
     (write("model_index.json", b"{"), {}, HELD, "model_index.json is torn", "again"),
     (write("model_index.json", b""), {}, HELD, "model_index.json is torn", "again"),
     (write("unet/config.json", b"[" * 5_000), {}, HELD, "unet/config.json is torn", "again"),
@@ -217,11 +217,11 @@ def test_the_only_variant_is_the_one_that_is_loaded(
     assert judge_folder(ModelSource("mine", str(folder), variant=wish), folder).variant == variant
 
 
-def test_a_single_file_has_to_be_converted(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(weights())
-    found = look(tmp_path, str(tmp_path / "model.safetensors"))
+def test_what_is_neither_a_folder_nor_a_file_of_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.txt").write_bytes(b"")
+    found = look(tmp_path, str(tmp_path / "model.txt"))
     assert found.fate is NEVER
-    assert "Convert it" in found.hint
+    assert "neither a folder nor" in found.message
 
 
 def test_what_may_not_be_read_says_whose_right_is_missing(tmp_path: Path) -> None:

@@ -93,11 +93,11 @@ class Elsewhere:
         }
         self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
         settings = RendererSettings(sources, device="cpu", model_cache=str(cache), threads=1)
-        self.process = RendererProcess(settings, name="cpu", emit=self._events.put)
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("HF_ENDPOINT", self.hub.url)
             environment.setenv("NO_PROXY", "127.0.0.1")
             environment.delenv("HF_HUB_OFFLINE", raising=False)
+            self.process = RendererProcess(settings, name="cpu", emit=self._events.put)
             self.process.start(1)
 
     def wait_for(self, *kinds: type[Any]) -> Any:
@@ -393,7 +393,7 @@ def edit_tokenizer(folder: Path, change: Callable[[dict[str, int]], dict[str, in
     ("breaking", "options", "message", "hint"),
     [
         (shutil.rmtree, {}, "there is no folder", "Mount it"),
-        (lambda model: (model / "model_index.json").unlink(), {}, "has no model_index.json", "single .safetensors"),
+        (lambda model: (model / "model_index.json").unlink(), {}, "has no model_index.json", "one .safetensors"),
         (
             lambda model: edit_json(model / "model_index.json", _class_name="StableDiffusionXLPipeline"),
             {}, "StableDiffusionXLPipeline", "whole",

@@ -20,17 +20,20 @@ from darkroom.config.load import Config
 from darkroom.errors import DarkroomError
 from darkroom.executor.devices import likely_devices
 from darkroom.explain import made
-from darkroom.explain.files import ModelFiles
+from darkroom.explain.files import Alone, ModelFiles
 from darkroom.explain.made import Made
 from darkroom.explain.script import script
 from darkroom.explain.words import words
 from darkroom.foreign import carried
 from darkroom.models.files import Fate
 from darkroom.models.judge import INDEX, LOCAL, Judgement, judge
+from darkroom.models.one_file import Part
 from darkroom.models.source import ModelSource
 from darkroom.printable import printable
 
 _LIMIT_BYTES = 4 << 20
+#: Keys of a scheduler that a single file may know better than its base.
+TRAINING = ("prediction_type", "rescale_betas_zero_snr", "timestep_spacing")
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -142,7 +145,7 @@ class _Model:
     @property
     def is_whole(self) -> bool:
         """Whether its files are here."""
-        return self.found is not None and self.found.fate is Fate.USABLE and self.found.folder is not None
+        return self.found is not None and self.found.fate is Fate.USABLE and self.found.place is not None
 
     @property
     def where(self) -> str:
@@ -153,28 +156,67 @@ class _Model:
             return "it is painted without a model's files"
         if not self.is_whole:
             return f"its files can't be seen from here: {self.found.message}"
-        return f"its files are in {self.found.folder}"
+        return f"its files are in {self.found.place}"
 
     def files(self) -> ModelFiles:
         """Raises DarkroomError where they can't be written down."""
         if self._source is not None and self._source.is_testcard:
             raise DarkroomError("A test card is painted by Darkroom itself: no Python of diffusers makes it.")
         source, found = self._source, self.found
-        if source is None or found is None or found.folder is None or found.family is None or not self.is_whole:
+        if source is None or found is None or found.place is None or found.family is None or not self.is_whole:
             raise DarkroomError(f"{self.where.capitalize()}.", hint="Ask where the model's files are.")
         name, device = next(iter(likely_devices(self._config.device).items()))
         is_local = found.revision == LOCAL
+        here = str(found.folder or found.file)
         return ModelFiles(
             pipeline=found.family.pipeline,
-            place=str(found.folder) if is_local else source.source,
+            place=here if is_local else source.source,
             revision=None if is_local else found.revision,
             cache=None if is_local else str(self._config.model_cache / "hub"),
-            index=json.loads(_read(found.folder / INDEX)),
-            scheduler=json.loads(_read(found.folder / "scheduler" / "scheduler_config.json")),
+            index=json.loads(_read(found.folder / INDEX)) if found.folder is not None else _index_of(found),
+            scheduler=_saved(found),
             variant=found.variant,
             preset=source.preset,
             is_starter=source.is_starter,
+            is_one_file=found.folder is None,
+            alone=_alone(found),
             safety_checker=source.safety_checker,
             dtype=source.dtype,
             device=device.name if device is not None else name,
         )
+
+
+# Of models that are one file -----------------------------------------------------------------------------------------
+
+
+def _saved(found: Judgement) -> Mapping[str, Any]:
+    """The configuration of its scheduler, as it was saved. Raises DarkroomError where only the renderer knows it."""
+    if found.asks:
+        message = "What this model predicts is told by one step of it, which is not made here."
+        raise DarkroomError(message, hint='Set `prediction` of this model to "epsilon" or "v_prediction".')
+    if found.folder is None or (found.file is not None and "Flow" in found.scheduler.get("_class_name", "")):
+        return found.scheduler
+    saved = json.loads(_read(found.folder / "scheduler" / "scheduler_config.json"))
+    told = {key: each for key, each in found.scheduler.items() if found.file is not None and key in TRAINING}
+    return saved | told if isinstance(saved, dict) else {}
+
+
+def _index_of(found: Judgement) -> Mapping[str, Any]:
+    """What `model_index.json` would say of a whole model in one file."""
+    named = {part: ["", each.layout.kind] for part, each in found.parts.items() if each.layout is not None}
+    if "text_encoder_2" in named and "unet" in named:
+        return named | {"force_zeros_for_empty_prompt": True}
+    return named | ({"safety_checker": None} if "unet" in named else {"text_encoder_3": None, "tokenizer_3": None})
+
+
+def _alone(found: Judgement) -> dict[str, Alone]:
+    """The parts that do not lie where the others do."""
+    elsewhere = {part: each for part, each in found.parts.items() if found.folder or each.place != found.file}
+    return {part: Alone(_kind(each), str(each.place), each.layout is None) for part, each in elsewhere.items()}
+
+
+def _kind(part: Part) -> str:
+    if part.layout is not None:
+        return part.layout.kind
+    config = json.loads(_read(part.place / "config.json"))
+    return str(config.get("_class_name") or next(iter(config.get("architectures") or ()), ""))

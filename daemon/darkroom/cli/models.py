@@ -26,6 +26,11 @@ from darkroom.request.decide import Known
 from darkroom.spelling import suggestion
 
 PULL, TRY = "pull", "try"
+#: What of a model's table says how it is loaded.
+LOADING_KEYS = (
+    "source", "revision", "variant", "base", "vae", "text_encoder", "prediction", "dtype", "quantize", "offload",
+    "safety_checker",
+)  # fmt: skip
 #: How much of a commit is enough to tell it from others.
 COMMIT_DIGITS = 7
 
@@ -135,11 +140,24 @@ def _cells(row: Row, *, is_default: bool) -> tuple[Text, ...]:
 
 
 def _show(config: Config, row: Row) -> int:
-    keys = ("source", "revision", "variant", "dtype", "quantize", "offload", "safety_checker")
+    keys = (
+        "source",
+        "revision",
+        "variant",
+        "base",
+        "vae",
+        "text_encoder",
+        "prediction",
+        "dtype",
+        "quantize",
+        "offload",
+        "safety_checker",
+    )
     chosen = {key: getattr(config.models[row.source.alias], key) for key in keys}
     size = {}
     if row.size is not None:
-        said = f"{terminal.size(row.size.disk_bytes)} in {row.size.files} files"
+        files = f"{row.size.files} file{'s' * (row.size.files != 1)}"
+        said = f"{terminal.size(row.size.disk_bytes)} in {files}"
         parts = sorted(row.size.memory(row.dtype, row.source.quantize).items(), key=lambda each: -each[1])
         of_parts = ", ".join(f"{part} {terminal.size(count)}" for part, count in parts)
         size = {
@@ -154,6 +172,10 @@ def _show(config: Config, row: Row) -> int:
         print("\nIt draws these things, in the styles and colours that the prompt names:\n")
         print(textwrap.fill(", ".join(concepts()) + ".", 100))
     return DONE
+
+
+def _in_words(value: object) -> object:
+    return ", ".join(value) if isinstance(value, tuple) else value
 
 
 def _can_do(card: ModelCard) -> dict[str, object]:

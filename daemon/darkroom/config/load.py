@@ -33,7 +33,7 @@ from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import ClusterSettings, PictureMetadata, RendererSettings
 from darkroom.http.address import Address
-from darkroom.models.source import ModelSource
+from darkroom.models.source import ModelSource, is_file_name
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
 from darkroom.request.styles import StyleBook
@@ -217,7 +217,8 @@ class Config(BaseModel):
 
     def sources(self) -> dict[str, ModelSource]:
         """Every configured model, by alias."""
-        return {alias: model.of(alias) for alias, model in self.models.items()}
+        plain = {alias: model.of(alias) for alias, model in self.models.items()}
+        return {alias: model.of(alias, plain.get(model.base)) for alias, model in self.models.items()}
 
     def renderer_settings(self) -> RendererSettings:
         """What every renderer process is started with; its device stands in its `Place`."""
@@ -455,6 +456,7 @@ def _contradictions(config: Config) -> list[Problem]:
         problems += error.problems
     for alias, model in config.models.items():
         problems += [Problem(f"models.{alias}.{key}", message) for key, message in model.contradictions()]
+    problems += _bases(config)
     if config.executor == "ray":
         problems += _without_ray(config)
     if kind_of(config.state_dir).network:
@@ -476,6 +478,20 @@ def _without_ray(config: Config) -> list[Problem]:
 
 def _is_installed(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
+
+
+def _bases(config: Config) -> list[Problem]:
+    """A base has to be a model whose parts are all its own."""
+    problems = []
+    for alias, model in config.models.items():
+        if model.base and model.base not in config.models:
+            message = f"names {model.base}, and no model is called so."
+            problems.append(Problem(f"models.{alias}.base", message, _nearest(model.base, list(config.models))))
+        elif model.base and (config.models[model.base].base or is_file_name(config.models[model.base].source)):
+            message = f"names {model.base}, which is one file itself."
+            hint = "Name a model that is a folder, or on the hub."
+            problems.append(Problem(f"models.{alias}.base", message, hint))
+    return problems
 
 
 def _tangled_folders(config: Config) -> list[Problem]:

@@ -14,7 +14,7 @@ from pydantic_settings import NoDecode
 
 from darkroom.models.families import BY_KEY, PRESETS
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.models.source import STARTER, TESTCARD, ModelSource
+from darkroom.models.source import STARTER, TESTCARD, ModelSource, is_file_name
 from darkroom.spelling import suggestion
 
 AUTO = "auto"
@@ -56,6 +56,14 @@ def absolute(path: Path) -> Path:
 def _folder_or_id(source: str) -> str:
     """A folder is made absolute, so that it means the same to a renderer; hub ids have no dot or slash in front."""
     return str(absolute(Path(source))) if source.startswith(("/", "./", "../", "~")) else source
+
+
+def _place(path: str) -> str:
+    return str(absolute(Path(path))) if path else ""
+
+
+def _places(paths: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_place, paths))
 
 
 def _listed(what: str, names: tuple[str, ...]) -> AfterValidator:
@@ -103,6 +111,10 @@ class ModelSettings(BaseModel):
     offload: Literal["auto", "none", "model", "group"] = "auto"
     safety_checker: bool = False
     family: Annotated[str, _listed("family", (AUTO, *BY_KEY))] = AUTO
+    base: str = ""  #: the alias of a model whose other parts a single file takes
+    vae: Annotated[str, AfterValidator(_place)] = ""  #: a file, or the folder of an autoencoder
+    text_encoder: Annotated[Names, AfterValidator(_places)] = ()  #: likewise
+    prediction: Literal["auto", "epsilon", "v_prediction"] = "auto"
     preset: Annotated[str, _listed("preset", (NO_PRESET, *PRESETS))] = NO_PRESET
     width: SidePx = None
     height: SidePx = None
@@ -115,12 +127,12 @@ class ModelSettings(BaseModel):
     scheduler: Annotated[str, _listed("scheduler", (AUTO, *SCHEDULERS))] = AUTO
     default_style: Names = ()  #: () for the configured default style
 
-    def of(self, alias: str) -> ModelSource:
+    def of(self, alias: str, base: ModelSource | None = None) -> ModelSource:
         """The same, as the rest of Darkroom knows it."""
         chosen = {
             key: value for key, value in self.model_dump().items() if value not in ("", None, (), AUTO, NO_PRESET)
         }
-        return ModelSource(alias, **{"dtype": AUTO, **chosen, "offload": self.offload})
+        return ModelSource(alias, **{"dtype": AUTO, **chosen, "offload": self.offload, "base": base})
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """What is wrong between keys that are each right: key, and the end of a sentence."""
@@ -130,3 +142,6 @@ class ModelSettings(BaseModel):
         for key in ("width", "height"):
             if not smallest <= (getattr(self, key) or smallest) <= largest:
                 yield key, "is not between min_px and max_px."
+        if (self.base or self.prediction != AUTO) and not is_file_name(self.source):
+            key = "base" if self.base else "prediction"
+            yield key, "is for a `source` that is one .safetensors or .gguf file."

@@ -32,7 +32,7 @@ class RendererSettings:
     def from_line(cls, line: bytes) -> RendererSettings:
         """The inverse of `as_line`."""
         data: dict[str, Any] = json.loads(line)
-        models = {alias: ModelSource(**source) for alias, source in data.pop("models").items()}
+        models = {alias: _source(source) for alias, source in data.pop("models").items()}
         return cls(models=models, **data)
 
     @property
@@ -75,3 +75,10 @@ class BridgeSettings:
         data: dict[str, Any] = json.loads(line)
         renderer = RendererSettings.from_line(data.pop("renderer").encode())
         return cls(ClusterSettings(**data.pop("cluster")), renderer, **data)
+
+
+def _source(data: dict[str, Any]) -> ModelSource:
+    """JSON has lists where a source has what can't be changed."""
+    base = data.pop("base")
+    tuples = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+    return ModelSource(**data | tuples, base=_source(base) if base is not None else None)

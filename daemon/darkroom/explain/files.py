@@ -7,12 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A part that is read from a place of its own."""
+
+    kind: str  #: its class
+    place: str
+    is_folder: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
     """What is loaded, from where, and onto what."""
 
     pipeline: str  #: the class of diffusers that renders it
-    place: str  #: a folder, or an id on the hub
+    place: str  #: a folder, one file, or an id on the hub
     index: Mapping[str, Any]  #: `model_index.json`, as it was saved
     scheduler: Mapping[str, Any] = field(default_factory=dict)  #: `scheduler_config.json`, as it was saved
     revision: str | None = None  #: of the hub
@@ -20,6 +29,8 @@ class ModelFiles:
     variant: str | None = None
     preset: str | None = None  #: which kind of few-step model it is, as the configuration says
     is_starter: bool = False
+    is_one_file: bool = False  #: whether `place` is one file, with all its parts in it
+    alone: Mapping[str, Alone] = field(default_factory=dict)  #: parts that do not lie in `place`
     safety_checker: bool = False  #: whether its own one looks at the pictures
     dtype: str = "auto"  #: as the configuration has it
     device: str = "cpu"  #: "cpu" or "cuda:N"

@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from darkroom.errors import DarkroomError
-from darkroom.explain import calls, solvers, texts
+from darkroom.explain import calls, loading, solvers, texts
 from darkroom.explain.files import ModelFiles
+from darkroom.explain.loading import written
 from darkroom.explain.made import Made
 from darkroom.printable import printable
 
-#: Parts that paint nothing: they look at pictures, or at given ones.
-IDLE_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
-#: Longer statements are written one argument a line.
-WIDTH = 100
 _LOSSY: Mapping[str, str] = {"jpeg": "jpg", "webp": "webp"}
 
 
@@ -23,6 +20,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
     plan, way = made.plan, calls.way_of(files.pipeline)
     scheduler = _scheduler(made, files, way)
     encoding = texts.lines(made, way, empty_is_zero=files.index.get("force_zeros_for_empty_prompt", False))
+    classes = {files.pipeline, *loading.classes(files), *_class_of(plan.scheduler)}
     image = replace(
         made.image,
         prompt=texts.words(made.image.prompt, made),
@@ -32,17 +30,18 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
     lines = [
         *(f"# {printable(remark)}" for remark in (*_remarks(made, files), *remarks)),
         "import torch",
-        f"from diffusers import {', '.join(sorted({files.pipeline, *_class_of(plan.scheduler)}))}",
+        *loading.imports(files),
+        f"from diffusers import {', '.join(sorted(classes))}",
         *(["import darkroom.starter.autoencoder  # its autoencoder is no class of diffusers"] * files.is_starter),
         "",
         *(["torch.set_num_threads(1)"] * files.is_starter),  # who adds numbers up decides how they are rounded
-        _written(f"pipe = {files.pipeline}.from_pretrained", _loading(files, way), first=repr(files.place)),
+        *loading.lines(files, way),
         *scheduler,
         f"pipe.to({files.device!r})",
         *_channels_last(files),
         *([encoding] if encoding else []),
-        _written("image = pipe", told | calls.arguments(files.pipeline, plan, image)) + ".images[0]",
-        _written("image.save", _saving(made), first=repr(_file(made))),
+        written("image = pipe", told | calls.arguments(files.pipeline, plan, image)) + ".images[0]",
+        written("image.save", _saving(made), first=repr(_file(made))),
     ]
     return "\n".join(lines) + "\n"
 
@@ -69,28 +68,8 @@ def _scheduler(made: Made, files: ModelFiles, way: calls.Way) -> list[str]:
     if name not in solvers.SOLVERS:
         raise DarkroomError(f"Nobody here knows the scheduler {name}.", hint="Use the version that rendered it.")
     given = solvers.arguments(name, files.scheduler, preset=files.preset, offset=way.offset)
-    written = {key: repr(value) for key, value in given.items()}
-    return [_written(f"pipe.scheduler = {solvers.SOLVERS[name].name}", written)]
-
-
-def _loading(files: ModelFiles, way: calls.Way) -> dict[str, str]:
-    parts = {part: entry for part, entry in files.index.items() if not part.startswith("_")}
-    left_out = [part for part, entry in parts.items() if entry is None or entry == [None, None]]
-    left_out += [] if files.safety_checker else [part for part in IDLE_PARTS if part in parts]
-    given = {"revision": files.revision, "cache_dir": files.cache, "variant": files.variant}
-    written = {key: repr(value) for key, value in given.items() if value is not None}
-    written |= {"dtype": f"torch.{_dtype(files, way)}", "use_safetensors": "True"}
-    written |= dict.fromkeys(left_out, "None")
-    if "safety_checker" in left_out and "requires_safety_checker" in files.index:
-        written["requires_safety_checker"] = "False"
-    return written
-
-
-def _dtype(files: ModelFiles, way: calls.Way) -> str:
-    """On a processor single precision: halves are slow there, or of too few bits."""
-    if files.device == "cpu":
-        return "bfloat16" if files.dtype == "bfloat16" else "float32"
-    return way.half if files.dtype == "auto" else files.dtype
+    arguments = {key: repr(value) for key, value in given.items()}
+    return [written(f"pipe.scheduler = {solvers.SOLVERS[name].name}", arguments)]
 
 
 def _channels_last(files: ModelFiles) -> list[str]:
@@ -112,12 +91,3 @@ def _saving(made: Made) -> dict[str, str]:
 def _file(made: Made) -> str:
     """Not the picture's own name: it may lie beside."""
     return f"{made.stem}-again.{_LOSSY.get(made.plan.format, 'png')}"
-
-
-def _written(callee: str, arguments: Mapping[str, str], *, first: str | None = None) -> str:
-    """A call, on one line if it fits."""
-    given = [*([first] if first is not None else []), *(f"{key}={value}" for key, value in arguments.items())]
-    line = f"{callee}({', '.join(given)})"
-    if len(line) <= WIDTH:
-        return line
-    return f"{callee}(\n" + "".join(f"    {each},\n" for each in given) + ")"

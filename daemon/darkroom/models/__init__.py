@@ -6,6 +6,10 @@ schedulers   pure            Every scheduler that a request may name, and what m
 family       pure            What a family can be asked for, and how it takes it.
 families     pure            The families that are described, one row each.
 files        edge: models    What of a model's files is there, and what an unusable one is told as.
+header       edge: models    What a file of weights says of its tensors, and whether it is whole.
+layouts      pure            The parts that lie in a file of weights: how their tensors tell their configurations.
+contents     pure            What a file of weights is, by the names of its tensors.
+one_file     edge: models    A model that comes as one file, and parts that come from elsewhere.
 weights      edge: models    The weights: which variant is meant, whether they are whole.
 hub_cache    edge: models    The hub's cache on a disk.
 checkpoint   edge: models    The single file that a folder was made from, and its hash where others have told it.

@@ -1,6 +1,6 @@
 """The single-file checkpoint that lies in a model's folder, and its hash, by which other programs know the model.
 
-Nothing is hashed: that is gigabytes. A file that came from the hub has its SHA-256 written down beside it.
+Nothing is hashed here: that is gigabytes. A file that came from the hub has its SHA-256 written down beside it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from darkroom.models.weights import MAX_HEADER_BYTES
+from darkroom.models.header import MAX_HEADER_BYTES
 
 #: How many digits of a SHA-256 are a model hash (AutoV2).
 DIGITS = 10
@@ -26,7 +26,14 @@ def checkpoint_hash(folder: Path) -> str:
     with suppress(OSError, ValueError, IndexError):
         files = [file for file in folder.iterdir() if file.suffix in _KINDS]
         if len(files) == 1 and _is_checkpoint(files[0]):
-            return (_by_link(files[0]) or _by_note(files[0]))[:DIGITS]
+            return known_hash(files[0])
+    return ""
+
+
+def known_hash(file: Path) -> str:
+    """What others have written down of a file; "" where they have not. Raises nothing."""
+    with suppress(OSError, ValueError, IndexError):
+        return (_by_link(file) or _by_note(file))[:DIGITS]
     return ""
 
 

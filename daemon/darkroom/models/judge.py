@@ -17,7 +17,8 @@ from darkroom.models.families import VARIATIONS, is_from_words, of_pipeline
 from darkroom.models.family import LIBRARIES, OWN_LIBRARY, Family, Sign
 from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json
 from darkroom.models.hub_cache import CACHE_FOLDER, check_hub_id, snapshot_of
-from darkroom.models.source import ModelSource
+from darkroom.models.one_file import Base, Part, judge_file, judge_parts
+from darkroom.models.source import ModelSource, is_file_name
 from darkroom.models.weights import check_weights, choose_variant, weights_in
 from darkroom.starter import MODEL_DIR
 
@@ -55,6 +56,14 @@ class Judgement:
     absent: tuple[str, ...] = ()  #: parts of its pipeline that it does not have, or that are not to be loaded
     variant: str | None = None  #: which of its weights are to be loaded; None: those without a variant
     scheduler: Mapping[str, Any] = field(default_factory=dict)  #: the configuration of its saved scheduler
+    file: Path | None = None  #: its single file, where it is none of a folder alone
+    parts: Mapping[str, Part] = field(default_factory=dict)  #: that do not lie in its folder
+    asks: bool = False  #: whether nothing tells what it predicts but one step of it
+
+    @property
+    def place(self) -> Path | None:
+        """The file or the folder that `source` means."""
+        return self.file or self.folder
 
 
 def judge(source: ModelSource, hub_cache: Path, *, offline: bool) -> Judgement:
@@ -89,6 +98,13 @@ def local_folder(source: ModelSource) -> Path | None:
     return Path(source.source) if source.source.startswith("/") else None
 
 
+def signature_of(found: Judgement) -> tuple[tuple[str, int, int], ...]:
+    """Changes when a file of the model comes, goes or changes, wherever its parts lie."""
+    files = sorted({part.place for part in found.parts.values()} | ({found.file} if found.file else set()))
+    alone = [(str(file), *_size_and_time(file)) for file in files]
+    return (*alone, *(signature(found.folder) if found.folder is not None else ()))
+
+
 def signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Changes when a file of the model comes, goes or changes: path, bytes, time of each."""
     found = []
@@ -108,7 +124,7 @@ def _folders_in(folder: Path) -> list[Path]:
         return []
 
 
-def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+def _size_and_time(entry: os.DirEntry[str] | Path) -> tuple[int, int]:
     try:
         status = entry.stat()
     except OSError:
@@ -128,7 +144,11 @@ def _judge(source: ModelSource, hub_cache: Path, *, offline: bool) -> Judgement:
         return Judgement(Fate.USABLE, family=expected(source))
     folder = local_folder(source)
     if folder is not None:
-        return judge_folder(source, folder)
+        return (
+            _judge_file(source, folder, hub_cache)
+            if is_file_name(source.source) and not folder.is_dir()
+            else judge_folder(source, folder)
+        )
     check_hub_id(source.source)
     snapshot = snapshot_of(source, hub_cache)
     if snapshot is None:
@@ -142,6 +162,36 @@ def _judge(source: ModelSource, hub_cache: Path, *, offline: bool) -> Judgement:
         )
     found = replace(judge_folder(source, snapshot), revision=snapshot.name)
     return replace(found, fate=Fate.ABSENT) if found.fate is Fate.HELD and not offline else found
+
+
+def _judge_file(source: ModelSource, file: Path, hub_cache: Path) -> Judgement:
+    """A single file; whatever its base lacks, nothing is downloaded for it."""
+    if source.base is None and source.safety_checker:
+        raise _no_checker()
+    based = Judgement(Fate.USABLE)
+    if source.base is not None:
+        plain = replace(source.base, preset=None, safety_checker=source.safety_checker)
+        based = judge(plain, hub_cache, offline=True)
+    if source.base is not None and based.fate is not Fate.USABLE:
+        hint = f"Ask for one picture of {source.base.alias} first, which downloads it. {based.hint}".strip()
+        raise Unusable(based.fate, f"its base {source.base.alias} can't be used: {based.message}", hint)
+    base = (
+        Base(source.base.alias, based.folder, based.family) if source.base and based.folder and based.family else None
+    )
+    found = judge_file(source, file, base)
+    family = dressed(found.family, source)
+    for what, to_do in misfits(source, family):
+        raise Unusable(Fate.NEVER, f"{what}.", to_do)
+    scheduler = (found.scheduler if found.scheduler is not None else dict(based.scheduler)) | found.told
+    spacing = {"timestep_spacing": family.spacing} if family.spacing is not None else {}
+    return replace(
+        based, message=f"is in {file}{_and_base(source)}.", hint="", revision=LOCAL, family=family,
+        scheduler=scheduler | spacing, file=file, parts=found.parts, asks=found.asks,
+    )  # fmt: skip
+
+
+def _and_base(source: ModelSource) -> str:
+    return f", and takes what is not in there from {source.base.alias}" if source.base is not None else ""
 
 
 def _described(source: ModelSource) -> str:
@@ -175,9 +225,14 @@ def _judge_parts(source: ModelSource, folder: Path, index: dict[str, Any], famil
         raise Unusable(Fate.NEVER, f"{what}.", to_do)
     absent = tuple(key for key, entry in index.items() if _is_part(entry) and key not in parts)
     return Judgement(
-        Fate.USABLE, f"is in {folder}.", "", folder,
-        family=family, absent=absent, variant=variant, scheduler=saved,
+        Fate.USABLE, f"is in {folder}{_chosen(source, variant)}.", "", folder,
+        family=family, absent=absent, variant=variant, scheduler=saved, parts=judge_parts(source, family),
     )  # fmt: skip
+
+
+def _chosen(source: ModelSource, variant: str | None) -> str:
+    """What nobody has asked for, and is the only one there."""
+    return f", whose weights come as {variant} only" if variant and not source.variant else ""
 
 
 def _family(index: dict[str, Any], folder: Path, source: ModelSource) -> Family:
@@ -215,13 +270,17 @@ def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[s
             message += "it is a part of another model, or was saved without it."
             raise Unusable(Fate.NEVER, message, "Choose a model that is whole.")
     if source.safety_checker and not (family.checker and _is_there(index.get(family.checker))):
-        message = "it has no safety checker, and the configuration asks for its own."
-        raise Unusable(Fate.NEVER, message, "Set `safety_checker = false` for this model.")
+        raise _no_checker()
     wanted = (family.checker, "feature_extractor") if source.safety_checker else ()
     others = (part for part in index if part not in OPTIONAL_PARTS and not part.startswith("_"))
     parts = dict.fromkeys((*family.needs, *wanted, *others))
     named = {part: index[part] for part in parts if part and _is_there(index.get(part))}
     return {part: (library, kind) for part, (library, kind) in named.items()}
+
+
+def _no_checker() -> Unusable:
+    message = "it has no safety checker, and the configuration asks for its own."
+    return Unusable(Fate.NEVER, message, "Set `safety_checker = false` for this model.")
 
 
 def _stem(library: str, kind: str) -> str | None:
@@ -236,14 +295,12 @@ def _check_place(folder: Path) -> None:
         hint = "Mount it, or correct `source` of this model in the configuration."
         raise Unusable(Fate.HELD, f"there is no folder {folder}.", hint)
     if not folder.is_dir():
-        message = f"{folder} is a single file."
-        hint = "Convert it to the folder of a diffusers model, and name that folder: it is not converted here."
-        raise Unusable(Fate.NEVER, message, hint)
+        message = f"{folder} is neither a folder nor a .safetensors or .gguf file."
+        raise Unusable(Fate.NEVER, message, "Name the folder of a diffusers model, or a file that is whole.")
     if exists(folder / INDEX):
         return
     hint = (
-        "`source` is the folder of a diffusers model (with unet, vae, text_encoder, … in it); "
-        "a single .safetensors or .ckpt file must be converted first."
+        "`source` is the folder of a diffusers model (with unet, vae, text_encoder, … in it), or one .safetensors file."
     )
     if found := CACHE_FOLDER.fullmatch(str(folder)):
         hint = f'This is a folder of the hub\'s cache: write source = "{"/".join(found.groups())}", and `model_cache`.'

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from darkroom.models.fit import QUANTIZED_BYTES, QUANTIZED_PARTS
+from darkroom.models.header import read_header
 from darkroom.models.judge import Judgement
-from darkroom.models.weights import MAX_HEADER_BYTES, weights_in
+from darkroom.models.layouts import beneath
+from darkroom.models.weights import weights_in
 
 #: Bytes of one number, by the precision that a model is loaded in.
 NUMBER_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
@@ -23,24 +24,45 @@ class Size:
     disk_bytes: int
     files: int
     numbers: Mapping[str, int] = field(default_factory=dict)  #: part → how many numbers its weights are
+    packed_bytes: Mapping[str, int] = field(default_factory=dict)  #: part → its bytes, where it stays in few bits
 
     def memory(self, dtype: str, quantize: str | None) -> dict[str, int]:
         """Part → bytes in memory."""
         plain = NUMBER_BYTES[dtype]
-        return {
+        return dict(self.packed_bytes) | {
             part: round(count * (QUANTIZED_BYTES[quantize] if quantize and part in QUANTIZED_PARTS else plain))
             for part, count in self.numbers.items()
         }
 
 
 def size_of(found: Judgement) -> Size | None:
-    """Of a model whose files are there; None without any. Raises OSError or ValueError for what has just changed."""
-    folder = found.folder
-    if folder is None or found.family is None:
+    """Of a model whose files are there; None without any. Raises OSError or Unusable for what has just changed."""
+    if found.family is None or found.place is None:
         return None
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    numbers = {part.name: count for part in sorted(folder.iterdir()) if (count := _numbers_in(part, found))}
-    return Size(sum(file.stat().st_size for file in files), len(files), numbers)
+    files = {file for place in _places(found) for file in (place.rglob("*") if place.is_dir() else [place])}
+    files = {file for file in files if file.is_file()}
+    packed = {name: part.place.stat().st_size for name, part in found.parts.items() if part.is_quantised}
+    return Size(sum(file.stat().st_size for file in files), len(files), _numbers(found), packed)
+
+
+def _places(found: Judgement) -> set[Path]:
+    """Every folder and file that it is made of."""
+    return {place for place in (found.folder, found.file) if place} | {part.place for part in found.parts.values()}
+
+
+def _numbers(found: Judgement) -> dict[str, int]:
+    """Part → how many numbers its weights are; of those in the model's folder, and of those that are not."""
+    numbers: dict[str, int] = {}
+    for part in sorted(found.folder.iterdir()) if found.folder is not None else []:
+        if part.name not in found.parts and (count := _numbers_in(part, found)):
+            numbers[part.name] = count
+    for name, alone in found.parts.items():
+        if alone.layout is None:
+            numbers[name] = _numbers_in(alone.place, found)
+        elif not alone.is_quantised:
+            shapes = beneath(read_header(alone.place).shapes, alone.layout.prefix)
+            numbers[name] = sum(map(math.prod, shapes.values()))
+    return numbers
 
 
 def _numbers_in(part: Path, found: Judgement) -> int:
@@ -54,13 +76,4 @@ def _numbers_in(part: Path, found: Judgement) -> int:
         if each.kind == "safetensors" and each.name.endswith(".safetensors")
     ]
     chosen = [each for each in safe if each.variant == found.variant] or [each for each in safe if not each.variant]
-    return sum(math.prod(shape) for each in chosen for shape in _shapes(part / each.name))
-
-
-def _shapes(file: Path) -> Iterator[list[int]]:
-    with file.open("rb") as opened:
-        header_bytes = int.from_bytes(opened.read(8), "little")
-        header = json.loads(opened.read(min(header_bytes, MAX_HEADER_BYTES)))
-    for key, entry in header.items():
-        if key != "__metadata__":
-            yield entry["shape"]
+    return sum(math.prod(shape) for each in chosen for shape in read_header(part / each.name).shapes.values())

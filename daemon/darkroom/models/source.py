@@ -10,6 +10,14 @@ STARTER = "starter"
 #: `ModelSource.source` of the test card, alone or followed by `:option=value,…` (see `render.testcard`).
 TESTCARD = "testcard"
 
+SAFETENSORS, QUANTISED = ".safetensors", ".gguf"
+PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+
+
+def is_file_name(source: str) -> bool:
+    """Whether a source is a single file, by its name."""
+    return source.startswith("/") and source.endswith((SAFETENSORS, QUANTISED, *PICKLES))
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
@@ -24,6 +32,11 @@ class ModelSource:
     offload: str = "auto"  #: a value of `fit.Offload`
     safety_checker: bool = False  #: load the model's own safety checker and withhold the pictures that it flags
     family: str | None = None  #: a key of the families, before any file of the model is here to tell it
+    # Of a single file: what lies elsewhere, and what it does not tell.
+    base: ModelSource | None = None  #: the model whose other parts it takes
+    vae: str | None = None  #: an absolute path: a file, or the folder of an autoencoder
+    text_encoder: tuple[str, ...] | None = None  #: likewise
+    prediction: str | None = None  #: "epsilon" or "v_prediction"
     preset: str | None = None  #: which kind of few-step model it is, which no file tells
     # What requests and styles are given that do not say.
     width: int | None = None  #: pixels

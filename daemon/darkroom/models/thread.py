@@ -9,7 +9,7 @@ from pathlib import Path
 
 from darkroom.actor import Actor, Broken
 from darkroom.guard import Guard
-from darkroom.models.judge import Judgement, judge, signature
+from darkroom.models.judge import Judgement, judge, signature_of
 from darkroom.models.source import ModelSource
 
 LOOK_EVERY_S = 10.0
@@ -47,7 +47,7 @@ class ModelsThread:
         """Look at each; tell of those that have changed. Returns how many seconds to wait."""
         for alias, source in self._sources.items():
             judgement = judge(source, self._hub_cache, offline=self._offline)
-            seen = (judgement, signature(judgement.folder) if judgement.folder is not None else ())
+            seen = (judgement, signature_of(judgement))
             if self._seen.get(alias) != seen:
                 self._seen[alias] = seen
                 self._emit(Looked(alias, judgement))

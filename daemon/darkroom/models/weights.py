@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json, short
+from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json
+from darkroom.models.header import read_header
 from darkroom.models.source import ModelSource
-
-#: A header of safetensors is JSON and no larger, says its own library.
-MAX_HEADER_BYTES = 100_000_000
-POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ def check_weights(folder: Path, stem: str, variant: str | None) -> None:
         if each.name.endswith(".json"):
             _check_shards(folder, each.name)
         else:
-            _check_file(folder / each.name)
+            read_header(folder / each.name)
 
 
 def _check_shards(folder: Path, index: str) -> None:
@@ -91,28 +87,3 @@ def _check_shards(folder: Path, index: str) -> None:
     if missing:
         message = f"{len(missing)} of the {len(shards)} files with the weights of its {folder.name} are missing: "
         raise Unusable(Fate.HELD, f"{message}{missing[0]}.", COPY_AGAIN)
-
-
-def _check_file(file: Path) -> None:
-    """By its header: whether it is as long as it says."""
-    size = file.stat().st_size if exists(file) else 0
-    with file.open("rb") as opened:
-        begin = opened.read(len(POINTER))
-        if begin == POINTER:
-            hint = "In its folder: git lfs pull. Or download it in another way."
-            raise Unusable(Fate.HELD, f"{short(file)} is a pointer of Git LFS, not the weights.", hint)
-        header_bytes = int.from_bytes(begin[:8], "little")
-        opened.seek(8)
-        header = opened.read(header_bytes) if header_bytes <= min(size - 8, MAX_HEADER_BYTES) else b""
-    data_bytes = _data_bytes(header)
-    if data_bytes is None or size != 8 + header_bytes + data_bytes:
-        raise Unusable(Fate.HELD, f"{short(file)} is torn: it is {size} bytes long, and should not be.", COPY_AGAIN)
-
-
-def _data_bytes(header: bytes) -> int | None:
-    """How many bytes follow a header of safetensors; None for what is none."""
-    try:
-        tensors = json.loads(header)
-        return max((entry["data_offsets"][1] for key, entry in tensors.items() if key != "__metadata__"), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-        return None

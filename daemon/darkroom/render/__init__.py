@@ -5,12 +5,17 @@ agenda        shell          What it has been asked to do and has not begun.
 alive         edge: process  Signs of life, as long as it really gets on.
 engine        pure           What the worker asks of whatever paints.
 device        edge: device   Which device; how a model gets there.
-pipelines     edge: device   Pipelines of diffusers, read from a folder.
+pipelines     edge: device   Pipelines of diffusers, read from a folder or made of parts.
+one_file      edge: device   Parts that are read from single files, and CLIP's tokenizer.
+tensors       edge: device   The tensors of a single file, called as diffusers and transformers call them.
+quantised     edge: device   GGUF: weights that stay in blocks of few bits.
 quantizing    edge: device   Weights in fewer bits.
 placing       edge: device   Where the parts of a pipeline lie.
 residents     edge: device   The models that are on the device, and which of them leave.
 memory        edge: process  How much of the machine's own memory nobody uses.
 relief        edge: device   What is done when memory runs out.
+prediction    edge: device   What a model predicts, where only one step of it tells.
+file_hash     edge: models   The hash of a single file, by which other programs know it.
 adapter       edge: device   One adapter for the models of every family.
 call          edge: device   How a plan is put to a pipeline.
 blocks        edge: device   Texts of any length and weight, in blocks.

@@ -30,6 +30,7 @@ from darkroom.render.blocks import Blocks
 from darkroom.render.call import Call
 from darkroom.render.encoded import Encoded
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
+from darkroom.render.file_hash import FileHash
 from darkroom.render.precision import Broken, Precision
 from darkroom.render.reader import Reader
 from darkroom.render.relief import Relief
@@ -68,7 +69,13 @@ class DiffusionModel:
         self.loaded_as = loaded_as
         self.size_bytes = sum(map(bytes_of, parts_of(pipeline).values()))
         self.own_scheduler = str(self._saved.get("_class_name", ""))
-        self.checkpoint_hash = checkpoint_hash(found.folder) if found.folder else ""
+        self._file_hash = FileHash(found.file) if found.file is not None else None
+        self._folder_hash = checkpoint_hash(found.folder) if found.folder and self._file_hash is None else ""
+
+    @property
+    def checkpoint_hash(self) -> str:
+        """By which other programs know it; "" as long as that is not known."""
+        return self._file_hash.value if self._file_hash is not None else self._folder_hash
 
     def warm_up(self, source: ModelSource) -> None:
         """Render one step with the model's own defaults (on a CPU small): what fails from here on was asked for.
@@ -92,6 +99,8 @@ class DiffusionModel:
         plan = replace(plan, num_inference_steps=self._family.fewest_steps)
         with suppress(RenderFailed):
             self._warm(source, plan)
+        if self._file_hash is not None:
+            self._file_hash.start()  # no sooner: it takes a core for seconds
 
     def _warm(self, source: ModelSource, plan: Plan) -> None:
         try:
@@ -124,6 +133,8 @@ class DiffusionModel:
 
     def close(self) -> None:
         """Free the device."""
+        if self._file_hash is not None:
+            self._file_hash.stop()
         del self._pipeline, self._call, self._reader, self._precision, self._relief, self._encoded
         free_memory()
 

@@ -19,7 +19,7 @@ from darkroom.executor.settings import RendererSettings
 from darkroom.models import fit
 from darkroom.models.card import card
 from darkroom.models.family import Family
-from darkroom.models.files import Fate
+from darkroom.models.files import Fate, Unusable
 from darkroom.models.fit import Offload, Room, picture_bytes
 from darkroom.models.judge import Judgement, judge_folder
 from darkroom.models.size import size_of
@@ -27,6 +27,7 @@ from darkroom.models.source import ModelSource
 from darkroom.render import fetching, memory, model_files, pipelines, placing, quantizing
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.engine import DriverLate, Model
+from darkroom.render.prediction import prediction_of
 from darkroom.render.torch_errors import bytes_of, guarded, parts_of
 
 #: Where drivers put the files of their devices.
@@ -92,7 +93,7 @@ class TorchDevice:
         found = model_files.found(source, offline=self._offline)
         try:
             size = size_of(found) if found.fate is Fate.USABLE else None
-        except (OSError, ValueError):
+        except (OSError, Unusable):
             return None  # it is being copied, and loading it tells more
         if size is None or found.family is None:
             return None
@@ -137,6 +138,8 @@ class TorchDevice:
             moving()  # a driver that hangs keeps the processor busy, so being busy is not a sign of life from here on
         offload = self._offload(source, found.family, pipeline)
         placing.place(pipeline, self._device, offload)
+        if found.asks:
+            found = replace(found, scheduler={**found.scheduler, "prediction_type": prediction_of(pipeline)})
         model = DiffusionModel(
             pipeline, found, is_starter=source.is_starter, loaded_as=_as(source.quantize, offload), make_room=make_room
         )

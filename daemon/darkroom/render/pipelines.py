@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -16,7 +15,7 @@ from darkroom.errors import ModelUnavailable, ModelUnsupported
 from darkroom.models.family import Family
 from darkroom.models.judge import OPTIONAL_PARTS, Judgement
 from darkroom.models.source import ModelSource
-from darkroom.render import model_files, quantizing, scheduling
+from darkroom.render import model_files, one_file, quantizing, scheduling
 
 #: Whatever a model knows, it reads these differently.
 TWO_WORDS = ("cat", "dog")
@@ -52,13 +51,13 @@ class OnOneDevice:
 
 def read(source: ModelSource, found: Judgement, dtype: torch.dtype) -> Any:
     """The pipeline in memory. Raises ModelUnavailable."""
-    family, folder = found.family, found.folder
-    if family is None or folder is None:
+    family = found.family
+    if family is None or found.place is None:
         raise model_files.unusable(source, found)
     kind = _kind(source, family)
     if source.is_starter:
         import darkroom.starter.autoencoder  # noqa: F401, PLC0415 - its model_index.json names a class in there
-    pipeline = _from_folder(source, found, folder, kind, _in_hand(family, found.scheduler), dtype)
+    pipeline = _made(source, found, kind, _in_hand(family, found.scheduler), dtype)
     quantizing.after_reading(source, pipeline, dtype)
     _check_tokenizers(source, pipeline)
     pipeline.set_progress_bar_config(disable=True)
@@ -110,33 +109,35 @@ def _in_hand(family: Family, saved: Any) -> Any:
     return scheduling.fresh(family.schedulers[0], saved)
 
 
-def _from_folder(
-    source: ModelSource,
-    found: Judgement,
-    folder: Path,
-    kind: type[DiffusionPipeline],
-    scheduler: Any,
-    dtype: torch.dtype,
+def _made(
+    source: ModelSource, found: Judgement, kind: type[DiffusionPipeline], scheduler: Any, dtype: torch.dtype
 ) -> Any:
+    adapted: Any = type(
+        kind.__name__,
+        (OnOneDevice, kind),
+        {"__module__": kind.__module__, "scheduler_in_hand": type(scheduler).__name__},
+    )
+    try:
+        made = one_file.parts(source, found, dtype)
+        quantizing.alone(source, {name: made[name] for name, part in found.parts.items() if not part.is_quantised})
+        if found.folder is None:
+            return one_file.whole(adapted, made, scheduler)
+        options = variant_of(found.variant) | _absent(source, found, kind) | made
+        options |= quantizing.while_reading(source, found.folder, dtype, but=made)
+        return adapted.from_pretrained(found.folder, dtype=dtype, local_files_only=True, scheduler=scheduler, **options)
+    except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+        traceback.print_exc()
+        raise model_files.unloadable(source) from None
+
+
+def _absent(source: ModelSource, found: Judgement, kind: type[DiffusionPipeline]) -> dict[str, Any]:
+    """What the pipeline does without."""
     takes = inspect.signature(kind.__init__).parameters
     absent: dict[str, Any] = {part: None for part in (*found.absent, "image_encoder") if part in takes}
     if not source.safety_checker:
         absent |= {part: None for part in OPTIONAL_PARTS if part in takes}
         absent |= {"requires_safety_checker": False} if "requires_safety_checker" in takes else {}
-    adapted = type(
-        kind.__name__,
-        (OnOneDevice, kind),
-        {"__module__": kind.__module__, "scheduler_in_hand": type(scheduler).__name__},
-    )
-    quantized = quantizing.while_reading(source, folder, dtype)
-    try:
-        return adapted.from_pretrained(  # type: ignore[attr-defined]
-            folder, dtype=dtype, local_files_only=True, scheduler=scheduler,
-            **variant_of(found.variant), **absent, **quantized,
-        )  # fmt: skip
-    except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
-        traceback.print_exc()
-        raise model_files.unloadable(source) from None
+    return absent
 
 
 # Tokenizers -------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ class Precision:
             _decode_in_float32(decoder)
             return "Half precision overflowed: the picture was decoded in float32."
         halves = [part for part in self._pipeline.components.values() if _is_half(part)]
-        if not halves or not _in_float32(halves):
+        if not halves or any(map(_is_packed, halves)) or not _in_float32(halves):
             return None
         return "Half precision overflowed: the picture was rendered in float32, with twice the memory."
 
@@ -48,6 +48,11 @@ class Precision:
 
 def _is_half(part: Any) -> bool:
     return isinstance(part, torch.nn.Module) and getattr(part, "dtype", torch.float32) != torch.float32
+
+
+def _is_packed(part: Any) -> bool:
+    """Whether its weights lie in blocks, which are of no other precision."""
+    return bool(getattr(part, "is_quantized", False))
 
 
 def _in_float32(parts: list[Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,31 @@ def check(source: ModelSource, device: torch.device) -> None:
         )
 
 
-def while_reading(source: ModelSource, folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """What `from_pretrained` is told, so that no part is whole in memory first."""
+def alone(source: ModelSource, parts: Mapping[str, torch.nn.Module]) -> None:
+    """Parts that were read from files of their own. Raises ModelUnavailable where their weights can't be held so."""
+    parts = {name: part for name, part in parts.items() if name in QUANTIZED_PARTS}
+    if source.quantize == "nf4" and parts:
+        raise ModelUnavailable(
+            f'{source.alias}: quantize = "nf4" can\'t be had for what lies in one file.',
+            hint='Set `quantize` to "int8" or "fp8", or use the model as a folder.',
+        )
+    if source.quantize == "int8":
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_  # noqa: PLC0415 - an extra
+
+        for part in parts.values():
+            quantize_(part, Int8WeightOnlyConfig())
+
+
+def while_reading(
+    source: ModelSource, folder: Path, dtype: torch.dtype, *, but: Collection[str] = ()
+) -> dict[str, Any]:
+    """What `from_pretrained` is told of all parts `but` these, so that none is whole in memory first."""
     config = {"int8": _int8, "nf4": _nf4}.get(source.quantize or "")
     if config is None:
         return {}
     index = read_json(folder / INDEX)
-    libraries = {part: index[part][0] for part in QUANTIZED_PARTS if index.get(part, [None])[0]}
+    wanted = (part for part in QUANTIZED_PARTS if part not in but)
+    libraries = {part: index[part][0] for part in wanted if index.get(part, [None])[0]}
     mapping = {
         part: config(diffusers if library == "diffusers" else transformers, dtype)
         for part, library in libraries.items()
