@@ -361,7 +361,7 @@ def test_infotext_becomes_a_request() -> None:
         "height": 768,
         "clip_skip": 1,
     }
-    assert fates(sheet, Fate.LOST) == {"Model", "Denoising strength", "Hires upscale", "Lora hashes"}
+    assert fates(sheet, Fate.LOST) == {"Model", "Denoising strength", "Hires upscale"}
 
 
 def test_fooocus_has_rules_for_what_its_samples_say() -> None:

@@ -6,7 +6,8 @@ import argparse
 import json
 import shlex
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -15,11 +16,17 @@ from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import CONFIG_UNUSABLE, DONE
 from darkroom.errors import DarkroomError
 from darkroom.models.card import ModelCard
+from darkroom.models.source import LoraSource
 from darkroom.printable import printable
 from darkroom.request.decide import Known
 from darkroom.request.styles import NO_STYLE
 from darkroom.spelling import suggestion
 from darkroom.systemd.unit import program
+
+if TYPE_CHECKING:
+    from darkroom.models.files import Unusable
+    from darkroom.models.judge import Judgement
+    from darkroom.models.loras import LoraFile
 
 NO_STYLE_IS = "No style: the prompt as it is"
 
@@ -45,9 +52,11 @@ def models(args: argparse.Namespace) -> int:
     """List the models, or show one whole; of the starter model also what it can draw."""
     from darkroom.models.files import Fate
     from darkroom.models.judge import judge
+    from darkroom.models.loras import read_all
 
     config = configuration(args)
     hub_cache, rules = config.model_cache / "hub", config.rules()
+    files = read_all(config.lora_sources().values())
     judgements = {alias: judge(source, hub_cache, offline=config.offline) for alias, source in config.sources().items()}
     cards = {alias: rules.card(alias, Known(found.family)) for alias, found in judgements.items()}
     if args.alias is None:
@@ -59,19 +68,49 @@ def models(args: argparse.Namespace) -> int:
         for alias, judgement in judgements.items():
             if judgement.fate in (Fate.HELD, Fate.NEVER):
                 terminal.out().print(f"\n{alias} can't be rendered: {judgement.message} {judgement.hint}")
+        if files:
+            fits = {alias: _takes(alias, config.lora_sources(), found, files) for alias, found in judgements.items()}
+            print("\nLoRAs, the words that they were trained with, and the models that they fit:\n")
+            _print_list(
+                [(alias, _lora(config.lora_sources()[alias], files[alias], fits)) for alias in files], default=()
+            )
         return status
     if args.alias not in config.models:
         raise DarkroomError(f"There is no model {args.alias}.", hint=suggestion(args.alias, config.models))
     model, judgement = config.models[args.alias], judgements[args.alias]
     loading = {key: getattr(model, key) for key in ("source", "revision", "variant", "dtype", "safety_checker")}
+    its_loras = {"loras": ", ".join(_takes(args.alias, config.lora_sources(), judgement, files))}
     its_files = {"its files": f"{judgement.message} {judgement.hint}".strip()}
-    status = _print_fields(loading | _can_do(cards[args.alias]) | its_files)
+    status = _print_fields(loading | _can_do(cards[args.alias]) | its_loras | its_files)
     if config.sources()[args.alias].is_starter:
         from darkroom.starter.vocabulary import concepts
 
         print("\nIt draws these things, in the styles and colours that the prompt names:\n")
         print(textwrap.fill(", ".join(concepts()) + ".", 100))
     return status
+
+
+def _takes(
+    alias: str, loras: Mapping[str, LoraSource], found: Judgement, files: Mapping[str, LoraFile | Unusable]
+) -> list[str]:
+    """The LoRAs that a model can be rendered with, as far as its files and theirs tell."""
+    from darkroom.models.loras import misfits
+
+    if found.family is None or not found.family.loras:
+        return []
+    wrong = misfits(found, files)
+    return [name for name, lora in loras.items() if name not in wrong and (not lora.models or alias in lora.models)]
+
+
+def _lora(lora: LoraSource, file: LoraFile | Unusable, fits: Mapping[str, Collection[str]]) -> str:
+    """In one line."""
+    from darkroom.models.files import Unusable
+
+    if isinstance(file, Unusable):
+        return f"can't be used: {file.message} {file.hint}"
+    words = ", ".join(lora.trigger) or file.trigger or "no words"
+    models = ", ".join(model for model, names in fits.items() if lora.alias in names) or "none of the models here"
+    return f"{printable(words)} — for {models}"
 
 
 def _can_do(card: ModelCard) -> dict[str, object]:

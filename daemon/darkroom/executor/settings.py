@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from darkroom.models.source import ModelSource
+from darkroom.models.source import LoraSource, ModelSource
 
 #: What picture files say of themselves: all that made them, only that a machine did, or nothing.
 PictureMetadata = Literal["full", "mark", "none"]
@@ -17,6 +17,7 @@ class RendererSettings:
     """All that a renderer process has to know; travels as one line of JSON, first on its channel."""
 
     models: dict[str, ModelSource] = field(default_factory=dict)  #: by alias
+    loras: dict[str, LoraSource] = field(default_factory=dict)  #: by alias
     device: str = "auto"  #: "auto", "cpu", "cuda" or "cuda:N"
     model_cache: str | None = None  #: folder that becomes HF_HOME; None leaves the environment's own
     offline: bool = False  #: never ask the network
@@ -32,9 +33,15 @@ class RendererSettings:
         """The inverse of `as_line`."""
         data: dict[str, Any] = json.loads(line)
         models = {alias: ModelSource(**source) for alias, source in data.pop("models").items()}
-        return cls(models=models, **data)
+        loras = {alias: LoraSource(**_with_tuples(source)) for alias, source in data.pop("loras").items()}
+        return cls(models=models, loras=loras, **data)
 
     @property
     def needs_libraries(self) -> bool:
         """Whether any model needs torch and diffusers: test cards do not."""
         return not all(source.is_testcard for source in self.models.values())
+
+
+def _with_tuples(source: dict[str, Any]) -> dict[str, Any]:
+    """As it was before it became JSON."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in source.items()}

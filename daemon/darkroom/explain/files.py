@@ -19,6 +19,7 @@ class ModelFiles:
     cache: str | None = None  #: the folder that the hub's files are kept in
     variant: str | None = None
     preset: str | None = None  #: which kind of few-step model it is, as the configuration says
+    loras: Mapping[str, str] = field(default_factory=dict)  #: the files of the plan's LoRAs, by alias
     is_starter: bool = False
     safety_checker: bool = False  #: whether its own one looks at the pictures
     dtype: str = "auto"  #: as the configuration has it

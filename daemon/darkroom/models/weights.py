@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json, short
 from darkroom.models.source import ModelSource
@@ -15,6 +16,7 @@ from darkroom.models.source import ModelSource
 #: A header of safetensors is JSON and no larger, says its own library.
 MAX_HEADER_BYTES = 100_000_000
 POINTER = b"version https://git-lfs"
+METADATA = "__metadata__"  #: an entry of a header that is no tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def check_weights(folder: Path, stem: str, variant: str | None) -> None:
         if each.name.endswith(".json"):
             _check_shards(folder, each.name)
         else:
-            _check_file(folder / each.name)
+            check_file(folder / each.name)
 
 
 def _check_shards(folder: Path, index: str) -> None:
@@ -93,8 +95,8 @@ def _check_shards(folder: Path, index: str) -> None:
         raise Unusable(Fate.HELD, f"{message}{missing[0]}.", COPY_AGAIN)
 
 
-def _check_file(file: Path) -> None:
-    """By its header: whether it is as long as it says."""
+def check_file(file: Path) -> dict[str, Any]:
+    """By its header, which is returned: whether it is as long as it says. Raises Unusable."""
     size = file.stat().st_size if exists(file) else 0
     with file.open("rb") as opened:
         begin = opened.read(len(POINTER))
@@ -104,15 +106,22 @@ def _check_file(file: Path) -> None:
         header_bytes = int.from_bytes(begin[:8], "little")
         opened.seek(8)
         header = opened.read(header_bytes) if header_bytes <= min(size - 8, MAX_HEADER_BYTES) else b""
-    data_bytes = _data_bytes(header)
-    if data_bytes is None or size != 8 + header_bytes + data_bytes:
+    tensors = _tensors(header)
+    if tensors is None or size != 8 + header_bytes + _data_bytes(tensors):
         raise Unusable(Fate.HELD, f"{short(file)} is torn: it is {size} bytes long, and should not be.", COPY_AGAIN)
+    return tensors
 
 
-def _data_bytes(header: bytes) -> int | None:
-    """How many bytes follow a header of safetensors; None for what is none."""
+def _tensors(header: bytes) -> dict[str, Any] | None:
+    """A header of safetensors; None for what is none."""
     try:
-        tensors = json.loads(header)
-        return max((entry["data_offsets"][1] for key, entry in tensors.items() if key != "__metadata__"), default=0)
+        tensors: dict[str, Any] = json.loads(header)
+        _data_bytes(tensors)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         return None
+    return tensors
+
+
+def _data_bytes(tensors: dict[str, Any]) -> int:
+    """How many bytes follow a header."""
+    return max((int(entry["data_offsets"][1]) for key, entry in tensors.items() if key != METADATA), default=0)

@@ -51,6 +51,7 @@ class TorchDevice:
         self._threads = torch.get_num_threads()
         self._downloads: ModelSource | None = None
         self._asked = settings.device
+        self._loras = settings.loras
         self._device = torch.device(_chosen(settings.device))
         self.name = str(self._device)
         self.title = _title(self._device, available=_missing(settings.device) is None)
@@ -97,7 +98,7 @@ class TorchDevice:
         if self._device.type == "cuda":
             moving()  # a driver that hangs keeps the processor busy, so being busy is not a sign of life from here on
         pipelines.put_on(pipeline, self._device)
-        model = DiffusionModel(pipeline, found, is_starter=source.is_starter)
+        model = DiffusionModel(pipeline, found, is_starter=source.is_starter, loras=self._loras)
         model.warm_up(source)
         return model
 

@@ -255,6 +255,8 @@ class Worker:
             self._finisher.end(job, _failed(job, steps, failure))
         else:
             self._finisher.end(job)
+        if loaded.model.is_spent:
+            self._unload()
 
     def _paint_all(self, job: Job, loaded: OnDevice, steps: Steps) -> None:
         """Every picture that is neither finished nor withheld yet, in order."""

@@ -133,6 +133,7 @@ class Daemon:
             offline=config.offline,
             emit=self._emit,
             clock=clock.monotonic_s,
+            loras=settings.loras.values(),
         )
         self.executors = [make_executor(settings, config.device, self._emit)]
         self.monitoring = monitoring or Monitoring(config, clock=clock, disk=disk)
