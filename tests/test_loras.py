@@ -107,7 +107,7 @@ def test_a_lora_for_another_text_encoder_is_told(spelling: str) -> None:
     assert misfit(lora, unet(768)) is None
     why = misfit(lora, unet(2048))
     assert why is not None
-    assert why.endswith("attn2_to_k takes or gives 768 numbers in it, and 2048 in the model")
+    assert why.endswith("attn2_to_k is 768 numbers wide, and the model's 2048")
 
 
 def test_a_lora_in_names_of_its_own_is_told_by_what_it_reads() -> None:
@@ -124,6 +124,20 @@ def test_a_lora_for_another_kind_of_network_is_told() -> None:
     assert misfit(of_flux, TRANSFORMER) is None
     other = layers_of_lora(spelled("kohya", "double_blocks.0.img_attn.proj", 999, 999))
     assert misfit(other, TRANSFORMER) == "none of its layers is as wide as one of the model's"
+
+
+def blocks(count: int, *names: str) -> Layers:
+    """Of a transformer with this many blocks."""
+    layers = [f"transformer_blocks.{number}.{name}" for number in range(count) for name in names]
+    return layers_of_model("denoiser", {f"{layer}.weight": (3072, 3072) for layer in layers})
+
+
+def test_a_lora_for_a_network_with_blocks_of_the_same_name_is_told() -> None:
+    """As one for Qwen-Image and FLUX.1, which are equally wide."""
+    assert misfit(blocks(60, "attn.to_q"), blocks(19, "attn.to_q")) == "only 19 of its 60 layers are the model's"
+    assert misfit(blocks(19, "attn.to_q", "norm1.linear"), blocks(19, "attn.to_q")) is None
+    other = layers_of_model("denoiser", {"layers.0.attention.to_q.weight": (3072, 3072)})
+    assert misfit(blocks(19, "attn.to_q"), other) == "none of its layers is one of the model's"
 
 
 def test_a_model_whose_layers_nobody_has_seen_is_not_judged_by_them() -> None:
@@ -205,7 +219,7 @@ def test_each_model_is_told_which_loras_it_cannot_have(tmp_path: Path) -> None:
     gone = LoraSource("gone", str(tmp_path / "c.safetensors"))
     wrong = misfits(judge_folder(model, tmp_path / "sd"), read_all([fits, other, gone]))
     assert wrong.keys() == {"other", "gone"}
-    assert wrong["other"].message.endswith("2048 numbers in it, and 768 in the model.")
+    assert wrong["other"].message.endswith("is 2048 numbers wide, and the model's 768.")
 
 
 def test_a_changed_file_is_looked_at_anew(tmp_path: Path) -> None:

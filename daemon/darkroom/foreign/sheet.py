@@ -75,6 +75,9 @@ class Sheet:
         if alias not in self.target.loras:
             self.lost(where, f"no LoRA of the configuration is called {alias}: it is left out")
             return
+        if any(each["name"] == alias for each in self.request.get("loras", ())):
+            self.lost(where, f"{alias} is named already")
+            return
         one = {"name": alias} | ({} if weight is None else {"weight": weight})
         self.request["loras"] = [*self.request.get("loras", ()), one]
         self._say(Note(where, Fate.BECOMES, "", ("loras",)))

@@ -60,9 +60,9 @@ def own(key: str) -> Rule:
 
 
 def _say_network(where: str, network: str, sheet: Sheet) -> None:
-    """`<lora:name:0.8>`; a second number, of the text encoder alone, has no counterpart."""
+    """`<lora:name:0.8>`; with a number for each part of the model it has no counterpart."""
     if (found := _LORA.fullmatch(network)) is None:
-        sheet.lost(where, "nothing of this kind is used here: it is left out of the text")
+        sheet.lost(where, "it is left out: `loras` has a name and one weight of each")
         return
     sheet.adds_lora(where, found[1].strip(), float(found[2]) if found[2] else None)
 

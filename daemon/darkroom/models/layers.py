@@ -34,6 +34,8 @@ _PARTS = (
 )
 #: Where a U-Net keeps its layers, by whoever trained it.
 _OF_UNET = re.compile(r"(down|up|mid|input|output|middle)_blocks?_")
+#: Names of diffusers' own: they are not translated, so a model has them or it has not.
+_OF_DIFFUSERS = re.compile(r"(single_)?transformer_blocks_|(down|up)_blocks_\d+_attentions_")
 #: What a U-Net reads texts with: as wide as the text encoder that it was made for.
 _READS_TEXT = "attn2_to_k"
 
@@ -90,14 +92,18 @@ def misfit(lora: Layers, model: Layers) -> str | None:
     """
     shared = lora.keys() & model.keys()
     if wrong := _first_difference(lora, model, shared):
-        return f"{wrong.name} takes or gives {wrong.its} numbers in it, and {wrong.of_model} in the model"
+        return f"its layer {wrong.name} is {wrong.its} numbers wide, and the model's {wrong.of_model}"
+    its, of_model = _of_denoiser(lora), _of_denoiser(model)
+    if 0 < (count := len(its.keys() & of_model.keys())) < len(its) / 2:  # another kind, with blocks of the same name
+        return f"only {count} of its {len(its)} layers are the model's"
     if shared or not model:
         return None
-    its, of_model = _of_denoiser(lora), _of_denoiser(model)
     if not its:
         return "it changes a text encoder that the model does not have" if _lacks_encoder(lora, model) else None
     if _is_unet(its) != _is_unet(of_model):
         return "it is for models with a U-Net" if _is_unet(its) else "it is for models without a U-Net"
+    if any(map(_OF_DIFFUSERS.match, its)):
+        return "none of its layers is one of the model's"
     return _other_widths(its, of_model)
 
 
