@@ -35,7 +35,7 @@ _PARTS = (
 #: Where a U-Net keeps its layers, by whoever trained it.
 _OF_UNET = re.compile(r"(down|up|mid|input|output|middle)_blocks?_")
 #: Names of diffusers' own: they are not translated, so a model has them or it has not.
-_OF_DIFFUSERS = re.compile(r"(single_)?transformer_blocks_|(down|up)_blocks_\d+_attentions_")
+_OF_DIFFUSERS = re.compile(r"(single_)?transformer_blocks_|(down|up)_blocks_\d+_attentions_|.*_attention_to_[qkv]")
 #: What a U-Net reads texts with: as wide as the text encoder that it was made for.
 _READS_TEXT = "attn2_to_k"
 
