@@ -276,13 +276,14 @@ def service_importers_of(*libraries: str) -> set[str]:
 
 
 def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
-    assert service_importers_of("torch", "diffusers", "transformers", "accelerate") == {
+    assert service_importers_of("torch", "diffusers", "transformers", "accelerate", "peft") == {
         "render.adapter",
         "render.blocks",
         "render.call",
         "render.device",
         "render.encoded",
         "render.fetching",
+        "render.loras",
         "render.one_file",
         "render.pipelines",
         "render.placing",

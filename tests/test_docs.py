@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 
 from darkroom.cli.arguments import parser
 from darkroom.config.load import Config, load
+from darkroom.config.models import LoraSettings
 from darkroom.errors import ErrorCode, Problem
 from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
 from darkroom.foreign.programs import recognised
-from darkroom.models.families import PRESETS, ROWS, STABLE_DIFFUSION_XL, VARIATIONS, with_preset
+from darkroom.models.families import BY_KEY, PRESETS, ROWS, STABLE_DIFFUSION_XL, VARIATIONS, with_preset
 from darkroom.names import why_ignored
 from darkroom.report import snapshot as report
 from darkroom.report.snapshot import FolderReport, HoldReport, Life, NotTaken, RenderingReport, SeatReport, Snapshot
@@ -73,10 +75,17 @@ WHOLE = Answer(
 )
 
 
+def loras_shown() -> dict[str, Any]:
+    """The tables of docs/loras.md."""
+    (shown,) = re.findall(r"^```toml\n(.*?)^```", PAGES["docs/loras.md"], re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = tomllib.loads(shown)["loras"]
+    return found
+
+
 @pytest.fixture(scope="module")
 def rules() -> Rules:
-    """As without a configuration file."""
-    return Config().rules()
+    """As without a configuration file, but for the LoRAs that a page shows."""
+    return Config.model_validate({"loras": loras_shown()}).rules()
 
 
 def code_of(page: str) -> Iterator[str]:
@@ -206,7 +215,14 @@ def number(text: str) -> int:
 
 
 #: How the page says what a JSON Schema calls so.
-KINDS = {"string": "text|name|alias|`", "integer": "whole number", "number": "number", "boolean": "`", "object": "JSON"}
+KINDS = {
+    "string": "text|name|alias|`",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "`",
+    "object": "JSON",
+    "array": "list",
+}
 REQUEST_ROWS = {row[0].strip("`"): row[1:] for row in table("What may be asked")}
 
 
@@ -265,7 +281,20 @@ def test_the_page_lists_the_style_book(rules: Rules) -> None:
 
 def test_the_request_that_says_everything_does() -> None:
     (request,) = [each for each in requests_of(CONTRACT) if "metadata" in each]
-    assert list(request) == [key for key in REQUEST_ROWS if key != "true_cfg_scale"]  # which that model does not have
+    assert list(request) == [key for key in REQUEST_ROWS if key not in ("true_cfg_scale", "loras")]  # not of that model
+
+
+# LoRAs ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_loras_names_every_key_of_a_table_and_every_family_that_takes_them() -> None:
+    page = PAGES["docs/loras.md"]
+    named = {key for row in table("The table", page) for key in re.findall(r"`(\w+)`", row[0])}
+    assert named == set(LoraSettings.model_fields)
+    families = [
+        key for row in table("Which LoRA is for which model", page) for key in re.findall(r"`([\w-]+)`", row[0])
+    ]
+    assert sorted(families) == sorted(key for key, family in BY_KEY.items() if family.loras)
 
 
 # Styles --------------------------------------------------------------------------------------------------------------

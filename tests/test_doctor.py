@@ -13,6 +13,7 @@ import pytest
 
 from darkroom.cli import doctor
 from darkroom.config.load import Config
+from darkroom.config.models import LoraSettings
 from darkroom.executor.devices import DeviceInfo
 from darkroom.systemd import host
 
@@ -187,6 +188,12 @@ def test_an_address_that_is_free_taken_or_open_to_all_is_told(config: Config) ->
     open_to_all = config.model_copy(update={"http": "0.0.0.0:0"})
     assert [verdict for verdict, _ in said_of("http", open_to_all)] == [doctor.Verdict.OK, doctor.Verdict.WARN]
     assert said_of("http", config) == []
+
+
+def test_a_lora_whose_file_is_not_there_is_told(config: Config, tmp_path: Path) -> None:
+    gone = LoraSettings(source=tmp_path / "gone.safetensors")
+    told = said_of("lora ink", config.model_copy(update={"loras": {"ink": gone}}))
+    assert told == [(doctor.Verdict.WARN, f"it can't be used: there is no file {tmp_path / 'gone.safetensors'}.")]
 
 
 def answering(listener: socket.socket, answer: bytes) -> None:

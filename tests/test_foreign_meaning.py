@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +82,28 @@ def test_loras_are_taken_out_of_the_text_and_said() -> None:
     sheet = sheet_of({**TXT2IMG, "prompt": "a cat <lora:fur:0.8>, sitting<lora:fur:0.8>"})
     assert sheet.request["prompt"] == "a cat, sitting"
     assert "prompt <lora:fur:0.8>" in fates(sheet, Fate.LOST)
+
+
+def test_loras_that_are_here_are_asked_for() -> None:
+    target = replace(TARGET, loras=("fur", "ink"))
+    said = {
+        **TXT2IMG,
+        "prompt": "a cat <lora:fur:0.8>, <lora:sub/ink.safetensors:-.5> <lora:fur:.7:.2><hypernet:x:1><lora:fur:1>",
+    }
+    sheet = sheet_of(said, target)
+    assert sheet.request["loras"] == [{"name": "fur", "weight": 0.8}, {"name": "ink", "weight": -0.5}]
+    assert fates(sheet, Fate.LOST) == {"prompt <lora:fur:.7:.2>", "prompt <hypernet:x:1>", "prompt <lora:fur:1>"}
+
+
+def test_what_darkroom_wrote_behind_a_prompt_is_taken_out_again() -> None:
+    target = replace(TARGET, loras=("ink",))
+    ours = (
+        'a (cat) <lora:ink:0.8>\nSteps: 3, Seed: 5, Size: 64x64, Lora hashes: "ink: 0dddd294a7e7", Version: Darkroom 1'
+    )
+    sheet = translated(parse(ours), INFOTEXT, target, lambda _: ())
+    assert (sheet.request["prompt"], sheet.request["loras"]) == ("a (cat)", [{"name": "ink", "weight": 0.8}])
+    plain = translated(parse(ours.replace("Lora hashes", "Other hashes")), INFOTEXT, target, lambda _: ())
+    assert plain.request["prompt"] == "a (cat) <lora:ink:0.8>"
 
 
 def test_escaped_brackets_are_characters_where_none_weighs() -> None:
@@ -361,7 +384,7 @@ def test_infotext_becomes_a_request() -> None:
         "height": 768,
         "clip_skip": 1,
     }
-    assert fates(sheet, Fate.LOST) == {"Model", "Denoising strength", "Hires upscale", "Lora hashes"}
+    assert fates(sheet, Fate.LOST) == {"Model", "Denoising strength", "Hires upscale"}
 
 
 def test_fooocus_has_rules_for_what_its_samples_say() -> None:

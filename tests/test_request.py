@@ -48,6 +48,7 @@ def test_every_key_is_read() -> None:
         "guidance_scale": 7,
         "true_cfg_scale": 2.5,
         "scheduler": "euler",
+        "loras": [{"name": "fur", "weight": -0.5}],
         "seed": 7,
         "num_images": 2,
         "format": "webp",
@@ -58,7 +59,7 @@ def test_every_key_is_read() -> None:
     found = read(json.dumps(keys).encode())
     assert found.problems == ()
     assert set(keys) == set(KEYS)
-    assert found.request.model_dump() == keys | {"style": ("ink",)}
+    assert found.request.model_dump() == keys | {"style": ("ink",), "loras": ({"name": "fur", "weight": -0.5},)}
 
 
 #: Of each key values of the right shape, and values that are refused.
@@ -74,6 +75,7 @@ VALUES: list[tuple[str, list[Any], list[Any]]] = [
     ("guidance_scale", [0, 0.0, 7, 7.5, 30, 30.0], [-0.1, 30.1, 31, True, "7.5", [7], 10**99]),
     ("true_cfg_scale", [0, 1, 4.5, 30], [-0.1, 31, True, "4"]),
     ("scheduler", ["euler"], [False]),
+    ("loras", [[], [{"name": "x"}], [{"name": "x", "weight": 2}] * 8], ["x", {}, [{"name": "x"}] * 9]),
     ("seed", [0, MAX_SEED], [-1, MAX_SEED + 1, 1.0, "1", False]),
     ("num_images", [1, 256], [0, 257, True, "1"]),
     ("prompt_syntax", ["plain", "weighted", "dynamic"], ["a1111", "", 1]),

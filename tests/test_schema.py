@@ -15,10 +15,10 @@ from darkroom.errors import RequestRefused
 from darkroom.request.decide import Rules, decide
 from darkroom.request.schema import schema
 from darkroom.request.shape import KEYS, read
-from tests.test_docs import PAGES, requests_of
+from tests.test_docs import PAGES, loras_shown, requests_of
 from tests.test_request import VALUES
 
-RULES: Rules = Config().rules()
+RULES: Rules = Config.model_validate({"loras": loras_shown()}).rules()
 SCHEMA = schema(RULES)
 VALIDATOR = Draft202012Validator(SCHEMA)
 #: What no schema can say: that 7.0 is no whole number, and how many bytes an object takes.

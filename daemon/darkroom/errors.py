@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_STYLE = "unknown_style"  #: not in the style book
     UNKNOWN_MODEL = "unknown_model"  #: not an alias of the configuration
     UNKNOWN_SCHEDULER = "unknown_scheduler"  #: not a listed scheduler
+    UNKNOWN_LORA = "unknown_lora"  #: not an alias of the configuration
     UNSUPPORTED_SIZE = "unsupported_size"  #: the model cannot draw this width or height
     UNSUPPORTED_KEY = "unsupported_key"  #: the model cannot do what this key asks for
     INVALID_REQUEST = "invalid_request"  #: several of the above at once; `problems` names each

@@ -221,12 +221,30 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         help="a style of the style book, or none; say it again for more, which apply in this order",
     )
     group.add_argument(
+        "--lora",
+        dest="loras",
+        type=_lora,
+        action="append",
+        metavar="ALIAS[:WEIGHT]",
+        default=argparse.SUPPRESS,
+        help="a LoRA of the configuration, and how much of it; say it again for more",
+    )
+    group.add_argument(
         "--no-default-negative",
         dest="default_negative",
         action="store_false",
         default=argparse.SUPPRESS,
         help="only this request's own negative prompt applies",
     )
+
+
+def _lora(said: str) -> dict[str, object]:
+    """As a request has it; a weight that is no number is told as any wrong value."""
+    name, colon, weight = said.partition(":")
+    try:
+        return {"name": name} | ({"weight": float(weight)} if colon else {})
+    except ValueError:
+        return {"name": name, "weight": weight}
 
 
 def _queue_commands(commands: Any) -> None:

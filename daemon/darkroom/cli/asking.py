@@ -27,6 +27,7 @@ KEYS = (
     "guidance_scale",
     "true_cfg_scale",
     "scheduler",
+    "loras",
     "seed",
     "num_images",
     "format",

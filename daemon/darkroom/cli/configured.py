@@ -11,6 +11,7 @@ from darkroom.client import Client
 from darkroom.config.load import USUAL_FILES, Config, find_file, load
 from darkroom.disk.files import Disk
 from darkroom.models.judge import judge
+from darkroom.models.loras import misfits, read_all
 from darkroom.request.decide import Known, KnownOf
 
 
@@ -37,10 +38,12 @@ def why_defaults(args: argparse.Namespace) -> list[str]:
 def known_of(config: Config) -> KnownOf:
     """What the models' own files say of them, as far as they can be seen from here."""
     hub_cache, sources = config.model_cache / "hub", config.sources()
+    loras = read_all(config.lora_sources().values())
 
     @cache
     def known(alias: str) -> Known:
-        return Known(judge(sources[alias], hub_cache, offline=config.offline).family)
+        found = judge(sources[alias], hub_cache, offline=config.offline)
+        return Known(found.family, misfits=misfits(found, loras))
 
     return known
 

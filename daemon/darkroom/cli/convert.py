@@ -106,6 +106,7 @@ def _target(config: Config, alias: str | None, *, here: bool) -> Target:
         SCHEDULERS if family is None else family.schedulers,
         {name: style.negative_prompt for name, style in rules.book.styles.items()},
         tuple(rules.models),
+        tuple(rules.loras),
         own_layer=2 if family is not None and family.key == STABLE_DIFFUSION_XL.key else 1,
     )
 

@@ -24,8 +24,9 @@ from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.mounts import Mount, expected_mount, kind_of
 from darkroom.executor.devices import DeviceInfo, cores, likely_devices
 from darkroom.hearsay import Json
-from darkroom.models.files import Fate
+from darkroom.models.files import Fate, Unusable
 from darkroom.models.judge import judge
+from darkroom.models.loras import read_all
 from darkroom.models.source import ModelSource
 from darkroom.names import MARKER, OWN_FOLDER
 from darkroom.rights import how_to_get_in, who
@@ -67,6 +68,7 @@ def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[
     for alias, source in config.renderer_settings().models.items():
         yield f"model {alias}", lambda alias=alias, source=source: [_model(alias, source, config)]  # type: ignore[misc]
     yield "models", lambda: [_hub_cache(config)]
+    yield "loras", partial(_loras, config)
     yield "clock", lambda: [_clock()]
     yield "http", partial(shown, config)
     yield "notify", partial(told, config)
@@ -423,6 +425,15 @@ def _model(alias: str, source: ModelSource, config: Config) -> Finding:
         says = f"{source.source} is downloaded to {config.model_cache} when it is first used."
         return Finding(Verdict.OK, what, says)
     return Finding(bad, what, judgement.message, judgement.hint)
+
+
+def _loras(config: Config) -> Iterator[Finding]:
+    """Each by its own file; which model it fits is shown by `darkroom models`."""
+    for alias, found in read_all(config.lora_sources().values()).items():
+        if isinstance(found, Unusable):
+            yield Finding(Verdict.WARN, f"lora {alias}", f"it can't be used: {found.message}", found.hint)
+        else:
+            yield Finding(Verdict.OK, f"lora {alias}", f"it changes {len(found.layers)} layers.")
 
 
 def _hub_cache(config: Config) -> Finding:

@@ -123,6 +123,8 @@ class _Model:
     def __init__(self, of: Made, config: Config) -> None:
         self._alias = of.plan.model
         self._config = config
+        loras = config.lora_sources()
+        self._loras = [loras[each.name] for each in of.plan.loras if each.name in loras]
         self._source = config.sources().get(self._alias)
         self.remarks: tuple[str, ...] = ()
         self.found = self._judged(of) if self._source is not None else None
@@ -176,7 +178,8 @@ class _Model:
             index=json.loads(_read(found.folder / INDEX)) if found.folder is not None else _index_of(found),
             scheduler=_saved(found),
             variant=found.variant,
-            preset=source.preset,
+            preset=next((lora.preset for lora in self._loras if lora.preset), source.preset),
+            loras={lora.alias: str(lora.file) for lora in self._loras},
             is_starter=source.is_starter,
             is_one_file=found.folder is None,
             alone=_alone(found),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,12 @@ from darkroom.config.load import Config
 from darkroom.errors import DarkroomError, ModelUnavailable
 from darkroom.executor.devices import likely_devices
 from darkroom.models.card import ModelCard
-from darkroom.models.files import Fate
+from darkroom.models.files import Fate, Unusable
 from darkroom.models.judge import LOCAL, Judgement, judge
+from darkroom.models.loras import misfits, read_all
 from darkroom.models.size import Size, size_of
 from darkroom.models.source import ModelSource
+from darkroom.printable import printable
 from darkroom.request.decide import Known
 from darkroom.spelling import suggestion
 
@@ -124,7 +127,38 @@ def _list(config: Config, rows: list[Row]) -> int:
     for row in rows:
         if row.found.fate in (Fate.HELD, Fate.NEVER):
             terminal.out().print(f"\n{row.source.alias} can't be rendered: {row.lacks}")
+    loras = Loras(config)
+    if loras.files:
+        terminal.out().print("\nLoRAs, the words that they were trained with, and the models that they fit:\n")
+        fits = {row.source.alias: loras.that_fit(row.source.alias, row.found) for row in rows}
+        lines = [(Text(alias, style="bold"), Text(loras.in_words(alias, fits))) for alias in loras.files]
+        terminal.out().print(*terminal.columns(*lines), sep="\n")
     return DONE
+
+
+class Loras:
+    """Those of the configuration, as far as it can be told from their files."""
+
+    def __init__(self, config: Config) -> None:
+        self._sources = config.lora_sources()
+        self.files = read_all(self._sources.values())
+
+    def that_fit(self, alias: str, found: Judgement) -> list[str]:
+        """Those that a model can be rendered with, as far as its files and theirs tell."""
+        if found.family is None or not found.family.loras:
+            return []
+        wrong = misfits(found, self.files)
+        meant = {name: lora.models for name, lora in self._sources.items() if name not in wrong}
+        return [name for name, models in meant.items() if not models or alias in models]
+
+    def in_words(self, alias: str, fits: Mapping[str, Collection[str]]) -> str:
+        """In one line; `fits` says which there are for each model."""
+        file = self.files[alias]
+        if isinstance(file, Unusable):
+            return f"can't be used: {file.message} {file.hint}"
+        words = ", ".join(self._sources[alias].trigger) or file.trigger or "no words"
+        models = ", ".join(model for model, names in fits.items() if alias in names) or "none of the models here"
+        return f"{printable(words)} — for {models}"
 
 
 def _cells(row: Row, *, is_default: bool) -> tuple[Text, ...]:
@@ -140,20 +174,8 @@ def _cells(row: Row, *, is_default: bool) -> tuple[Text, ...]:
 
 
 def _show(config: Config, row: Row) -> int:
-    keys = (
-        "source",
-        "revision",
-        "variant",
-        "base",
-        "vae",
-        "text_encoder",
-        "prediction",
-        "dtype",
-        "quantize",
-        "offload",
-        "safety_checker",
-    )
-    chosen = {key: getattr(config.models[row.source.alias], key) for key in keys}
+    told = config.models[row.source.alias]
+    chosen = {key: _in_words(getattr(told, key)) for key in LOADING_KEYS}
     size = {}
     if row.size is not None:
         files = f"{row.size.files} file{'s' * (row.size.files != 1)}"
@@ -164,8 +186,10 @@ def _show(config: Config, row: Row) -> int:
             "on disk": said,
             "in memory": f"{terminal.size(row.memory_bytes or 0)} as {row.source.quantize or row.dtype}: {of_parts}",
         }
+    loras = Loras(config)
+    its_loras = {"loras": ", ".join(loras.that_fit(row.source.alias, row.found))}
     its_files = {"its files": f"{row.found.message} {row.found.hint}".strip()}
-    terminal.fields(chosen | _can_do(row.card) | size | its_files)
+    terminal.fields(chosen | _can_do(row.card) | its_loras | size | its_files)
     if row.source.is_starter:
         from darkroom.starter.vocabulary import concepts
 

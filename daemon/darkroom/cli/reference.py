@@ -7,6 +7,7 @@ import json
 import shlex
 import textwrap
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -18,6 +19,9 @@ from darkroom.printable import printable
 from darkroom.request.styles import NO_STYLE
 from darkroom.spelling import suggestion
 from darkroom.systemd.unit import program
+
+if TYPE_CHECKING:
+    pass
 
 NO_STYLE_IS = "No style: the prompt as it is"
 

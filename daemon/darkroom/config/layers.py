@@ -8,6 +8,9 @@ from typing import Any
 
 Values = dict[str, Any]
 
+#: Keys that hold a table for each alias.
+TABLES = ("models", "loras")
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -18,11 +21,12 @@ class Layer:
 
 
 def merge(layers: Sequence[Layer], *, default: Values) -> Values:
-    """Earlier layers win, key by key, also inside `models`; an empty `styles` means its default."""
+    """Earlier layers win, key by key, also inside each of TABLES; an empty `styles` means its default."""
     values = default
     for layer in reversed(layers):
         keys = {key: value for key, value in layer.values.items() if (key, value) != ("styles", "")}
-        values = {**values, **keys, "models": _merge_models(values["models"], layer.values.get("models", {}))}
+        tables = {key: _merge_models(values.get(key, {}), layer.values.get(key, {})) for key in TABLES}
+        values = {**values, **keys, **tables}
     return values
 
 

@@ -24,6 +24,7 @@ from darkroom.config.models import (
     OWN_WORDS,
     SEVERAL,
     SHIPPED_MODELS,
+    LoraSettings,
     ModelSettings,
     Names,
     absolute,
@@ -33,7 +34,7 @@ from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import ClusterSettings, PictureMetadata, RendererSettings
 from darkroom.http.address import Address
-from darkroom.models.source import ModelSource, is_file_name
+from darkroom.models.source import LoraSource, ModelSource, is_file_name
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
 from darkroom.request.styles import StyleBook
@@ -187,6 +188,7 @@ class Config(BaseModel):
     log_format: Literal["auto", "console", "json"] = "auto"
 
     models: dict[Alias, ModelSettings] = Field(default_factory=_shipped_models)
+    loras: dict[Alias, LoraSettings] = Field(default_factory=dict)
 
     def style_book(self) -> StyleBook:
         """Read the style book, of all its files. Raises ConfigUnusable with every problem in it."""
@@ -212,7 +214,7 @@ class Config(BaseModel):
         """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
         return Rules(
             self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority,
-            self.wildcard_lists(),
+            self.wildcard_lists(), self.lora_sources(),
         )  # fmt: skip
 
     def sources(self) -> dict[str, ModelSource]:
@@ -220,10 +222,15 @@ class Config(BaseModel):
         plain = {alias: model.of(alias) for alias, model in self.models.items()}
         return {alias: model.of(alias, plain.get(model.base)) for alias, model in self.models.items()}
 
+    def lora_sources(self) -> dict[str, LoraSource]:
+        """Every configured LoRA, by alias."""
+        return {alias: lora.of(alias) for alias, lora in self.loras.items()}
+
     def renderer_settings(self) -> RendererSettings:
         """What every renderer process is started with; its device stands in its `Place`."""
         return RendererSettings(
             self.sources(),
+            self.lora_sources(),
             model_cache=str(self.model_cache),
             offline=self.offline,
             picture_metadata=self.picture_metadata,
@@ -284,10 +291,13 @@ def relative_values(path: Path | None) -> dict[str, str]:
     found = {key: values[key] for key in ("inbox", "outbox", "state_dir", "model_cache") if values.get(key)}
     files = as_several(values.get("styles", ""))
     found["styles"] = ", ".join(filter(_is_relative, files if isinstance(files, list) else ()))
-    models = values.get("models", {})
+    models, loras = values.get("models", {}), values.get("loras", {})
     for alias, table in models.items() if isinstance(models, dict) else ():
         if isinstance(table, dict) and str(table.get("source", "")).startswith(("./", "../")):
             found[f"models.{alias}.source"] = table["source"]
+    for alias, table in loras.items() if isinstance(loras, dict) else ():
+        if isinstance(table, dict):
+            found[f"loras.{alias}.source"] = str(table.get("source", ""))
     return {key: value for key, value in found.items() if _is_relative(value)}
 
 
@@ -355,7 +365,7 @@ def _is_key(name: str) -> bool:
     key, _, rest = name.upper().removeprefix(ENV_PREFIX).partition("__")
     if name == ENV_CONFIG:
         return True
-    return key.lower() in Config.model_fields and (not rest or key == "MODELS")
+    return key.lower() in Config.model_fields and (not rest or key.lower() in _TABLES)
 
 
 def _unknown_variable(name: str) -> Problem:
@@ -378,11 +388,15 @@ def _validate(values: Values, layers: list[Layer], problems: list[Problem]) -> C
     for detail in details:
         path = _path(detail)
         # A model without a source has no default: it goes whole.
-        values = without(values, path[:2] if path[0] == "models" and path[-1] == "source" else path)
+        values = without(values, path[:2] if path[0] in _TABLES and path[-1] == "source" else path)
     try:
         return Config.model_validate(values)
     except ValidationError:
         return None
+
+
+#: Tables of tables: what each of them holds.
+_TABLES: Mapping[str, type[BaseModel]] = {"models": ModelSettings, "loras": LoraSettings}
 
 
 def _path(detail: ErrorDetails) -> list[str]:
@@ -395,15 +409,17 @@ def _translate(detail: ErrorDetails, layers: list[Layer]) -> Problem:
     where = origin(layers, _path(detail))
     last = _path(detail)[-1]
     if detail["type"] == "extra_forbidden":
-        known = list(ModelSettings.model_fields if detail["loc"][0] == "models" else Config.model_fields)
+        table = _TABLES.get(str(detail["loc"][0]))
+        known = list((table or Config).model_fields)
         hint = _nearest(last, known)
-        if detail["loc"][0] != "models" and last in ModelSettings.model_fields:
+        if table is None and last in ModelSettings.model_fields:
             hint = "It belongs in a [models.ALIAS] table."
-        if detail["loc"][0] == "models" and last in Config.model_fields and last not in ModelSettings.model_fields:
+        if table is not None and last in Config.model_fields and last not in table.model_fields:
             hint = "It belongs further up, above the first table (a name in brackets)."
         return Problem(where, "is not a key of the configuration.", hint, ErrorCode.UNKNOWN_KEY)
     if detail["type"] == "missing":
-        return Problem(where, "is missing.", 'Say where the model comes from: source = "…".', ErrorCode.MISSING_KEY)
+        what = "LoRA" if detail["loc"][0] == "loras" else "model"
+        return Problem(where, "is missing.", f'Say where the {what} comes from: source = "…".', ErrorCode.MISSING_KEY)
     if detail["type"] in ("model_type", "dict_type"):
         return Problem(where, f"should be a table; {detail['input']!r} was given.")
     hint = detail["ctx"]["hint"] if detail["type"] == OWN_WORDS else ""

@@ -1,4 +1,7 @@
-"""`[models.ALIAS]`: where a model comes from, and what is asked of it by default. "auto": as its family has it."""
+"""`[models.ALIAS]`: where a model comes from, and what is asked of it by default; `[loras.ALIAS]` likewise.
+
+"auto" is: as its family has it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from pydantic_settings import NoDecode
 
 from darkroom.models.families import BY_KEY, PRESETS
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.models.source import STARTER, TESTCARD, ModelSource, is_file_name
+from darkroom.models.source import STARTER, TESTCARD, LoraSource, ModelSource, is_file_name
+from darkroom.request.shape import MOST_LORA_WEIGHT
 from darkroom.spelling import suggestion
 
 AUTO = "auto"
@@ -96,6 +100,34 @@ OR_AUTO = BeforeValidator(_unless_auto)
 SidePx = Annotated[Annotated[int, Field(ge=64, le=MOST_PX, multiple_of=8)] | None, OR_AUTO]
 Steps = Annotated[Annotated[int, Field(ge=1, le=150)] | None, OR_AUTO]
 Scale = Annotated[Annotated[float, Field(ge=0, le=30)] | None, OR_AUTO]
+
+
+def _no_pickle(path: Path) -> Path:
+    if path.suffix in (".pt", ".ckpt", ".bin", ".pth"):
+        hint = "Such a file can run code, and is never read: take its .safetensors, or convert it elsewhere."
+        raise PydanticCustomError(OWN_WORDS, "must be a .safetensors file, or its folder", {"hint": hint})
+    return path
+
+
+class LoraSettings(BaseModel):
+    """One `[loras.ALIAS]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    source: Annotated[Path, AfterValidator(absolute), AfterValidator(_no_pickle)]  #: see `LoraSource.source`
+    weight_name: str = ""  #: the file, where `source` is a folder
+    models: Names = ()  #: () for all that it fits
+    trigger: Names = ()
+    weight: Annotated[float, Field(ge=-MOST_LORA_WEIGHT, le=MOST_LORA_WEIGHT)] = 1.0
+    preset: Annotated[str, _listed("preset", (NO_PRESET, *PRESETS))] = NO_PRESET
+    num_inference_steps: Steps = None
+    guidance_scale: Scale = None
+    true_cfg_scale: Scale = None
+
+    def of(self, alias: str) -> LoraSource:
+        """The same, as the rest of Darkroom knows it."""
+        chosen = {key: value for key, value in self.model_dump().items() if value not in ("", None, (), NO_PRESET)}
+        return LoraSource(alias, **{**chosen, "source": str(self.source)})
 
 
 class ModelSettings(BaseModel):

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from darkroom.models.source import ModelSource
+from darkroom.models.source import LoraSource, ModelSource
 
 #: What picture files say of themselves: all that made them, only that a machine did, or nothing.
 PictureMetadata = Literal["full", "mark", "none"]
@@ -17,6 +17,7 @@ class RendererSettings:
     """All that a renderer process has to know; travels as one line of JSON, first on its channel."""
 
     models: dict[str, ModelSource] = field(default_factory=dict)  #: by alias
+    loras: dict[str, LoraSource] = field(default_factory=dict)  #: by alias
     device: str = "auto"  #: "auto", "cpu", "cuda" or "cuda:N"
     model_cache: str | None = None  #: folder that becomes HF_HOME; None leaves the environment's own
     offline: bool = False  #: never ask the network
@@ -33,7 +34,8 @@ class RendererSettings:
         """The inverse of `as_line`."""
         data: dict[str, Any] = json.loads(line)
         models = {alias: _source(source) for alias, source in data.pop("models").items()}
-        return cls(models=models, **data)
+        loras = {alias: LoraSource(**_with_tuples(source)) for alias, source in data.pop("loras").items()}
+        return cls(models=models, loras=loras, **data)
 
     @property
     def needs_libraries(self) -> bool:
@@ -78,7 +80,11 @@ class BridgeSettings:
 
 
 def _source(data: dict[str, Any]) -> ModelSource:
-    """JSON has lists where a source has what can't be changed."""
+    """With the source of its base."""
     base = data.pop("base")
-    tuples = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
-    return ModelSource(**data | tuples, base=_source(base) if base is not None else None)
+    return ModelSource(**_with_tuples(data), base=_source(base) if base is not None else None)
+
+
+def _with_tuples(source: dict[str, Any]) -> dict[str, Any]:
+    """As it was before it became JSON."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in source.items()}

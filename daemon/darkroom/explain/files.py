@@ -28,6 +28,7 @@ class ModelFiles:
     cache: str | None = None  #: the folder that the hub's files are kept in
     variant: str | None = None
     preset: str | None = None  #: which kind of few-step model it is, as the configuration says
+    loras: Mapping[str, str] = field(default_factory=dict)  #: the files of the plan's LoRAs, by alias
     is_starter: bool = False
     is_one_file: bool = False  #: whether `place` is one file, with all its parts in it
     alone: Mapping[str, Alone] = field(default_factory=dict)  #: parts that do not lie in `place`

@@ -39,6 +39,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         *scheduler,
         f"pipe.to({files.device!r})",
         *_channels_last(files),
+        *_loras(made, files),
         *([encoding] if encoding else []),
         written("image = pipe", told | calls.arguments(files.pipeline, plan, image)) + ".images[0]",
         written("image.save", _saving(made), first=repr(_file(made))),
@@ -78,6 +79,21 @@ def _channels_last(files: ModelFiles) -> list[str]:
         return []
     parts = [part for part in ("unet", "vae") if part in files.index]
     return [f"pipe.{part}.to(memory_format=torch.channels_last)" for part in parts]
+
+
+def _loras(made: Made, files: ModelFiles) -> list[str]:
+    """Each is loaded once, then all of them are weighed."""
+    loras = made.plan.loras
+    if missing := next((lora.name for lora in loras if lora.name not in files.loras), None):
+        hint = "Ask where the LoRA's file is."
+        raise DarkroomError(f"The configuration has no LoRA {missing} any more.", hint=hint)
+    names = [f"lora_{number}" for number, _ in enumerate(loras, 1)]
+    lines = []
+    for name, lora in zip(names, loras, strict=True):
+        folder, _, file = files.loras[lora.name].rpartition("/")
+        given = {"weight_name": repr(file), "adapter_name": repr(name)}
+        lines.append(written("pipe.load_lora_weights", given, first=repr(folder or "/")))
+    return lines + ([f"pipe.set_adapters({names!r}, {[lora.weight for lora in loras]!r})"] if loras else [])
 
 
 def _saving(made: Made) -> dict[str, str]:

@@ -28,6 +28,7 @@ def words(made: Made, family: Family | None, *, where: str, files: ModelFiles | 
         ("scheduler", _scheduler(made, files)),
         *_scales(made, family),
         *_reading(made),
+        *(("lora", f"{lora.name}, {lora.weight:g} of it") for lora in made.plan.loras),
         ("seed", _seed(made)),
         *_tokens(made.tokens),
         *(("warning", warning) for warning in made.warnings),

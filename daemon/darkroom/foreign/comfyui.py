@@ -73,8 +73,8 @@ _ANYWAY = {
     "ConditioningZeroOut": "no words",
 }
 _WHY = {
-    "LoraLoader": "there are no LoRAs here yet",
-    "LoraLoaderModelOnly": "there are no LoRAs here yet",
+    "LoraLoader": "name them by their aliases in `loras`",
+    "LoraLoaderModelOnly": "name them by their aliases in `loras`",
     "VAELoader": "a model is used with its own VAE",
     "CLIPLoader": "a model is used with its own text encoders",
     "DualCLIPLoader": "a model is used with its own text encoders",

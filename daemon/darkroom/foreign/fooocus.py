@@ -11,7 +11,7 @@ from darkroom.foreign.rules import count, idle, inside, layer, model, never, num
 from darkroom.foreign.sheet import Rule, Sheet, apply
 
 _NO_REFINER = "there are no refiners here"
-_NO_LORAS = "there are no LoRAs here yet"
+_NO_LORAS = "name them by their aliases in `loras`"
 _WORDS_ALONE = "pictures are made from words alone here"
 _OF_PROGRAM = idle("of the other program alone")
 _OF_SAMPLER = "Fooocus's own way to sample has no counterpart"

@@ -39,7 +39,7 @@ RULES: dict[str, Rule] = {
     "Variation seed": never(_NO_VARIATION),
     "Variation seed strength": never(_NO_VARIATION, "0"),
     "Face restoration": never("faces are not repaired here"),
-    "Lora hashes": never("there are no LoRAs here yet"),
+    "Lora hashes": idle("a LoRA is named by its alias"),
     "TI hashes": never("there are no embeddings here"),
     "Style Selector Style": never('name a style of the style book as "style"'),
 }
@@ -77,6 +77,8 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
     is_ours = str(data.get("Version", "")).startswith("Darkroom ")
     _say_sampler(data, sheet, is_ours=is_ours)
     rules = {**RULES, **_OWN} if is_ours else dict(RULES)
+    if is_ours and "Lora hashes" in data:
+        rules["prompt"] = wording.own("prompt")
     if "Distilled CFG Scale" in data:
         rules = guidance(rules, "Distilled CFG Scale", "CFG scale")
     rules |= {key: never(_NO_HIRES) for key in data if key.startswith("Hires ")}

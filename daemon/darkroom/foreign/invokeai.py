@@ -36,7 +36,7 @@ RULES: dict[str, Rule] = {
     "guidance": scale("guidance_scale"),
     "clip_skip": count("clip_skip"),
     "model": _model,
-    "loras": never("there are no LoRAs here yet"),
+    "loras": never("name them by their aliases in `loras`"),
     "generation_mode": never(_WORDS_ALONE, "txt2img", "sdxl_txt2img", "flux_txt2img", "sd3_txt2img", "z_image_txt2img"),
     "rand_device": never("noise is drawn by the processor here", "cpu"),
     "cfg_rescale_multiplier": never("guidance is not rescaled here", 0),

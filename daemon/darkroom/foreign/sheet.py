@@ -36,6 +36,7 @@ class Target:
     schedulers: Collection[str]  #: that the model takes
     styles: Mapping[str, str] = field(default_factory=dict)  #: of the style book, with their negative prompts
     models: Collection[str] = ()  #: aliases
+    loras: Collection[str] = ()  #: aliases
     own_layer: int = 1  #: of its text encoder, counted from the end, that the model is used with
 
 
@@ -67,6 +68,19 @@ class Sheet:
         """It is one of several names; a single one stands without a list."""
         self.request[key] = names if len(names) > 1 else names[0]
         self._say(Note(where, Fate.BECOMES, remark, (key,)))
+
+    def adds_lora(self, where: str, name: str, weight: float | None) -> None:
+        """It is one of several LoRAs, by its name there: its file's, with or without the ending."""
+        alias = name.rpartition("/")[2].rpartition("\\")[2].removesuffix(".safetensors")
+        if alias not in self.target.loras:
+            self.lost(where, f"no LoRA of the configuration is called {alias}: it is left out")
+            return
+        if any(each["name"] == alias for each in self.request.get("loras", ())):
+            self.lost(where, f"{alias} is named already")
+            return
+        one = {"name": alias} | ({} if weight is None else {"weight": weight})
+        self.request["loras"] = [*self.request.get("loras", ()), one]
+        self._say(Note(where, Fate.BECOMES, "", ("loras",)))
 
     def counts(self, where: str, number: int) -> None:
         """It is one of several numbers whose product is how many pictures come."""

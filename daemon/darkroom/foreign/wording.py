@@ -12,6 +12,7 @@ from darkroom.foreign.rules import text
 from darkroom.foreign.sheet import Rule, Sheet
 
 _NETWORK = re.compile(r"\s*<(?:lora|lyco|hypernet):[^<>\n]*>", re.IGNORECASE)
+_LORA = re.compile(r"<(?:lora|lyco):([^:<>]+)(?::\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*)?>", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\([()\[\]])")
 _ROUND = re.compile(r"(?<!\\)\([^()]*\)")
 _SQUARE = re.compile(r"(?<!\\)\[[^\[\]]*\]|\bBREAK\b")
@@ -34,7 +35,7 @@ def prompt(key: str, *, square: bool = False) -> Rule:
             return
         words, networks = without_networks(value)
         for network in networks:
-            sheet.lost(f"{where} {network}", "there are no LoRAs here yet: it is left out of the text")
+            _say_network(f"{where} {network}", network, sheet)
         text(key)(sheet, where, words)
         sheet.prompts[key] = square
         if _ROUND.search(words) or (square and _SQUARE.search(words)):
@@ -44,6 +45,26 @@ def prompt(key: str, *, square: bool = False) -> Rule:
                 sheet.lost(f"{where} {found}", why)
 
     return rule
+
+
+def own(key: str) -> Rule:
+    """A prompt of Darkroom's own, in which nothing weighs; behind it stand the LoRAs."""
+
+    def rule(sheet: Sheet, where: str, value: object) -> None:
+        words, networks = without_networks(value) if isinstance(value, str) else (value, [])
+        for network in networks:
+            _say_network(f"{where} {network}", network, sheet)
+        text(key)(sheet, where, words)
+
+    return rule
+
+
+def _say_network(where: str, network: str, sheet: Sheet) -> None:
+    """`<lora:name:0.8>`; with a number for each part of the model it has no counterpart."""
+    if (found := _LORA.fullmatch(network)) is None:
+        sheet.lost(where, "it is left out: `loras` has a name and one weight of each")
+        return
+    sheet.adds_lora(where, found[1].strip(), float(found[2]) if found[2] else None)
 
 
 def compel(key: str) -> Rule:

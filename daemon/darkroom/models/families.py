@@ -6,12 +6,13 @@ Facts are those of the pipelines' own signatures and code in diffusers; defaults
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from darkroom.models.family import Family, Reads, Sign
 from darkroom.models.schedulers import CLASSIC, FLOW, OWN
+from darkroom.models.source import LoraSource
 
 #: Those whose noise is that of Stable Diffusion: whichever a model was saved with, it says the same facts of it.
 _DIFFUSION_SCHEDULERS = re.compile(
@@ -51,7 +52,7 @@ STABLE_DIFFUSION = Family(
     },
     needs=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"),
-    checker="safety_checker", half="float16", offset_is_one=True, in_blocks=True, clip_skip=True,
+    checker="safety_checker", half="float16", offset_is_one=True, in_blocks=True, clip_skip=True, loras=True,
 )  # fmt: skip
 STABLE_DIFFUSION_XL = Family(
     key="stable-diffusion-xl",
@@ -61,28 +62,28 @@ STABLE_DIFFUSION_XL = Family(
     steps=30, schedulers=_led_by("euler", CLASSIC),
     classes={"unet": re.compile("UNet2DConditionModel"), "scheduler": _DIFFUSION_SCHEDULERS},
     needs=("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
-    predictions=("epsilon", "v_prediction", "sample"), half="float16", in_blocks=True, clip_skip=True,
+    predictions=("epsilon", "v_prediction", "sample"), half="float16", in_blocks=True, clip_skip=True, loras=True,
 )  # fmt: skip
 STABLE_DIFFUSION_3 = Family(
     key="stable-diffusion-3", title="Stable Diffusion 3 or 3.5", pipelines=("StableDiffusion3Pipeline",),
     scales={"guidance_scale": 7.0}, steps=28, schedulers=FLOW, needs=("transformer", "vae", "scheduler"),
-    clip_skip=True, reads=(Reads("tokenizer_3", 256), Reads("tokenizer")),
+    clip_skip=True, loras=True, reads=(Reads("tokenizer_3", 256), Reads("tokenizer")),
 )  # fmt: skip
 FLUX = Family(
-    key="flux", title="FLUX.1", pipelines=("FluxPipeline",),
+    key="flux", title="FLUX.1", pipelines=("FluxPipeline",), loras=True,
     scales={"guidance_scale": 3.5, "true_cfg_scale": 1.0}, cfg="true_cfg_scale", nothing="",
     steps=28, schedulers=_WITH_MU, reads=(Reads("tokenizer_2", 512),),
 )  # fmt: skip
 FLUX2_KLEIN = Family(
-    key="flux2-klein", title="FLUX.2 klein", pipelines=("Flux2KleinPipeline",),
+    key="flux2-klein", title="FLUX.2 klein", pipelines=("Flux2KleinPipeline",), loras=True,
     scales={"guidance_scale": 4.0}, negative=False, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512, is_chat=True),),
 )  # fmt: skip
 Z_IMAGE = Family(
-    key="z-image", title="Z-Image", pipelines=("ZImagePipeline",),
+    key="z-image", title="Z-Image", pipelines=("ZImagePipeline",), loras=True,
     cfg_above=0.0, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512, is_chat=True),),
 )  # fmt: skip
 SANA = Family(
-    key="sana", title="Sana", pipelines=("SanaPipeline",),
+    key="sana", title="Sana", pipelines=("SanaPipeline",), loras=True,
     scales={"guidance_scale": 4.5}, step_px=32, steps=20,
     schedulers=("dpmsolver_multistep_flow", "unipc_flow", "flow_match_heun"),
     reads=(Reads("tokenizer", 300),), fixed=_NO_BINNING,
@@ -113,20 +114,20 @@ ROWS: tuple[Family, ...] = (
     replace(FLUX, key="flux-kontext", title="FLUX.1 Kontext", pipelines=("FluxKontextPipeline",),
             fixed={"_auto_resize": False}, area="max_area"),
     FLUX2_KLEIN,
-    Family(key="flux2-klein-kv", title="FLUX.2 klein KV", pipelines=("Flux2KleinKVPipeline",),
+    Family(key="flux2-klein-kv", title="FLUX.2 klein KV", pipelines=("Flux2KleinKVPipeline",), loras=True,
            scales={}, cfg=None, negative=False, steps=4, made_for=4, schedulers=_WITH_MU,
            reads=(Reads("tokenizer", 512, is_chat=True),)),
-    Family(key="flux2", title="FLUX.2", pipelines=("Flux2Pipeline",),
+    Family(key="flux2", title="FLUX.2", pipelines=("Flux2Pipeline",), loras=True,
            scales={"guidance_scale": 4.0}, cfg=None, negative=False, schedulers=_WITH_MU),
-    Family(key="chroma", title="Chroma", pipelines=("ChromaPipeline",),
+    Family(key="chroma", title="Chroma", pipelines=("ChromaPipeline",), loras=True,
            steps=35, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),)),
-    Family(key="qwenimage", title="Qwen-Image", pipelines=("QwenImagePipeline",),
+    Family(key="qwenimage", title="Qwen-Image", pipelines=("QwenImagePipeline",), loras=True,
            scales={"true_cfg_scale": 4.0}, cfg="true_cfg_scale", idle=frozenset({"guidance_scale"}), nothing=" ",
            schedulers=_WITH_MU, reads=(Reads("tokenizer", 546, before=_QWEN),)),
     Z_IMAGE,
     SANA,
-    replace(SANA, key="sana-pag", title="Sana with PAG", pipelines=("SanaPAGPipeline",)),
-    Family(key="sana-sprint", title="Sana Sprint", pipelines=("SanaSprintPipeline",),
+    replace(SANA, key="sana-pag", title="Sana with PAG", pipelines=("SanaPAGPipeline",), loras=False),
+    Family(key="sana-sprint", title="Sana Sprint", pipelines=("SanaSprintPipeline",), loras=True,
            scales={"guidance_scale": 4.5}, cfg=None, negative=False, step_px=32, steps=2, made_for=4, schedulers=OWN,
            reads=(Reads("tokenizer", 300),), fixed={**_NO_BINNING, "intermediate_timesteps": None}),
     replace(PIXART_SIGMA, key="pixart-alpha", title="PixArt-α", pipelines=("PixArtAlphaPipeline",),
@@ -136,16 +137,16 @@ ROWS: tuple[Family, ...] = (
     Family(key="lumina", title="Lumina-Next", pipelines=("LuminaPipeline",),
            scales={"guidance_scale": 4.0}, steps=30, schedulers=_WITH_MU, reads=(Reads("tokenizer", 256),),
            fixed=_AS_WRITTEN),
-    Family(key="lumina2", title="Lumina 2", pipelines=("Lumina2Pipeline",),
+    Family(key="lumina2", title="Lumina 2", pipelines=("Lumina2Pipeline",), loras=True,
            scales={"guidance_scale": 4.0}, steps=30, schedulers=_WITH_MU,
            reads=(Reads("tokenizer", 256, before="You are an assistant designed to generate superior images with the "
                         "superior degree of image-text alignment based on textual prompts or user prompts. "
                         "<Prompt Start> "),)),
-    Family(key="auraflow", title="AuraFlow", pipelines=("AuraFlowPipeline",),
+    Family(key="auraflow", title="AuraFlow", pipelines=("AuraFlowPipeline",), loras=True,
            scales={"guidance_scale": 3.5}, schedulers=FLOW, reads=(Reads("tokenizer", 256),)),
     Family(key="cogview3", title="CogView3-Plus", pipelines=("CogView3PlusPipeline",),
            schedulers=OWN, reads=(Reads("tokenizer", 224),)),
-    Family(key="cogview4", title="CogView4", pipelines=("CogView4Pipeline",),
+    Family(key="cogview4", title="CogView4", pipelines=("CogView4Pipeline",), loras=True,
            schedulers=_WITH_MU, reads=(Reads("tokenizer", 1024),)),
     HUNYUAN,
     replace(HUNYUAN, key="hunyuan-pag", title="Hunyuan-DiT with PAG", pipelines=("HunyuanDiTPAGPipeline",)),
@@ -158,11 +159,11 @@ ROWS: tuple[Family, ...] = (
     Family(key="kandinsky3", title="Kandinsky 3", pipelines=("Kandinsky3Pipeline",),
            scales={"guidance_scale": 3.0}, step_px=64, steps=25, schedulers=OWN, reads=(Reads("tokenizer", 128),),
            needs=("unet", "movq", "text_encoder", "tokenizer", "scheduler")),
-    Family(key="if", title="DeepFloyd IF, the first stage", pipelines=("IFPipeline",),
+    Family(key="if", title="DeepFloyd IF, the first stage", pipelines=("IFPipeline",), loras=True,
            scales={"guidance_scale": 7.0}, step_px=8, side_px=64, largest_px=1024, steps=100, schedulers=OWN,
            reads=(Reads("tokenizer", 77),), fixed=_AS_WRITTEN,
            needs=("unet", "text_encoder", "tokenizer", "scheduler")),
-    Family(key="lcm", title="a latent consistency model", pipelines=("LatentConsistencyModelPipeline",),
+    Family(key="lcm", title="a latent consistency model", pipelines=("LatentConsistencyModelPipeline",), loras=True,
            scales={"guidance_scale": 8.5}, cfg=None, negative=False, step_px=8, side_px=512, largest_px=1024,
            side_of=("unet", "sample_size"), steps=4, made_for=8, schedulers=OWN, checker="safety_checker",
            needs=STABLE_DIFFUSION.needs, half="float16", in_blocks=True, clip_skip=True),
@@ -172,9 +173,9 @@ ROWS: tuple[Family, ...] = (
     Family(key="longcat-image", title="LongCat-Image", pipelines=("LongCatImagePipeline",),
            scales={"guidance_scale": 4.5}, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),),
            fixed={"enable_prompt_rewrite": False}),
-    Family(key="ernie-image", title="ERNIE-Image", pipelines=("ErnieImagePipeline",),
+    Family(key="ernie-image", title="ERNIE-Image", pipelines=("ErnieImagePipeline",), loras=True,
            scales={"guidance_scale": 4.0}, schedulers=_WITH_MU, fixed={"use_pe": False}),
-    Family(key="krea2", title="Krea 2", pipelines=("Krea2Pipeline",),
+    Family(key="krea2", title="Krea 2", pipelines=("Krea2Pipeline",), loras=True,
            scales={"guidance_scale": 4.5}, cfg_above=0.0, steps=28, schedulers=_WITH_MU,
            reads=(Reads("tokenizer", 541, before=_QWEN),)),
 )  # fmt: skip
@@ -227,7 +228,7 @@ def with_preset(family: Family, preset: str) -> Family:
 
 
 _TESTCARD = replace(STABLE_DIFFUSION, key="testcard", title="Test card", pipelines=(), side_of=None, largest_px=4096,
-                    schedulers=_led_by("ddim", CLASSIC))  # fmt: skip
+                    loras=False, schedulers=_led_by("ddim", CLASSIC))  # fmt: skip
 BY_KEY: Mapping[str, Family] = {
     row.key: row for row in (*ROWS, *(row for each in VARIATIONS.values() for _, row in each), _TESTCARD, GENERIC)
 }
@@ -264,6 +265,12 @@ def is_from_words(name: str) -> bool:
 def of_pipeline(name: str) -> Family:
     """The row of a pipeline class, or the generic one."""
     return _BY_PIPELINE.get(name) or replace(GENERIC, pipelines=(name,), title=name)
+
+
+def few_step(family: Family, loras: Iterable[LoraSource]) -> Family:
+    """The row of a model with these LoRAs: one of them may make a few-step model of it."""
+    preset = next((lora.preset for lora in loras if lora.preset), None)
+    return with_preset(family, preset) if preset and family.key in PRESET_FAMILIES else family
 
 
 def plain_key(family: Family) -> str:

@@ -57,6 +57,7 @@ class Family:
 
     in_blocks: bool = False  #: whether long texts are encoded whole, in blocks of its tokenizers' length, and weighed
     clip_skip: bool = False  #: whether layers of its text encoder can be left out
+    loras: bool = False  #: whether its pipeline has a loader for LoRAs
     reads: tuple[Reads, ...] = (Reads("tokenizer"),)  #: the first one whose tokenizer is there tells what is read
     fixed: Mapping[str, Any] = field(default_factory=dict)  #: arguments of every call
 

@@ -1,8 +1,9 @@
-"""Where a model comes from, what is needed to load it, and what the operator has chosen for it."""
+"""Where a model comes from, what is needed to load it, and what the operator has chosen for it. Likewise a LoRA."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 #: `ModelSource.source` of the model that comes with Darkroom.
 STARTER = "starter"
@@ -59,3 +60,25 @@ class ModelSource:
     def is_starter(self) -> bool:
         """Whether this is the model that comes with Darkroom."""
         return self.source == STARTER
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSource:
+    """One `[loras.ALIAS]` table of the configuration: a change to the weights of a model."""
+
+    alias: str
+    source: str  #: an absolute path: a .safetensors file, or the folder that `weight_name` lies in
+    weight_name: str | None = None  #: the file in that folder
+    models: tuple[str, ...] = ()  #: aliases of the models that it is for; (): of all that it fits
+    trigger: tuple[str, ...] = ()  #: words that it was trained with
+    weight: float = 1.0  #: how much of it applies, where a request does not say
+    preset: str | None = None  #: which kind of few-step model it makes of one
+    # What requests are given with it that do not say.
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    true_cfg_scale: float | None = None
+
+    @property
+    def file(self) -> Path:
+        """Where its weights are."""
+        return Path(self.source, self.weight_name) if self.weight_name else Path(self.source)

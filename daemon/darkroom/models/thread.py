@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from darkroom.actor import Actor, Broken
 from darkroom.guard import Guard
+from darkroom.models.files import Unusable
 from darkroom.models.judge import Judgement, judge, signature_of
-from darkroom.models.source import ModelSource
+from darkroom.models.layers import Misfit
+from darkroom.models.loras import LoraFile, misfits, read_all
+from darkroom.models.source import LoraSource, ModelSource
 
 LOOK_EVERY_S = 10.0
 
@@ -21,6 +24,7 @@ class Looked:
 
     alias: str
     judgement: Judgement
+    misfits: Mapping[str, Misfit] = field(default_factory=dict)  #: LoRAs that it can't be rendered with, by alias
 
 
 class ModelsThread:
@@ -34,7 +38,9 @@ class ModelsThread:
         offline: bool,
         emit: Callable[[Looked | Broken], None],
         clock: Callable[[], float],
+        loras: Iterable[LoraSource] = (),
     ) -> None:
+        self._loras = tuple(loras)
         self._sources = {alias: source for alias, source in sources.items() if not source.is_testcard}
         self._hub_cache = hub_cache
         self._offline = offline
@@ -45,11 +51,23 @@ class ModelsThread:
 
     def idle(self) -> float:
         """Look at each; tell of those that have changed. Returns how many seconds to wait."""
+        times = tuple(map(_time_of, self._loras))
+        files: dict[str, LoraFile | Unusable] | None = None
         for alias, source in self._sources.items():
             judgement = judge(source, self._hub_cache, offline=self._offline)
-            seen = (judgement, signature_of(judgement))
+            seen = (judgement, signature_of(judgement), times)
             if self._seen.get(alias) != seen:
                 self._seen[alias] = seen
-                self._emit(Looked(alias, judgement))
+                files = read_all(self._loras) if files is None else files
+                self._emit(Looked(alias, judgement, misfits(judgement, files)))
         self.looked_once.set()
         return LOOK_EVERY_S
+
+
+def _time_of(lora: LoraSource) -> tuple[int, int]:
+    """Changes with its file."""
+    try:
+        status = lora.file.stat()
+    except OSError:
+        return (-1, -1)
+    return (status.st_size, status.st_mtime_ns)

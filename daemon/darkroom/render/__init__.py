@@ -21,6 +21,7 @@ call          edge: device   How a plan is put to a pipeline.
 blocks        edge: device   Texts of any length and weight, in blocks.
 reader        edge: device   How many tokens a text has, and which words are not read.
 encoded       edge: device   Texts that are encoded already.
+loras         edge: device   LoRAs, put into a pipeline and taken out again.
 precision     edge: device   What half precision cannot hold, again in float32.
 torch_errors  edge: device   What torch and diffusers raise, in our words.
 scheduling    edge: device   Schedulers as diffusers makes them, tried before a picture depends on them.

@@ -7,10 +7,11 @@ generator of its own on the CPU, from texts that are encoded once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import diffusers
@@ -21,16 +22,18 @@ from numpy.typing import NDArray
 from darkroom.errors import ErrorCode, ModelUnavailable, ModelUnsupported, RenderFailed
 from darkroom.models.card import card
 from darkroom.models.checkpoint import checkpoint_hash
+from darkroom.models.families import few_step
 from darkroom.models.family import SCALES, Family
 from darkroom.models.judge import Judgement
 from darkroom.models.schedulers import SCHEDULERS, Impossible, digest, way_out
-from darkroom.models.source import ModelSource
+from darkroom.models.source import LoraSource, ModelSource
 from darkroom.render import scheduling
 from darkroom.render.blocks import Blocks
 from darkroom.render.call import Call
 from darkroom.render.encoded import Encoded
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.render.file_hash import FileHash
+from darkroom.render.loras import Loras
 from darkroom.render.precision import Broken, Precision
 from darkroom.render.reader import Reader
 from darkroom.render.relief import Relief
@@ -39,6 +42,8 @@ from darkroom.request.plan import ImagePlan, Plan
 
 #: The side of the picture that is rendered once after loading, so that the first request does not pay for it.
 WARM_UP_PX = 64
+
+_NO_LORAS: Mapping[str, LoraSource] = MappingProxyType({})
 
 
 class DiffusionModel:
@@ -52,17 +57,19 @@ class DiffusionModel:
         is_starter: bool,
         loaded_as: str = "",
         make_room: Callable[[], bool] = lambda: False,
+        loras: Mapping[str, LoraSource] = _NO_LORAS,
     ) -> None:
         assert found.family is not None  # noqa: S101 - what was loaded has one
         self._family: Family = found.family
         self._pipeline = pipeline
         self._saved = dict(found.scheduler)
-        blocks = Blocks(pipeline) if self._family.in_blocks else None
+        self._blocks = blocks = Blocks(pipeline) if self._family.in_blocks else None
         self._call = Call(pipeline, self._family, blocks)
         self._reader = Reader(pipeline, self._family, blocks)
         self._precision = Precision(pipeline)
         self._relief = Relief(pipeline, make_room)
         self._encoded = Encoded(pipeline)
+        self._loras = Loras(pipeline, loras, self._forget)
         self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))
         self._is_starter = is_starter
         self.revision = found.revision
@@ -131,26 +138,33 @@ class DiffusionModel:
         pixels: Pixels = guarded(partial(self._paint, plan, plan.images[index], on_step))
         return pixels
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether it has to be loaded anew before its next request."""
+        return self._loras.is_spent
+
     def close(self) -> None:
         """Free the device."""
         if self._file_hash is not None:
             self._file_hash.stop()
-        del self._pipeline, self._call, self._reader, self._precision, self._relief, self._encoded
+        del self._pipeline, self._call, self._reader, self._precision, self._relief, self._encoded, self._blocks
+        del self._loras
         free_memory()
 
     # Text ---------------------------------------------------------------------------------------------------------
 
     def _read(self, plan: Plan) -> Reading:
         self._check(plan)
+        of_loras = self._loras.apply(plan.loras)
         tokens, warnings = self._reader.read(plan)
         prompts = dict.fromkeys(image.prompt for image in plan.images)
-        warnings += self._call.not_taken(plan)
+        warnings += [*of_loras, *self._call.not_taken(plan)]
         warnings += [self._zero_snr_warning(plan), *(self._starter_warning(prompt) for prompt in prompts)]
         return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))))
 
     def _check(self, plan: Plan) -> None:
         """What can be seen before the first step is told before it, and not after the last one. Raises RenderFailed."""
-        family = self._family
+        family = self._few_step(plan)
         told = {key for key in SCALES if getattr(plan, key) is not None}
         fits = plan.scheduler in family.schedulers and told == set(family.scales)
         if not fits or plan.width % family.step_px or plan.height % family.step_px:
@@ -159,13 +173,29 @@ class DiffusionModel:
                 f"The model is {family.title}, and the request was accepted for another one.",
                 hint="`darkroom retry NAME` decides it anew, for the model that is there now.",
             )
-        if self._is_impossible(plan.scheduler, plan.num_inference_steps):
-            works = lambda *asked: not self._is_impossible(*asked)  # noqa: E731 - a sentence of its own would hide it
+        is_impossible: Callable[[str, int], bool] = self._is_impossible
+        if family is not self._family:  # nobody has tried that
+            is_impossible = partial(_is_impossible, self._saved_for(family))
+        if is_impossible(plan.scheduler, plan.num_inference_steps):
+            works = lambda *asked: not is_impossible(*asked)  # noqa: E731 - a sentence of its own would hide it
             raise RenderFailed(
                 ErrorCode.UNSUPPORTED,
                 f"This model can't be rendered with {plan.scheduler} in {plan.num_inference_steps} steps.",
                 hint=way_out(works, plan.scheduler, plan.num_inference_steps, family.schedulers),
             )
+
+    def _few_step(self, plan: Plan) -> Family:
+        """What it is with the LoRAs of a plan."""
+        return few_step(self._family, map(self._loras.source, plan.loras))
+
+    def _saved_for(self, family: Family) -> dict[str, Any]:
+        """What its saved scheduler says, and what a few-step LoRA was made with."""
+        return self._saved | ({"timestep_spacing": family.spacing} if family.spacing is not None else {})
+
+    def _forget(self) -> None:
+        self._encoded.forget()
+        if self._blocks is not None:
+            self._blocks.forget()
 
     def _zero_snr_warning(self, plan: Plan) -> str | None:
         if SCHEDULERS[plan.scheduler].zero_snr or not self._saved.get("rescale_betas_zero_snr"):
@@ -183,13 +213,15 @@ class DiffusionModel:
 
     def _paint(self, plan: Plan, image: ImagePlan, on_step: OnStep) -> Pixels:
         warnings: tuple[str, ...] = ()
+        self._loras.apply(plan.loras)
         while True:
             try:
                 pixels: Pixels
                 pixels, eased = self._relief.painted(
                     plan.width, plan.height, partial(self._render, plan, image, on_step)
                 )
-                return replace(pixels, warnings=(*warnings, *filter(None, [eased])))
+                warnings = (*warnings, *filter(None, [eased]))
+                return replace(pixels, warnings=warnings, lora_hashes=self._loras.hashes)
             except Broken as broken:
                 raised = self._precision.raised(broken)
             warnings = (*warnings, *filter(None, [raised]))
@@ -204,7 +236,7 @@ class DiffusionModel:
     @torch.inference_mode()
     def _render(self, plan: Plan, image: ImagePlan, on_step: OnStep) -> Pixels:
         pipeline = self._pipeline
-        pipeline.scheduler = scheduling.fresh(plan.scheduler, self._saved)
+        pipeline.scheduler = scheduling.fresh(plan.scheduler, self._saved_for(self._few_step(plan)))
         with self._call.arguments(plan, image, on_step, _check_latents) as arguments:
             output = _called(pipeline, arguments)
         if any(getattr(output, "nsfw_content_detected", None) or ()):

@@ -44,6 +44,10 @@ class Blocks:
         self._is_pooled = hasattr(pipeline, "text_encoder_2")
         self._embedded = lru_cache(maxsize=KEPT)(self._embed)
 
+    def forget(self) -> None:
+        """The same words may be read otherwise from now on."""
+        self._embedded.cache_clear()
+
     def count(self, text: str, *, weighed: bool) -> tuple[int, int]:
         """How many tokens a text has, and how many blocks: those of the reader that needs the most."""
         found = [reader.blocks(_parts(text, weighed=weighed)) for reader in self._readers]

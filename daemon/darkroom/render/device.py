@@ -57,6 +57,7 @@ class TorchDevice:
         self._threads = torch.get_num_threads()
         self._fetch: fetching.Fetch | None = None
         self._asked = settings.device
+        self._loras = settings.loras
         self._device = torch.device(_chosen(settings.device))
         self.name = str(self._device)
         self.cuda_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -141,8 +142,9 @@ class TorchDevice:
         if found.asks:
             found = replace(found, scheduler={**found.scheduler, "prediction_type": prediction_of(pipeline)})
         model = DiffusionModel(
-            pipeline, found, is_starter=source.is_starter, loaded_as=_as(source.quantize, offload), make_room=make_room
-        )
+            pipeline, found, is_starter=source.is_starter, loaded_as=_as(source.quantize, offload),
+            make_room=make_room, loras=self._loras,
+        )  # fmt: skip
         model.warm_up(source)
         return model
 

@@ -20,6 +20,10 @@ class Encoded:
             self._encode = pipeline.encode_prompt
             pipeline.encode_prompt = self._once
 
+    def forget(self) -> None:
+        """The same words may be read otherwise from now on."""
+        self._kept.clear()
+
     def _once(self, *arguments: Any, **options: Any) -> Any:
         key = repr((arguments, sorted(options.items())))
         if _has_numbers((arguments, tuple(options.values()))):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from darkroom.errors import ErrorCode, RenderFailed
@@ -40,6 +40,7 @@ class Pixels:
     height: int
     rgb: bytes
     warnings: tuple[str, ...] = ()  #: what came to light while it was painted, for the person who asked
+    lora_hashes: Mapping[str, str] = field(default_factory=dict)  #: by which others know the LoRAs in it, by alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,10 @@ class Model(Protocol):
     @property
     def own_scheduler(self) -> str:
         """Its saved scheduler's class in diffusers; "" where there is none."""
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether something stayed in it that should not have, so that it has to be loaded anew."""
 
     def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:
         """What can't be asked of it, by its scheduler alone. Takes a second or two, less when `stopped`; any thread."""

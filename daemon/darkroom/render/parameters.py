@@ -52,6 +52,7 @@ def a1111_parameters(
         _one_line(text).replace("Negative prompt:", "Negative  prompt:")
         for text in (image.prompt, image.negative_prompt)
     )
+    prompt = " ".join(filter(None, [prompt, *(f"<lora:{lora.name}:{lora.weight:g}>" for lora in plan.loras)]))
     pairs = _pairs(plan, image, pixels, model_hash)
     if plan.scheduler in OWN and own_scheduler:
         pairs["Sampler"] = own_scheduler
@@ -73,6 +74,7 @@ def _pairs(plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: str) -> dic
         "Model": plan.model,
         "Clip skip": plan.clip_skip + 1 if plan.clip_skip else "",  # A1111 counts from 1
         "RNG": "CPU",
+        "Lora hashes": ", ".join(f"{alias}: {sha256}" for alias, sha256 in pixels.lora_hashes.items()),
         "Version": f"Darkroom {__version__}",
     }
     return {key: value for key, value in pairs.items() if value != ""}

@@ -60,6 +60,10 @@ class Residents:
             self._models.pop(others[0]).model.close()
         return bool(others)
 
+    def let_go(self, alias: str) -> None:
+        """Let go of this one: its next request loads it anew."""
+        self._models.pop(alias).model.close()
+
     def let_all_go(self) -> None:
         """Free the device."""
         while self._models:

@@ -145,6 +145,7 @@ class Card:
     checkpoint_hash: str = ""
     scheduler: str = ""
     own_scheduler: str = ""
+    is_spent: bool = False
 
     def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:  # noqa: ARG002 - part of the protocol
         """It has none: whatever is asked, it paints."""

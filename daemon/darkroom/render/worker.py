@@ -238,6 +238,8 @@ class Worker:
             self._finisher.end(job, _failed(job, steps, failure))
         else:
             self._finisher.end(job)
+        if loaded.model.is_spent:
+            self._residents.let_go(loaded.alias)
 
     def _paint_all(self, job: Job, loaded: OnDevice, steps: Steps) -> None:
         """Every picture that is neither finished nor withheld yet, in order."""

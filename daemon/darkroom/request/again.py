@@ -47,6 +47,8 @@ def request_of(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     asked |= {key: getattr(plan, key) for key in same}
     optional = (*SCALES, "clip_skip", "quality")
     asked |= {key: value for key in optional if (value := getattr(plan, key)) is not None}
+    if plan.loras:
+        asked["loras"] = [{"name": lora.name, "weight": lora.weight} for lora in plan.loras]
     return {**asked, "seed": image.seed}
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, RequestRefused
-from darkroom.models.card import ModelCard, card, dressed, expected
+from darkroom.models.card import ModelCard, dressed, expected
 from darkroom.models.families import STABLE_DIFFUSION
 from darkroom.models.family import SCALES, Family
+from darkroom.models.layers import Misfit
 from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
-from darkroom.models.source import ModelSource
+from darkroom.models.source import LoraSource, ModelSource
+from darkroom.request import loras
 from darkroom.request.dynamic import Wildcards
 from darkroom.request.plan import Plan
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
@@ -37,6 +39,7 @@ class Known:
 
     family: Family | None = None  #: None: nobody has seen its files yet
     impossible: Impossible = field(default_factory=dict)
+    misfits: Mapping[str, Misfit] = field(default_factory=dict)  #: LoRAs that it can't be rendered with, by alias
 
 
 #: By alias.
@@ -53,9 +56,10 @@ class Rules:
     default_style: tuple[str, ...]  #: names of the book, in the order in which they apply, or "none"
     max_priority: int  #: what is asked above it is capped
     wildcards: Wildcards = field(default_factory=dict)
+    loras: Mapping[str, LoraSource] = field(default_factory=dict)  #: by alias
 
     def __post_init__(self) -> None:
-        problems = self._unknown_styles() + self._unknown_schedulers()
+        problems = self._unknown_styles() + self._unknown_schedulers() + self._unknown_models()
         if self.default_model not in self.models:
             message = f"There is no model {self.default_model!r}."
             hint = suggestion(self.default_model, self.models)
@@ -63,10 +67,10 @@ class Rules:
         if problems:
             raise ConfigUnusable(tuple(problems))
 
-    def card(self, alias: str, known: Known) -> ModelCard:
+    def card(self, alias: str, known: Known, with_loras: tuple[LoraSource, ...] = ()) -> ModelCard:
         """What this model can be asked for. Raises KeyError for an alias that nobody has configured."""
         source = self.models[alias]
-        return card(source, known.family or expected(source) or dressed(ASSUMED, source))
+        return loras.card_with(source, known.family or expected(source) or dressed(ASSUMED, source), with_loras)
 
     def is_assumed(self, alias: str, known: Known) -> bool:
         """Whether nothing tells what the model is, so that it is taken for what most are."""
@@ -77,6 +81,17 @@ class Rules:
         for alias, model in self.models.items():
             named |= {f"models.{alias}.default_style": model.default_style} if model.default_style else {}
         return [problem for where, names in named.items() for problem in default_problems(where, names, self.book)]
+
+    def _unknown_models(self) -> list[Problem]:
+        return [
+            Problem(
+                f"loras.{alias}.models", f"There is no model {name!r}.", suggestion(name, self.models),
+                ErrorCode.UNKNOWN_MODEL,
+            )
+            for alias, lora in self.loras.items()
+            for name in lora.models
+            if name not in self.models
+        ]  # fmt: skip
 
     def _unknown_schedulers(self) -> list[Problem]:
         return [
@@ -109,13 +124,16 @@ def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = 
     asked = reading.request
     alias = _first(asked.model, rules.default_model)
     of_model = known(alias) if alias in rules.models else Known()
-    model = rules.card(alias, of_model) if alias in rules.models else None
-    problems = reading.problems + _problems(asked, rules, model)
+    with_loras = loras.chosen(asked, rules.loras)
+    model = rules.card(alias, of_model, with_loras) if alias in rules.models else None
+    problems = reading.problems + _problems(asked, rules, model, of_model)
     if problems or model is None:
         raise RequestRefused(problems)
-    plan = _plan(asked, rules, model, drawn_seed, of_model.impossible)
-    if is_impossible(of_model.impossible, plan.scheduler, plan.num_inference_steps):
-        raise RequestRefused((_impossible_problem(asked, plan, model.family, of_model.impossible),))
+    # What was tried was tried without a few-step LoRA.
+    impossible = {} if any(lora.preset for lora in with_loras) else of_model.impossible
+    plan = _plan(asked, rules, model, drawn_seed, impossible)
+    if is_impossible(impossible, plan.scheduler, plan.num_inference_steps):
+        raise RequestRefused((_impossible_problem(asked, plan, model.family, impossible),))
     priority = min(asked.priority, rules.max_priority)
     warnings = _warnings(asked, plan, model, priority)
     if rules.is_assumed(alias, of_model):
@@ -146,6 +164,7 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
         clip_skip=_first_or_none(asked.clip_skip, model.clip_skip),
         weights=ALGORITHM if asked.prompt_syntax != "plain" and family.in_blocks else None,
         on_overflow=asked.on_overflow,
+        loras=loras.planned(asked, rules.loras),
         format=asked.format,
         quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
         **scales,
@@ -245,7 +264,7 @@ def _assumption(model: ModelCard) -> str:
 # What is wrong -------------------------------------------------------------------------------------------------------
 
 
-def _problems(asked: Request, rules: Rules, model: ModelCard | None) -> tuple[Problem, ...]:
+def _problems(asked: Request, rules: Rules, model: ModelCard | None, known: Known) -> tuple[Problem, ...]:
     """Return what the shape alone does not tell. Keys whose shape is wrong are at their defaults, which are right."""
     of_model = _model_problems(asked, model) if model is not None else _unplaced_sides(asked)
     return (
@@ -253,6 +272,7 @@ def _problems(asked: Request, rules: Rules, model: ModelCard | None) -> tuple[Pr
         *_unknown("model", asked.model, rules.models, ErrorCode.UNKNOWN_MODEL),
         *_unknown("scheduler", asked.scheduler, SCHEDULERS, ErrorCode.UNKNOWN_SCHEDULER),
         *of_model,
+        *loras.problems(asked, rules.loras, model, known.misfits),
         *weight_problems(asked),
         *_seed_problems(asked),
     )

@@ -9,7 +9,7 @@ from darkroom.models.card import ModelCard
 from darkroom.models.family import SCALES
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.decide import Known, KnownOf, Rules
-from darkroom.request.shape import Request
+from darkroom.request.shape import MOST_LORA_WEIGHT, MOST_LORAS, Request
 from darkroom.request.styles import MOST_STYLES, NO_STYLE
 
 #: No control characters but tabs and line ends; of a prompt, not blanks alone. As Python and JavaScript both read it.
@@ -43,6 +43,7 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     cards = {alias: rules.card(alias, known(alias)) for alias in sorted(rules.models)}
     keys["style"] = {"description": keys["style"]["description"], **_style(rules)}
     keys["model"] |= {"enum": list(cards), "default": rules.default_model}
+    keys["loras"] = {"description": keys["loras"]["description"], **_loras(rules)}
     used = {name for card in cards.values() for name in card.family.schedulers}
     keys["scheduler"] |= {"enum": [name for name in SCHEDULERS if name in used]}
     for side in ("width", "height"):
@@ -83,6 +84,7 @@ def _of_configuration(
         "width": ("Width in pixels", [card.width]),
         "height": ("Height in pixels", [card.height]),
         "scheduler": ("Scheduler", schedulers[:2]),
+        "loras": ("LoRAs", [[{"name": alias, "weight": 0.8}] for alias in sorted(rules.loras)[:2]] or [[]]),
     }
 
 
@@ -103,6 +105,18 @@ def _style(rules: Rules) -> dict[str, Any]:
     }
 
 
+def _loras(rules: Rules) -> dict[str, Any]:
+    """Each by its alias; without any in the configuration there are none to name."""
+    weight = {"type": "number", "minimum": -MOST_LORA_WEIGHT, "maximum": MOST_LORA_WEIGHT}
+    one = {
+        "type": "object",
+        "properties": {"name": {"enum": sorted(rules.loras)}, "weight": weight},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    return {"type": "array", "items": one, "maxItems": MOST_LORAS}
+
+
 def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
     """What one model can be asked for."""
     family = card.family
@@ -115,6 +129,8 @@ def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
         keys["prompt_syntax"] = {"enum": ["plain", "dynamic"]}
     if not family.clip_skip:
         keys["clip_skip"] = False
+    if not family.loras:
+        keys["loras"] = {"maxItems": 0}
     if family.fewest_steps > 1:
         keys["num_inference_steps"] = {"minimum": family.fewest_steps}
     if unfit := [style.name for style in rules.book.styles.values() if not style.suits(family)]:

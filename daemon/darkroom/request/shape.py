@@ -28,6 +28,8 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_METADATA_BYTES = 4096  #: as compact JSON in UTF-8
 MAX_SEED = 2**63 - 1
+MOST_LORAS = 8
+MOST_LORA_WEIGHT = 2.0
 LONGEST_SHOWN = 60  #: characters of a person's text that a message repeats
 #: The type of those errors whose words are ours.
 OWN_WORDS = "own_words"
@@ -76,6 +78,23 @@ def _as_names(value: object) -> object:
     return tuple(value)
 
 
+class AskedLora(BaseModel):
+    """A LoRA by its alias, and how much of it applies; None: as the configuration has it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    name: str
+    weight: Annotated[float, Field(ge=-MOST_LORA_WEIGHT, le=MOST_LORA_WEIGHT)] | None = None
+
+
+def _as_loras(value: object) -> object:
+    """How long the list is comes first: each wrong one in it is told."""
+    if isinstance(value, list) and len(value) > MOST_LORAS:
+        hint = f"Name {MOST_LORAS} at most."
+        raise PydanticCustomError(OWN_WORDS, f"is a list of {len(value)} LoRAs", {"hint": hint})
+    return tuple(value) if isinstance(value, list) else value
+
+
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_plain_text)]
 Pixels = Annotated[int, Field(ge=64)]
 
@@ -121,6 +140,9 @@ class Request(BaseModel):
         None, description="the same of models that are guided by a negative prompt beside it: a number from 0 to 30"
     )
     scheduler: str | None = Field(None, description="a scheduler: a name")
+    loras: Annotated[tuple[AskedLora, ...], BeforeValidator(_as_loras)] = Field(
+        (), description=f'LoRAs of the configuration: a list of at most {MOST_LORAS} like {{"name": …, "weight": 0.8}}'
+    )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
     )
@@ -161,6 +183,7 @@ _OTHER_WORDS = {
     "n_iter": "num_images",
     "batch_size": "num_images",
     "checkpoint": "model",
+    "lora": "loras",
 }
 
 
@@ -222,6 +245,8 @@ def _shape(given: dict[str, Any]) -> tuple[Request, dict[str, list[Problem]]]:
 
 
 def _fault(key: str, fault: ErrorDetails) -> Problem:
+    if key == "loras" and len(fault["loc"]) > 1:
+        return _fault_of_lora(fault)
     if fault["type"] == "missing":
         hint = f'Add "{key}": {_due(key)}.'
         return Problem(f"/{key}", f"The key `{key}` is missing.", hint, ErrorCode.MISSING_KEY)
@@ -232,6 +257,28 @@ def _fault(key: str, fault: ErrorDetails) -> Problem:
         message = f"Each name in `{key}` must be a text, not {shown(value)}."
         return Problem(f"/{key}/{fault['loc'][1]}", message, "Put it between double quotes.")
     return Problem(f"/{key}", f"`{key}` must be {_due(key)}, not {shown(value)}.", _hint(key, value))
+
+
+#: What each key of a LoRA must be.
+_DUE_OF_LORA = {
+    "name": "its alias: a name",
+    "weight": f"a number from {-MOST_LORA_WEIGHT:g} to {MOST_LORA_WEIGHT:g}",
+}
+
+
+def _fault_of_lora(fault: ErrorDetails) -> Problem:
+    _, number, *rest = map(str, fault["loc"])
+    where, value = "/".join(["/loras", number, *rest[:1]]), shown(fault["input"])
+    if not rest:
+        hint = f'Write it like {{"name": {value if isinstance(fault["input"], str) else "…"}, "weight": 0.8}}.'
+        return Problem(where, f"Each of `loras` must be an object with a name, not {value}.", hint)
+    key = rest[0]
+    if fault["type"] == "missing":
+        return Problem(where, "A LoRA has no `name`.", "Add its alias; `darkroom models` lists them.")
+    if fault["type"] == "extra_forbidden":
+        message, hint = f"No LoRA has a key {shown(key)}.", suggestion(key, _DUE_OF_LORA)
+        return Problem(f"/loras/{number}{_pointer(key)}", message, hint, ErrorCode.UNKNOWN_KEY)
+    return Problem(where, f"`{key}` of a LoRA must be {_DUE_OF_LORA[key]}, not {value}.", _hint(key, fault["input"]))
 
 
 def _hint(key: str, value: object) -> str:

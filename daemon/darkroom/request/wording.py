@@ -97,7 +97,7 @@ def _read_as_words(asked: Request, key: str) -> Iterator[str]:
         if does := _OPTIONS.get(option[1].casefold()):
             yield _as_words(option[0], what, "an option", does)
     for network in _EXTRA_NETWORK.finditer(text):
-        yield _as_words(network[0], what, "a model of its own", "LoRAs are not loaded yet: leave it out")
+        yield _as_words(network[0], what, "a model of its own", "use `loras`")
     if asked.prompt_syntax == "plain" and (weighted := _WEIGHTED.search(text)):
         yield _as_words(weighted[0], what, "a weight", 'use "prompt_syntax": "weighted"')
     if asked.prompt_syntax != "dynamic" and (chosen := _CHOSEN.search(text)):

@@ -140,6 +140,7 @@ class Daemon:
             offline=config.offline,
             emit=self._emit,
             clock=clock.monotonic_s,
+            loras=settings.loras.values(),
         )
         self.monitoring = monitoring or Monitoring(config, clock=clock, disk=disk)
         self.service = self._service(config, clock=clock, guard=guard, notifier=notifier)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 
@@ -11,6 +12,7 @@ import structlog
 from darkroom.executor.port import Tried
 from darkroom.models.family import Family
 from darkroom.models.files import Fate
+from darkroom.models.layers import Misfit
 from darkroom.models.schedulers import Impossible, digest, impossible_of
 from darkroom.models.thread import Looked
 from darkroom.request.decide import Known
@@ -26,11 +28,13 @@ class Models:
         self._spool = spool
         self._families: dict[str, Family] = {}  # by alias
         self._digests: dict[str, str] = {}  # of the scheduler that each model has now, by alias
+        self._misfits: dict[str, Mapping[str, Misfit]] = {}  # LoRAs that each model can't be rendered with, by alias
         self._diffusers = _version("diffusers")
 
     def looked(self, looked: Looked) -> None:
         """Note what the files of a model say now."""
         judgement = looked.judgement
+        self._misfits[looked.alias] = looked.misfits
         self._digests[looked.alias] = ""
         if judgement.family is not None:
             self._families[looked.alias] = judgement.family
@@ -47,7 +51,7 @@ class Models:
 
     def known(self, alias: str) -> Known:
         """What is known of a model as it is now."""
-        return Known(self._families.get(alias), self._impossible(alias))
+        return Known(self._families.get(alias), self._impossible(alias), self._misfits.get(alias, {}))
 
     def _impossible(self, alias: str) -> Impossible:
         kept = self._spool.recall(_key(alias))

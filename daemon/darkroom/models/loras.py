@@ -1,0 +1,123 @@
+"""What the file of a LoRA says of it, and which models it fits: by headers of weights alone, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darkroom.models.files import Fate, Unusable, exists
+from darkroom.models.header import read_header
+from darkroom.models.judge import Judgement
+from darkroom.models.layers import DENOISER, Layers, Misfit, layers_of_lora, layers_of_model, misfit
+from darkroom.models.source import LoraSource
+
+#: A model's parts that a LoRA changes: folder → part.
+_FOLDERS = {
+    "unet": DENOISER, "transformer": DENOISER, "text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2",
+}  # fmt: skip
+
+#: Of what a LoRA was trained with, the words that are shown.
+MOST_TAGS = 5
+LONGEST_TRIGGER = 200  #: characters
+
+CHOOSE_A_LORA = "Choose a LoRA of which diffusers has a loader: kohya's, diffusers' or peft's."
+
+
+@dataclass(frozen=True, slots=True)
+class LoraFile:
+    """What a file says of itself."""
+
+    layers: Layers
+    trigger: str = ""  #: words that it was trained with, as it says itself; "" where it does not
+
+
+def read_lora(source: LoraSource) -> LoraFile:
+    """Read the header of a LoRA. Raises Unusable."""
+    try:
+        return _read(source)
+    except OSError as error:
+        raise Unusable(
+            Fate.HELD, f"{error.filename} can't be read: {error.strerror}.", "Let Darkroom's user read it."
+        ) from None
+
+
+def _read(source: LoraSource) -> LoraFile:
+    file = source.file
+    if not exists(file):
+        hint = "Mount it, or correct `source` of this LoRA in the configuration."
+        raise Unusable(Fate.HELD, f"there is no file {file}.", hint)
+    if file.is_dir():
+        names = sorted(each.name for each in file.iterdir() if each.suffix == ".safetensors")
+        hint = f"Set `weight_name` to one of them: {', '.join(names[:5])}." if names else "Name the file itself."
+        raise Unusable(Fate.NEVER, f"{file} is a folder.", hint)
+    header = read_header(file)
+    layers = layers_of_lora(header.shapes)
+    if not layers and not any(".lokr_" in key for key in header.shapes):
+        raise _no_lora(header.shapes)
+    return LoraFile(layers, _trigger(header.said))
+
+
+def _no_lora(keys: Iterable[str]) -> Unusable:
+    if any("hada_" in key for key in keys):
+        return Unusable(Fate.NEVER, "it is a LoHa, which diffusers does not load.", CHOOSE_A_LORA)
+    return Unusable(Fate.NEVER, "its file holds no LoRA.", CHOOSE_A_LORA)
+
+
+def _trigger(metadata: Mapping[str, Any]) -> str:
+    """As its maker has written it down, else what its pictures were most often tagged with."""
+    phrase = str(metadata.get("modelspec.trigger_phrase") or "").strip()
+    return (phrase or ", ".join(_tags(metadata.get("ss_tag_frequency"))))[:LONGEST_TRIGGER]
+
+
+def _tags(written: object) -> list[str]:
+    """The trainer of kohya counts them, folder by folder."""
+    counts: Counter[str] = Counter()
+    try:
+        for folder in json.loads(str(written)).values():
+            counts.update({str(tag).strip(): int(count) for tag, count in folder.items()})
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return []
+    return [tag for tag, _ in counts.most_common(MOST_TAGS) if tag]
+
+
+# Which models it fits ------------------------------------------------------------------------------------------------
+
+
+def layers_in(folder: Path) -> Layers:
+    """Of a model in the form of diffusers: what can be read of it."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for name, part in _FOLDERS.items():
+        for file in sorted((folder / name).glob("*.safetensors")):
+            try:
+                header = read_header(file)
+            except (OSError, Unusable):
+                continue  # the judge of the model tells it
+            found |= layers_of_model(part, header.shapes)
+    return found
+
+
+def misfits(found: Judgement, files: Mapping[str, LoraFile | Unusable]) -> dict[str, Misfit]:
+    """Of these LoRAs, by alias, those that the model can't be rendered with. Nobody knows of one without its files."""
+    wrong = {alias: Misfit(each.message, each.hint) for alias, each in files.items() if isinstance(each, Unusable)}
+    if found.family is None or not found.family.loras or found.folder is None:
+        return wrong
+    layers = layers_in(found.folder)
+    for alias, file in files.items():
+        if isinstance(file, LoraFile) and (why := misfit(file.layers, layers)):
+            wrong[alias] = Misfit(f"{why}.", "`darkroom models` says which LoRAs fit which model.")
+    return wrong
+
+
+def read_all(sources: Iterable[LoraSource]) -> dict[str, LoraFile | Unusable]:
+    """By alias. Raises nothing."""
+    found: dict[str, LoraFile | Unusable] = {}
+    for source in sources:
+        try:
+            found[source.alias] = read_lora(source)
+        except Unusable as error:
+            found[source.alias] = error
+    return found

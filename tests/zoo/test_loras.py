@@ -1,0 +1,170 @@
+"""LoRAs with a tiny model of every family whose pipeline loads them: what Darkroom paints is what diffusers paints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+
+from bench import loras as loras_bench
+from darkroom.errors import RequestRefused
+from darkroom.executor.settings import RendererSettings
+from darkroom.explain.files import ModelFiles
+from darkroom.explain.made import Made
+from darkroom.explain.script import script
+from darkroom.models.families import BY_KEY
+from darkroom.models.family import Family
+from darkroom.models.judge import Judgement, judge_folder
+from darkroom.models.loras import misfits, read_all
+from darkroom.models.source import LoraSource, ModelSource
+from darkroom.render.adapter import DiffusionModel
+from darkroom.render.device import TorchDevice
+from darkroom.request.decide import Known, Rules, decide
+from darkroom.request.plan import Plan
+from darkroom.request.shape import read
+from darkroom.request.styles import StyleBook
+from darkroom.testing import zoo
+from darkroom.testing.zoo import loras
+from tests.zoo.test_oracle import picture_in
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
+
+#: Of each class that loads LoRAs, a tiny model.
+NAMES = (
+    "sd15", "sd15_pag", "sdxl", "sdxl_pag", "sd21", "lcm", "deepfloyd_if", "flux_dev", "flux_schnell", "flux_kontext",
+    "flux2_klein", "chroma", "sd3", "sd3_pag", "z_image", "z_image_turbo", "lumina2", "aura_flow", "cogview4",
+    "qwen_image", "krea2", "ernie_image", "sana", "sana_sprint",
+)  # fmt: skip
+#: Those whose loader reads kohya's spelling with the names of diffusers.
+KOHYA = {
+    "sd15", "sd15_pag", "sdxl", "sdxl_pag", "sd21", "lcm", "deepfloyd_if", "z_image", "z_image_turbo", "qwen_image",
+}  # fmt: skip
+#: Those that a LoRA for their text encoder goes with.
+WITH_WORDS = {"sd15": ("unet", "text_encoder"), "sdxl": ("unet", "text_encoder", "text_encoder_2")}
+WEIGHTS = (-0.5, 0.4, 1.0)
+
+#: No loader, though their classes have the method: what it is called for is no network that takes LoRAs.
+BUT_NOT = {"kandinsky3"}
+
+
+class Ground:
+    """One tiny model with LoRAs in three spellings."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.folder = folder / "model"
+        zoo.build(name, self.folder)
+        self.source = ModelSource(name, str(self.folder))
+        self.found: Judgement = judge_folder(self.source, self.folder)
+        assert self.found.family is not None
+        self.family: Family = self.found.family
+        parts = WITH_WORDS.get(name, ("unet", "transformer"))
+        self.loras = {}
+        for number, spelling in enumerate(loras.SPELLINGS):
+            if spelling != "kohya" or name in KOHYA:
+                file = folder / f"{spelling}.safetensors"
+                loras.build(self.folder, file, spelling, parts=parts, seed=number, strength=0.7)
+                self.loras[spelling] = LoraSource(spelling, str(file))
+        self.rules = Rules(StyleBook({}, ""), {name: self.source}, name, ("none",), 0, loras=self.loras)
+        settings = RendererSettings(loras=self.loras, device="cpu", offline=True)
+        model = TorchDevice(settings).load(self.source, lambda: None)
+        assert isinstance(model, DiffusionModel)
+        self.model = model
+
+    def plan(self, *asked: tuple[str, float]) -> Plan:
+        side, steps = max(64, self.family.step_px), max(2, self.family.fewest_steps)
+        given: dict[str, Any] = {"prompt": "a red cat", "width": side, "height": side, "seed": 7}
+        given |= {"num_inference_steps": steps, "loras": [{"name": name, "weight": weight} for name, weight in asked]}
+        known = Known(self.family, misfits=misfits(self.found, read_all(self.loras.values())))
+        return decide(read(json.dumps(given).encode()), self.rules, drawn_seed=0, known=lambda _: known).plan
+
+    def paint(self, plan: Plan) -> bytes:
+        reading = self.model.read(plan)
+        assert [warning for warning in reading.warnings if "LoRA" in warning] == []
+        return self.model.paint(plan, reading, 0, lambda _step, _steps: None).rgb
+
+    def by_diffusers(self, plan: Plan, folder: Path) -> bytes:
+        """What the lines that are explained paint, with a pipeline of their own."""
+        files = ModelFiles(
+            pipeline=self.family.pipeline,
+            place=str(self.folder),
+            index=json.loads((self.folder / "model_index.json").read_text()),
+            scheduler=json.loads((self.folder / "scheduler" / "scheduler_config.json").read_text()),
+            variant=self.found.variant,
+            loras={alias: str(lora.file) for alias, lora in self.loras.items()},
+        )
+        text = script(Made(name="cat", stem="cat-1", plan=plan), files).replace("image.save(", "image.save(HERE / ")
+        exec(compile(text, "script", "exec"), {"HERE": folder})
+        return picture_in(folder).tobytes()
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    made = Ground(request.param, tmp_path_factory.mktemp(request.param))
+    yield made
+    made.model.close()
+
+
+def test_what_is_painted_is_what_a_few_lines_of_diffusers_paint(ground: Ground, tmp_path: Path) -> None:
+    alone = ground.paint(ground.plan())
+    seen = {alone}
+    for spelling in ground.loras:
+        for weight in WEIGHTS:
+            plan = ground.plan((spelling, weight))
+            ours = ground.paint(plan)
+            assert ours == ground.by_diffusers(plan, tmp_path), (spelling, weight)
+            seen.add(ours)
+        assert ground.paint(ground.plan()) == alone
+    assert len(seen) == 1 + len(ground.loras) * len(WEIGHTS)
+    several = ground.plan(*((spelling, 0.6) for spelling in ground.loras))
+    assert ground.paint(several) == ground.by_diffusers(several, tmp_path)
+    assert ground.paint(ground.plan()) == alone
+    assert not ground.model.is_spent
+
+
+#: Model → a model whose LoRAs it can't have.
+OTHERS = {
+    "sd15": ("sdxl", "sd21", "flux_dev"), "sd21": ("sd15", "sdxl"), "sdxl": ("sd15", "z_image"),
+    "flux_dev": ("sd15", "z_image"), "sd3": ("sdxl",), "qwen_image": ("sd15",), "z_image": ("sd15", "sana"),
+    "sana": ("sdxl",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "other"), [(name, other) for name, others in OTHERS.items() for other in others])
+@pytest.mark.parametrize("spelling", ["peft", "kohya"])
+def test_one_for_another_kind_of_model_is_refused_by_its_header(
+    name: str, other: str, spelling: str, tmp_path: Path
+) -> None:
+    for each in (name, other):
+        zoo.build(each, tmp_path / each)
+    loras.build(tmp_path / other, tmp_path / "lora.safetensors", spelling)
+    lora = LoraSource("lora", str(tmp_path / "lora.safetensors"))
+    source = ModelSource(name, str(tmp_path / name))
+    found = judge_folder(source, tmp_path / name)
+    assert found.family is not None
+    rules = Rules(StyleBook({}, ""), {name: source}, name, ("none",), 0, loras={"lora": lora})
+    known = Known(found.family, misfits=misfits(found, read_all([lora])))
+    asked = read(b'{"prompt": "a cat", "loras": [{"name": "lora"}]}')
+    with pytest.raises(RequestRefused, match="can't be used with the model"):
+        decide(asked, rules, drawn_seed=0, known=lambda _: known)
+
+
+def test_many_switches_leave_memory_as_it_was() -> None:
+    early_mb, late_mb = loras_bench.run(20, tell=lambda _: None)
+    assert late_mb - early_mb < 100
+
+
+def test_the_rows_say_which_classes_load_loras() -> None:
+    rows = {key: row for key, row in BY_KEY.items() if row.pipelines}
+    loaders = {key for key, row in rows.items() if hasattr(getattr(diffusers, row.pipeline), "load_lora_weights")}
+    assert {key for key, row in rows.items() if row.loras} == loaders - BUT_NOT
+    tried = {zoo.class_of(zoo.BUILDERS[name]) for name in NAMES}
+    assert {row.pipeline for row in rows.values() if row.loras} - tried == {"Flux2Pipeline", "Flux2KleinKVPipeline"}
