@@ -286,7 +286,7 @@ def test_the_schema_lists_every_key_and_the_names_that_are_known() -> None:
 def test_the_bounds_of_the_schema_are_those_of_the_decision() -> None:
     found = schema(RULES)
     for key, entry in found["properties"].items():
-        others = {"format": "jpeg"} if key == "quality" else {}
+        others = {"quality": {"format": "jpeg"}, "strength": {"init_image": "x.png"}}.get(key, {})
         for bound, beyond in (("minimum", -1), ("maximum", 1)):
             if bound in entry and key not in ("width", "height", "true_cfg_scale"):
                 decided(**others, **{key: entry[bound]})

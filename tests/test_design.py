@@ -288,6 +288,7 @@ def test_nobody_imports_what_makes_pictures_small() -> None:
 def test_pydantic_stays_where_shapes_are_checked() -> None:
     assert service_importers_of("pydantic", "pydantic_core", "pydantic_settings") <= {
         "request.shape",
+        "request.pictures",
         "request.schema",
         "config.load",
         "config.models",

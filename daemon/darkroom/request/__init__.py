@@ -1,6 +1,7 @@
 """What is asked, and what it becomes.
 
 shape        pure   Bytes in, `Request` out, or every problem at once.
+pictures     pure   The files that a request names, and what is asked of them.
 inputs       pure   What a request is made of: the JSON, and the files that it names.
 json_text    pure   Strict JSON that tells "ends too early" from "wrong", with line and column.
 schema       pure   The JSON Schema of a request.

@@ -13,7 +13,7 @@ from darkroom.models.family import SCALES, Family
 from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
 from darkroom.models.source import ModelSource
 from darkroom.request.dynamic import Wildcards
-from darkroom.request.plan import Plan
+from darkroom.request.plan import Control, Plan
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
 from darkroom.request.style_choice import applied, choice_problems, default_problems
 from darkroom.request.styles import NO_STYLE, Style, StyleBook, chain
@@ -26,6 +26,8 @@ T = TypeVar("T")
 #: A drawn seed is below this: other programs show and take 32 bits, and it leaves room for 256 pictures.
 DRAWN_SEEDS = 2**32
 DEFAULT_QUALITY = 90
+DEFAULT_STRENGTH = 0.75
+DEFAULT_FIT = "crop"
 LEAST_STEP_PX = 8  #: no model's sides are multiples of less
 #: What a model is taken for as long as nothing tells what it is.
 ASSUMED = STABLE_DIFFUSION
@@ -146,6 +148,12 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
         clip_skip=_first_or_none(asked.clip_skip, model.clip_skip),
         weights=ALGORITHM if asked.prompt_syntax != "plain" and family.in_blocks else None,
         on_overflow=asked.on_overflow,
+        init_image=asked.init_image,
+        strength=None if asked.init_image is None else _first(asked.strength, DEFAULT_STRENGTH),
+        mask_image=asked.mask_image,
+        reference_images=asked.reference_images or (),
+        fit=_first(asked.fit, DEFAULT_FIT) if asked.init_image or asked.control else None,
+        control=tuple(Control(each.name, each.image, each.scale, each.detect) for each in asked.control or ()),
         format=asked.format,
         quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
         **scales,

@@ -8,7 +8,8 @@ from darkroom.models.card import ModelCard
 from darkroom.models.family import SCALES
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.decide import Known, KnownOf, Rules
-from darkroom.request.shape import Request
+from darkroom.request.pictures import MOST_CONTROLS, MOST_REFERENCES
+from darkroom.request.shape import NEEDS, Request
 from darkroom.request.styles import MOST_STYLES, NO_STYLE
 
 
@@ -16,6 +17,8 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     """Return a JSON Schema (2020-12) that editors can check a request by before it is dropped."""
     shape = Request.model_json_schema()
     keys = {key: _without_null(entry) for key, entry in shape["properties"].items()}
+    keys["reference_images"] |= {"minItems": 1, "maxItems": MOST_REFERENCES}
+    keys["control"] |= {"items": _control(shape), "minItems": 1, "maxItems": MOST_CONTROLS}
     cards = {alias: rules.card(alias, known(alias)) for alias in sorted(rules.models)}
     keys["style"] = {"description": keys["style"]["description"], **_style(rules)}
     keys["model"] |= {"enum": list(cards), "default": rules.default_model}
@@ -30,14 +33,26 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
         "properties": keys,
         "required": shape["required"],
         "additionalProperties": False,
-        # Only jpeg and webp have a quality.
         "dependentSchemas": {
+            **{key: {"anyOf": [{"required": [other]} for other in others]} for key, others in NEEDS.items()},
+            # Only jpeg and webp have a quality.
             "quality": {"properties": {"format": {"enum": ["jpeg", "webp"]}}, "required": ["format"]},
         },
         "allOf": [
             {"if": _asks_for(alias, is_default=alias == rules.default_model), "then": _of_model(card, rules)}
             for alias, card in cards.items()
         ],
+    }
+
+
+def _control(shape: dict[str, Any]) -> dict[str, Any]:
+    """One of `control`."""
+    part = shape["$defs"]["ControlAsked"]
+    return {
+        "type": "object",
+        "properties": {key: _without_null(entry) for key, entry in part["properties"].items()},
+        "required": part["required"],
+        "additionalProperties": False,
     }
 
 
