@@ -49,6 +49,11 @@ def withdrawn(answer: Answer, now: str) -> Answer:
     return answer.moved_to(state, in_inbox=None, waiting_for=None, finished_at=now)
 
 
+def noted(answer: Answer, notes: Iterable[str]) -> Answer:
+    """Something about its files should be known to whoever asked."""
+    return replace(answer, warnings=_with_more(answer.warnings, notes))
+
+
 def taken(answer: Answer, now: str) -> Answer:
     """Its bytes are in our keeping. What was refused or cancelled before is finished with that."""
     is_queued = answer.state is State.QUEUED

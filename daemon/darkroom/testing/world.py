@@ -11,6 +11,7 @@ from darkroom.config.load import Config, load
 from darkroom.disk.files import Disk
 from darkroom.service.compose import Daemon
 from darkroom.systemd.notify import Notifier
+from darkroom.testing.judge import PromptJudge
 from darkroom.testing.painter import Painter
 
 START_S = 1_800_000_000.0
@@ -80,7 +81,13 @@ class World:
             return self.painter
 
         self.daemon = Daemon(
-            self.config, notifier=Notifier({}), disk=disk, clock=self.clock, make_executor=painter, watching=False
+            self.config,
+            notifier=Notifier({}),
+            disk=disk,
+            clock=self.clock,
+            make_executor=painter,
+            watching=False,
+            judge=PromptJudge(),
         )
         self.daemon.service.begin()
 
