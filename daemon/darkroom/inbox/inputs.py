@@ -65,6 +65,7 @@ class InputFiles:
         self._judge = judge
         self._disk = disk
         self._keep_input = keep_input
+        self._leaving: set[str] = set()  # ids of requests that are in state, and whose files are still here
         self._copied: dict[tuple[str, str], Version] = {}  # id and name → what was copied; a hint
 
     # Looking ------------------------------------------------------------------------------------------------------
@@ -160,6 +161,7 @@ class InputFiles:
         May be cut short, and begun again. Raises OSError: NotYet when nobody knows what others name.
         """
         own = files_folder(file_of(path))
+        self._leaving.add(request_id)
         with self._disk.anchored(self._folder.path, folder_of(path)) as place:
             for each in inputs:
                 if not self._removed_from(place, own, each, request_id) and self._is_free(
@@ -169,12 +171,21 @@ class InputFiles:
                 self._copied.pop((request_id, each.name), None)
             with suppress(OSError):  # it is not there, or holds something that nobody has named
                 self._disk.remove_empty(within(place, own))
+        self._leaving.discard(request_id)
+
+    def require_known(self, path: str, inputs: Iterable[InputFile]) -> None:
+        """Raises NotYet when `release` would."""
+        with suppress(FileNotFoundError), self._disk.anchored(self._folder.path, folder_of(path)) as place:
+            for each in inputs:
+                self._is_free(path, place, each, "")
 
     def _is_free(self, path: str, place: Path, each: InputFile, request_id: str) -> bool:
         """Whether no other request names a file that lies beside them."""
-        if os.path.lexists(place / leaving_name(each.name, request_id)) or not os.path.lexists(place / each.name):
+        if request_id and os.path.lexists(place / leaving_name(each.name, request_id)):
             return True
-        named = self._tree.is_named(each.name, path, place)
+        if not os.path.lexists(place / each.name):
+            return True
+        named = self._tree.is_named(each.name, path, place, self._leaving)
         if named is None:
             raise NotYet(errno.EBUSY, "another request there is still to be read", each.name)
         return not named

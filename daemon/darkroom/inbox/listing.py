@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -164,12 +164,18 @@ class Tree:
             self.unsettled.discard(path)
             self._end_trouble(path)
 
-    def is_named(self, file: str, path: str, place: Path) -> bool | None:
-        """Whether another request in the folder of `path` names this file; None: not all that lie there are read."""
+    def is_named(self, file: str, path: str, place: Path, leaving: Collection[str]) -> bool | None:
+        """Whether another request in the folder of `path` names this file; None: not all that lie there are read.
+
+        A hidden one may come back, unless it is one of those that are `leaving`.
+        """
         others = {name: seen for name, seen in self.view(folder_of(path)).files.items() if name != file_of(path)}
         if any(file in (seen.names or ()) for seen in others.values()):
             return True
-        unread = {name for name in os.listdir(place) if is_request(name)} - others.keys() - {file_of(path)}
+        names = os.listdir(place)
+        if any(taken[1] not in leaving for taken in map(parse_taken, names) if taken is not None):
+            return None
+        unread = {name for name in names if is_request(name)} - others.keys() - {file_of(path)}
         open_names = (seen.phase in (Phase.ARRIVING, Phase.KNOWN) and seen.names is None for seen in others.values())
         return None if unread or any(open_names) else False
 

@@ -116,7 +116,11 @@ class Taker:
     def discard(
         self, path: str, request_id: str, sha256: str, mtime_ns: int, inputs: tuple[InputFile, ...] = ()
     ) -> Taking:
-        """Take a file out of the inbox that is a request that we have, or had, and its inputs with it."""
+        """Take a file out of the inbox that is a request that we have, or had, and its inputs with it.
+
+        Raises NotYet when nobody knows yet what others name: once it is hidden, nothing may keep it from being removed.
+        """
+        self._inputs.require_known(path, inputs)
         taking = self._hide(path, _Aim(request_id, sha256, mtime_ns))
         if taking.outcome is Outcome.TAKEN:
             self.remove_hidden(path, request_id, inputs=inputs)
