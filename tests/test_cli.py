@@ -182,8 +182,7 @@ def test_an_unusable_configuration_ends_with_3_and_tells_all_of_it(
 
 
 def test_what_submit_can_ask_is_what_a_request_can_hold() -> None:
-    pictures = {"init_image", "strength", "mask_image", "reference_images", "fit", "control"}
-    assert set(Request.model_fields) - set(KEYS) == {"metadata", *pictures}
+    assert set(Request.model_fields) - set(KEYS) == {"metadata"}
     options = {action.dest for action in commands()["submit"]._actions}
     assert set(KEYS) <= options
 
