@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import Any
 
-from PIL import Image
+from PIL import Image, features
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (16, 12), kind: str = "PNG", mode: str = "RGB", **how: Any) -> bytes:
@@ -61,6 +61,7 @@ PROFILE = b"\0\0\x01\0none" + b"\0" * 248
 
 #: Those that are taken as they are: what they mean is the renderer's to say.
 GOOD: dict[str, bytes] = {
+    **({"an AVIF": picture(kind="AVIF")} if features.check("avif") else {}),
     "a PNG": PNG,
     "a JPEG": JPEG,
     "a WebP": WEBP,
@@ -96,6 +97,7 @@ GOOD: dict[str, bytes] = {
 
 #: Those that more bytes could mend, and what is said of them.
 TORN: dict[str, tuple[bytes, str]] = {
+    **({"the start of an AVIF": (ftyp(b"avif"), "does not decode whole")} if features.check("avif") else {}),
     "an empty file": (b"", "is empty"),
     "zeros": (b"\0" * 5000, "holds nothing but zeros"),
     "the start of a PNG": (PNG[:8], "does not decode whole"),
@@ -116,7 +118,6 @@ TORN: dict[str, tuple[bytes, str]] = {
 #: Those that no further byte can mend, and what is said of them.
 BAD: dict[str, tuple[bytes, str]] = {
     "HEIC": (ftyp(b"heic"), "is a HEIC picture or a film"),
-    "AVIF": (ftyp(b"avif"), "is an AVIF picture"),
     "a film": (ftyp(b"isom"), "is a HEIC picture or a film"),
     "JPEG XL": (b"\xff\x0a" + b"x" * 100, "is a JPEG XL picture"),
     "a PDF": (b"%PDF-1.7\n" + b"x" * 100, "is a PDF"),

@@ -58,6 +58,7 @@ CHANGES_ALLOWED = {
     "report.messenger": {"os.write"},  # a file in memory
     "cli.demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
     "gallery.small": {"Image.open"},  # reads a picture
+    "render.pictures": {"Image.open"},  # reads those that a request names
     "foreign.carried": {"Image.open"},  # reads a picture
     "inbox.decoder": {"Image.open"},  # likewise
     "cli.verify": {"Image.open"},  # reads two
@@ -268,18 +269,21 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.adapter",
         "render.blocks",
         "render.call",
+        "render.controls",
         "render.device",
         "render.encoded",
         "render.pipelines",
         "render.precision",
         "render.scheduling",
+        "render.siblings",
         "render.torch_errors",
     }
 
 
 def test_pictures_are_handled_where_they_are_encoded_painted_made_small_and_read_for_what_they_say() -> None:
-    found = {"render.encode", "render.testcard", "gallery.small", "foreign.carried", "cli.verify", "inbox.decoder"}
-    assert service_importers_of("PIL") == found
+    painted = {"render.adapter", "render.pictures", "render.testcard"}
+    read = {"gallery.small", "foreign.carried", "cli.verify", "inbox.decoder"}
+    assert service_importers_of("PIL") == {"render.encode", *painted, *read}
 
 
 def test_nobody_imports_what_makes_pictures_small() -> None:

@@ -332,13 +332,17 @@ def test_the_page_of_models_has_a_row_for_every_family() -> None:
     rows = {row[1].strip("`"): row for row in table("What each can do", MODELS)}
     assert set(rows) == {family.key for family in (*ROWS, *variations)}
     for family in (*ROWS, *variations):
-        title, _, side, step, steps, scales, negative, schedulers = rows[family.key]
+        title, _, side, step, steps, scales, negative, schedulers, pictures = rows[family.key]
         numbers = (int(side), int(step), int(steps), int(schedulers))
         assert (title, *numbers) == (
             family.title, family.side_px, family.step_px, family.steps, len(family.schedulers)
         )  # fmt: skip
         assert re.findall(r"`(\w+)` ([\d.]+)", scales) == [(key, f"{value:g}") for key, value in family.scales.items()]
         assert (negative != "no") == family.negative
+        ways = [way for way in ("init", "mask", "control") if way in family.siblings]
+        references = f"{family.references} reference{'s' * (family.references > 1)}" if family.references else ""
+        needed = "needed" if family.fewest_references else ""
+        assert pictures == (", ".join(filter(None, (*ways, references, needed))) or "none")
 
 
 def test_the_page_of_models_has_a_row_for_every_preset() -> None:

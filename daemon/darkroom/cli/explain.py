@@ -20,13 +20,13 @@ from darkroom.config.load import Config
 from darkroom.errors import DarkroomError
 from darkroom.executor.devices import likely_device
 from darkroom.explain import made, picture
-from darkroom.explain.files import ModelFiles
+from darkroom.explain.files import ControlFiles, ModelFiles
 from darkroom.explain.made import Made
 from darkroom.explain.script import script
 from darkroom.explain.words import words
 from darkroom.models.files import Fate
 from darkroom.models.judge import INDEX, LOCAL, Judgement, judge
-from darkroom.models.source import ModelSource
+from darkroom.models.source import ControlSource, ModelSource
 from darkroom.printable import printable
 
 _LIMIT_BYTES = 4 << 20
@@ -175,5 +175,10 @@ class _Model:
             is_starter=source.is_starter,
             safety_checker=source.safety_checker,
             dtype=source.dtype,
+            controls={alias: _control(each) for alias, each in self._config.control_sources().items()},
             device=device.name if device is not None else self._config.device,
         )
+
+
+def _control(source: ControlSource) -> ControlFiles:
+    return ControlFiles(source.source, source.revision, source.variant, source.mode)

@@ -15,6 +15,7 @@ from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import CONFIG_UNUSABLE, DONE
 from darkroom.errors import DarkroomError
 from darkroom.models.card import ModelCard
+from darkroom.models.family import Family
 from darkroom.printable import printable
 from darkroom.request.decide import Known
 from darkroom.request.styles import NO_STYLE
@@ -91,8 +92,19 @@ def _can_do(card: ModelCard) -> dict[str, object]:
         **{key: f"{value:g}" for key, value in card.scales.items()},
         "scheduler": card.scheduler + (f" (or {', '.join(others)})" if others else ""),
         "negative_prompt": negative,
+        "pictures": _pictures(family),
         "default_style": ", ".join(card.default_style or ()),
     }
+
+
+def _pictures(family: Family) -> str:
+    """The keys of a request that bring pictures."""
+    keys = {"init": "init_image", "mask": "mask_image", "control": "control"}
+    can = [key for way, key in keys.items() if way in family.siblings]
+    if family.references:
+        must = ", required" if family.fewest_references else ""
+        can.append(f"reference_images ({family.references} at most{must})")
+    return ", ".join(can) or "none"
 
 
 def schema(args: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from darkroom.config.models import (
     OWN_WORDS,
     SEVERAL,
     SHIPPED_MODELS,
+    ControlSettings,
     ModelSettings,
     Names,
     absolute,
@@ -32,7 +33,7 @@ from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import PictureMetadata, RendererSettings
 from darkroom.http.address import Address
-from darkroom.models.source import ModelSource
+from darkroom.models.source import ControlSource, ModelSource
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
 from darkroom.request.styles import StyleBook
@@ -137,6 +138,7 @@ class Config(BaseModel):
     log_format: Literal["auto", "console", "json"] = "auto"
 
     models: dict[Alias, ModelSettings] = Field(default_factory=_shipped_models)
+    controls: dict[Alias, ControlSettings] = Field(default_factory=dict)
 
     def style_book(self) -> StyleBook:
         """Read the style book, of all its files. Raises ConfigUnusable with every problem in it."""
@@ -162,12 +164,16 @@ class Config(BaseModel):
         """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
         return Rules(
             self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority,
-            self.wildcard_lists(),
+            self.wildcard_lists(), self.control_sources(),
         )  # fmt: skip
 
     def sources(self) -> dict[str, ModelSource]:
         """Every configured model, by alias."""
         return {alias: model.of(alias) for alias, model in self.models.items()}
+
+    def control_sources(self) -> dict[str, ControlSource]:
+        """Every configured ControlNet, by alias."""
+        return {alias: control.of(alias) for alias, control in self.controls.items()}
 
     def renderer_settings(self) -> RendererSettings:
         """What a renderer process is started with."""
@@ -177,6 +183,7 @@ class Config(BaseModel):
             model_cache=str(self.model_cache),
             offline=self.offline,
             picture_metadata=self.picture_metadata,
+            controls=self.control_sources(),
         )
 
 
@@ -229,10 +236,11 @@ def relative_values(path: Path | None) -> dict[str, str]:
     found = {key: values[key] for key in ("inbox", "outbox", "state_dir", "model_cache") if values.get(key)}
     files = as_several(values.get("styles", ""))
     found["styles"] = ", ".join(filter(_is_relative, files if isinstance(files, list) else ()))
-    models = values.get("models", {})
-    for alias, table in models.items() if isinstance(models, dict) else ():
-        if isinstance(table, dict) and str(table.get("source", "")).startswith(("./", "../")):
-            found[f"models.{alias}.source"] = table["source"]
+    for kind in _TABLES:
+        tables = values.get(kind, {})
+        for alias, table in tables.items() if isinstance(tables, dict) else ():
+            if isinstance(table, dict) and str(table.get("source", "")).startswith(("./", "../")):
+                found[f"{kind}.{alias}.source"] = table["source"]
     return {key: value for key, value in found.items() if _is_relative(value)}
 
 
@@ -313,6 +321,14 @@ def _style_book_beside(path: Path | None) -> Path:
     return beside if beside and beside.is_file() else shipped("config/styles.toml")
 
 
+#: What a table that people name holds.
+_TABLES: dict[str, type[BaseModel]] = {"models": ModelSettings, "controls": ControlSettings}
+_MISSING = {
+    "source": 'Say where it comes from: source = "…".',
+    "family": 'Say which models it was made for: family = "stable-diffusion", or another one.',
+}
+
+
 def _validate(values: Values, layers: list[Layer], problems: list[Problem]) -> Config | None:
     """The configuration; with problems, what is left of it without the keys that have them, to look further."""
     try:
@@ -322,8 +338,9 @@ def _validate(values: Values, layers: list[Layer], problems: list[Problem]) -> C
     problems += [_translate(detail, layers) for detail in details]
     for detail in details:
         path = _path(detail)
-        # A model without a source has no default: it goes whole.
-        values = without(values, path[:2] if path[0] == "models" and path[-1] == "source" else path)
+        # A table without what it must have has no default: it goes whole.
+        is_whole = path[0] in _TABLES and path[-1] in ("source", "family")
+        values = without(values, path[:2] if is_whole else path)
     try:
         return Config.model_validate(values)
     except ValidationError:
@@ -340,15 +357,15 @@ def _translate(detail: ErrorDetails, layers: list[Layer]) -> Problem:
     where = origin(layers, _path(detail))
     last = _path(detail)[-1]
     if detail["type"] == "extra_forbidden":
-        known = list(ModelSettings.model_fields if detail["loc"][0] == "models" else Config.model_fields)
-        hint = _nearest(last, known)
-        if detail["loc"][0] != "models" and last in ModelSettings.model_fields:
+        table = _TABLES.get(str(detail["loc"][0]), Config)
+        hint = _nearest(last, list(table.model_fields))
+        if table is Config and last in ModelSettings.model_fields:
             hint = "It belongs in a [models.ALIAS] table."
-        if detail["loc"][0] == "models" and last in Config.model_fields and last not in ModelSettings.model_fields:
+        if table is ModelSettings and last in Config.model_fields and last not in ModelSettings.model_fields:
             hint = "It belongs further up, above the first table (a name in brackets)."
         return Problem(where, "is not a key of the configuration.", hint, ErrorCode.UNKNOWN_KEY)
     if detail["type"] == "missing":
-        return Problem(where, "is missing.", 'Say where the model comes from: source = "…".', ErrorCode.MISSING_KEY)
+        return Problem(where, "is missing.", _MISSING[last], ErrorCode.MISSING_KEY)
     if detail["type"] in ("model_type", "dict_type"):
         return Problem(where, f"should be a table; {detail['input']!r} was given.")
     hint = detail["ctx"]["hint"] if detail["type"] == OWN_WORDS else ""

@@ -1,4 +1,4 @@
-"""`[models.ALIAS]`: where a model comes from, and what is asked of it by default. "auto": as its family has it."""
+"""`[models.ALIAS]` and `[controls.ALIAS]`: where they come from. "auto": as a model's family has it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic_settings import NoDecode
 
 from darkroom.models.families import BY_KEY, PRESETS
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.models.source import STARTER, TESTCARD, ModelSource
+from darkroom.models.source import STARTER, TESTCARD, ControlSource, ModelSource
 from darkroom.spelling import suggestion
 
 AUTO = "auto"
@@ -71,6 +71,10 @@ def _unless_auto(value: object) -> object:
     return None if value == AUTO else value
 
 
+def _unless_none(value: object) -> object:
+    return None if value == NO_PRESET else value
+
+
 def as_several(value: object) -> object:
     """One is a list of one; the environment has lists as JSON."""
     if isinstance(value, str) and value.startswith("["):
@@ -88,6 +92,26 @@ OR_AUTO = BeforeValidator(_unless_auto)
 SidePx = Annotated[Annotated[int, Field(ge=64, le=MOST_PX, multiple_of=8)] | None, OR_AUTO]
 Steps = Annotated[Annotated[int, Field(ge=1, le=150)] | None, OR_AUTO]
 Scale = Annotated[Annotated[float, Field(ge=0, le=30)] | None, OR_AUTO]
+
+
+#: Families that ControlNets are made for.
+CONTROLLED = tuple(dict.fromkeys(row.controls for row in BY_KEY.values() if row.controls))
+
+
+class ControlSettings(BaseModel):
+    """One `[controls.ALIAS]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Annotated[str, Field(min_length=1), AfterValidator(_folder_or_id)]  #: see `ControlSource.source`
+    family: Annotated[str, _listed("family", CONTROLLED)]
+    revision: str = ""  #: commit, tag or branch on the hub; "" for the default branch
+    variant: str = ""  #: "fp16" for files called `….fp16.safetensors`
+    mode: Annotated[Annotated[int, Field(ge=0, le=15)] | None, BeforeValidator(_unless_none)] = None
+
+    def of(self, alias: str) -> ControlSource:
+        """The same, as the rest of Darkroom knows it."""
+        return ControlSource(alias, self.source, self.family, self.revision or None, self.variant or None, self.mode)
 
 
 class ModelSettings(BaseModel):

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from darkroom.models.source import ModelSource
+from darkroom.models.source import ControlSource, ModelSource
 
 #: What picture files say of themselves: all that made them, only that a machine did, or nothing.
 PictureMetadata = Literal["full", "mark", "none"]
@@ -21,6 +21,7 @@ class RendererSettings:
     model_cache: str | None = None  #: folder that becomes HF_HOME; None leaves the environment's own
     offline: bool = False  #: never ask the network
     picture_metadata: PictureMetadata = "full"
+    controls: dict[str, ControlSource] = field(default_factory=dict)  #: by alias
     threads: int | None = None  #: CPU threads of one operation; None leaves it to the libraries
 
     def as_line(self) -> bytes:
@@ -32,7 +33,8 @@ class RendererSettings:
         """The inverse of `as_line`."""
         data: dict[str, Any] = json.loads(line)
         models = {alias: ModelSource(**source) for alias, source in data.pop("models").items()}
-        return cls(models=models, **data)
+        controls = {alias: ControlSource(**source) for alias, source in data.pop("controls").items()}
+        return cls(models=models, controls=controls, **data)
 
     @property
     def needs_libraries(self) -> bool:

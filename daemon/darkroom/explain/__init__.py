@@ -7,6 +7,7 @@ picture      pure   The record that a PNG, JPEG or WebP of ours carries.
 files        pure   A model's files, as far as loading them has to be written down.
 calls        pure   How each pipeline class of diffusers is called, as its own documentation has it.
 texts        pure   The lines that encode a text that is long, weighed, or read by another layer.
+pictures     pure   The lines that read pictures.
 solvers      pure   The schedulers, each with every argument that makes it what it is called.
 script       pure   The lines.
 words        pure   The words.

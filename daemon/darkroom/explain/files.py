@@ -7,6 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+@dataclass(frozen=True, slots=True)
+class ControlFiles:
+    """A ControlNet."""
+
+    place: str  #: a folder, or an id on the hub
+    revision: str | None = None  #: of the hub
+    variant: str | None = None
+    mode: int | None = None  #: as what it reads a picture, where it reads several kinds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
     """What is loaded, from where, and onto what."""
@@ -22,4 +32,5 @@ class ModelFiles:
     is_starter: bool = False
     safety_checker: bool = False  #: whether its own one looks at the pictures
     dtype: str = "auto"  #: as the configuration has it
+    controls: Mapping[str, ControlFiles] = field(default_factory=dict)  #: by alias
     device: str = "cpu"  #: "cpu" or "cuda:N"

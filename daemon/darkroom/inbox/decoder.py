@@ -17,16 +17,17 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from PIL import Image
+from PIL import Image, features
 
 MOST_MEMORY_BYTES = 2 << 30
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+READS_AVIF = features.check("avif")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", *(("AVIF",) if READS_AVIF else ()))
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I")
 AS_PNG = "Save it as PNG or JPEG."
 KNOWN = 1000  #: so many files are remembered by their bytes, so that none is decoded twice
 
 #: How files begin that are pictures, or could be taken for one.
-_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0")
 _OTHERS = (
     (b"%PDF", "a PDF"),
     (b"8BPS", "a Photoshop document"),
@@ -139,7 +140,8 @@ def _is_ended(kind: str, raw: bytes) -> bool:
 
 def _other_kind(raw: bytes) -> str:
     if raw[4:8] == b"ftyp":
-        return _BRANDS.get(raw[8:12], "a HEIC picture or a film")
+        brand = _BRANDS.get(raw[8:12], "a HEIC picture or a film")
+        return "" if READS_AVIF and raw[8:12] in _BRANDS else brand
     start = raw[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
     return next((what for begin, what in _OTHERS if start.startswith(begin) or raw.startswith(begin)), "")
 

@@ -15,6 +15,15 @@ OWN_LIBRARY = "darkroom.starter."
 SCALES = ("guidance_scale", "true_cfg_scale")
 
 
+def way(*, init: bool = False, mask: bool = False, control: str = "") -> str:
+    """What a pipeline is given, as `Family.siblings` calls it; "" for words alone, or with references.
+
+    `control`: "control", "union" for ControlNets that read pictures of several kinds, or "".
+    """
+    picture = "mask" if mask else "init" if init else ""
+    return " ".join(filter(None, (control, picture)))
+
+
 @dataclass(frozen=True, slots=True)
 class Reads:
     """A tokenizer of a pipeline, and how much of a text is read through it."""
@@ -54,6 +63,14 @@ class Family:
     made_for: int | None = None  #: a few-step model: more steps than this make it no better
     schedulers: tuple[str, ...]  #: keys of SCHEDULERS; the first one is the default
     spacing: str | None = None  #: `timestep_spacing` that it was distilled with, whatever its scheduler was saved with
+
+    # Pictures that come in.
+    siblings: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: what it is given (`way`) → the class that renders it so
+    controls: str | None = None  #: the key of the family whose ControlNets it takes; None: it takes none
+    references: int = 0  #: how many pictures it edits by, at most
+    fewest_references: int = 0  #: a model that can do nothing else has 1
 
     in_blocks: bool = False  #: whether long texts are encoded whole, in blocks of its tokenizers' length, and weighed
     clip_skip: bool = False  #: whether layers of its text encoder can be left out

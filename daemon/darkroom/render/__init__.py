@@ -7,7 +7,11 @@ engine        pure           What the worker asks of whatever paints.
 device        edge: device   Which device; how a model gets there.
 pipelines     edge: device   Pipelines of diffusers, read from a folder.
 adapter       edge: device   One adapter for the models of every family.
+siblings      edge: device   The pipelines of a model that also take pictures, of the same parts.
+controls      edge: device   ControlNets, kept while plans name them.
 call          edge: device   How a plan is put to a pipeline.
+pictures      edge: pictures Pictures that come in, made sRGB of the size that is painted.
+canny         pure           The edges of a picture.
 blocks        edge: device   Texts of any length and weight, in blocks.
 reader        edge: device   How many tokens a text has, and which words are not read.
 encoded       edge: device   Texts that are encoded already.

@@ -21,6 +21,7 @@ from darkroom.models.judge import Judgement, judge_folder
 from darkroom.models.source import ModelSource
 from darkroom.render import model_files, pipelines
 from darkroom.render.adapter import DiffusionModel
+from darkroom.render.controls import Controls
 from darkroom.render.engine import DriverLate, Model
 from darkroom.render.torch_errors import guarded
 
@@ -40,6 +41,7 @@ class TorchDevice:
         transformers.utils.logging.disable_progress_bar()
         if settings.device == "auto" and _driver_is_late():
             raise DriverLate
+        self._controls = settings.controls
         self._offline = model_files.is_offline(settings)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
@@ -97,7 +99,8 @@ class TorchDevice:
         if self._device.type == "cuda":
             moving()  # a driver that hangs keeps the processor busy, so being busy is not a sign of life from here on
         pipelines.put_on(pipeline, self._device)
-        model = DiffusionModel(pipeline, found, is_starter=source.is_starter)
+        controls = Controls(self._controls, self._device, offline=self._offline)
+        model = DiffusionModel(pipeline, found, controls, is_starter=source.is_starter)
         model.warm_up(source)
         return model
 

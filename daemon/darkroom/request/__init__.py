@@ -10,6 +10,7 @@ style_toml   pure   Our own style book, in TOML, checked strictly.
 style_files  pure   Files of styles, our own and other programs'.
 style_lint   pure   What could be better about a style book.
 style_choice pure   Which styles apply to a request, and what is wrong with those that it asks for.
+picture_choice pure Which pictures a request is painted from, and what is wrong with those that it asks for.
 weighted     pure   Parentheses that weigh.
 dynamic      pure   Many prompts from one, by the picture's seed.
 wording      pure   What each picture is told: choices made, the style around it.

@@ -11,9 +11,10 @@ from darkroom.models.card import ModelCard, card, dressed, expected
 from darkroom.models.families import STABLE_DIFFUSION
 from darkroom.models.family import SCALES, Family
 from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
-from darkroom.models.source import ModelSource
+from darkroom.models.source import ControlSource, ModelSource
 from darkroom.request.dynamic import Wildcards
-from darkroom.request.plan import Control, Plan
+from darkroom.request.picture_choice import fewest_steps, picture_problems, pictures, strength_problem
+from darkroom.request.plan import Plan
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
 from darkroom.request.style_choice import applied, choice_problems, default_problems
 from darkroom.request.styles import NO_STYLE, Style, StyleBook, chain
@@ -26,8 +27,6 @@ T = TypeVar("T")
 #: A drawn seed is below this: other programs show and take 32 bits, and it leaves room for 256 pictures.
 DRAWN_SEEDS = 2**32
 DEFAULT_QUALITY = 90
-DEFAULT_STRENGTH = 0.75
-DEFAULT_FIT = "crop"
 LEAST_STEP_PX = 8  #: no model's sides are multiples of less
 #: What a model is taken for as long as nothing tells what it is.
 ASSUMED = STABLE_DIFFUSION
@@ -55,6 +54,7 @@ class Rules:
     default_style: tuple[str, ...]  #: names of the book, in the order in which they apply, or "none"
     max_priority: int  #: what is asked above it is capped
     wildcards: Wildcards = field(default_factory=dict)
+    controls: Mapping[str, ControlSource] = field(default_factory=dict)  #: by alias
 
     def __post_init__(self) -> None:
         problems = self._unknown_styles() + self._unknown_schedulers()
@@ -116,6 +116,8 @@ def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = 
     if problems or model is None:
         raise RequestRefused(problems)
     plan = _plan(asked, rules, model, drawn_seed, of_model.impossible)
+    if problem := strength_problem(plan.strength, plan.num_inference_steps):
+        raise RequestRefused((problem,))
     if is_impossible(of_model.impossible, plan.scheduler, plan.num_inference_steps):
         raise RequestRefused((_impossible_problem(asked, plan, model.family, of_model.impossible),))
     priority = min(asked.priority, rules.max_priority)
@@ -148,14 +150,9 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
         clip_skip=_first_or_none(asked.clip_skip, model.clip_skip),
         weights=ALGORITHM if asked.prompt_syntax != "plain" and family.in_blocks else None,
         on_overflow=asked.on_overflow,
-        init_image=asked.init_image,
-        strength=None if asked.init_image is None else _first(asked.strength, DEFAULT_STRENGTH),
-        mask_image=asked.mask_image,
-        reference_images=asked.reference_images or (),
-        fit=_first(asked.fit, DEFAULT_FIT) if asked.init_image or asked.control else None,
-        control=tuple(Control(each.name, each.image, each.scale, each.detect) for each in asked.control or ()),
         format=asked.format,
         quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
+        **pictures(asked),
         **scales,
     )
 
@@ -169,7 +166,7 @@ def _way(asked: Request, style: Style, model: ModelCard) -> tuple[str, int]:
     of_style = style.scheduler if style.scheduler in family.schedulers else None
     steps_of_style = style.num_inference_steps if family.made_for is None else None
     steps = _first(asked.num_inference_steps, steps_of_style, model.num_inference_steps)
-    return _first(asked.scheduler, of_style, model.scheduler), max(steps, family.fewest_steps)
+    return _first(asked.scheduler, of_style, model.scheduler), max(steps, family.fewest_steps, fewest_steps(asked))
 
 
 def _scales(asked: Request, style: Style, model: ModelCard) -> dict[str, Any]:
@@ -250,7 +247,9 @@ def _assumption(model: ModelCard) -> str:
 
 def _problems(asked: Request, rules: Rules, model: ModelCard | None) -> tuple[Problem, ...]:
     """Return what the shape alone does not tell. Keys whose shape is wrong are at their defaults, which are right."""
-    of_model = _model_problems(asked, model) if model is not None else _unplaced_sides(asked)
+    of_model = _unplaced_sides(asked)
+    if model is not None:
+        of_model = [*_model_problems(asked, model), *picture_problems(asked, rules.controls, model)]
     return (
         *choice_problems(asked.style or (), asked.prompt, rules.book, model),
         *_unknown("model", asked.model, rules.models, ErrorCode.UNKNOWN_MODEL),

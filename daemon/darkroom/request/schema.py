@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from darkroom.models.card import ModelCard
-from darkroom.models.family import SCALES
+from darkroom.models.family import SCALES, Family
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.decide import Known, KnownOf, Rules
 from darkroom.request.pictures import MOST_CONTROLS, MOST_REFERENCES
@@ -89,7 +89,20 @@ def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
         keys["num_inference_steps"] = {"minimum": family.fewest_steps}
     if unfit := [style.name for style in rules.book.styles.values() if not style.suits(family)]:
         keys["style"] = {"not": {"anyOf": [{"enum": unfit}, {"type": "array", "contains": {"enum": unfit}}]}}
-    return {"properties": keys}
+    keys |= _of_pictures(family, rules)
+    needed = {"required": ["reference_images"]} if family.fewest_references else {}
+    return {"properties": keys, **needed}
+
+
+def _of_pictures(family: Family, rules: Rules) -> dict[str, Any]:
+    """Which pictures it can be given."""
+    keys: dict[str, Any] = {
+        key: False for key, way in (("init_image", "init"), ("mask_image", "mask")) if way not in family.siblings
+    }
+    controls = [alias for alias, source in rules.controls.items() if source.family == family.controls]
+    keys["control"] = {"items": {"properties": {"name": {"enum": controls}}}} if controls else False
+    keys["reference_images"] = {"maxItems": family.references} if family.references else False
+    return keys
 
 
 def _without_null(entry: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,6 @@ from darkroom.executor.port import (
     Withheld,
 )
 from darkroom.facts import Artefact, Fault, Progress, Tokens
-from darkroom.request.plan import Plan
 
 
 class Painter:
@@ -136,7 +135,7 @@ class Painter:
             return
         plan, image = attempt.plan, attempt.plan.images[index]
         content = f"{image.prompt}\n{image.negative_prompt}\n{image.seed}\n".encode()
-        content += b"".join(hashlib.sha256((attempt.inputs / name).read_bytes()).digest() for name in _files(plan))
+        content += b"".join(hashlib.sha256((attempt.inputs / name).read_bytes()).digest() for name in plan.files)
         file = f"{attempt.stem}-{index + 1}.{plan.format}"
         self._disk.create(attempt.work / file, content)
         self._disk.sync_folder(attempt.work)
@@ -148,9 +147,3 @@ class Painter:
         if not self.deaf and any(attempt.key == key for attempt in self.held):
             self.held = [attempt for attempt in self.held if attempt.key != key]
             self.tell(Cancelled(key=key))
-
-
-def _files(plan: Plan) -> list[str]:
-    """What the plan names, in order."""
-    named = (plan.init_image, plan.mask_image, *plan.reference_images, *(each.image for each in plan.control))
-    return [name for name in named if name is not None]
