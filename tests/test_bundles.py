@@ -1,5 +1,6 @@
 """A request and the files that it names: waited for, taken together, handed back, and left when others wait."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from darkroom.cleaning import clear, old_below
+from darkroom.client import Client
+from darkroom.disk.files import Disk
 from darkroom.spool.record import Stage
 from darkroom.testing.world import World
 from tests.pictures_made import JPEG, PNG, picture
@@ -427,3 +431,26 @@ def test_a_bundle_whose_record_is_lost_goes_back_to_the_inbox_whole(tmp_path: Pa
     (name,) = (path.stem for path in world.outbox.glob("recovered-*.json"))
     assert (answer(world, name)["state"], inputs(world, name)) == ("done", {"photo.png": PNG})
     assert left(world) == []
+
+
+# What becomes of results ---------------------------------------------------------------------------------------------
+
+
+def test_the_answer_lists_the_files_and_an_old_result_with_them_is_cleared_away_unless_one_has_changed(
+    world: World,
+) -> None:
+    put(world, "photo.png", PNG)
+    world.drop("cat.json", CAT)
+    put(world, "dog.files/photo.png", JPEG)
+    world.drop("dog.json", CAT)
+    world.run()
+    assert answer(world)["inputs"] == [
+        {"file": "photo.png", "bytes": len(PNG), "sha256": hashlib.sha256(PNG).hexdigest()}
+    ]
+    (world.outbox / "dog" / "inputs" / "photo.png").write_bytes(PNG)
+    client = Client(world.inbox, world.outbox, world.state, Disk())
+    found = {old.result: old for old in old_below(client, "", lambda _: True)}
+    assert (found["cat"].changed, found["dog"].changed) == ("", "photo.png has changed")
+    clear(client, found["cat"])
+    assert not (world.outbox / "cat").exists()
+    world.die()

@@ -22,6 +22,7 @@ from darkroom.names import why_ignored
 from darkroom.report import snapshot as report
 from darkroom.report.snapshot import FolderReport, HoldReport, Life, NotTaken, RenderingReport, SeatReport, Snapshot
 from darkroom.request.decide import DEFAULT_QUALITY, Known, Rules, decide
+from darkroom.request.inputs import InputFile
 from darkroom.request.schema import schema
 from darkroom.request.shape import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES, read
 from darkroom.request.style_files import read_styles, together
@@ -60,6 +61,7 @@ WHOLE = Answer(
     plan=plan(),
     tokens=Tokens(1, 1, 75),
     result="cat",
+    inputs=(InputFile("photo.png", "00", 3),),
     images=(Artefact("cat-1.png", 7, 64, 64, 3, "00"),),
     withheld=(2,),
     timing=Timing(1.0, 1.0, 1.0, 1.0),
@@ -377,6 +379,7 @@ def test_the_page_names_what_is_in_each_part_of_an_answer() -> None:
     data = answer_json.dump(WHOLE)
     for field in ("progress", "timing", "error", "rendered_by"):
         assert set(data[field]) <= set(re.findall(r"`(\w+)`", says[field])) | {"images", "steps"}, field
+    assert set(data["inputs"][0]) <= set(re.findall(r"`(\w+)`", says["inputs"]))
     assert set(data["images"][0]) <= set(re.findall(r"`(\w+)`", says["images"]))
 
 

@@ -172,6 +172,11 @@ class Disk:
             os.rename(source, target)
         self.sync_folder(target.parent)
 
+    def set_aside(self, source: Path, target: Path) -> None:
+        """Rename over whatever is there, and fsync nothing: a crash may undo it."""
+        with self.effect("rename", target):
+            os.rename(source, target)
+
     def rename_new(self, source: Path, target: Path) -> None:
         """Rename to a name that must be free. Raises FileExistsError, also for an empty folder in the way."""
         with self.effect("rename", target):

@@ -198,9 +198,9 @@ class InputFiles:
                 if not os.path.lexists(hidden):
                     if not self._is_the_one(file, each, request_id):
                         return False
-                    self._disk.rename(file, hidden)
+                    self._disk.set_aside(file, hidden)
                 if self._is_the_one(hidden, each, request_id):
-                    self._disk.remove(hidden)
+                    self._disk.remove_files([hidden])
                     return True
                 self._show(hidden, file)
                 return False

@@ -110,7 +110,7 @@ class Takes:
         """The bytes are in our keeping. What was refused or cancelled before goes straight to its end."""
         is_queued = record.answer.state is State.QUEUED
         stage = Stage.TAKEN if is_queued else Stage.CLOSING
-        answer = moves.taken(record.answer, self._clock.stamp())
+        answer = moves.taken(record.answer, self._clock.stamp(), taking.inputs)
         bundle = replace(record.bundle, inputs=taking.inputs)
         record = replace(record, stage=stage, mtime_ns=taking.mtime_ns, bundle=bundle, answer=answer)
         record = self._ledger.save(record)
