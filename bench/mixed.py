@@ -21,7 +21,7 @@ from typing import Any
 
 from figures import Row, machine, show
 from models import build_zoo
-from rig import DAEMON, ONLY_TEST_CARDS, Daemon, children_of, resident_mb, scratch
+from rig import DAEMON, ONLY_TEST_CARDS, Daemon, renderers_of, resident_mb, scratch
 
 sys.path.insert(0, str(DAEMON))
 
@@ -124,7 +124,7 @@ def measure(daemon: Daemon, requests: Requests, count: int) -> Run:
     """Batch after batch; the last of each is asked for when the others are answered."""
     run = Run([], [], Counter(), Counter(), 0.0)
     began_s = time.monotonic()
-    (renderer,) = children_of(daemon.pid)
+    (renderer,) = renderers_of(daemon.pid)
     for begin in range(0, count, BATCH):
         *many, last = requests.some(min(BATCH, count - begin))
         for batch in (many, [last]):
@@ -132,7 +132,7 @@ def measure(daemon: Daemon, requests: Requests, count: int) -> Run:
                 daemon.drop(name, request)
             daemon.wait_for([name for name, _ in batch], FINAL, within_s=600)
             _note(daemon, [name for name, _ in batch], run)
-        if children_of(daemon.pid) != [renderer]:
+        if renderers_of(daemon.pid) != [renderer]:
             raise SystemExit(f"the renderer died:\n{daemon.log_end()}")
         run.renderer_mb.append(resident_mb(renderer))
         run.service_mb.append(resident_mb(daemon.pid))

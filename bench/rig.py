@@ -16,11 +16,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 DAEMON = Path(__file__).resolve().parents[1] / "daemon"
+RENDERER = b"darkroom.render.worker"  #: the module that a renderer's process runs
 AT_REST = ("ready", "unloaded")  #: states of a seat that could render now
 
 IN_MOVED_TO = 0x80  # linux/inotify.h
@@ -79,7 +80,7 @@ class Daemon:
             folder.mkdir(parents=True, exist_ok=True)
         self._root = root
         self.config_file = root / "darkroom.toml"
-        self.config_file.write_text(_toml({**self._folders(), "default_model": default_model, **settings}, models))
+        self.config_file.write_text(toml({**self._folders(), "default_model": default_model, **settings}, models))
         self._process: subprocess.Popen[bytes] | None = None
 
     def _folders(self) -> dict[str, object]:
@@ -269,9 +270,24 @@ def cpu_s(pid: int) -> float:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that a process started, and that live."""
-    found = (Path(task, "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
-    return [int(child) for children in found for child in children.split()]
+    """The processes that any thread of a process has started, and that live."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, thread.read_text().split())
+    return found
+
+
+def renderers_of(pid: int) -> list[int]:
+    """Those of them that render; a service also has one for a moment that makes pictures small."""
+    return [child for child in children_of(pid) if RENDERER in _command_of(child)]
+
+
+def _command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def resident_mb(pid: int) -> float:
@@ -300,7 +316,7 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _toml(settings: Mapping[str, object], models: Mapping[str, Mapping[str, object]]) -> str:
+def toml(settings: Mapping[str, object], models: Mapping[str, Mapping[str, object]]) -> str:
     """Strings and numbers are the same in JSON and in TOML."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     for alias, table in models.items():

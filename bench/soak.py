@@ -30,7 +30,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
 from figures import Row, machine, show
-from rig import scratch
+from rig import renderers_of, scratch
 
 from darkroom.names import OWN_FOLDER
 from darkroom.testing.process import DaemonProcess, check_complete, request
@@ -171,7 +171,7 @@ class Soak:
                 self._read_log()
                 self._kill_service()
             return
-        for pid in children_of(self._daemon.process.pid):
+        for pid in renderers_of(self._daemon.process.pid):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -257,17 +257,6 @@ class Soak:
         self.harm.left += self._daemon.hidden_names()
         self.harm.left += [str(path) for path in self._daemon.inbox.rglob("*.json") if OWN_FOLDER not in path.parts]
         self.harm.left += [str(path) for each in ("requests", "work") for path in (self._daemon.state / each).iterdir()]
-
-
-def children_of(pid: int) -> list[int]:
-    """The processes that any thread of a process has started."""
-    found: list[int] = []
-    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [int(each) for each in thread.read_text().split()]
-        except OSError:
-            continue
-    return found
 
 
 def main() -> int:

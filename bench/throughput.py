@@ -24,7 +24,7 @@ from typing import Any
 
 from figures import Row, machine, median, noise, show
 from models import add_option, chosen
-from rig import DAEMON, Arrivals, Daemon, children_of, cpu_s, environment, scratch
+from rig import DAEMON, Arrivals, Daemon, cpu_s, environment, renderers_of, scratch
 
 sys.path.insert(0, str(DAEMON))
 
@@ -185,7 +185,7 @@ def run_daemon(daemon: Daemon, values: Values, pair: int, count: int) -> Taken:
     """From the first drop until the last answer that says `done`."""
     names = [name(pair, number) for number in range(count)]
     drops = [daemon.prepare(each, values.request(number)) for number, each in enumerate(names)]
-    processes = [daemon.pid, *children_of(daemon.pid)]
+    processes = [daemon.pid, *renderers_of(daemon.pid)]
     with Arrivals(daemon.outbox) as arrivals:
         began_s, cpu_before_s = time.monotonic(), sum(map(cpu_s, processes))
         for drop in drops:

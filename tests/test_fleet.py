@@ -13,6 +13,7 @@ from darkroom.executor.port import (
     Attempt,
     AttemptKey,
     Command,
+    Died,
     Load,
     Loaded,
     LoadFailed,
@@ -188,6 +189,55 @@ def test_a_request_is_found_on_its_device_and_while_it_is_encoded(hall: Hall) ->
     assert hall.fleet.find("01K") == (hall.seat, cat)
     hall.seat.running, hall.seat.encoding = None, {"01K": cat}
     assert hall.fleet.find("01K") == (hall.seat, cat)
+
+
+# Seats that come and go --------------------------------------------------------------------------------------------
+
+
+def test_a_seat_that_comes_while_it_runs_is_started_at_the_next_tick(hall: Hall) -> None:
+    late = Told("cuda:0")
+    hall.tick()
+    hall.fleet.add(Seat(late))
+    hall.tick()
+    assert late.lives == [1]
+    assert [view.name for view in hall.fleet.views()] == ["cpu", "cuda:0"]
+    with pytest.raises(ValueError, match="cuda:0"):
+        hall.fleet.add(Seat(Told("cuda:0")))
+
+
+def test_a_seat_that_comes_after_a_stop_is_not_started(hall: Hall) -> None:
+    late = Told("cuda:0")
+    hall.fleet.stop(1.0)
+    hall.fleet.add(Seat(late))
+    hall.tick()
+    assert late.lives == []
+
+
+def test_a_seat_that_is_down_goes_at_once_and_takes_its_holds_along() -> None:
+    hall = Hall("cpu", "cuda:0")
+    kept = ModelHold("sd15"), ModelHold("sd15", "cpu")
+    for key in (*kept, SeatHold("cuda:0"), ModelHold("sd15", "cuda:0")):
+        hall.fleet.hold(Charge(key, "no paint", ""))
+    hall.fleet.retire("cuda:0")
+    assert [seat.name for seat in hall.fleet.seats] == ["cpu"]
+    assert hall.fleet.seat("cuda:0") is None
+    assert set(hall.fleet.holds.all()) == set(kept)
+    hall.fleet.add(Seat(Told("cuda:0")))
+    assert hall.fleet.seat("cuda:0") is not None
+
+
+def test_a_seat_that_is_retired_ends_in_order_and_goes_when_its_life_has_ended(ready: Hall) -> None:
+    seat = ready.seat
+    ready.fleet.retire("cpu")
+    assert ready.told[0].stops.get(timeout=10) > 0
+    assert not ready.fleet.views()[0].is_free
+    ready.tick()
+    assert ready.fleet.seat("cpu") is seat
+    seat.turns_to(Died(why="ended", asked=True))
+    ready.fleet.drop_if_leaving(seat)
+    ready.tick()
+    assert ready.fleet.seats == ()
+    assert ready.told[0].lives == [1]
 
 
 # Models ---------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from darkroom.models.files import Fate
-from darkroom.models.judge import Judgement, judge, judge_folder, signature
+from darkroom.models.judge import OFFLINE_VARIABLES, Judgement, judge, judge_folder, signature
 from darkroom.models.source import ModelSource
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"
@@ -281,11 +281,14 @@ def test_of_several_commits_without_a_name_the_person_chooses(tmp_path: Path) ->
 
 
 def test_what_is_not_in_the_cache_is_downloaded_unless_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for name in OFFLINE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     assert look(tmp_path, "owner/name", offline=False).fate is Fate.ABSENT
     assert "offline = false" in look(tmp_path, "owner/name").hint
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "Take HF_HUB_OFFLINE out" in look(tmp_path, "owner/name").hint
+    for name in OFFLINE_VARIABLES:
+        with monkeypatch.context() as environment:
+            environment.setenv(name, "1")
+            assert f"Take {name} out" in look(tmp_path, "owner/name").hint
 
 
 def test_a_download_that_was_cut_short_goes_on_unless_offline(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_a_request_whose_model_fails_again_for_the_same_reason_says_again_why_it
     world.start()
     painter(world).broken_models["testcard"] = "no paint"
     world.drop("cat.json", CAT)
-    holds = world.running.service._fleet.holds
+    holds = world.running.service.fleet.holds
     told: list[object] = []
     for failures in (1, 2, 3):
         while (hold := holds.get(ModelHold("testcard"))) is None or hold.failures < failures:

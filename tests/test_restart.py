@@ -142,7 +142,7 @@ def test_a_request_that_a_bug_has_left_anywhere_begins_anew_where_its_record_say
 def test_that_an_attempt_has_ended_by_a_bug_of_ours_is_no_attempt(world: World) -> None:
     first = record(world, "first")
     painter(world).held.clear()
-    world.running.service._fleet.seats[0].let_go()
+    world.running.service.fleet.seats[0].let_go()
     begin_anew(world, first.id)
     assert (record(world, "first").stage, record(world, "first").attempt) == (Stage.TAKEN, 0)
     assert answer(world, "first")["state"] == "rendering"

@@ -35,6 +35,8 @@ VOCABULARIES = (
     ("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",), ("vocab.txt",),
 )  # fmt: skip
 
+#: By any of these the hub's libraries stay off the network, whatever the configuration says.
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 #: It reads bytes.
 WITHOUT_VOCABULARY = ("ByT5Tokenizer",)
@@ -147,8 +149,9 @@ def _described(source: ModelSource) -> str:
 
 
 def _online_again() -> str:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
-        return "Take HF_HUB_OFFLINE out of the service's environment for the first start"
+    said = [name for name in OFFLINE_VARIABLES if os.environ.get(name, "").upper() in {"1", "TRUE", "YES", "ON"}]
+    if said:
+        return f"Take {' and '.join(said)} out of the service's environment for the first start"
     return "Set `offline = false` for the first start"
 
 

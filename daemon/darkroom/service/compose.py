@@ -134,7 +134,7 @@ class Daemon:
             emit=self._emit,
             clock=clock.monotonic_s,
         )
-        self.executors = [make_executor(settings, config.device, self._emit)]
+        self._executors = [make_executor(settings, config.device, self._emit)]
         self.monitoring = monitoring or Monitoring(config, clock=clock, disk=disk)
         self.service = self._service(config, clock=clock, guard=guard, notifier=notifier)
         life = Life(__version__, self.spool.instance, socket.gethostname(), os.getpid(), clock.stamp())
@@ -155,7 +155,7 @@ class Daemon:
         models = Models(self.spool)
         takes = Takes(ledger, inbox, deliveries, clock=clock, guard=guard)
         fleet = Fleet(
-            [Seat(executor) for executor in self.executors],
+            [Seat(executor) for executor in self._executors],
             clock=clock,
             stall_s=config.stall_s,
             preload=config.default_model if config.preload else None,
@@ -245,8 +245,8 @@ class Daemon:
         self.models_thread.actor.stop()
         if self.gallery_thread is not None:
             self.gallery_thread.actor.stop()
-        for executor in self.executors:
-            executor.kill()
+        for seat in self.service.fleet.seats:
+            seat.executor.kill()
         self.spool.close()
 
     def _leave(self) -> None:

@@ -23,7 +23,7 @@ from darkroom.service.seats import WATCHED, Doing, Running, Seat, Stop
 #: What an executor tells of itself, and not of an attempt. How a life has ended is `Rendering`'s to judge.
 OfSeat = port.Ready | port.Loaded | port.LoadFailed | port.Tried | port.Unloaded | port.Alive
 
-FINISH_S = 3600.0  #: for the picture in hand, when the hours end in which it renders
+FINISH_S = 3600.0  #: for the picture in hand, when a seat is retired or the hours end in which it renders
 
 _log = structlog.get_logger("darkroom.renderer")
 
@@ -42,7 +42,7 @@ class Fleet:
         tell: Callable[[Broken], None],
         tally: Tally | None = None,
     ) -> None:
-        self.seats = tuple(seats)
+        self.seats = tuple(seats)  #: replaced whole when one comes or goes
         self.holds = Holds()
         self.stall_s = stall_s
         self.stays_free = False  #: no model is loaded before a request needs it
@@ -51,12 +51,42 @@ class Fleet:
         self._note_tried = note_tried
         self._tell = tell
         self._tally = tally or Tally()
+        self._by_name = {seat.name: seat for seat in seats}
+        self._is_stopping = False
+
+    # Who is in it -------------------------------------------------------------------------------------------------
+
+    def add(self, seat: Seat) -> None:
+        """One more seat, begun at the next tick. Raises ValueError while there is one of its name."""
+        if seat.name in self._by_name:
+            raise ValueError(f"there is a seat {seat.name} already")
+        seat.is_ending = self._is_stopping
+        self._by_name[seat.name] = seat
+        self.seats = (*self.seats, seat)
+        _log.info("renderer_added", seat=seat.name)
+
+    def retire(self, name: str) -> None:
+        """Let a seat finish the picture in hand, end and go; what it had waits in line, and that was no attempt."""
+        seat = self._by_name[name]
+        seat.is_ending = seat.is_leaving = True
+        if seat.doing is Doing.DOWN:
+            self.drop_if_leaving(seat)
+        else:
+            self._end(seat, FINISH_S)
+
+    def drop_if_leaving(self, seat: Seat) -> None:
+        """Its life has ended: one that was retired is a seat no more, and nothing is known of it."""
+        if not seat.is_leaving or self._by_name.pop(seat.name, None) is None:
+            return
+        self.seats = tuple(each for each in self.seats if each is not seat)
+        self.holds.forget(seat.name)
+        _log.info("renderer_removed", seat=seat.name)
 
     # What is asked of it ------------------------------------------------------------------------------------------
 
     def seat(self, name: str) -> Seat | None:
         """The seat of this name."""
-        return next((seat for seat in self.seats if seat.name == name), None)
+        return self._by_name.get(name)
 
     def find(self, request_id: str) -> tuple[Seat, Running] | None:
         """Where a request is, on a device or being encoded."""
@@ -121,6 +151,7 @@ class Fleet:
 
     def stop(self, within_s: float) -> None:
         """Let every seat finish the picture in hand and end; events tell of both. They are not started again."""
+        self._is_stopping = True
         for seat in self.seats:
             seat.is_ending = True
             self._end(seat, within_s)

@@ -53,6 +53,12 @@ class Holds:
         """It works. Returns whether it had been held."""
         return self._holds.pop(key, None) is not None
 
+    def forget(self, seat: str) -> None:
+        """A seat is gone."""
+        of_seat = [key for key in self._holds if (key.name if isinstance(key, SeatHold) else key.seat) == seat]
+        for key in of_seat:
+            del self._holds[key]
+
     def get(self, key: HoldKey) -> Hold | None:
         """Why it is held, or was until its next try."""
         return self._holds.get(key)

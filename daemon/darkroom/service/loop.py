@@ -102,7 +102,7 @@ class Service:
         self.told_s = clock.monotonic_s()  #: when that was, or when this life began
         self._rooms = rooms
         self._ledger, self._rendering, self._orders = rooms.ledger, rooms.rendering, rooms.orders
-        self._fleet = rooms.rendering.fleet
+        self.fleet = rooms.rendering.fleet
         self._outside = outside
         self._guard = guard
         self._limits, self._notifier, self._clock = limits, notifier, clock
@@ -156,7 +156,7 @@ class Service:
                 self._note_folder(event)
             case Looked():
                 self._rooms.models.looked(event)
-                self._fleet.look_again(event.alias)
+                self.fleet.look_again(event.alias)
             case Stop():
                 self._begin_to_stop(event)
             case Broken():
@@ -183,7 +183,7 @@ class Service:
 
     def advance(self) -> None:
         """Do what has become possible: render the next one, take the one after it."""
-        self._fleet.tick()
+        self.fleet.tick()
         if self._stop_by_s is None:
             self._orders.advance()
 
@@ -281,14 +281,14 @@ class Service:
         listing = self._outside.listing
         if listing is None or listing.arriving or listing.hidden or listing.more or self._guard.open:
             return False
-        is_busy = self._ledger.is_busy or self._fleet.is_busy
+        is_busy = self._ledger.is_busy or self.fleet.is_busy
         return not is_busy and self.events.empty() and self._rooms.inbox.is_idle and self._rooms.outbox.is_idle
 
     def _end_if_finished(self) -> None:
         """With `--once` a folder that is away is not waited for for ever."""
         now_s = self._clock.monotonic_s()
         away = next((state.away for state in self._outside.folders.values() if state.away), "")
-        if not away or self._fleet.is_busy:
+        if not away or self.fleet.is_busy:
             self._once_by_s = now_s + ONCE_PATIENCE_S
         if now_s >= self._once_by_s:
             raise FolderUnusable(away)
@@ -298,17 +298,17 @@ class Service:
     def _begin_to_stop(self, stop: Stop) -> None:
         if self._stop_by_s is not None:
             return
-        is_busy = self._fleet.is_busy
-        patience_s = self._fleet.patience_s(self._limits.stop_within_s) if is_busy else 0.0
+        is_busy = self.fleet.is_busy
+        patience_s = self.fleet.patience_s(self._limits.stop_within_s) if is_busy else 0.0
         self._stop_by_s = self._clock.monotonic_s() + patience_s
         self._notifier.stopping("finishing the picture in hand" if is_busy else "stopping")
         _log.info("stopping", because=stop.signal, waits_s=patience_s)
-        self._fleet.stop(patience_s)
+        self.fleet.stop(patience_s)
 
     def _is_over(self) -> bool:
         if self._stop_by_s is None:
             return False
-        return not self._fleet.is_busy or self._clock.monotonic_s() >= self._stop_by_s
+        return not self.fleet.is_busy or self._clock.monotonic_s() >= self._stop_by_s
 
     def _end(self) -> None:
         self._rendering.drop_all()
@@ -328,7 +328,7 @@ class Service:
     def _tell(self, state: str) -> None:
         self.snapshot = describe(
             self._ledger,
-            self._fleet,
+            self.fleet,
             self._outside,
             self._guard,
             state=state,
@@ -340,7 +340,7 @@ class Service:
         self.told_s = self._clock.monotonic_s()
 
     def _tell_systemd(self) -> None:
-        status = status_line(self._ledger, self._fleet, self._outside)
+        status = status_line(self._ledger, self.fleet, self._outside)
         if status != self._status:
             self._status = status
             self._notifier.status(status)

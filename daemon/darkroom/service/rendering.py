@@ -312,6 +312,10 @@ class Rendering:
 
     def _died(self, seat: Seat, died: port.Died, was: Doing) -> None:
         """Its life has ended."""
+        self._judge_death(seat, died, was)
+        self.fleet.drop_if_leaving(seat)
+
+    def _judge_death(self, seat: Seat, died: port.Died, was: Doing) -> None:
         stalled, loaded, model = seat.stalled, seat.loaded if was is not Doing.LOADING else None, seat.model
         all_running = seat.let_go()
         if (died.asked and not stalled) or was is Doing.ENDING:

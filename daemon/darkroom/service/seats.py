@@ -173,7 +173,8 @@ class Seat:
     start_at_s: float = 0.0  #: monotonic; not to be started before
     deaths: int = 0  #: in a row, without a finished request between
     stalled: bool = False
-    is_ending: bool = False  #: the service ends: it is not started again
+    is_ending: bool = False  #: it is not started again: the service ends, or it was retired
+    is_leaving: bool = False  #: it was retired: it goes when its life has ended
     running: Running | None = None  #: on the device
     encoding: dict[str, Running] = field(default_factory=dict)  #: rendered, their pictures being made into files
     loading_for: str | None = None  #: id of the request whose model is being loaded

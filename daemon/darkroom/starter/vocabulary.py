@@ -36,12 +36,6 @@ def concepts() -> tuple[str, ...]:
     return tuple(sorted(vocabulary().things))
 
 
-@cache
-def known_words() -> frozenset[str]:
-    """Every single word, in lower case, of the concepts, their aliases and the colours."""
-    return frozenset(word for phrase in (*_phrases(), *vocabulary().colours) for word in _words(phrase))
-
-
 def unknown_prompt_hint(prompt: str) -> str | None:
     """None when `prompt` names at least one thing the model can draw, else one sentence that names some it can.
 
