@@ -111,6 +111,10 @@ def test_controls_are_those_of_the_configuration_and_of_the_family() -> None:
     assert refused("stable-diffusion", control=[one | {"name": "xl"}]).hint == "Use edges."
     assert "can't be given" not in refused("flux", control=[one | {"name": "xl"}]).message
     assert asked("stable-diffusion-xl", control=[one | {"name": "many"}], init_image="x.png").plan.control
+    qwen = {"q": ControlSource("q", "/q", "qwenimage")}
+    several = read(json.dumps({"prompt": "a", "control": [one | {"name": "q"}] * 2}).encode())
+    with pytest.raises(RequestRefused, match="follows 1 of `control` at a time"):
+        decide(several, replace(rules("qwenimage"), controls=qwen), drawn_seed=0)
     mixed = refused("stable-diffusion-xl", control=[one | {"name": "many"}, one | {"name": "xl"}])
     assert mixed.where == "/control"
     together = refused("stable-diffusion-pag", control=[one | {"name": "edges"}], init_image="x.png")
@@ -253,7 +257,7 @@ def test_a_torn_picture_and_a_bomb_say_so(tmp_path: Path) -> None:
     assert "more than 89,478,485 pixels" in failed(tmp_path)
 
 
-@given(st.binary(max_size=200), st.integers(0, 400))
+@given(noise=st.binary(max_size=200), at=st.integers(0, 400))
 def test_no_bytes_do_anything_else(noise: bytes, at: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("noise", numbered=True)
     Image.new("RGB", (20, 20), RED).save(folder / "x.png")

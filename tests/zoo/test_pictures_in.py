@@ -91,7 +91,7 @@ def asked_of(ground: Ground) -> Iterator[dict[str, Any]]:
         yield from asked_with_control(ground, alias)
     plain = [alias for alias in aliases if "union" not in alias]
     for names in (plain * 2, [alias for alias in aliases if alias not in plain]):
-        if len(names) == 2:
+        if len(names) == 2 <= family.most_controls:
             yield {
                 "control": [{"name": name, "image": "drawing.png", "scale": 0.5 + n} for n, name in enumerate(names)]
             }

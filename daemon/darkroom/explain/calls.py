@@ -206,6 +206,8 @@ CONTROLLED_BY_IMAGE = (
     "StableDiffusionXLControlNetPipeline",
     "StableDiffusionXLControlNetPAGPipeline",
 )
+#: These draw something without the generator that they are given.
+BY_CHANCE = ("StableDiffusion3ControlNetPipeline",)
 #: These are guided by no second prompt, as the one for words alone is.
 UNGUIDED = ("FluxControlNetImg2ImgPipeline", "FluxControlNetInpaintPipeline")
 

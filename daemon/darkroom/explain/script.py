@@ -48,6 +48,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         *_channels_last(files),
         *([encoding] if encoding else []),
         *pictures.lines(plan),
+        *([f"torch.manual_seed({image.seed})  # it encodes control pictures by chance"] * (kind in calls.BY_CHANCE)),
         _written("image = pipe", told | _shown(kind, plan, files) | calls.arguments(kind, way, plan, image))
         + ".images[0]",
         *(["image = Image.composite(image, init, mask)  # the rest is as it came in"] * (plan.mask_image is not None)),

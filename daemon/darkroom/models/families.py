@@ -61,7 +61,7 @@ STABLE_DIFFUSION = Family(
     needs=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"),
     checker="safety_checker", half="float16", offset_is_one=True, in_blocks=True, clip_skip=True,
-    siblings=_with_pictures("StableDiffusion", *_EVERY_WAY), controls="stable-diffusion",
+    siblings=_with_pictures("StableDiffusion", *_EVERY_WAY), mask_latents=4, controls="stable-diffusion",
 )  # fmt: skip
 STABLE_DIFFUSION_XL = Family(
     key="stable-diffusion-xl",
@@ -73,13 +73,14 @@ STABLE_DIFFUSION_XL = Family(
     needs=("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"), half="float16", in_blocks=True, clip_skip=True,
     siblings=_with_pictures("StableDiffusionXL", *_EVERY_WAY, "union", "union init", "union mask"),
-    controls="stable-diffusion-xl",
+    mask_latents=4, controls="stable-diffusion-xl",
 )  # fmt: skip
 STABLE_DIFFUSION_3 = Family(
     key="stable-diffusion-3", title="Stable Diffusion 3 or 3.5", pipelines=("StableDiffusion3Pipeline",),
     scales={"guidance_scale": 7.0}, steps=28, schedulers=FLOW, needs=("transformer", "vae", "scheduler"),
     clip_skip=True, reads=(Reads("tokenizer_3", 256), Reads("tokenizer")),
-    siblings=_with_pictures("StableDiffusion3", "init", "mask", "control"), controls="stable-diffusion-3",
+    siblings=_with_pictures("StableDiffusion3", "init", "mask", "control"), mask_latents=16,
+    controls="stable-diffusion-3",
 )  # fmt: skip
 _FLUX_PICTURES = {**_with_pictures("Flux", *_EVERY_WAY)}
 FLUX = Family(
@@ -148,7 +149,7 @@ ROWS: tuple[Family, ...] = (
     Family(key="qwenimage", title="Qwen-Image", pipelines=("QwenImagePipeline",),
            scales={"true_cfg_scale": 4.0}, cfg="true_cfg_scale", idle=frozenset({"guidance_scale"}), nothing=" ",
            schedulers=_WITH_MU, reads=(Reads("tokenizer", 546, before=_QWEN),),
-           siblings=_with_pictures("QwenImage", "init", "mask", "control"), controls="qwenimage"),
+           siblings=_with_pictures("QwenImage", "init", "mask", "control"), controls="qwenimage", most_controls=1),
     Family(key="qwenimage-edit", title="Qwen-Image-Edit", pipelines=("QwenImageEditPipeline",),
            scales={"true_cfg_scale": 4.0}, cfg="true_cfg_scale", idle=frozenset({"guidance_scale"}), nothing=" ",
            schedulers=_WITH_MU, references=1, fewest_references=1),

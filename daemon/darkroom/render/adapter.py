@@ -187,6 +187,7 @@ class DiffusionModel:
         painter = self._siblings.of(plan)
         pipeline = painter.pipeline
         pipeline.scheduler = scheduling.fresh(plan.scheduler, self._saved)
+        torch.manual_seed(image.seed)  # for what draws without the generator: SD3's control pictures
         with painter.call.arguments(plan, image, inputs, on_step, _check_latents) as arguments:
             output = _called(pipeline, arguments)
         if any(getattr(output, "nsfw_content_detected", None) or ()):

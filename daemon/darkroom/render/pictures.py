@@ -15,7 +15,7 @@ from darkroom.render.canny import edges
 from darkroom.request.plan import Control, Plan
 
 #: What is read. No format that runs programs, or that is a drawing.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
 HALF = 128  #: pipelines paint anew where a mask is as bright
 SRGB = ImageCms.createProfile("sRGB")
@@ -107,8 +107,9 @@ class _Folder:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             try:
-                picture = Image.open(self._folder / name, formats=FORMATS)
-                picture.load()
+                with (self._folder / name).open("rb") as file:
+                    picture = Image.open(file, formats=FORMATS)
+                    picture.load()
             except FileNotFoundError:
                 raise _bad(name, "is not there any more.", "Send the request again, with its files.") from None
             except (Image.DecompressionBombWarning, Image.DecompressionBombError):

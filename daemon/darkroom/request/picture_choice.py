@@ -100,6 +100,9 @@ def _foreign_controls(asked: Request, controls: Controls, model: ModelCard) -> I
 def _way_problems(asked: Request, known: list[ControlSource], model: ModelCard) -> Iterator[Problem]:
     """What of init, mask and control it can't be given, or not together."""
     family = model.family
+    if len(asked.control or ()) > family.most_controls:
+        message = f"The model {model.alias} follows {family.most_controls} of `control` at a time: {family.title} does."
+        yield Problem("/control", message, "Leave the others out.", ErrorCode.UNSUPPORTED_KEY)
     kinds = {"control" if each.mode is None else "union" for each in known}
     if len(kinds) > 1:
         message = "`control` has names that read one kind of picture, and names that read several."

@@ -100,7 +100,8 @@ def _of_pictures(family: Family, rules: Rules) -> dict[str, Any]:
         key: False for key, way in (("init_image", "init"), ("mask_image", "mask")) if way not in family.siblings
     }
     controls = [alias for alias, source in rules.controls.items() if source.family == family.controls]
-    keys["control"] = {"items": {"properties": {"name": {"enum": controls}}}} if controls else False
+    named = {"items": {"properties": {"name": {"enum": controls}}}, "maxItems": family.most_controls}
+    keys["control"] = named if controls else False
     keys["reference_images"] = {"maxItems": family.references} if family.references else False
     return keys
 

@@ -49,7 +49,7 @@ def sd3_pag() -> StableDiffusion3PAGPipeline:
 def _sd3_parts() -> dict[str, Any]:
     return {
         "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
-        "vae": autoencoders.flux(),
+        "vae": autoencoders.flux(SD3_CHANNELS),
         "text_encoder": encoders.clip_projected(),
         "tokenizer": tiny_pipeline.tokenizer(),
         "text_encoder_2": encoders.clip_projected(hidden_act="gelu"),
