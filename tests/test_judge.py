@@ -1,8 +1,10 @@
 """Whether a file is a whole picture: sixty odd ones, and the process that decodes them, which may die of one."""
 
+import errno
 import os
 import queue
 import signal
+import subprocess
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from darkroom.inbox import decoder
 from darkroom.inbox.judge import DecodingJudge, Verdict
 from darkroom.request.inputs import MAX_INPUT_BYTES, MAX_INPUT_PIXELS
+from darkroom.testing.waiting import wait_for
 from tests.pictures_made import BAD, GOOD, PNG, TORN, picture, png
 
 
@@ -145,6 +148,22 @@ def test_a_picture_that_the_process_dies_of_costs_itself_alone(script: str, said
     assert not fault.open
     assert asking.judge._process is None
     asking.judge.stop()
+
+
+def test_where_no_process_can_be_begun_the_file_is_asked_for_again(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", fail)
+        (asking.folder / "1.png").write_bytes(PNG)
+        with (asking.folder / "1.png").open("rb") as file:
+            assert asking.judge.verdict((1,), file.fileno(), "1.json") is None
+        wait_for(lambda: not asking.judge._asked, "it has been tried")
+    assert asking.woken.empty()
+    assert asking.ask(PNG).fault is None
 
 
 def test_one_that_needs_more_memory_than_there_is_for_it_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,18 +113,26 @@ class DecodingJudge:
                 verdict = self._judge(handle, path)
             finally:
                 os.close(handle)
-            while len(self._known) >= KNOWN:
-                self._known.pop(next(iter(self._known)), None)
-            self._known[version] = verdict
+            if verdict is not None:
+                while len(self._known) >= KNOWN:
+                    self._known.pop(next(iter(self._known)), None)
+                self._known[version] = verdict
             self._asked.discard(version)
-            self._wake(path)
+            if verdict is not None:
+                self._wake(path)
         self._end()
 
-    def _judge(self, handle: int, path: str) -> Verdict:
+    def _judge(self, handle: int, path: str) -> Verdict | None:
+        """None: no process can be begun now, which is no fault of the file's; it is asked for again."""
         why = ""
         for _ in range(TRIES):
             try:
-                return self._ask(handle)
+                channel = self._begun()
+            except OSError as error:
+                _log.warning("no_decoder", request=path, why=error.strerror)
+                return None
+            try:
+                return self._ask(channel, handle)
             except TimeoutError:
                 why = f"takes longer than {self._patience_s:.0f} s to read and decode"
                 self._end()
@@ -134,8 +142,8 @@ class DecodingJudge:
                 _log.warning("decoder_died", request=path, status=self._end(), why=str(error))
         return Verdict("", 0, Fault(why, "Save it anew, as PNG or JPEG.", open=False))
 
-    def _ask(self, handle: int) -> Verdict:
-        channel = self._begun()
+    @staticmethod
+    def _ask(channel: socket.socket, handle: int) -> Verdict:
         os.lseek(handle, 0, os.SEEK_SET)
         socket.send_fds(channel, [b"?"], [handle])
         while (said := channel.recv(1 << 16)) == b".":
@@ -149,7 +157,8 @@ class DecodingJudge:
     def _begun(self) -> socket.socket:
         if self._channel is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
+            with ExitStack() as stack, theirs:
+                stack.callback(ours.close)
                 limits = (theirs.fileno(), MAX_INPUT_BYTES, MAX_INPUT_PIXELS)
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
                     [sys.executable, "-I", os.fspath(self._script), *map(str, limits)],
@@ -159,6 +168,7 @@ class DecodingJudge:
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )
+                stack.pop_all()
             ours.settimeout(self._patience_s)
             self._channel = ours
         return self._channel

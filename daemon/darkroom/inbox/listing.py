@@ -169,7 +169,8 @@ class Tree:
 
         A hidden one may come back, unless it is one of those that are `leaving`.
         """
-        others = {name: seen for name, seen in self.view(folder_of(path)).files.items() if name != file_of(path)}
+        others = {name: seen for name, seen in self.view(folder_of(path)).files.items() if is_request(name)}
+        others.pop(file_of(path), None)
         if any(file in (seen.names or ()) for seen in others.values()):
             return True
         names = os.listdir(place)
