@@ -92,7 +92,7 @@ class Inbox:
         self._clock = clock
         self._tree = Tree(folder, disk=disk, clock=clock, guard=self.guard)
         self._debts = Debts(folder, self.guard)
-        self._inputs = InputFiles(folder, self._tree, judge, disk=disk, keep_input=keep_input)
+        self._inputs = InputFiles(folder, self._tree, judge, disk=disk, keep_input=keep_input, clock=clock)
         self._taker = Taker(folder, self._debts, self._inputs, disk=disk, keep=keep)
         self._hints: dict[str, None] = {}  # an ordered set
         self._expected: tuple[str, ...] = ()

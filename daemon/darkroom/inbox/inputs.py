@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
@@ -28,6 +28,10 @@ from darkroom.request.inputs import MAX_INPUT_BYTES, InputFile
 from darkroom.request.shape import Request
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)  #: the last one of a folder for a long file name
+
+
+BETWEEN_READINGS_S = 0.9  #: at least so long, where a file has to be read twice: about one look
+MOST_READ = 1000  #: versions of which that is remembered
 
 
 class NotYet(OSError):
@@ -59,12 +63,23 @@ def where_named(request: Request, name: str) -> str:
 class InputFiles:
     """Used by the inbox's thread, the one that may hang on the folder."""
 
-    def __init__(self, folder: Folder, tree: Tree, judge: Judge, *, disk: Disk, keep_input: KeepInput) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        tree: Tree,
+        judge: Judge,
+        *,
+        disk: Disk,
+        keep_input: KeepInput,
+        clock: Callable[[], float],
+    ) -> None:
         self._folder = folder
         self._tree = tree
         self._judge = judge
         self._disk = disk
         self._keep_input = keep_input
+        self._clock = clock
+        self._read_s: dict[Version, float] = {}  # when a version was first read whole, where it has to be read twice
         self._leaving: set[str] = set()  # ids of requests that are in state, and whose files are still here
         self._copied: dict[tuple[str, str], Version] = {}  # id and name → what was copied; a hint
 
@@ -98,10 +113,17 @@ class InputFiles:
         verdict = self._judge.verdict((*version, 0), handle, path)
         if verdict is None or not twice or verdict.fault is not None:
             return verdict
+        if self._clock() - self._first_read_s(version) < BETWEEN_READINGS_S:
+            return None
         second = self._judge.verdict((*version, 1), handle, path)
         if second is None or second.sha256 == verdict.sha256:
             return second
         return self._judge.verdict((*version, 2), handle, path)
+
+    def _first_read_s(self, version: Version) -> float:
+        while len(self._read_s) >= MOST_READ:
+            self._read_s.pop(next(iter(self._read_s)))
+        return self._read_s.setdefault(version, self._clock())
 
     @contextmanager
     def _found(self, place: Path, own: str, name: str) -> Iterator[tuple[int, os.stat_result, str, bool]]:

@@ -20,6 +20,7 @@ class PromptJudge:
     def verdict(self, version: Version, handle: int, path: str) -> Verdict:  # noqa: ARG002 - nobody has to be woken
         """What a file is."""
         self.judged += 1
+        os.lseek(handle, 0, os.SEEK_SET)
         raw = b"".join(iter(lambda: os.read(handle, 1 << 20), b""))
         found = decoder.fault_of(raw, MAX_INPUT_BYTES, MAX_INPUT_PIXELS)
         fault = None if found is None else Fault(**asdict(found))
