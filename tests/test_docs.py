@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from darkroom.errors import ErrorCode, Problem
 from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
 from darkroom.foreign.programs import recognised
 from darkroom.models.families import PRESETS, ROWS, STABLE_DIFFUSION_XL, VARIATIONS, with_preset
+from darkroom.models.source import ControlSource, ModelSource
 from darkroom.names import why_ignored
 from darkroom.report import snapshot as report
 from darkroom.report.snapshot import FolderReport, HoldReport, Life, NotTaken, RenderingReport, SeatReport, Snapshot
@@ -120,8 +122,11 @@ def requests_of(page: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])
 def test_every_request_that_is_shown_would_be_accepted(name: str, rules: Rules) -> None:
+    klein = ModelSource("klein", "owner/name", family="flux2-klein")
+    edges = ControlSource("edges", "owner/name", "stable-diffusion")
+    known = replace(rules, models={**rules.models, "klein": klein}, controls={"edges": edges})
     for request in requests_of(PAGES[name]):
-        decide(read(json.dumps(request).encode()), rules, drawn_seed=0)
+        decide(read(json.dumps(request).encode()), known, drawn_seed=0)
 
 
 def test_the_pages_show_requests() -> None:

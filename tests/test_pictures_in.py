@@ -13,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from darkroom.errors import ErrorCode, Problem, RenderFailed, RequestRefused
-from darkroom.models.families import BY_KEY
+from darkroom.errors import DarkroomError, ErrorCode, Problem, RenderFailed, RequestRefused
+from darkroom.explain.made import of_answer
+from darkroom.explain.words import words
+from darkroom.models.families import BY_KEY, ROWS
 from darkroom.models.source import ControlSource, ModelSource
 from darkroom.render import pictures, testcard
 from darkroom.render.canny import edges
 from darkroom.render.pictures import fitted
+from darkroom.request import plan_json
 from darkroom.request.decide import Decision, Rules, decide
 from darkroom.request.picture_choice import strength_problem
 from darkroom.request.plan import Control
@@ -253,8 +256,8 @@ def test_a_torn_picture_and_a_bomb_say_so(tmp_path: Path) -> None:
     whole = (tmp_path / "x.png").read_bytes()
     (tmp_path / "x.png").write_bytes(whole[: len(whole) // 2])
     assert "can't be decoded" in failed(tmp_path)
-    Image.new("1", (10_000, 9_000)).save(tmp_path / "x.png")
-    assert "more than 89,478,485 pixels" in failed(tmp_path)
+    Image.new("1", (10_001, 10_000)).save(tmp_path / "x.png")
+    assert "more than 100,000,000 pixels" in failed(tmp_path)
 
 
 @given(noise=st.binary(max_size=200), at=st.integers(0, 400))
@@ -324,3 +327,50 @@ def test_edges_are_made_of_a_photo_and_a_drawing_is_taken_as_it_is(tmp_path: Pat
     lines, drawing = pictures.read(plan_of(control=asked, fit="crop", width=64, height=64), tmp_path).controls
     assert np.array_equal(np.asarray(lines)[..., 0], edges(np.asarray(photo.convert("L"))))
     assert drawing.tobytes() == photo.tobytes()
+
+
+# What is said of them ------------------------------------------------------------------------------------------------
+
+
+def answer_of(**changes: Any) -> dict[str, Any]:
+    asked = plan_of(
+        init_image="photo.png", strength=0.5, mask_image="sky.png", fit="pad", reference_images=("hat.png",),
+        control=(Control("edges", "photo.png", 0.8, "canny"),),
+    )  # fmt: skip
+    return {"name": "cat", "state": "done", "plan": plan_json.dump(asked) | changes}
+
+
+def test_it_is_explained_what_came_in() -> None:
+    said = dict(words(of_answer(answer_of(), number=1, asked=None), None, where="here", files=None))
+    assert said["begins with"] == "photo.png, padded to its size; 0.5 of it is painted anew, where sky.png is white"
+    assert said["follows"] == "the edges of photo.png, as the control edges reads it; it counts 0.8"
+    assert said["edits by"] == "hat.png"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"fit": "fill"}, {"fit": None}, {"strength": "1"}, {"strength": None}, {"init_image": 7},
+     {"reference_images": [[]]}, {"control": [{"title": "x"}]},
+     {"control": [{"name": "edges", "image": "x", "scale": "__import__('os')"}]}],
+)  # fmt: skip
+def test_a_plan_that_somebody_has_changed_is_told(changes: dict[str, Any]) -> None:
+    with pytest.raises(DarkroomError, match="no plan of Darkroom's"):
+        of_answer(answer_of(**changes), number=1, asked=None)
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[1] / "docs" / "pictures-in.md").read_text(encoding="utf-8")
+
+
+def test_the_page_says_of_each_family_what_its_row_says() -> None:
+    ways = ("init", "mask", "control", "control init", "control mask")
+    told = [
+        line.strip("| ").split(" | ") for line in PAGE.partition("## Who takes what")[2].splitlines() if "|" in line
+    ]
+    expected = [
+        [row.title, *("yes" if way in row.siblings else "no" for way in ways), str(row.references or "no")]
+        for row in ROWS
+        if row.siblings or row.references
+    ]
+    assert told[2 : 2 + len(expected)] == expected

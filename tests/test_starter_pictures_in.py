@@ -84,6 +84,10 @@ def test_the_stronger_the_farther_from_the_picture_and_the_nearer_to_the_words(e
     same = easel.paint(seed=5, init_image="apple.png", strength=0.2)
     assert far(apple, same) < 10
     assert easel.steps() == {(4, 4)}
+    with Image.open(easel.folder / str(easel.count) / f"{easel.count}-1.png") as picture:
+        assert "Denoising strength: 0.2" in picture.info["parameters"]
+        assert json.loads(picture.info["darkroom"])["plan"]["init_image"] == "apple.png"
+        assert "compositeWithTrainedAlgorithmicMedia" in picture.info["XML:com.adobe.xmp"]
 
 
 def test_it_says_that_it_takes_no_mask() -> None:

@@ -16,6 +16,7 @@ from darkroom.request.plan import Control, Plan
 
 #: What is read. No format that runs programs, or that is a drawing.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+MOST_PIXELS = 100_000_000  #: a picture of a few bytes may have as many as it likes
 WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
 HALF = 128  #: pipelines paint anew where a mask is as bright
 SRGB = ImageCms.createProfile("sRGB")
@@ -105,16 +106,16 @@ class _Folder:
     def _opened(self, name: str) -> Image.Image:
         """Its first frame, decoded whole."""
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             try:
                 with (self._folder / name).open("rb") as file:
                     picture = Image.open(file, formats=FORMATS)
+                    _check_size(picture)
                     picture.load()
             except FileNotFoundError:
                 raise _bad(name, "is not there any more.", "Send the request again, with its files.") from None
-            except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-                most = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
-                raise _bad(name, f"has more than {most} pixels.", "Make it smaller.") from None
+            except Image.DecompressionBombError:
+                raise _bad(name, f"has more than {MOST_PIXELS:,} pixels.", "Make it smaller.") from None
             except UnidentifiedImageError:
                 hint = "Save it as PNG, JPEG or WebP."
                 raise _bad(name, "is no picture of a kind that is read.", hint) from None
@@ -142,6 +143,12 @@ class _Folder:
         if alpha is not None:
             converted.putalpha(alpha)
         return converted
+
+
+def _check_size(picture: Image.Image) -> None:
+    """Before any of it is decoded."""
+    if picture.width * picture.height > MOST_PIXELS:
+        raise Image.DecompressionBombError
 
 
 def _in_8_bits(name: str, picture: Image.Image) -> Image.Image:

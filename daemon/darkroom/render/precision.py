@@ -66,10 +66,12 @@ def _in_float32(parts: list[Any]) -> bool:
 
 def _decode_in_float32(decoder: Any) -> None:
     """Latents come in half precision still; those of codes are whole numbers, and stay so."""
+    decoder.to(torch.float32)
     decode = decoder.decode
 
     def decode_in_float32(latents: torch.Tensor, *arguments: Any, **options: Any) -> Any:
-        decoder.to(torch.float32)  # a pipeline that encodes pictures casts it back
+        if _is_half(decoder):  # a pipeline that encodes pictures has cast it back
+            decoder.to(torch.float32)
         return decode(latents.float() if latents.is_floating_point() else latents, *arguments, **options)
 
     decoder.decode = decode_in_float32
