@@ -64,10 +64,11 @@ class View:
     ignored: dict[str, str] = field(default_factory=dict)  #: name → why
     is_mount: bool | None = None  #: a file system of its own lies there; None before it is listed for the first time
 
-    def left_alone(self) -> list[tuple[str, str]]:
-        """What is ignored and named by no request, with why."""
-        named = {name for seen in self.files.values() for name in seen.names or ()} if self.ignored else set()
-        return [(name, why) for name, why in self.ignored.items() if name not in named]
+    def named(self) -> set[str]:
+        """What is ignored for itself, and named by a request."""
+        if not self.ignored:
+            return set()
+        return {name for seen in self.files.values() for name in seen.names or () if name in self.ignored}
 
 
 class Fresh:
@@ -206,12 +207,16 @@ class Tree:
         told = ((path, seen.why) for path in sorted(self.unsettled) if (seen := self.seen(path)) is not None)
         unreadable = sorted(self._unreadable.items())
         deep = ((path, f"not looked into: sub-folders are watched {MAX_DEPTH} deep") for path in sorted(self._too_deep))
-        ignored = [
-            (joined(folder, name), why) for folder, view in self._views.items() for name, why in view.left_alone()
-        ]
+        named = {folder: view.named() for folder, view in self._views.items()}
+        ignored = (
+            (joined(folder, name), why)
+            for folder, view in self._views.items()
+            for name, why in view.ignored.items()
+            if name not in named[folder]
+        )
         shown = tuple(islice(chain(unreadable, told, deep, ignored), SHOWN))
         total = len(self._unreadable) + len(self.unsettled) + len(self._too_deep)
-        total += len(ignored)
+        total += sum(len(view.ignored) - len(named[folder]) for folder, view in self._views.items())
         return shown, total - len(shown)
 
     # Listing ------------------------------------------------------------------------------------------------------
