@@ -35,7 +35,7 @@ from darkroom.inbox.drops import (
 )
 from darkroom.inbox.listing import SHOWN, Tree
 from darkroom.inbox.taking import Debts, Taker
-from darkroom.names import PAUSE, file_of, folder_of, is_cancel, is_request, is_watched, natural_key, recovered_name
+from darkroom.names import PAUSE, file_of, folder_of, is_request, is_watched, natural_key, recovered_name, wish_of
 from darkroom.request.shape import MAX_BYTES
 
 STILL_S = 0.1  #: rsync, sftp and others set a file's time by its name, a moment after its last byte
@@ -113,7 +113,7 @@ class Inbox:
 
     def hint(self, path: str) -> None:
         """Something happened to this file. Called by another thread: storing a key is one step."""
-        if is_watched(folder_of(path)) and (is_request(file_of(path)) or is_cancel(file_of(path))):
+        if is_watched(folder_of(path)) and (is_request(file_of(path)) or wish_of(file_of(path)) is not None):
             self._hints[path] = None
 
     # Looking ------------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class Inbox:
             drops=tuple(found.drops),
             stuck=tuple(found.stuck),
             vanished=tuple(found.vanished),
-            cancels=tuple(found.cancels),
+            wishes=tuple(found.wishes),
             hidden=tuple(found.hidden),
             returned=self._tell_returned(),
             not_taken=(*self._unforeseen(), *self._not_taken),
@@ -204,8 +204,8 @@ class Inbox:
     def _examine_alone(self, path: str, found: Found) -> None:
         name = file_of(path)
         if not is_request(name):
-            if is_cancel(name):
-                self._examine_cancel(path, found)
+            if wish_of(name) is not None:
+                self._examine_wish(path, found)
             return
         if path in self._tree.fresh:
             return  # its turn comes, in the order of arrival
@@ -218,14 +218,14 @@ class Inbox:
             phase, why = _why_aside(error)
             self._tree.remember(path, Seen(phase, None, self._clock(), why=why))
 
-    def _examine_cancel(self, path: str, found: Found) -> None:
+    def _examine_wish(self, path: str, found: Found) -> None:
         try:
             with self._disk.anchored(self.folder.path, folder_of(path)) as place:
                 os.lstat(within(place, file_of(path)))
         except OSError:
             return  # the listing tells, if there is anything to tell
-        since_s = self._tree.view(folder_of(path)).cancels.setdefault(file_of(path), self._clock())
-        found.add_cancel(path, self._clock() - since_s)
+        since_s = self._tree.view(folder_of(path)).wishes.setdefault(file_of(path), self._clock())
+        found.add_wish(path, self._clock() - since_s)
 
     def _read(self, path: str, place: Path, found: Found) -> None:
         """Read a file that looks new, or that has been still for long enough to be judged again."""
@@ -338,12 +338,12 @@ class Inbox:
         returned, self._returned = self._returned, []
         return tuple(returned)
 
-    def remove_cancel(self, path: str) -> None:
-        """Remove a `.cancel` file that has been obeyed, or that nobody answers to."""
-        self._debts.do(self._remove_cancel, path)
+    def remove_wish(self, path: str) -> None:
+        """Remove a wish that has been obeyed, or that nobody answers to."""
+        self._debts.do(self._remove_wish, path)
 
-    def _remove_cancel(self, path: str, _: str) -> None:
-        self._tree.view(folder_of(path)).cancels.pop(file_of(path), None)
+    def _remove_wish(self, path: str, _: str) -> None:
+        self._tree.view(folder_of(path)).wishes.pop(file_of(path), None)
         self._taker.remove(path)
 
 
