@@ -16,13 +16,13 @@ OUTLIVED := $(if $(MADE_WITH),$(if $(filter-out $(MADE_WITH),$(RUNS_ON) $(ASKED)
 ALONE := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models test-real run lint format types venv clean outlived
+.PHONY: help demo test test-models test-real dist run lint format types venv clean outlived
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Start the daemon, drop three requests, show what comes of them
-	@$(BIN)/python -m darkroom.cli.demo
+	@$(BIN)/darkroom demo
 
 test: $(READY) lint types ## Check format, style and types, then run every test
 	$(ALONE) $(BIN)/pytest -n auto --dist worksteal
@@ -34,6 +34,10 @@ test-real: $(READY) ## Run what needs root and Debian packages: real clients, sh
 	@tests/real/set_up.sh
 	$(if $(REAL),,SAMPLED_ALL=1 $(BIN)/pytest -n auto tests/test_crash.py tests/test_flood.py tests/test_an_error_that_nobody_foresaw.py tests/test_gallery.py)
 	$(BIN)/pytest $(or $(REAL),tests/real)
+
+dist: $(READY) ## Build the wheel and the source archive into dist/
+	rm -rf dist
+	$(BIN)/python -m build
 
 run: $(READY) ## Run the daemon on inbox/ and outbox/ until Ctrl-C
 	@$(BIN)/darkroom run

@@ -1,12 +1,13 @@
-"""What holds of every family: a class of tests, for those that a file of tests makes a `subject` of."""
+"""What holds of every family: a class of tests, for those that a file of tests names."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from darkroom.models.files import Fate
 from darkroom.models.judge import judge_folder
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request import plan_json
+from darkroom.testing import zoo
 from tests.subject import PROMPT, SIDE_PX, Subject, saying, watched
 
 #: Signs of several tokenizers' own.
@@ -33,7 +35,21 @@ def another_scheduler(subject: Subject) -> str:
 
 
 class FamilyChecks:
-    """Each asks one thing of one subject."""
+    """Each asks one thing of one subject: whoever derives from it says which, by the parameter `builder`."""
+
+    FAMILIES: ClassVar[Mapping[str, str]] = {}  #: builder → the family that its folder tells
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def subject(cls, builder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+        folder: Path = tmp_path_factory.mktemp(builder)
+        zoo.build(builder, folder / "model")
+        with watched(Subject(builder, folder / "model", folder / "work")) as watched_one:
+            yield watched_one
+
+    @pytest.fixture
+    def family(self, builder: str) -> str:
+        return self.FAMILIES[builder]
 
     def test_its_folder_tells_what_it_is(self, subject: Subject, family: str) -> None:
         found = judge_folder(subject.source, subject.model)

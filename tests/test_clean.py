@@ -18,17 +18,9 @@ from darkroom.client import Client
 from darkroom.disk.files import Disk
 from darkroom.testing.process import DaemonProcess
 
+pytestmark = pytest.mark.usefixtures("home")
+
 REQUEST = b'{"prompt": "a cat"}'
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    for name in ("inbox", "outbox"):
-        (tmp_path / name).mkdir()
-    return tmp_path
 
 
 def deliver(home: Path, name: str, *, days: float = 40, pictures: int = 2, result: str = "", **fields: Any) -> Path:

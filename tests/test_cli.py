@@ -117,7 +117,7 @@ finally:
 
 def test_every_command_of_the_contract_is_there_and_shows_examples() -> None:
     expected = "run submit check convert reproduce status cancel retry pause resume adopt styles schema models doctor"
-    expected += " service explain verify find clean completion gallery"
+    expected += " service explain verify find clean completion gallery priority demo"
     assert set(commands()) == set(expected.split())
     for name, command in commands().items():
         assert "\nexamples:\n  darkroom " in command.format_help(), name

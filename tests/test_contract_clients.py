@@ -1,6 +1,7 @@
-"""The two clients of docs/contract.md, as they stand there, against a real daemon."""
+"""The clients of docs/contract.md and docs/clients.md, as they stand there, against a real daemon."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,10 @@ import pytest
 
 from darkroom.testing.process import DaemonProcess
 
-PAGE = (Path(__file__).parents[1] / "docs" / "contract.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("contract.md", "clients.md"))
+#: What runs each, by what the pages call its language.
+INTERPRETERS = {"bash": "bash", "python": sys.executable, "js": shutil.which("node")}
 #: All that the shell client may use; PATH holds nothing else.
 COMMANDS = ("bash", "cat", "cut", "date", "grep", "ls", "mv", "sleep")
 
@@ -21,14 +25,17 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         yield daemon
 
 
-@pytest.fixture(params=["bash", "python"])
+@pytest.fixture(params=INTERPRETERS)
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """The command that runs a client of the page."""
+    """The command that runs a client of the pages."""
     blocks = re.findall(rf"^```{request.param}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     assert len(blocks) == 1
-    file = tmp_path / "client"
+    interpreter = INTERPRETERS[request.param]
+    if interpreter is None:
+        pytest.skip("there is no Node")
+    file = tmp_path / "client.mjs"  # the ending tells Node that it is a module
     file.write_text(blocks[0], encoding="utf-8")
-    return [sys.executable if request.param == "python" else "bash", str(file)]
+    return [interpreter, str(file)]
 
 
 def ask(daemon: DaemonProcess, client: list[str], prompt: str, path: str) -> subprocess.CompletedProcess[str]:
@@ -75,5 +82,5 @@ def test_a_client_is_told_what_is_wrong(daemon: DaemonProcess, client: list[str]
 
 
 def test_the_clients_are_about_ten_lines_long() -> None:
-    for block in re.findall(r"^```(?:bash|python)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE):
-        assert len([line for line in block.splitlines() if line.strip()]) <= 14
+    for block in re.findall(r"^```(?:bash|python|js|powershell)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE):
+        assert len([line for line in block.splitlines() if line.strip()]) <= 15

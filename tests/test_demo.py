@@ -11,13 +11,11 @@ CHECKOUT = Path(__file__).parents[1]
 
 
 def test_the_demo_ends_with_three_answers_and_the_paths_of_the_pictures(tmp_path: Path) -> None:
-    for name in ("inbox", "outbox"):
-        (tmp_path / name).mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DARKROOM_")}
     environment["PYTHONPATH"] = str(CHECKOUT / "daemon")
     for alias in ("STARTER", "SD15"):
         environment[f"DARKROOM_MODELS__{alias}__SOURCE"] = "testcard"
-    command = [sys.executable, "-m", "darkroom.cli.demo"]
+    command = [sys.executable, "-m", "darkroom", "demo"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     shown = [line.strip() for line in done.stdout.splitlines()]
@@ -25,13 +23,16 @@ def test_the_demo_ends_with_three_answers_and_the_paths_of_the_pictures(tmp_path
         assert picture in shown
         assert (tmp_path / picture).exists()
     assert "outbox/wrong.json  refused" in shown
-    assert [line.split(":")[0] for line in shown if line.startswith("/")] == ["/style", "/width"]
+    assert [line.split(":")[0] for line in shown if line.startswith(("/style", "/width"))] == ["/style", "/width"]
+    assert "outbox/index.html" in shown
+    assert "castle" in (tmp_path / "outbox/index.html").read_text() + "".join(
+        file.read_text() for file in (tmp_path / "outbox/darkroom-gallery").rglob("*.js")
+    )
 
 
 def test_a_demo_whose_daemon_cannot_start_shows_why(tmp_path: Path) -> None:
-    (tmp_path / "inbox").mkdir()
-    command = [sys.executable, "-m", "darkroom.cli.demo"]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon")}
+    command = [sys.executable, "-m", "darkroom", "demo"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon"), "DARKROOM_OUTBOX": "/none/outbox"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "The daemon has ended with status 3" in done.stderr

@@ -175,12 +175,12 @@ def test_thousands_of_cancel_files_go_away_over_many_looks(box: Box) -> None:
         (box.path / f"{number}.cancel").touch()
     box.look()
     listing = box.look(SETTLE_S)
-    assert len(listing.cancels) == 3 * BATCH_FILES, "each of them may mean a request"
-    assert sum(file.expired for file in listing.cancels) == BATCH_FILES
-    for file in listing.cancels:
+    assert len(listing.wishes) == 3 * BATCH_FILES, "each of them may mean a request"
+    assert sum(file.expired for file in listing.wishes) == BATCH_FILES
+    for file in listing.wishes:
         if file.expired:
-            box.inbox.remove_cancel(file.path)
-    assert len(box.look().cancels) == 2 * BATCH_FILES
+            box.inbox.remove_wish(file.path)
+    assert len(box.look().wishes) == 2 * BATCH_FILES
 
 
 # Other spellings -----------------------------------------------------------------------------------------------------

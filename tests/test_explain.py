@@ -15,11 +15,12 @@ from PIL import Image, ImageChops
 
 from darkroom.cli import main
 from darkroom.errors import DarkroomError
-from darkroom.explain import calls, picture, solvers
+from darkroom.explain import calls, solvers
 from darkroom.explain.files import ModelFiles
 from darkroom.explain.made import Made, of_answer, of_record
 from darkroom.explain.script import script
 from darkroom.explain.words import words
+from darkroom.foreign.carried import record_in, texts_of
 from darkroom.models.families import BY_KEY, ROWS
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.render.encode import encode
@@ -240,12 +241,20 @@ def test_an_answer_without_a_plan_and_a_picture_that_is_not_there_are_told() -> 
 # Pictures ------------------------------------------------------------------------------------------------------------
 
 
+def record_of(picture: bytes) -> dict[str, Any] | None:
+    """None also for what is no picture any more."""
+    try:
+        return record_in(texts_of(picture))
+    except DarkroomError:
+        return None
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 @pytest.mark.parametrize("prompt", ["a castle", "ein Schloß im Grünen"])
 def test_a_picture_says_how_it_was_made(kind: str, prompt: str) -> None:
     made = plan(prompt=prompt, num_images=3, format=kind, quality=None if kind == "png" else 90)
     raw = encode(Pixels(8, 8, bytes(192)), made, made.images[1], Provenance("local", "a GPU", {"torch": "2.13"}))
-    record = picture.record_of(raw)
+    record = record_of(raw)
     assert record is not None
     found = of_record(record, name="cat-2")
     assert (found.plan, found.number, found.device) == (made, 2, "a GPU")
@@ -255,10 +264,10 @@ def test_a_picture_says_how_it_was_made(kind: str, prompt: str) -> None:
 def test_a_picture_of_others_and_torn_ones_say_nothing(kind: str) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, kind)
-    assert picture.record_of(buffer.getvalue()) is None
+    assert record_of(buffer.getvalue()) is None
     made = plan()
     raw = encode(Pixels(8, 8, bytes(192)), made, made.images[0], Provenance("local", "", {}))
-    assert all(picture.record_of(raw[:cut]) is None or cut > 200 for cut in range(0, len(raw), 7))
+    assert all(record_of(raw[:cut]) in (None, record_of(raw)) for cut in range(0, len(raw), 7))
 
 
 # The command ---------------------------------------------------------------------------------------------------------
@@ -300,6 +309,12 @@ def test_a_test_card_has_no_python(home: Path, capsys: pytest.CaptureFixture[str
 def test_a_name_that_is_unknown_is_told_with_a_near_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(home, "cst") == 1
     assert "Did you mean cat?" in capsys.readouterr().err
+
+
+def test_what_is_no_picture_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "notes.txt").write_text("no picture")
+    assert run(home, str(home / "notes.txt")) == 1
+    assert "notes.txt: It is no picture." in capsys.readouterr().err
 
 
 def test_a_picture_without_a_record_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,17 +20,9 @@ from darkroom.clock import MachineZone
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError
 
+pytestmark = pytest.mark.usefixtures("home")
+
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    for name in ("inbox", "outbox"):
-        (tmp_path / name).mkdir()
-    return tmp_path
 
 
 def settle(home: Path, name: str, *, day: int = 1, state: str = "done", **fields: Any) -> None:

@@ -178,22 +178,22 @@ def test_an_inbox_that_cannot_be_listed_is_away(tmp_path: Path) -> None:
 
 def test_a_cancel_file_is_told_until_it_is_removed_and_expires_after_the_settling_time(box: Box) -> None:
     box.drop("a/cat.cancel", b"")
-    assert [(each.path, each.expired) for each in box.look().cancels] == [("a/cat.cancel", False)]
+    assert [(each.path, each.expired) for each in box.look().wishes] == [("a/cat.cancel", False)]
     for _ in range(9):
-        assert [each.expired for each in box.look().cancels] == [False]
-    assert [each.expired for each in box.look().cancels] == [True]
-    box.inbox.remove_cancel("a/cat.cancel")
+        assert [each.expired for each in box.look().wishes] == [False]
+    assert [each.expired for each in box.look().wishes] == [True]
+    box.inbox.remove_wish("a/cat.cancel")
     assert box.files() == []
-    assert box.look().cancels == ()
+    assert box.look().wishes == ()
 
 
 def test_a_hint_at_a_cancel_file_tells_it_at_once(box: Box) -> None:
     box.look()
     box.drop("cat.CANCEL", b"")
     box.inbox.hint("cat.CANCEL")
-    assert [each.path for each in box.inbox.glance().cancels] == ["cat.CANCEL"]
+    assert [each.path for each in box.inbox.glance().wishes] == ["cat.CANCEL"]
     box.inbox.hint("dog.cancel")
-    assert box.inbox.glance().cancels == ()
+    assert box.inbox.glance().wishes == ()
 
 
 def test_the_queue_is_held_while_the_pause_file_is_there(box: Box) -> None:

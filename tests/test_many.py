@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,9 @@ from darkroom.request import pattern
 from darkroom.request.rows import rows_of
 from darkroom.testing.process import DaemonProcess
 
+pytestmark = pytest.mark.usefixtures("home")
+
 PROMPTS = "# a list\na red fox\n\n  an old castle  \n# no\na cat\n"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("DARKROOM_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    for name in ("inbox", "outbox"):
-        (tmp_path / name).mkdir()
-    return tmp_path
 
 
 @pytest.fixture
@@ -393,6 +384,49 @@ def test_cancelling_a_folder_asks_to_cancel_all_that_is_live_below_it(
     settle(home, "b/cat", "done")
     assert main(["cancel", "b/"]) == 0
     assert "all below b/ is settled already" in capsys.readouterr().err
+
+
+def test_all_that_waits_below_a_folder_gets_another_priority(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settle(home, "a/cat", "done")
+    settle(home, "a/b/dog", "queued")
+    settle(home, "a/fox", "rendering")
+    (home / "inbox/a").mkdir()
+    (home / "inbox/a/new.json").write_text("{}")
+    for level in (5, -10):  # the second wish takes the place of the first
+        assert main(["priority", "a/", str(level)]) == 0
+    wishes = sorted(str(path.relative_to(home / "inbox")) for path in (home / "inbox").rglob("*.priority"))
+    assert wishes == ["a/b/dog.-10.priority", "a/new.-10.priority"]
+    settle(home, "b/cat", "done")
+    assert main(["priority", "b/", "1"]) == 0
+    assert "nothing below b/ waits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["fox", "1"], 1, "fox is rendering already."),
+        (["cat", "1"], 1, "cat is done already."),
+        (["dgo", "1"], 1, "Did you mean dog"),
+        (["../dog", "1"], 1, "is not a name for a request"),
+        (["forged", "1"], 1, "is not a name for a request"),
+        (["dog", "11"], 2, "a whole number from -10 to 10, not 11"),
+        (["dog", "high"], 2, "invalid int value"),
+    ],
+)
+def test_a_priority_that_cannot_be_is_told_and_drops_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str], words: list[str], status: int, said: str
+) -> None:
+    settle(home, "cat", "done")
+    settle(home, "dog", "queued")
+    settle(home, "fox", "rendering")
+    settle(home, "forged", "queued", dropped_as="../../x.json")
+    try:
+        ended = main(["priority", *words])
+    except SystemExit as usage:
+        ended = int(usage.code or 0)
+    assert ended == status
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not list(home.rglob("*.priority"))
 
 
 def test_an_answer_that_names_another_place_cancels_nothing_there(home: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from darkroom.config.load import load
 from darkroom.executor.settings import PictureMetadata
-from darkroom.explain.picture import record_of
+from darkroom.foreign.carried import record_in, texts_of
 from darkroom.render.encode import encode
 from darkroom.render.engine import Pixels
 from darkroom.render.marks import Origin
@@ -210,5 +210,5 @@ def test_the_page_shows_the_mark_as_it_is() -> None:
 
 @FORMATS
 def test_darkroom_reads_its_own_record_where_there_is_one(plan: Plan) -> None:
-    assert (record_of(made(plan)) or {})["seed"] == 918273645
-    assert record_of(made(plan, "mark")) is record_of(made(plan, "none")) is None
+    assert (record_in(texts_of(made(plan))) or {})["seed"] == 918273645
+    assert record_in(texts_of(made(plan, "mark"))) is record_in(texts_of(made(plan, "none"))) is None

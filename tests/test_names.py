@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from darkroom import names
 from darkroom.names import (
     MAX_STEM_BYTES,
-    cancelled_stems,
+    Wish,
     dropped_as,
     file_of,
     first_folder,
     folded,
     folder_of,
-    is_cancel,
     is_request,
     is_result_name,
     is_watched,
@@ -30,6 +29,8 @@ from darkroom.names import (
     taken_name,
     ulid,
     why_ignored,
+    why_no_wish,
+    wish_of,
 )
 
 ID = "01JD0000000000000000000000"
@@ -71,7 +72,7 @@ raw_parts = (
 def test_what_others_keep_for_themselves_is_never_touched_and_the_reason_is_known(name: str) -> None:
     assert why_ignored(name)
     assert not is_request(name)
-    assert not is_cancel(name)
+    assert wish_of(name) is None
 
 
 @pytest.mark.parametrize(
@@ -79,13 +80,36 @@ def test_what_others_keep_for_themselves_is_never_touched_and_the_reason_is_know
 )
 def test_whatever_ends_in_json_is_a_request_in_any_case(name: str) -> None:
     assert is_request(name)
-    assert not is_cancel(name)
+    assert wish_of(name) is None
 
 
 def test_a_cancel_file_may_name_the_request_with_or_without_its_ending() -> None:
-    assert is_cancel("cat.CANCEL")
-    assert cancelled_stems("alice/cat.cancel") == ("alice/cat",)
-    assert cancelled_stems("alice/cat.json.cancel") == ("alice/cat.json", "alice/cat")
+    assert wish_of("cat.CANCEL") == Wish(("cat",))
+    assert wish_of("alice/cat.cancel") == Wish(("alice/cat",))
+    assert wish_of("alice/cat.json.cancel") == Wish(("alice/cat.json", "alice/cat"))
+
+
+@pytest.mark.parametrize(
+    ("path", "wish"),
+    [
+        ("cat.5.priority", Wish(("cat",), 5)),
+        ("alice/cat.-10.PRIORITY", Wish(("alice/cat",), -10)),
+        ("cat.+03.priority", Wish(("cat",), 3)),
+        ("cat.1.5.priority", Wish(("cat.1",), 5)),
+        ("cat.json.0.priority", Wish(("cat.json", "cat"), 0)),
+    ],
+)
+def test_a_priority_stands_in_the_name_of_its_file(path: str, wish: Wish) -> None:
+    assert wish_of(path) == wish
+    assert why_no_wish(file_of(path)) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["cat.priority", "cat.11.priority", "cat.-11.priority", "cat.x.priority", ".5.priority", "cat.٣.priority"]
+)
+def test_what_names_no_priority_is_no_wish(name: str) -> None:
+    assert wish_of(name) is None
+    assert why_no_wish(name)
 
 
 def test_a_path_is_taken_apart_at_its_last_slash_and_its_ending() -> None:

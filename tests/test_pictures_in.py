@@ -350,8 +350,8 @@ def test_it_is_explained_what_came_in() -> None:
 @pytest.mark.parametrize(
     "changes",
     [{"fit": "fill"}, {"fit": None}, {"strength": "1"}, {"strength": None}, {"init_image": 7},
-     {"reference_images": [[]]}, {"control": [{"title": "x"}]},
-     {"control": [{"name": "edges", "image": "x", "scale": "__import__('os')"}]}],
+     {"reference_images": [[]]},
+     {"control": [{"name": "edges", "image": "x", "scale": "__import__('os')"}]}, {"control": [{"title": "x"}]}],
 )  # fmt: skip
 def test_a_plan_that_somebody_has_changed_is_told(changes: dict[str, Any]) -> None:
     with pytest.raises(DarkroomError, match="no plan of Darkroom's"):

@@ -69,20 +69,41 @@ def test_every_key_is_read() -> None:
     assert found.request.files == ("photo.jpg", "mask.png", "one.png", "two.png")
 
 
+#: Of each key values of the right shape, and values that are refused.
+VALUES: list[tuple[str, list[Any], list[Any]]] = [
+    ("prompt", ["x", "x" * 4000, "\t城\n"], ["", " \n\t", "x" * 4001, "a\rb", "\0", "\x7f", "\x9b", 7, ["x"], {}]),
+    ("negative_prompt", ["", "x" * 4000], ["x" * 4001, "\x1b[2J", True, []]),
+    ("default_negative", [True, False], [0, 1, "true"]),
+    ("style", ["none", "anything", ["ink"], [*"abcdefgh"]], [1, [], [*"abcdefghi"], {"ink": 1}, True]),
+    ("model", ["sd15"], [15, True]),
+    ("width", [64, 512, 513, 10**30], [0, 63, -8, 512.0, "512", True, [512]]),
+    ("height", [64, 512], [63, "512", 512.5]),
+    ("num_inference_steps", [1, 150], [0, 151, 1.0, True, "30"]),
+    ("guidance_scale", [0, 0.0, 7, 7.5, 30, 30.0], [-0.1, 30.1, 31, True, "7.5", [7], 10**99]),
+    ("true_cfg_scale", [0, 1, 4.5, 30], [-0.1, 31, True, "4"]),
+    ("scheduler", ["euler"], [False]),
+    ("seed", [0, MAX_SEED], [-1, MAX_SEED + 1, 1.0, "1", False]),
+    ("num_images", [1, 256], [0, 257, True, "1"]),
+    ("prompt_syntax", ["plain", "weighted", "dynamic"], ["a1111", "", 1]),
+    ("on_overflow", ["encode", "refuse"], ["cut", True]),
+    ("clip_skip", [0, 11], [-1, 12, True, "2"]),
+    ("format", ["png", "jpeg", "webp"], ["jpg", "PNG", "", 1]),
+    ("priority", [-10, 0, 10], [-11, 11, 0.5, True]),
+    ("metadata", [{}, {"a": "x" * 4088}, {"a": "é" * 2044}], [[], "x", 1, {"a": "x" * 4089}, {"a": "é" * 2045}]),
+]
+
+
+@pytest.mark.parametrize(("key", "good", "bad"), VALUES)
+def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[object]) -> None:
+    for value in good:
+        assert reading(**{key: value}).problems == (), value
+    for value in [*bad, None]:
+        assert codes(reading(**{key: value})) == {f"/{key}": ErrorCode.BAD_VALUE}, value
+
+
 @pytest.mark.parametrize(
     ("key", "good", "bad"),
     [
-        ("prompt", ["x", "x" * 4000, "\t城\n"], ["", " \n\t", "x" * 4001, "a\rb", "\0", "\x7f", "\x9b", 7, ["x"], {}]),
-        ("negative_prompt", ["", "x" * 4000], ["x" * 4001, "\x1b[2J", True, []]),
-        ("default_negative", [True, False], [0, 1, "true"]),
-        ("style", ["none", "anything", ["ink"], [*"abcdefgh"]], [1, [], [*"abcdefghi"], {"ink": 1}, True]),
-        ("model", ["sd15"], [15, True]),
-        ("width", [64, 512, 513, 10**30], [0, 63, -8, 512.0, "512", True, [512]]),
-        ("height", [64, 512], [63, "512", 512.5]),
-        ("num_inference_steps", [1, 150], [0, 151, 1.0, True, "30"]),
-        ("guidance_scale", [0, 0.0, 7, 7.5, 30, 30.0], [-0.1, 30.1, 31, True, "7.5", [7], 10**99]),
-        ("true_cfg_scale", [0, 1, 4.5, 30], [-0.1, 31, True, "4"]),
-        ("scheduler", ["euler"], [False]),
         (
             "init_image",
             ["photo.png", "Foto 1.JPEG", "城"],
@@ -91,21 +112,10 @@ def test_every_key_is_read() -> None:
         ("init_image", ["x" * 255], ["x" * 256, "é" * 128, "x.cancel", ["x.png"], {}]),
         ("reference_images", [["x"], [*"abcd"]], [[], [*"abcde"], "x.png", {}]),
         ("control", [[{"name": "edges", "image": "x.png"}]], [[], [{}] * 5, {}, "edges", 1]),
-        ("seed", [0, MAX_SEED], [-1, MAX_SEED + 1, 1.0, "1", False]),
-        ("num_images", [1, 256], [0, 257, True, "1"]),
-        ("prompt_syntax", ["plain", "weighted", "dynamic"], ["a1111", "", 1]),
-        ("on_overflow", ["encode", "refuse"], ["cut", True]),
-        ("clip_skip", [0, 11], [-1, 12, True, "2"]),
-        ("format", ["png", "jpeg", "webp"], ["jpg", "PNG", "", 1]),
-        ("priority", [-10, 0, 10], [-11, 11, 0.5, True]),
-        ("metadata", [{}, {"a": "x" * 4088}, {"a": "é" * 2044}], [[], "x", 1, {"a": "x" * 4089}, {"a": "é" * 2045}]),
     ],
 )
-def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[object]) -> None:
-    for value in good:
-        assert reading(**{key: value}).problems == (), value
-    for value in [*bad, None]:
-        assert codes(reading(**{key: value})) == {f"/{key}": ErrorCode.BAD_VALUE}, value
+def test_names_of_files(key: str, good: list[object], bad: list[object]) -> None:
+    test_types_and_bounds_of_each_key(key, good, bad)
 
 
 def test_one_style_is_a_list_of_one_and_each_wrong_one_is_told_with_its_place() -> None:

@@ -224,7 +224,7 @@ def test_what_is_to_be_removed_waits_while_another_folder_is_in_place_of_the_inb
     moved = box.path.rename(box.path.with_name("moved"))
     box.path.mkdir()
     stranger = box.drop("cat.cancel", b"")
-    box.inbox.remove_cancel("cat.cancel")
+    box.inbox.remove_wish("cat.cancel")
     assert stranger.exists()
     shutil.rmtree(box.path)
     moved.rename(box.path)
@@ -264,7 +264,7 @@ def test_what_the_folder_does_not_let_us_put_back_or_remove_is_tried_again(tmp_p
     disk.folder = "a"
     box.inbox.put_back("a/cat.json", ID)
     box.inbox.remove_hidden("a/dog.json", ID)
-    box.inbox.remove_cancel("a/x.cancel")
+    box.inbox.remove_wish("a/x.cancel")
     owes = box.inbox.owes
     disk.folder = None
     box.look()
@@ -275,7 +275,7 @@ def test_what_the_folder_does_not_let_us_put_back_or_remove_is_tried_again(tmp_p
 def test_what_went_away_with_its_folder_is_owed_no_more(box: Box) -> None:
     box.inbox.put_back("gone/cat.json", ID)
     box.inbox.remove_hidden("gone/cat.json", ID)
-    box.inbox.remove_cancel("gone/cat.cancel")
+    box.inbox.remove_wish("gone/cat.cancel")
     assert not box.inbox.owes
 
 

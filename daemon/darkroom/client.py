@@ -25,6 +25,8 @@ from darkroom.names import (
     FILES,
     HEALTH,
     MAX_DEPTH,
+    MAX_PRIORITY,
+    MIN_PRIORITY,
     OWN_FOLDER,
     PAUSE,
     WISHES,
@@ -125,7 +127,28 @@ class Client:
     def cancel(self, name: str) -> Path:
         """Ask to cancel a live request. Returns the file that says so; the daemon removes it."""
         name = without_ending(name)
+        wish = f"{self._live(name, self.answer(name))}.cancel"
+        self._write(self.inbox, wish, b"")
+        return self.inbox / wish
+
+    def prioritise(self, name: str, priority: int) -> Path:
+        """Ask for another priority of a request that waits. Returns the file that says so; the daemon removes it.
+
+        An older wish for the same request is taken back.
+        """
+        name = without_ending(name)
         answer = self.answer(name)
+        stem = self._live(name, answer)
+        if (answer or {}).get("state") == "rendering":
+            raise DarkroomError(f"{name} is rendering already.", hint="Only what waits has a turn.")
+        for level in range(MIN_PRIORITY, MAX_PRIORITY + 1):
+            self._removed(f"{stem}.{level}.priority")
+        wish = f"{stem}.{priority}.priority"
+        self._write(self.inbox, wish, b"")
+        return self.inbox / wish
+
+    def _live(self, name: str, answer: Json | None) -> str:
+        """What a wish for this request is called, without its ending. Raises DarkroomError for one that is not live."""
         refuse_misleading(name)
         dropped_as = str((answer or {}).get("dropped_as", f"{name}.json"))
         refuse_misleading(dropped_as)  # anybody may write to the outbox
@@ -135,9 +158,7 @@ class Client:
         if answer is None and not self._waits(dropped_as):
             raise self.unknown(name)
         stem = dropped_as[: -len(".json")]
-        wish = f"{stem if '%' not in stem else name}.cancel"
-        self._write(self.inbox, wish, b"")
-        return self.inbox / wish
+        return stem if "%" not in stem else name
 
     def answer(self, name: str) -> Json | None:
         """The answer to the newest request of that name, or that was dropped as it; None while there is none."""

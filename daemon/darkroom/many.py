@@ -93,6 +93,11 @@ def waiting_below(client: Client, folder: str) -> Iterator[str]:
         folders[:] = [each for each in folders if is_watched(joined(where, each))]
 
 
+def waiting(found: Many) -> list[str]:
+    """Those that have not begun to render."""
+    return [each["name"] for each in found.answers if each.get("state") == "queued"] + [*found.unanswered]
+
+
 def failed_names(found: Many) -> list[str]:
     """Those whose newest request failed and was not asked for again: whatever came of that has a name of its own."""
     again = {each.get("retry_of") for each in found.answers}

@@ -12,6 +12,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from darkroom import left_alone
 
@@ -26,6 +27,7 @@ PAGE = "index.html"  #: in the outbox
 HEALTH = "health.json"  #: in the outbox's OWN_FOLDER and in the state folder
 
 MAX_DEPTH = 3  #: sub-folders of the inbox that are watched
+MIN_PRIORITY, MAX_PRIORITY = -10, 10  #: of a request
 MAX_STEM_BYTES = 100
 NAME_WORDS = 5  #: of a prompt, in a name that is made from it
 NAME_WORDS_BYTES = 48
@@ -37,6 +39,7 @@ _UNSEEN = ("Cf", "Zl", "Zp")  # format characters, and what breaks a line
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$", re.IGNORECASE)
 _TAKEN = re.compile(r"^\.(?P<name>.*)\.(?P<id>[0-9A-HJKMNP-TV-Z]{26})\.taken$", re.DOTALL)
 _RETRY = re.compile(r"^(?P<name>.+)\.retry-(?P<number>[0-9]{1,6})$", re.DOTALL)
+_PRIORITY = re.compile(r"(?P<stem>.+)\.(?P<level>[+-]?[0-9]{1,2})\.priority", re.IGNORECASE | re.DOTALL)
 _DIGITS = re.compile(r"([0-9]+)")
 
 
@@ -64,9 +67,12 @@ def is_request(name: str) -> bool:
     return name.lower().endswith(".json") and why_ignored(name) is None
 
 
-def is_cancel(name: str) -> bool:
-    """Whether a file of this name asks to cancel a request."""
-    return name.lower().endswith(".cancel") and why_ignored(name) is None
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a file beside a request asks for: all of it stands in its name, so nobody has to read the file."""
+
+    stems: tuple[str, ...]  #: request paths without `.json` that it may mean: `cat` and `cat.json` both mean cat
+    priority: int | None = None  #: None: to be cancelled
 
 
 def is_files_folder(name: str) -> bool:
@@ -100,10 +106,28 @@ def _leaving(request_id: str) -> str:
     return f".{request_id}.leaving"
 
 
-def cancelled_stems(path: str) -> tuple[str, ...]:
-    """The request paths without `.json` that a `.cancel` file may mean: `cat.cancel` and `cat.json.cancel` mean cat."""
-    stem = path[: -len(".cancel")]
+def wish_of(path: str) -> Wish | None:
+    """What a file asks for: `cat.cancel`, `cat.5.priority`, `cat.-3.priority`; None where it is no such file."""
+    if why_ignored(file_of(path)) is not None:
+        return None
+    if path.lower().endswith(".cancel"):
+        return Wish(_stems(path[: -len(".cancel")]))
+    match = _PRIORITY.fullmatch(path)
+    level = int(match["level"]) if match is not None else 0
+    if match is None or not MIN_PRIORITY <= level <= MAX_PRIORITY:
+        return None
+    return Wish(_stems(match["stem"]), level)
+
+
+def _stems(stem: str) -> tuple[str, ...]:
     return (stem, stem[: -len(".json")]) if stem.lower().endswith(".json") else (stem,)
+
+
+def why_no_wish(name: str) -> str | None:
+    """Why a file that looks like a wish is none, in words for `darkroom status`."""
+    if not name.lower().endswith(".priority") or wish_of(name) is not None:
+        return None
+    return f"NAME.N.priority asks for the priority N, a whole number from {MIN_PRIORITY} to {MAX_PRIORITY}"
 
 
 def stem_of(path: str) -> str:

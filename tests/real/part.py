@@ -29,6 +29,8 @@ FILES = {
     "test_shells.py": (10, "cli/arguments|cli/completion"),
     "test_gallery_in_a_browser.py": (115, "gallery/|http/files"),
     "test_prometheus.py": (40, "http/|report/"),
+    "test_container.py": (210, "systemd/|config/load|service/supervise"),
+    "test_dist.py": (180, "cli/demo|config/load"),
     "test_soak.py": (30, "spool/|service/"),
 }
 UNKNOWN_S = 60  #: a file that is not in the table

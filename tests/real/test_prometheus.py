@@ -21,6 +21,14 @@ from tests.real.test_faults import on_a_faulty
 
 RULES = Path(__file__).parents[2] / "docs" / "monitoring" / "alerts.yml"
 
+PANELS = json.loads((RULES.parent / "dashboard.json").read_text())["panels"]
+#: What the dashboard asks, with what Grafana puts in the place of its variables.
+QUERIES = [
+    target["expr"].replace("$instance", ".*").replace("$__rate_interval", "1m")
+    for panel in PANELS
+    for target in panel["targets"]
+]
+
 #: Prometheus' own tests of rules: what comes of a series, minute by minute.
 TESTS = """
 rule_files: [alerts.yml]
@@ -135,6 +143,12 @@ def test_promtool_has_nothing_to_say_about_the_rules(tmp_path: Path) -> None:
     assert "SUCCESS" in promtool("test", "rules", "tests.yml", cwd=tmp_path)
 
 
+def test_promtool_can_read_each_query_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [{"record": f"panel:query{number}", "expr": query} for number, query in enumerate(QUERIES)]
+    (tmp_path / "queries.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    assert f"SUCCESS: {len(QUERIES)} rules found" in promtool("check", "rules", "queries.yml", cwd=tmp_path)
+
+
 def test_promtool_has_nothing_to_say_about_the_metrics(watched: tuple[DaemonProcess, int], tmp_path: Path) -> None:
     daemon, port = watched
     daemon.drop("cat.json")
@@ -201,6 +215,8 @@ def test_prometheus_reads_the_daemon_and_its_rules(watched: tuple[DaemonProcess,
         daemon.wait_for_state("cat", "done")
         wait_for(lambda: value("darkroom_pictures_total") == 2.0, "it has read of the pictures")
         assert value("darkroom_healthy") == 1.0
+        answered = [query for query in QUERIES if value(query) is not None]
+        assert 2 * len(answered) > len(QUERIES), "of troubles there is nothing to show"
         rules: list[dict[str, Any]] = json.loads(ask(f"http://127.0.0.1:{its}/api/v1/rules"))["data"]["groups"]
         assert {rule["health"] for group in rules for rule in group["rules"]} <= {"ok", "unknown"}
         assert sum(len(group["rules"]) for group in rules) == RULES.read_text().count("- alert: ")

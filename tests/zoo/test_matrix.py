@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,21 +68,11 @@ FAMILIES = {
 DESCRIBED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in FAMILIES if name in zoo.BUILDERS]
 
 
-@pytest.fixture(scope="module", params=DESCRIBED)
-def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    zoo.build(request.param, folder / "model")
-    with watched(Subject(request.param, folder / "model", folder / "work")) as watched_one:
-        yield watched_one
-
-
-@pytest.fixture
-def family(subject: Subject) -> str:
-    return FAMILIES[subject.name]
-
-
+@pytest.mark.parametrize("builder", DESCRIBED, scope="class")
 class TestEveryFamily(FamilyChecks):
     """Those that are described."""
+
+    FAMILIES = FAMILIES
 
 
 def test_there_are_enough_of_them() -> None:

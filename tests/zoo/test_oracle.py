@@ -46,7 +46,10 @@ pytestmark = [
 #: These paint about a million pixels whatever they are asked for, or take long to start.
 SLOW = {"hidream", "kandinsky5"}
 
-NAMES = [name for name in zoo.BUILDERS if name not in SLOW]
+#: These paint nothing without a picture: see `test_pictures_in`.
+EDITORS = {"qwen_image_edit", "qwen_image_edit_plus"}
+
+NAMES = [name for name in zoo.BUILDERS if name not in SLOW | EDITORS]
 Picture = NDArray[np.uint8]
 Changed = Callable[[Path], None]
 

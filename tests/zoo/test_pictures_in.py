@@ -18,7 +18,7 @@ from darkroom.models.source import ControlSource
 from darkroom.render.adapter import DiffusionModel
 from darkroom.testing import zoo
 from darkroom.testing.zoo.controls import MAKERS, build_control
-from tests.zoo.test_matrix import FAMILIES
+from tests.zoo.test_matrix import FAMILIES as FROM_WORDS
 from tests.zoo.test_oracle import Ground, difference
 
 pytestmark = [
@@ -28,6 +28,9 @@ pytestmark = [
 ]
 
 SIDE_PX = 64
+
+#: Builder → family, of those that paint nothing without a picture too.
+FAMILIES = {**FROM_WORDS, "qwen_image_edit": "qwenimage-edit", "qwen_image_edit_plus": "qwenimage-edit-plus"}
 
 
 @pytest.fixture(scope="module")

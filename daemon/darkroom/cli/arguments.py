@@ -82,6 +82,13 @@ def _daemon_commands(commands: Any) -> None:
     run.add_argument(
         "--offline", action="store_true", default=argparse.SUPPRESS, help="never ask the network for a model"
     )
+    add(
+        commands,
+        "demo",
+        "demo:demo",
+        "start the daemon, drop three requests, show what comes of them",
+        "demo                   makes inbox/, outbox/ and state/ here",
+    )
     _service_command(commands)
 
 
@@ -286,6 +293,18 @@ def _queue_commands(commands: Any) -> None:
         "cancel prompts/",
     )
     cancel.add_argument("name", metavar="NAME|FOLDER/", nargs="+")
+    priority = add(
+        commands,
+        "priority NAME|FOLDER/ N",
+        "requests:priority",
+        "give a request that waits, or all below a folder, another priority",
+        "priority alice/cat 5",
+        "priority prompts/ -10   let everybody else go first",
+    )
+    priority.add_argument("name", metavar="NAME|FOLDER/")
+    priority.add_argument(
+        "priority", type=int, metavar="N", help="-10 to 10; higher goes first, up to the configured max_priority"
+    )
     retry = add(
         commands,
         "retry NAME|--failed [FOLDER] [--wait]",

@@ -76,21 +76,12 @@ def _readings(texts: dict[str, str]) -> list[tuple[Program, dict[str, Any]]]:
         ("workflow", PROGRAMS["comfyui"]),
         ("invokeai_graph", PROGRAMS["invokeai"]),
     ):
-        if (data := _object(texts.get(name, ""))) is not None:
+        if (data := carried.object_in(texts.get(name, ""))) is not None:
             found.append((program, data))
     parameters = texts.get("parameters", "")
-    if (data := _object(parameters)) is not None:
+    if (data := carried.object_in(parameters)) is not None:
         return [*found, (PROGRAMS["fooocus"], data)]
     return [*found, (INFOTEXT, infotext.parse(parameters))] if parameters else found
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """Looser than a request's JSON: ComfyUI writes NaN."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
 
 
 def _translate(

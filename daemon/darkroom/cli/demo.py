@@ -1,9 +1,12 @@
-"""`make demo`: start the daemon with the starter model, drop three requests, show what comes of them."""
+"""demo: start the daemon with the starter model, drop three requests, show what comes of them."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,13 +18,18 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.follow import explanation, state_line
 from darkroom.cli.terminal import Console
 from darkroom.client import FINAL_STATES, Client, Ticket, is_answered, is_gone, pictures, seats_of
-from darkroom.config.load import Config, load
+from darkroom.config.load import Config
 from darkroom.disk.files import Disk
-from darkroom.errors import ConfigUnusable, DarkroomError
+from darkroom.errors import DarkroomError
+from darkroom.gallery.ground import NotOurs
+from darkroom.gallery.rebuild import rebuild
 from darkroom.hearsay import Json
+from darkroom.names import PAGE
+from darkroom.systemd.unit import program
 
 #: File name → request. The last one is wrong in two places, to show what an answer says then.
 REQUESTS: Mapping[str, Mapping[str, Any]] = {
@@ -46,23 +54,29 @@ class DaemonEnded(DarkroomError):
     """The daemon that the demo started is not there any more; the message holds the end of its log."""
 
 
-def main() -> int:
+def demo(args: argparse.Namespace) -> int:
     """Returns 0 when the three requests were answered as they should be."""
-    config = load(overrides={"default_model": "starter", "device": "cpu"})
-    client = Client(config.inbox, config.outbox, config.state_dir, Disk())
-    with _daemon(client, config) as process:
+    args.default_model, args.device = "starter", "cpu"
+    config = configuration(args)
+    client = client_of(config)
+    for folder in (config.inbox, config.outbox):
+        if (
+            folder.parent == Path.cwd() and not folder.exists()
+        ):  # elsewhere, a person has named it: what is not there may have to be mounted
+            client.disk.make_folder(folder, shared=True)
+    with _daemon(client, config, config_file(args)) as process:
         tickets = [_drop(client, name) for name in REQUESTS]
         answers = _wait(client, tickets, process)
     console.print("\n[bold]3.[/] What was answered:\n")
     for ticket, answer in zip(tickets, answers, strict=True):
         _tell(ticket, answer)
-    _say_goodbye()
+    _say_goodbye(config)
     as_expected = all(answer.get("state") == EXPECTED[name] for name, answer in zip(REQUESTS, answers, strict=True))
     return 0 if as_expected else 1
 
 
 @contextmanager
-def _daemon(client: Client, config: Config) -> Iterator[subprocess.Popen[bytes] | None]:
+def _daemon(client: Client, config: Config, file: Path | None) -> Iterator[subprocess.Popen[bytes] | None]:
     """A daemon of our own, or None for one that serves this inbox already."""
     health = client.health()
     if health is not None and health.get("host") == os.uname().nodename and not is_gone(health):
@@ -71,6 +85,8 @@ def _daemon(client: Client, config: Config) -> Iterator[subprocess.Popen[bytes] 
         return
     console.print(f"[bold]1.[/] Starting the daemon on {_short(config.inbox)} and {_short(config.outbox)}:\n")
     command = [sys.executable, "-m", "darkroom", "run", "--default-model", "starter", "--device", "cpu"]
+    command += ["--inbox", str(config.inbox), "--outbox", str(config.outbox), "--state-dir", str(config.state_dir)]
+    command += ["--config", str(file)] if file is not None else []
     console.print("   darkroom run --default-model starter --device cpu\n", style="cyan")
     with (
         tempfile.TemporaryFile() as log,
@@ -146,22 +162,26 @@ def _tell(ticket: Ticket, answer: Json) -> None:
             console.print(f"      {line.strip()}", markup=False)
 
 
-def _say_goodbye() -> None:
-    console.print("\nNow you: `make run` keeps the daemon running, and in a second terminal")
-    console.print('\n   .venv/bin/darkroom submit "a red fox" --style none --wait\n', style="cyan")
+def _say_goodbye(config: Config) -> None:
+    if config.gallery and _is_shown(config):
+        console.print("\nOpen this page in a browser to look at all of it, and at what comes later:\n")
+        console.print(f"   {_short(config.outbox / PAGE)}", style="cyan")
+    console.print(
+        "\nNow you: this keeps the daemon running, and in a second terminal the other one asks it for a picture:\n"
+    )
+    me = "darkroom" if shutil.which("darkroom") == str(program()) else _short(program())
+    console.print(f'   {me} run\n   {me} submit "a red fox" --style none --wait\n', style="cyan")
+
+
+def _is_shown(config: Config) -> bool:
+    """The daemon may have ended before the page had all of it; where somebody else's page stands, there is none."""
+    try:
+        rebuild(config.outbox, made=secrets.token_hex(4), disk=Disk(), tell=lambda *_: None)
+    except (NotOurs, OSError):
+        return False
+    return True
 
 
 def _short(path: Path) -> str:
     """Relative to here, where that is shorter."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ConfigUnusable as problem:
-        sys.exit("\n".join([str(problem), *map(str, problem.problems)]))
-    except DarkroomError as problem:
-        sys.exit(str(problem))
-    except KeyboardInterrupt:
-        sys.exit(130)

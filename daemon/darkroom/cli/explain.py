@@ -19,18 +19,18 @@ from darkroom.cli.exits import DONE
 from darkroom.config.load import Config
 from darkroom.errors import DarkroomError
 from darkroom.executor.devices import likely_device
-from darkroom.explain import made, picture
+from darkroom.explain import made
 from darkroom.explain.files import ControlFiles, ModelFiles
 from darkroom.explain.made import Made
 from darkroom.explain.script import script
 from darkroom.explain.words import words
+from darkroom.foreign import carried
 from darkroom.models.files import Fate
 from darkroom.models.judge import INDEX, LOCAL, Judgement, judge
 from darkroom.models.source import ControlSource, ModelSource
 from darkroom.printable import printable
 
 _LIMIT_BYTES = 4 << 20
-_HEAD_BYTES = 16
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -75,15 +75,16 @@ def _of_folder(folder: Path, number: int | None) -> Made:
 
 def _of_picture(path: Path, number: int | None) -> Made:
     with path.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
-        is_picture = picture.is_picture(head)
-        record = picture.record_of(head + stream.read()) if is_picture else None
+        try:
+            texts = carried.texts_of(stream.read(carried.MAX_BYTES))
+        except DarkroomError as error:
+            raise DarkroomError(f"{path}: {error.message}", hint=error.hint) from None
+    record = carried.record_in(texts)
     if number is not None:
         raise DarkroomError(f"{path} is one picture already.", hint="Leave `--image` out.")
     if record is None:
-        what = "says nothing of how it was made" if is_picture else "is no PNG, JPEG or WebP"
         hint = "Name the folder that it came in, or the request: what Darkroom delivers has an answer.json beside it."
-        raise DarkroomError(f"{path} {what}.", hint=hint)
+        raise DarkroomError(f"{path} says nothing of how it was made.", hint=hint)
     of = made.of_record(record, name=path.stem)
     return replace(of, tokens=_tokens_beside(path, of))
 

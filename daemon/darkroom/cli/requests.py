@@ -1,12 +1,15 @@
-"""submit, check, cancel, retry."""
+"""submit, check, cancel, priority, retry."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
+from darkroom import many
 from darkroom.cli import terminal
 from darkroom.cli.asking import FILE_KEYS, asked, files_of, problems_of
 from darkroom.cli.configured import client_of, config_file, configuration, known_of
@@ -16,6 +19,7 @@ from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import Config, find_file
 from darkroom.errors import DarkroomError, FolderUnusable, RequestRefused
 from darkroom.many import known_below
+from darkroom.names import MAX_PRIORITY, MIN_PRIORITY
 from darkroom.printable import printable
 
 
@@ -75,20 +79,39 @@ def _dropped(args: argparse.Namespace, config: Config, client: Client, ticket: T
 def cancel(args: argparse.Namespace) -> int:
     """Ask to cancel each of the named requests."""
     client = client_of(configuration(args))
-    status, asked = DONE, False
-    for name in [*_each(client, args.name)]:  # all are looked up before the first is cancelled
+    names = [*_each(client, args.name)]  # all are looked up before the first wish is dropped
+    return _wish(client, names, client.cancel, "will be cancelled", "it is cancelled as soon as one starts.")
+
+
+def priority(args: argparse.Namespace) -> int:
+    """Ask for another priority of each of the named requests."""
+    client = client_of(configuration(args))
+    if not MIN_PRIORITY <= args.priority <= MAX_PRIORITY:
+        args.grammar.error(f"N is a whole number from {MIN_PRIORITY} to {MAX_PRIORITY}, not {args.priority}.")
+    names = many.waiting(known_below(client, args.name)) if args.name.endswith("/") else [args.name]
+    if not names:
+        terminal.complain(f"nothing below {args.name} waits")
+    prioritise = partial(client.prioritise, priority=args.priority)
+    words = f"will have the priority {args.priority}, or the highest that is allowed"
+    return _wish(client, names, prioritise, words, "it has its new turn as soon as one starts.")
+
+
+def _wish(client: Client, names: list[str], drop: Callable[[str], Path], will: str, alone: str) -> int:
+    """Drop a wish for each of these; one that cannot be is told, and costs no other."""
+    status, dropped = DONE, False
+    for name in names:
         try:
-            path = client.cancel(name)
+            path = drop(name)
         except FolderUnusable:
             raise
         except DarkroomError as error:
             terminal.complain(str(error))
             status = REFUSED_OR_FAILED
         else:
-            asked = True
-            terminal.out().print(printable(f"{name}: will be cancelled (the daemon obeys {path}, and removes it)"))
-    if asked:
-        terminal.tell_if_alone(client, "it is cancelled as soon as one starts.")
+            dropped = True
+            terminal.out().print(printable(f"{name}: {will} (the daemon obeys {path}, and removes it)"))
+    if dropped:
+        terminal.tell_if_alone(client, alone)
     return status
 
 

@@ -3,7 +3,6 @@
 The lines are written by tables of their own, which know nothing of the renderer's: whoever runs them checks Darkroom.
 
 made         pure   What a picture was made by: read from an answer, or from the picture itself.
-picture      pure   The record that a PNG, JPEG or WebP of ours carries.
 files        pure   A model's files, as far as loading them has to be written down.
 calls        pure   How each pipeline class of diffusers is called, as its own documentation has it.
 texts        pure   The lines that encode a text that is long, weighed, or read by another layer.

@@ -13,5 +13,5 @@ comfyui         pure   ComfyUI: its graph is followed.
 comfyui_forms   pure   ComfyUI: the forms of its graphs.
 invokeai        pure   InvokeAI: metadata and graphs.
 fooocus         pure   Fooocus: metadata, presets, calls of its API.
-carried         edge   The texts that a picture carries.
+carried         edge   The texts that a picture carries, our own record among them.
 """

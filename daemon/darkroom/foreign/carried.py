@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from darkroom.errors import DarkroomError
 
@@ -28,6 +31,21 @@ def texts_of(picture: bytes) -> dict[str, str]:
         ) from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DarkroomError(f"The picture can't be read: {error}.") from None
+
+
+def record_in(texts: Mapping[str, str]) -> dict[str, Any] | None:
+    """What a picture of ours was made by; None where its texts do not say."""
+    record = object_in(texts.get("darkroom", ""))
+    return record if record is not None and "plan" in record else None
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """Looser than a request's JSON: ComfyUI writes NaN."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def _texts_in(image: object) -> dict[str, str]:

@@ -52,13 +52,13 @@ from darkroom.names import (
     PAUSE,
     file_of,
     folder_of,
-    is_cancel,
     is_files_folder,
     is_request,
     is_watched,
     natural_key,
     recovered_name,
     why_ignored,
+    wish_of,
 )
 from darkroom.request.inputs import InputFile
 from darkroom.request.shape import MAX_BYTES, Reading
@@ -146,7 +146,9 @@ class Inbox:
         if is_files_folder(file_of(folder)):
             path, folder = folder, folder_of(folder)
         name = file_of(path)
-        is_ours = is_request(name) or is_cancel(name) or (folder in self._waiting_in and why_ignored(name) is None)
+        is_ours = (
+            is_request(name) or wish_of(name) is not None or (folder in self._waiting_in and why_ignored(name) is None)
+        )
         if is_ours and is_watched(folder):
             self._hints[path] = None
 
@@ -193,7 +195,7 @@ class Inbox:
             drops=tuple(found.drops),
             stuck=tuple(found.stuck),
             vanished=tuple(found.vanished),
-            cancels=tuple(found.cancels),
+            wishes=tuple(found.wishes),
             hidden=tuple(found.hidden),
             returned=self._tell_returned(),
             not_taken=(*self._unforeseen(), *self._not_taken),
@@ -239,8 +241,8 @@ class Inbox:
     def _examine_alone(self, path: str, found: Found) -> None:
         name = file_of(path)
         if not is_request(name):
-            if is_cancel(name):
-                self._examine_cancel(path, found)
+            if wish_of(name) is not None:
+                self._examine_wish(path, found)
             else:
                 for waiting in self._tree.waiting_for_files(folder_of(path)):
                     self._examine(waiting, found)
@@ -256,14 +258,14 @@ class Inbox:
             phase, why = _why_aside(error)
             self._tree.remember(path, Seen(phase, None, self._clock(), why=why))
 
-    def _examine_cancel(self, path: str, found: Found) -> None:
+    def _examine_wish(self, path: str, found: Found) -> None:
         try:
             with self._disk.anchored(self.folder.path, folder_of(path)) as place:
                 os.lstat(within(place, file_of(path)))
         except OSError:
             return  # the listing tells, if there is anything to tell
-        since_s = self._tree.view(folder_of(path)).cancels.setdefault(file_of(path), self._clock())
-        found.add_cancel(path, self._clock() - since_s)
+        since_s = self._tree.view(folder_of(path)).wishes.setdefault(file_of(path), self._clock())
+        found.add_wish(path, self._clock() - since_s)
 
     def _read(self, path: str, place: Path, found: Found) -> None:
         """Read a file that looks new, or that has been still for long enough to be judged again."""
@@ -427,12 +429,12 @@ class Inbox:
         returned, self._returned = self._returned, []
         return tuple(returned)
 
-    def remove_cancel(self, path: str) -> None:
-        """Remove a `.cancel` file that has been obeyed, or that nobody answers to."""
-        self._debts.do(self._remove_cancel, path)
+    def remove_wish(self, path: str) -> None:
+        """Remove a wish that has been obeyed, or that nobody answers to."""
+        self._debts.do(self._remove_wish, path)
 
-    def _remove_cancel(self, path: str, _: str) -> None:
-        self._tree.view(folder_of(path)).cancels.pop(file_of(path), None)
+    def _remove_wish(self, path: str, _: str) -> None:
+        self._tree.view(folder_of(path)).wishes.pop(file_of(path), None)
         self._taker.remove(path)
 
 

@@ -110,8 +110,8 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelFile:
-    """A `.cancel` file; `expired` when it has been there for `settle_s`."""
+class WishFile:
+    """A file whose name asks for something (`names.Wish`); `expired` when it has been there for `settle_s`."""
 
     path: str
     expired: bool
@@ -141,7 +141,7 @@ class Listing:
     drops: tuple[Drop, ...] = ()
     stuck: tuple[Stuck, ...] = ()
     vanished: tuple[str, ...] = ()
-    cancels: tuple[CancelFile, ...] = ()
+    wishes: tuple[WishFile, ...] = ()
     hidden: tuple[Hidden, ...] = ()
     returned: tuple[Returned, ...] = ()
     not_taken: tuple[tuple[str, str], ...] = ()  #: name, why
@@ -181,25 +181,25 @@ class Taking:
 class Found:
     """What a look has found so far."""
 
-    settle_s: float  #: after which a `.cancel` file expires
+    settle_s: float  #: after which a wish expires
     drops: list[Drop] = field(default_factory=list)
     stuck: list[Stuck] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
-    cancels: list[CancelFile] = field(default_factory=list)
+    wishes: list[WishFile] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
     bytes: int = 0
-    expired: int = 0  #: `.cancel` files that are to be removed after this look
+    expired: int = 0  #: wishes that are to be removed after this look
 
     def add(self, drop: Drop) -> None:
         """A request file is complete."""
         self.drops.append(drop)
         self.bytes += drop.bytes
 
-    def add_cancel(self, path: str, still_s: float) -> None:
-        """A `.cancel` file has been there for so long. Thousands expire over many looks, and let others go on."""
+    def add_wish(self, path: str, still_s: float) -> None:
+        """A wish has been there for so long. Thousands expire over many looks, and let others go on."""
         expired = still_s >= self.settle_s and self.expired < BATCH_FILES
         self.expired += expired
-        self.cancels.append(CancelFile(path, expired))
+        self.wishes.append(WishFile(path, expired))
 
     @property
     def has_room(self) -> bool:

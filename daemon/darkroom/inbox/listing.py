@@ -25,7 +25,6 @@ from darkroom.names import (
     MAX_DEPTH,
     file_of,
     folder_of,
-    is_cancel,
     is_files_folder,
     is_request,
     joined,
@@ -35,7 +34,9 @@ from darkroom.names import (
     stem_of,
     taken_name,
     why_ignored,
+    why_no_wish,
     why_not_entered,
+    wish_of,
 )
 
 RELIST_S = 60.0  #: list a calm folder anew at least this often
@@ -60,7 +61,7 @@ class View:
     folders: list[str] = field(default_factory=list)
     files: dict[str, Seen] = field(default_factory=dict)
     missed: dict[str, float] = field(default_factory=dict)  #: name of a file that the listings lack → since when
-    cancels: dict[str, float] = field(default_factory=dict)  #: name → monotonic time when it was first seen
+    wishes: dict[str, float] = field(default_factory=dict)  #: name → monotonic time when it was first seen
     ignored: dict[str, str] = field(default_factory=dict)  #: name → why
     is_mount: bool | None = None  #: a file system of its own lies there; None before it is listed for the first time
 
@@ -294,9 +295,9 @@ class Tree:
                 return view
             names = _scan(place)
             # Equal mtimes prove equal names only once the mtime's step is over: within it (a tick of a kernel's clock,
-            # 2 s on FAT) a folder may change again without a new mtime. A cancel file is told again until it expires.
+            # 2 s on FAT) a folder may change again without a new mtime. A wish is told again until it expires.
             view.since_s = view.since_s if same else now
-            view.calm = same and now - view.since_s >= COARSE_S and not view.cancels
+            view.calm = same and now - view.since_s >= COARSE_S and not view.wishes
             view.mtime_ns, view.inode, view.device = mtime_ns, status.st_ino, status.st_dev
             view.listed_s, view.is_mount = now, is_mount
             view.folders = names.folders
@@ -328,19 +329,19 @@ class Tree:
         view.ignored |= names.left
 
     def _notice(self, folder: str, view: View, names: set[str], place: Path, found: Found) -> None:
-        """Sort the names that are new into requests, cancel files, hidden names of ours, and what is left alone."""
-        for gone in view.cancels.keys() - names:
-            del view.cancels[gone]
+        """Sort the names that are new into requests, wishes, hidden names of ours, and what is left alone."""
+        for gone in view.wishes.keys() - names:
+            del view.wishes[gone]
         now = self._clock()
-        for name in names.difference(view.files, view.ignored, view.cancels):
+        for name in names.difference(view.files, view.ignored, view.wishes):
             path = joined(folder, name)
             if not self._guard.waits(Kind.FILE, path):
                 with self._guard.alone(Kind.FILE, path):
                     self._sort(view, path, place, found)
                     continue
             view.calm = False
-        for name, since_s in view.cancels.items():
-            found.add_cancel(joined(folder, name), now - since_s)
+        for name, since_s in sorted(view.wishes.items()):
+            found.add_wish(joined(folder, name), now - since_s)
 
     def _sort(self, view: View, path: str, place: Path, found: Found) -> None:
         if path in self.fresh:
@@ -348,12 +349,12 @@ class Tree:
         folder, name = folder_of(path), file_of(path)
         if is_request(name):
             self._queue_fresh(path, within(place, name))
-        elif is_cancel(name):
-            view.cancels[name] = self._clock()
+        elif wish_of(name) is not None:
+            view.wishes[name] = self._clock()
         elif taken := parse_taken(name):
             found.hidden.append(_hidden(folder, name, *taken))
         elif not name.startswith("."):
-            why = why_ignored(name)
+            why = why_ignored(name) or why_no_wish(name)
             view.ignored[name] = f"ignored: {why}" if why else "ignored: its name does not end in .json"
 
     def _queue_fresh(self, path: str, place: Path) -> None:

@@ -101,9 +101,9 @@ class InboxThread:
         """Put a copy of a request's kept bytes into the inbox; a Listing tells when it is there."""
         self._for_file(path, partial(self._inbox.give_back, path, request_id, kept))
 
-    def remove_cancel(self, path: str) -> None:
-        """Remove a `.cancel` file."""
-        self._for_file(path, partial(self._inbox.remove_cancel, path))
+    def remove_wish(self, path: str) -> None:
+        """Remove a wish: `.cancel`, `.priority`."""
+        self._for_file(path, partial(self._inbox.remove_wish, path))
 
     def expect(self, paths: tuple[str, ...]) -> None:
         """These are next in line."""

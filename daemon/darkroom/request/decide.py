@@ -190,10 +190,15 @@ def _first(*values: T | None) -> T:
 # What is told --------------------------------------------------------------------------------------------------------
 
 
+def lowered(asked: int, priority: int) -> str:
+    """What whoever asks for more than `max_priority` is told."""
+    return f"The priority {asked} is lowered to {priority}, the highest that is allowed here."
+
+
 def _warnings(asked: Request, plan: Plan, model: ModelCard, priority: int) -> tuple[str, ...]:
     warnings = []
     if priority < asked.priority:
-        warnings.append(f"The priority {asked.priority} is lowered to {priority}, the highest that is allowed here.")
+        warnings.append(lowered(asked.priority, priority))
     if model.family.is_generic:
         warnings.append(f"Darkroom has no facts of {model.family.title}: what it can't do shows when it renders.")
     idle = [key for key in SCALES if getattr(asked, key) is not None and key in model.family.idle]

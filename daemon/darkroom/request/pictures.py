@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from darkroom.names import MAX_NAME_BYTES, is_cancel, is_request, why_ignored
+from darkroom.names import MAX_NAME_BYTES, is_request, why_ignored, wish_of
 
 #: The type of those errors whose words are ours.
 OWN_WORDS = "own_words"
@@ -29,7 +29,7 @@ def _file_name(name: str) -> str:
         raise own_words("is a name that no file can have everywhere", "Give the file a short, plain name.")
     if why := why_ignored(name):
         raise own_words(f"is a name that is left alone: {why}", "Give the file another name.")
-    if is_request(name) or is_cancel(name):
+    if is_request(name) or wish_of(name) is not None:
         raise own_words("is the name of a request", "Name a picture.")
     return name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from darkroom.models.card import ModelCard
@@ -11,6 +12,35 @@ from darkroom.request.decide import Known, KnownOf, Rules
 from darkroom.request.pictures import MOST_CONTROLS, MOST_REFERENCES
 from darkroom.request.shape import NEEDS, Request
 from darkroom.request.styles import MOST_STYLES, NO_STYLE
+
+#: No control characters but tabs and line ends; of a prompt, not blanks alone. As Python and JavaScript both read it.
+_PLAIN = r"[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]"
+_TEXTS = {"prompt": rf"^{_PLAIN}*(?=\S){_PLAIN}+$", "negative_prompt": f"^{_PLAIN}*$"}
+
+#: What an editor shows of a key beside its description: a title, and values to begin with.
+_SHOWN: dict[str, tuple[str, list[Any]]] = {
+    "prompt": ("What it shows", ["a castle on a hill", "a red fox in the snow"]),
+    "negative_prompt": ("What it does not show", ["people, text"]),
+    "default_negative": ("The usual negative prompt", [False]),
+    "prompt_syntax": ("How prompts are read", ["weighted", "dynamic"]),
+    "on_overflow": ("What the model cannot read", ["refuse"]),
+    "clip_skip": ("Layers left out", [1]),
+    "num_inference_steps": ("Steps", [20, 50]),
+    "guidance_scale": ("Guidance", [7.5]),
+    "true_cfg_scale": ("Guidance by the negative prompt", [4.0]),
+    "init_image": ("Begins with", ["photo.jpg"]),
+    "strength": ("How much of it is painted anew", [0.3, 0.75]),
+    "mask_image": ("Where it is painted anew", ["mask.png"]),
+    "reference_images": ("Edits by", [["cat.jpg", "hat.jpg"]]),
+    "fit": ("Pictures of another size", ["pad", "stretch"]),
+    "control": ("Follows", [[{"name": "edges", "image": "photo.jpg", "detect": "canny"}]]),
+    "seed": ("Seed", [7]),
+    "num_images": ("How many", [4]),
+    "format": ("Kind of file", ["jpeg", "webp"]),
+    "quality": ("Quality of the file", [90]),
+    "priority": ("Priority", [-10, 5]),
+    "metadata": ("Yours", [{"order": 7}]),
+}
 
 
 def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
@@ -26,9 +56,16 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     keys["scheduler"] |= {"enum": [name for name in SCHEDULERS if name in used]}
     for side in ("width", "height"):
         keys[side] |= {"maximum": max(card.max_px for card in cards.values())}
+    shown = _SHOWN | _of_configuration(rules, cards, [*keys["scheduler"]["enum"]])
+    for key, (title, examples) in shown.items():
+        keys[key] = {"title": title, **keys[key], "examples": examples}
+    for key, pattern in _TEXTS.items():
+        keys[key] |= {"pattern": pattern}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A request to Darkroom",
+        "description": "A file NAME.json in the inbox; the answer and the pictures appear in the outbox.",
+        "examples": [{"prompt": "a castle on a hill", "num_images": 2, "seed": 7}],
         "type": "object",
         "properties": keys,
         "required": shape["required"],
@@ -53,6 +90,20 @@ def _control(shape: dict[str, Any]) -> dict[str, Any]:
         "properties": {key: _without_null(entry) for key, entry in part["properties"].items()},
         "required": part["required"],
         "additionalProperties": False,
+    }
+
+
+def _of_configuration(
+    rules: Rules, cards: Mapping[str, ModelCard], schedulers: list[str]
+) -> dict[str, tuple[str, list[Any]]]:
+    """The same of those keys that take what is configured."""
+    card, styles = cards[rules.default_model], list(rules.book.styles)
+    return {
+        "style": ("Style", [*rules.book.names[:3], *([styles[:2]] if len(styles) > 1 else [])]),
+        "model": ("Model", list(cards)),
+        "width": ("Width in pixels", [card.width]),
+        "height": ("Height in pixels", [card.height]),
+        "scheduler": ("Scheduler", schedulers[:2]),
     }
 
 

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from darkroom.errors import ErrorCode, Problem, RequestRefused
 from darkroom.foreign.programs import recognised
+from darkroom.names import MAX_PRIORITY, MIN_PRIORITY
 from darkroom.printable import printable
 from darkroom.request.json_text import EndsTooEarly, Malformed, load
 from darkroom.request.pictures import (
@@ -154,7 +155,9 @@ class Request(BaseModel):
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="of jpeg and webp files: a whole number from 1 to 100"
     )
-    priority: int = Field(0, ge=-10, le=10, description="higher goes first: a whole number from -10 to 10")
+    priority: int = Field(
+        0, ge=MIN_PRIORITY, le=MAX_PRIORITY, description="higher goes first: a whole number from -10 to 10"
+    )
     metadata: Annotated[dict[str, Any], AfterValidator(_small)] | None = Field(
         None, description="handed back untouched in the answer: a JSON object of at most 4096 bytes"
     )

@@ -1,4 +1,4 @@
-"""People take requests back: by deleting their file, or by a `.cancel` file beside it."""
+"""People take requests back: by deleting their file, or by a wish beside it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from dataclasses import replace
 
 import structlog
 
-from darkroom import names
 from darkroom.clock import Clock
 from darkroom.guard import Guard, Kind
-from darkroom.inbox.drops import CancelFile
-from darkroom.inbox.thread import InboxThread
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Entry, Place
 from darkroom.service.ledger import Ledger
@@ -28,7 +25,6 @@ class Cancelling:
     def __init__(
         self,
         ledger: Ledger,
-        inbox: InboxThread,
         takes: Takes,
         rendering: Rendering,
         deliveries: Deliveries,
@@ -37,7 +33,6 @@ class Cancelling:
         guard: Guard,
     ) -> None:
         self._ledger = ledger
-        self._inbox = inbox
         self._takes = takes
         self._rendering = rendering
         self._deliveries = deliveries
@@ -54,20 +49,8 @@ class Cancelling:
             self._deliveries.settle(record, moves.withdrawn(record.answer, self._clock.stamp()))
             _log.info("cancelled_by_deletion", request=record.name, id=record.id)
 
-    def cancel(self, file: CancelFile) -> None:
-        """Obey a `.cancel` file, then remove it; one without a request is removed when it has been there for long."""
-        if self._guard.waits(Kind.FILE, file.path):
-            return
-        with self._guard.alone(Kind.FILE, file.path):
-            entry = self._meant_by(file)
-            if entry is None:
-                self._remove_expired(file)
-            elif not self._guard.waits(Kind.REQUEST, entry.id):
-                with self._guard.alone(Kind.REQUEST, entry.id):
-                    self._cancel(entry)
-                    self._inbox.remove_cancel(file.path)
-
-    def _cancel(self, entry: Entry) -> None:
+    def cancel(self, entry: Entry) -> None:
+        """Somebody wishes it, wherever the request is."""
         match entry.place:
             case Place.RUNNING:
                 self._rendering.cancel(entry)
@@ -85,12 +68,3 @@ class Cancelling:
         record = self._ledger.save(replace(record, answer=record.answer.moved_to(State.CANCELLED)))
         if entry.place is not Place.TAKING:
             self._takes.take(entry, record)
-
-    def _meant_by(self, file: CancelFile) -> Entry | None:
-        meant = (self._ledger.entries.meant_by(stem) for stem in names.cancelled_stems(file.path))
-        return next((entry for entry in meant if entry is not None), None)
-
-    def _remove_expired(self, file: CancelFile) -> None:
-        if file.expired:
-            self._inbox.remove_cancel(file.path)
-            _log.warning("cancel_without_request", file=file.path)

@@ -50,6 +50,7 @@ from darkroom.service.rendering import Rendering
 from darkroom.service.restart import Restart
 from darkroom.service.seats import Seat
 from darkroom.service.taking import Takes
+from darkroom.service.wishes import Wishes
 from darkroom.spool.answer import Answer
 from darkroom.spool.records import Spool
 from darkroom.systemd.notify import Notifier
@@ -200,10 +201,24 @@ class Daemon:
             clock=clock,
             guard=guard,
         )
-        cancelling = Cancelling(ledger, inbox, takes, rendering, deliveries, clock=clock, guard=guard)
+        cancelling = Cancelling(ledger, takes, rendering, deliveries, clock=clock, guard=guard)
+        wishes = Wishes(ledger, inbox, cancelling, max_priority=config.max_priority, guard=guard)
         restart = Restart(ledger, inbox, takes, deliveries, max_attempts=attempts, guard=guard)
         return Service(
-            Rooms(inbox, ledger, models, acceptance, cancelling, takes, orders, rendering, deliveries, outbox, restart),
+            Rooms(
+                inbox,
+                ledger,
+                models,
+                acceptance,
+                cancelling,
+                wishes,
+                takes,
+                orders,
+                rendering,
+                deliveries,
+                outbox,
+                restart,
+            ),
             outside,
             guard=guard,
             limits=Limits(stop_within_s=config.stop_within_s, history_days=config.history_days),

@@ -40,6 +40,8 @@ MOVES: Mapping[Place | None, frozenset[Place | None]] = MappingProxyType(
 
 #: Where its file is in the inbox, as far as we know.
 IN_INBOX = frozenset({Place.IN_INBOX, Place.TAKING, Place.BLOCKED, Place.MISSING})
+#: Where it waits for its turn.
+WAITING = IN_INBOX | {Place.IN_STATE}
 #: Where it may be called to render.
 IN_LINE = frozenset({Place.IN_INBOX, Place.TAKING, Place.IN_STATE})
 

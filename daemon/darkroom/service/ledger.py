@@ -89,6 +89,19 @@ class Ledger:
         self.entries.move(entry, place, self._clock.monotonic_s())
         self._line_up(entry)
 
+    def rank(self, entry: Entry, priority: int, *, warning: str = "") -> None:
+        """It has another priority from now on, on disk and in line; its answer says only what it is warned of."""
+        record = replace(self.record(entry.id), priority=priority)
+        if warning:
+            self.publish(self.save(replace(record, answer=moves.warned(record.answer, warning))))
+        else:
+            self.note(record)
+        waits = entry.id in self.line
+        self.line.remove(entry.id)
+        entry.priority = priority
+        if waits:
+            self.line.add(entry)
+
     def leave(self, request_id: str) -> None:
         """It is live no more."""
         self.line.remove(request_id)

@@ -36,6 +36,7 @@ from darkroom.service.rendering import Rendering
 from darkroom.service.restart import Restart
 from darkroom.service.taking import Takes
 from darkroom.service.telling import describe, status_line
+from darkroom.service.wishes import Wishes
 from darkroom.systemd.notify import Notifier
 
 TICK_S = 1.0
@@ -76,6 +77,7 @@ class Rooms:
     models: Models
     acceptance: Acceptance
     cancelling: Cancelling
+    wishes: Wishes
     takes: Takes
     orders: Orders
     rendering: Rendering
@@ -223,7 +225,7 @@ class Service:
             return
         for request_id in self._ledger.spool.accepted_at(name):
             self._rooms.restart.begin_anew(request_id)
-        if is_request(file_of(name)):  # of a `.cancel` every listing tells
+        if is_request(file_of(name)):  # of a wish every listing tells
             self._rooms.inbox.again(name)
 
     # Inbox and outbox ---------------------------------------------------------------------------------------------
@@ -246,8 +248,8 @@ class Service:
         rooms.acceptance.stick(listing.stuck)
         if listing.drops or listing.stuck:
             rooms.inbox.seen()
-        for file in listing.cancels:
-            rooms.cancelling.cancel(file)
+        for file in listing.wishes:
+            rooms.wishes.obey(file)
         if was_paused != self._outside.is_paused:
             self._orders.look_outside()
 

@@ -84,6 +84,11 @@ def started(answer: Answer, *, tokens: Tokens, warnings: Iterable[str]) -> Answe
     return replace(answer, tokens=tokens, warnings=_with_more(answer.warnings, warnings))
 
 
+def warned(answer: Answer, warning: str) -> Answer:
+    """There is something that its person should know."""
+    return replace(answer, warnings=_with_more(answer.warnings, [warning]))
+
+
 def stepped(answer: Answer, progress: Progress, eta_s: float | None) -> Answer:
     """It gets on."""
     return replace(answer, progress=progress, eta_s=eta_s)
