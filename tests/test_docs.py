@@ -120,11 +120,16 @@ def requests_of(page: str) -> list[dict[str, Any]]:
     return [data for data in found if "prompt" in data and "limit" not in data and not recognised(data)]
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])
-def test_every_request_that_is_shown_would_be_accepted(name: str, rules: Rules) -> None:
+def with_what_pages_name(rules: Rules) -> Rules:
+    """The shipped configuration, with the tables that the pages show."""
     klein = ModelSource("klein", "owner/name", family="flux2-klein")
     edges = ControlSource("edges", "owner/name", "stable-diffusion")
-    known = replace(rules, models={**rules.models, "klein": klein}, controls={"edges": edges})
+    return replace(rules, models={**rules.models, "klein": klein}, controls={"edges": edges})
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])
+def test_every_request_that_is_shown_would_be_accepted(name: str, rules: Rules) -> None:
+    known = with_what_pages_name(rules)
     for request in requests_of(PAGES[name]):
         decide(read(json.dumps(request).encode()), known, drawn_seed=0)
 
