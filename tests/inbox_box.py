@@ -3,7 +3,7 @@
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
 from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.drops import Listing
+from darkroom.request.inputs import InputFile
+from darkroom.testing.judge import PromptJudge
 
 GOOD = b'{"prompt": "a cat"}'
 OTHER = b'{"prompt": "a dog"}'
@@ -29,15 +31,28 @@ class Box:
         path.mkdir()
         self.now_s = 1000.0
         self.kept: dict[str, bytes] = {}
+        self.kept_inputs: dict[str, dict[str, bytes]] = {}
+        self.judge = PromptJudge()
         disk = disk or Disk()
         self.inbox = Inbox(
             Folder(path, None, disk=disk),
             disk=disk,
             settle_s=SETTLE_S,
             network_settle_s=NETWORK_SETTLE_S,
-            keep=self.kept.__setitem__,
+            keep=self._keep,
+            keep_input=self._keep_input,
+            judge=self.judge,
             clock=lambda: self.now_s,
         )
+
+    def _keep(self, request_id: str, raw: bytes, inputs: Collection[str]) -> None:
+        assert set(inputs) <= self.kept_inputs.get(request_id, {}).keys()
+        self.kept[request_id] = raw
+
+    def _keep_input(self, request_id: str, name: str, handle: int) -> InputFile:
+        raw = b"".join(iter(lambda: os.read(handle, 1 << 20), b""))
+        self.kept_inputs.setdefault(request_id, {})[name] = raw
+        return InputFile(name, sha256(raw), len(raw))
 
     def drop(self, name: str, raw: bytes = GOOD) -> Path:
         """Rename a file into place, as a careful client does."""

@@ -174,7 +174,9 @@ def test_whose_end_is_decided_is_cancelled_no_more(busy: World) -> None:
 
 def test_what_was_refused_stays_so_whoever_cancels_it(busy: World, monkeypatch: pytest.MonkeyPatch) -> None:
     take = Taker.take
-    monkeypatch.setattr(Taker, "take", lambda _, path, *what: Taking(what[0], path, Outcome.TROUBLE, why="not now"))
+    monkeypatch.setattr(
+        Taker, "take", lambda _, path, *what, **__: Taking(what[0], path, Outcome.TROUBLE, why="not now")
+    )
     busy.drop("wrong.json", {"prompt": ""})
     steps(busy)
     cancel(busy, "wrong")
@@ -188,7 +190,9 @@ def test_a_request_that_cannot_be_taken_for_now_is_cancelled_when_it_can(
     busy: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = Taker.take
-    monkeypatch.setattr(Taker, "take", lambda _, path, *what: Taking(what[0], path, Outcome.TROUBLE, why="not now"))
+    monkeypatch.setattr(
+        Taker, "take", lambda _, path, *what, **__: Taking(what[0], path, Outcome.TROUBLE, why="not now")
+    )
     cancel(busy, "third")
     assert not (busy.inbox / "third.cancel").exists()
     assert (busy.inbox / "third.json").exists()

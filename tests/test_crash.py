@@ -196,12 +196,12 @@ def settle_before_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
 def remove_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a request by removing its file, and record that later."""
 
-    def take(taker: Taker, path: str, request_id: str, sha256: str) -> Taking:
-        taking = hide(taker, path, request_id, sha256, None)
+    def take(taker: Taker, path: str, request_id: str, *what: Any, some: bool) -> Taking:
+        taking = whole(taker, path, request_id, *what, some=some)
         taker.remove_hidden(path, request_id)
         return taking
 
-    hide = Taker._hide
+    whole = Taker.take
     monkeypatch.setattr(Taker, "take", take)
 
 

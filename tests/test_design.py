@@ -60,8 +60,10 @@ CHANGES_ALLOWED = {
     "render.fetching": {"blob.unlink", "link.unlink"},  # in the hub's cache, what has come damaged
     "cli.trying": {"TemporaryDirectory"},  # for one picture
     "gallery.small": {"Image.open"},  # reads a picture
+    "render.pictures": {"Image.open"},  # reads those that a request names
     "foreign.carried": {"Image.open"},  # reads a picture
     "cluster.picture": {"Image.open"},  # reads a header
+    "inbox.decoder": {"Image.open"},  # likewise
     "cli.verify": {"Image.open"},  # reads two
     "cli": {"os.open"},  # /dev/null, when whoever read us has seen enough
 }
@@ -280,6 +282,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.adapter",
         "render.blocks",
         "render.call",
+        "render.controls",
         "render.device",
         "render.encoded",
         "render.fetching",
@@ -292,14 +295,16 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.prediction",
         "render.quantised",
         "render.scheduling",
+        "render.siblings",
         "render.tensors",
         "render.torch_errors",
     }
 
 
 def test_pictures_are_handled_where_they_are_encoded_painted_made_small_and_read_for_what_they_say() -> None:
-    found = {"render.encode", "render.testcard", "gallery.small", "foreign.carried", "cli.verify", "cluster.picture"}
-    assert service_importers_of("PIL") == found
+    painted = {"render.adapter", "render.pictures", "render.testcard"}
+    read = {"gallery.small", "foreign.carried", "cli.verify", "cluster.picture", "inbox.decoder"}
+    assert service_importers_of("PIL") == {"render.encode", *painted, *read}
 
 
 def test_nobody_imports_what_makes_pictures_small() -> None:
@@ -309,6 +314,7 @@ def test_nobody_imports_what_makes_pictures_small() -> None:
 def test_pydantic_stays_where_shapes_are_checked() -> None:
     assert service_importers_of("pydantic", "pydantic_core", "pydantic_settings") <= {
         "request.shape",
+        "request.pictures",
         "request.schema",
         "config.load",
         "config.models",

@@ -8,6 +8,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from darkroom.errors import ErrorCode, Problem
 from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
 from darkroom.foreign.programs import recognised
 from darkroom.models.families import BY_KEY, PRESETS, ROWS, STABLE_DIFFUSION_XL, VARIATIONS, with_preset
+from darkroom.models.source import ControlSource, ModelSource
 from darkroom.names import why_ignored
 from darkroom.report import snapshot as report
 from darkroom.report.snapshot import FolderReport, HoldReport, Life, NotTaken, RenderingReport, SeatReport, Snapshot
 from darkroom.request.decide import DEFAULT_QUALITY, Known, Rules, decide
+from darkroom.request.inputs import InputFile
 from darkroom.request.schema import schema
 from darkroom.request.shape import MAX_BYTES, MAX_DEPTH, MAX_METADATA_BYTES, read
 from darkroom.request.style_files import read_styles, together
@@ -62,6 +65,7 @@ WHOLE = Answer(
     plan=plan(),
     tokens=Tokens(1, 1, 75),
     result="cat",
+    inputs=(InputFile("photo.png", "00", 3),),
     images=(Artefact("cat-1.png", 7, 64, 64, 3, "00"),),
     withheld=(2,),
     timing=Timing(1.0, 1.0, 1.0, 1.0),
@@ -125,10 +129,18 @@ def requests_of(page: str) -> list[dict[str, Any]]:
     return [data for data in found if "prompt" in data and "limit" not in data and not recognised(data)]
 
 
+def with_what_pages_name(rules: Rules) -> Rules:
+    """The shipped configuration, with the tables that the pages show."""
+    klein = ModelSource("klein", "owner/name", family="flux2-klein")
+    edges = ControlSource("edges", "owner/name", "stable-diffusion")
+    return replace(rules, models={**rules.models, "klein": klein}, controls={"edges": edges})
+
+
 @pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])
 def test_every_request_that_is_shown_would_be_accepted(name: str, rules: Rules) -> None:
+    known = with_what_pages_name(rules)
     for request in requests_of(PAGES[name]):
-        decide(read(json.dumps(request).encode()), rules, drawn_seed=0)
+        decide(read(json.dumps(request).encode()), known, drawn_seed=0)
 
 
 def test_the_pages_show_requests() -> None:
@@ -281,7 +293,13 @@ def test_the_page_lists_the_style_book(rules: Rules) -> None:
 
 def test_the_request_that_says_everything_does() -> None:
     (request,) = [each for each in requests_of(CONTRACT) if "metadata" in each]
-    assert list(request) == [key for key in REQUEST_ROWS if key not in ("true_cfg_scale", "loras")]  # not of that model
+    elsewhere = (
+        "true_cfg_scale",
+        "reference_images",
+        "control",
+        "loras",
+    )  # which that model, or configuration, has not
+    assert list(request) == [key for key in REQUEST_ROWS if key not in elsewhere]
 
 
 # LoRAs ---------------------------------------------------------------------------------------------------------------
@@ -353,13 +371,17 @@ def test_the_page_of_models_has_a_row_for_every_family() -> None:
     rows = {row[1].strip("`"): row for row in table("What each can do", MODELS)}
     assert set(rows) == {family.key for family in (*ROWS, *variations)}
     for family in (*ROWS, *variations):
-        title, _, side, step, steps, scales, negative, schedulers = rows[family.key]
+        title, _, side, step, steps, scales, negative, schedulers, pictures = rows[family.key]
         numbers = (int(side), int(step), int(steps), int(schedulers))
         assert (title, *numbers) == (
             family.title, family.side_px, family.step_px, family.steps, len(family.schedulers)
         )  # fmt: skip
         assert re.findall(r"`(\w+)` ([\d.]+)", scales) == [(key, f"{value:g}") for key, value in family.scales.items()]
         assert (negative != "no") == family.negative
+        ways = [way for way in ("init", "mask", "control") if way in family.siblings]
+        references = f"{family.references} reference{'s' * (family.references > 1)}" if family.references else ""
+        needed = "needed" if family.fewest_references else ""
+        assert pictures == (", ".join(filter(None, (*ways, references, needed))) or "none")
 
 
 def test_the_page_of_models_has_a_row_for_every_preset() -> None:
@@ -394,6 +416,7 @@ def test_the_page_names_what_is_in_each_part_of_an_answer() -> None:
     data = answer_json.dump(WHOLE)
     for field in ("progress", "timing", "error", "rendered_by"):
         assert set(data[field]) <= set(re.findall(r"`(\w+)`", says[field])) | {"images", "steps"}, field
+    assert set(data["inputs"][0]) <= set(re.findall(r"`(\w+)`", says["inputs"]))
     assert set(data["images"][0]) <= set(re.findall(r"`(\w+)`", says["images"]))
 
 

@@ -376,7 +376,7 @@ def test_a_table_becomes_a_source_and_reaches_the_renderer(tmp_path: Path) -> No
 
 def test_what_is_wrong_with_a_table_is_told(tmp_path: Path) -> None:
     assert "can run code" in wrong_with(tmp_path, '[loras.a]\nsource = "/a.ckpt"\n')[0]
-    assert "Say where the LoRA comes from" in wrong_with(tmp_path, "[loras.a]\nweight = 1\n")[0]
+    assert "Say where it comes from" in wrong_with(tmp_path, "[loras.a]\nweight = 1\n")[0]
     assert "Did you mean weight?" in wrong_with(tmp_path, '[loras.a]\nsource = "/a.safetensors"\nweigth = 1\n')[0]
     (unknown,) = wrong_with(tmp_path, '[loras.a]\nsource = "/a.safetensors"\nmodels = ["sd51"]\n')
     assert "There is no model 'sd51'. Did you mean sd15?" in unknown

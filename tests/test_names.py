@@ -295,3 +295,39 @@ def test_an_id_is_written_in_crockfords_letters() -> None:
     assert ulid(1_469_918_176_385, 0) == "01ARYZ6S41" + "0" * 16
     assert ulid(2**48 - 1, 2**80 - 1) == "7" + "Z" * 25
     assert names.folder_of(ulid(0, 0)) == ""
+
+
+# The files of a request ----------------------------------------------------------------------------------------------
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=80))
+def test_a_hidden_file_of_a_request_says_what_it_was_called_and_whose_it_is(name: str) -> None:
+    hidden = names.leaving_name(name, ID)
+    assert len(hidden.encode()) <= names.MAX_NAME_BYTES
+    assert names.left_by(hidden, ID) == name or len(name.encode()) > 200
+    assert names.left_by(hidden, "0" * 26) is None
+    assert names.parse_taken(hidden) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"), [("cat.files", True), ("CAT.Files", True), (".files", False), ("cat", False)]
+)
+def test_a_folder_of_files_is_no_folder_of_requests(name: str, is_one: bool) -> None:
+    assert names.is_files_folder(name) is is_one
+    assert not (is_one and names.is_watched(name))
+    assert not names.is_watched("alice/cat.files")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_plain"),
+    [
+        ("photo.png", True),
+        ("été 1.JPG", True),
+        ("a:b.png", False),
+        ("con.png", False),
+        ("photo.", False),
+        ("a?", False),
+    ],
+)
+def test_a_file_has_a_name_that_every_client_can_read_back(name: str, is_plain: bool) -> None:
+    assert names.is_plain_file(name) is is_plain

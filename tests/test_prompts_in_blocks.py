@@ -79,7 +79,7 @@ def test_tokens_and_blocks_are_told_and_nothing_is_cut(named: tuple[str, Diffusi
 
 def test_what_is_encoded_here_is_what_the_pipeline_encodes(named: tuple[str, DiffusionModel]) -> None:
     name, model = named
-    pipeline, blocks = model._pipeline, model._call._blocks
+    pipeline, blocks = model._pipeline, model._siblings._blocks
     assert blocks is not None
     ours = blocks._embed("a red cat", False, None, 1)
     theirs = pipeline.encode_prompt("a red cat", device=torch.device("cpu"), num_images_per_prompt=1,
@@ -102,7 +102,7 @@ def test_a_weight_of_one_is_no_weight_and_others_are(named: tuple[str, Diffusion
 
 
 def test_weights_leave_the_length_of_a_block_as_it_was(named: tuple[str, DiffusionModel]) -> None:
-    blocks = named[1]._call._blocks
+    blocks = named[1]._siblings._blocks
     assert blocks is not None
     plain, heavy = (blocks._embed(text, True, None, 1).tokens for text in ("a red cat", "a (red:1.6) cat"))
     widths = [reader._encoder.config.hidden_size for reader in blocks._readers]

@@ -49,6 +49,12 @@ def test_every_key_is_read() -> None:
         "true_cfg_scale": 2.5,
         "scheduler": "euler",
         "loras": [{"name": "fur", "weight": -0.5}],
+        "init_image": "photo.jpg",
+        "strength": 0.4,
+        "mask_image": "mask.png",
+        "reference_images": ["one.png", "two.png"],
+        "fit": "pad",
+        "control": [{"name": "edges", "image": "photo.jpg", "scale": 0.5, "detect": "canny"}],
         "seed": 7,
         "num_images": 2,
         "format": "webp",
@@ -59,7 +65,9 @@ def test_every_key_is_read() -> None:
     found = read(json.dumps(keys).encode())
     assert found.problems == ()
     assert set(keys) == set(KEYS)
-    assert found.request.model_dump() == keys | {"style": ("ink",), "loras": ({"name": "fur", "weight": -0.5},)}
+    as_tuples = {key: tuple(keys[key]) for key in ("reference_images", "control", "loras")}
+    assert found.request.model_dump() == keys | as_tuples | {"style": ("ink",)}
+    assert found.request.files == ("photo.jpg", "mask.png", "one.png", "two.png")
 
 
 #: Of each key values of the right shape, and values that are refused.
@@ -95,6 +103,23 @@ def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[ob
         assert codes(reading(**{key: value})) == {f"/{key}": ErrorCode.BAD_VALUE}, value
 
 
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        (
+            "init_image",
+            ["photo.png", "Foto 1.JPEG", "城"],
+            ["", ".", "a/b.png", r"a\b", ".x.png", "x.part", "x.json", "\n", 7],
+        ),
+        ("init_image", ["x" * 255], ["x" * 256, "é" * 128, "x.cancel", ["x.png"], {}]),
+        ("reference_images", [["x"], [*"abcd"]], [[], [*"abcde"], "x.png", {}]),
+        ("control", [[{"name": "edges", "image": "x.png"}]], [[], [{}] * 5, {}, "edges", 1]),
+    ],
+)
+def test_names_of_files(key: str, good: list[object], bad: list[object]) -> None:
+    test_types_and_bounds_of_each_key(key, good, bad)
+
+
 def test_one_style_is_a_list_of_one_and_each_wrong_one_is_told_with_its_place() -> None:
     assert reading(style="ink").request == reading(style=["ink"]).request
     assert reading(style=["a", "b"]).request.style == ("a", "b")
@@ -102,6 +127,47 @@ def test_one_style_is_a_list_of_one_and_each_wrong_one_is_told_with_its_place() 
     assert set(codes(found)) == {"/style/1", "/style/2", "/style/3", "/width"}
     assert all(problem.hint for problem in found.problems)
     assert len(reading(style=[1] * 100_000).problems) == 1
+
+
+def test_what_is_wrong_with_one_of_a_list_is_told_with_its_place() -> None:
+    good = {"name": "edges", "image": "x.png"}
+    control = [good | {"scale": 2.1}, good | {"detect": "cany"}, {"image": "a/b"}, good | {"Scale": 1}]
+    found = {problem.where: problem for problem in reading(control=control, reference_images=["x", 1, ".."]).problems}
+    assert {where: problem.code for where, problem in found.items()} == {
+        "/control/0/scale": ErrorCode.BAD_VALUE,
+        "/control/1/detect": ErrorCode.BAD_VALUE,
+        "/control/2/name": ErrorCode.MISSING_KEY,
+        "/control/2/image": ErrorCode.BAD_VALUE,
+        "/control/3/Scale": ErrorCode.UNKNOWN_KEY,
+        "/reference_images/1": ErrorCode.BAD_VALUE,
+        "/reference_images/2": ErrorCode.BAD_VALUE,
+    }
+    assert found["/control/0/scale"].message == "`scale` of `control` must be a number from 0 to 2, not 2.1."
+    assert found["/control/3/Scale"].hint.startswith("Did you mean scale?")
+    assert len(reading(control=[{"x" * n: 1 for n in range(1000)}]).problems) == 20
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "other", "with_it"),
+    [
+        ("strength", 0.5, "init_image", "x.png"),
+        ("mask_image", "m.png", "init_image", "x.png"),
+        ("fit", "pad", "init_image", "x.png"),
+        ("fit", "stretch", "control", [{"name": "edges", "image": "x.png"}]),
+    ],
+)
+def test_what_means_nothing_alone_is_refused(key: str, value: object, other: str, with_it: object) -> None:
+    (problem,) = reading(**{key: value}).problems
+    assert problem.where == f"/{key}"
+    assert f"`{other}`" in problem.hint
+    assert reading(**{key: value, other: with_it}).problems == ()
+    assert set(codes(reading(**{key: value, other: 7}))) == {f"/{other}"}
+
+
+@pytest.mark.parametrize(("key", "bad"), [("strength", [-0.1, 1.1, "1", True]), ("fit", ["fill", "", 1])])
+def test_bounds_of_what_needs_a_picture(key: str, bad: list[object]) -> None:
+    for value in bad:
+        assert codes(reading(init_image="x.png", **{key: value})) == {f"/{key}": ErrorCode.BAD_VALUE}
 
 
 @pytest.mark.parametrize("value", [1, 100])

@@ -14,8 +14,8 @@ from darkroom.config.load import Config
 from darkroom.errors import RequestRefused
 from darkroom.request.decide import Rules, decide
 from darkroom.request.schema import schema
-from darkroom.request.shape import KEYS, read
-from tests.test_docs import PAGES, loras_shown, requests_of
+from darkroom.request.shape import KEYS, NEEDS, read
+from tests.test_docs import PAGES, loras_shown, requests_of, with_what_pages_name
 from tests.test_request import VALUES
 
 RULES: Rules = Config.model_validate({"loras": loras_shown()}).rules()
@@ -24,6 +24,10 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 #: What no schema can say: that 7.0 is no whole number, and how many bytes an object takes.
 BEYOND: dict[str, list[Any]] = {"num_inference_steps": [1.0], "seed": [1.0], "quality": [50.0]}
 BEYOND |= {"metadata": [{"a": "x" * 4089}, {"a": "é" * 2045}]}
+
+
+#: For models that can do it, or with a picture only.
+ELSEWHERE = ("clip_skip", "true_cfg_scale", "prompt_syntax", *NEEDS, "reference_images", "control")
 
 
 def is_refused(request: dict[str, Any]) -> bool:
@@ -56,7 +60,7 @@ def test_an_editor_can_show_a_title_a_description_and_examples_of_each_key(key: 
         alone.validate(example)
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key not in ("clip_skip", "true_cfg_scale", "prompt_syntax")])
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in ELSEWHERE])
 def test_the_default_model_takes_what_is_suggested(key: str) -> None:
     """The others are for models that can do it."""
     for example in SCHEMA["properties"][key]["examples"]:
@@ -67,8 +71,9 @@ def test_the_default_model_takes_what_is_suggested(key: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])
 def test_every_request_that_is_shown_is_right(name: str) -> None:
+    validator = Draft202012Validator(schema(with_what_pages_name(RULES)))
     for request in requests_of(PAGES[name]):
-        VALIDATOR.validate(request)
+        validator.validate(request)
 
 
 @pytest.mark.parametrize(("key", "bad"), [(key, bad) for key, _, bad in VALUES])

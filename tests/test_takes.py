@@ -11,6 +11,7 @@ from darkroom.inbox.drops import Outcome, Taking
 from darkroom.inbox.listing import RELIST_S
 from darkroom.inbox.taking import Taker
 from darkroom.names import taken_name
+from darkroom.request.inputs import Bundle
 from darkroom.service.entries import Place
 from darkroom.service.gate import TAKE_PATIENCE_S
 from darkroom.spool.record import Record, Stage
@@ -52,10 +53,10 @@ class Unwilling:
         self.asked = 0
         take = Taker.take
 
-        def refuse(taker: Taker, path: str, request_id: str, sha256: str) -> Taking:
+        def refuse(taker: Taker, path: str, request_id: str, *what: Any, some: bool) -> Taking:
             self.asked += 1
             if not self.why:
-                return take(taker, path, request_id, sha256)
+                return take(taker, path, request_id, *what, some=some)
             return Taking(request_id, path, Outcome.TROUBLE, why=self.why, lasting=lasting)
 
         monkeypatch.setattr(Taker, "take", refuse)
@@ -136,10 +137,10 @@ def test_an_error_that_nobody_foresaw_in_a_take_is_told_until_one_comes_through_
 ) -> None:
     take, tries = Taker.take, 0
 
-    def err(taker: Taker, path: str, request_id: str, sha256: str) -> Taking:
+    def err(taker: Taker, path: str, request_id: str, *what: Any, some: bool) -> Taking:
         nonlocal tries
         tries += 1
-        take(taker, path, request_id, sha256)  # its file has its hidden name when that happens
+        take(taker, path, request_id, *what, some=some)  # its file has its hidden name when that happens
         raise RuntimeError("planted")
 
     monkeypatch.setattr(Taker, "take", err)
@@ -220,8 +221,8 @@ def test_a_take_that_hangs_lets_what_is_in_state_go_first(world: World, monkeypa
         world.drop(f"{name}.json", CAT)
         steps(world)
     inbox = world.running.service._rooms.inbox
-    take, owed = inbox.take, list[tuple[str, str, str]]()
-    monkeypatch.setattr(inbox, "take", lambda *what: owed.append(what))
+    take, owed = inbox.take, list[tuple[str, str, Bundle]]()
+    monkeypatch.setattr(inbox, "take", lambda *what, some: owed.append(what))
     world.drop("urgent.json", {**CAT, "priority": 10})
     world.step(TAKE_PATIENCE_S / 4)
     world.painter.release()

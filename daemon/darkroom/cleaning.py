@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from darkroom import hearsay
-from darkroom.client import ANSWER_LIMIT_BYTES, FINAL_STATES, Client
+from darkroom.client import ANSWER_LIMIT_BYTES, FINAL_STATES, INPUTS, Client
 from darkroom.hearsay import Json
 from darkroom.many import levels_of
 from darkroom.names import folder_of, joined, stem_of
@@ -30,6 +30,7 @@ class Old:
     where: str  #: sub-folder of the outbox, "" for the outbox itself
     result: str = ""  #: the folder's name; "": it has none, or none any more
     files: tuple[str, ...] = ()  #: in that folder; the answer last, so that what is half cleared away says what it was
+    inputs: tuple[str, ...] = ()  #: in its folder of that name
     answer: str = ""  #: the answer's file; "": that is about a newer request
     bytes: int = 0
     changed: str = ""  #: why it is not as it was made, and stays
@@ -37,7 +38,7 @@ class Old:
     def pictures_kept(self) -> Old:
         """Without the pictures and their folder; without pictures, all of it."""
         texts = tuple(name for name in self.files if name in (REQUEST, ANSWER))
-        return self if len(texts) == len(self.files) else replace(self, files=texts, bytes=0)
+        return self if len(texts) == len(self.files) else replace(self, files=texts, inputs=(), bytes=0)
 
 
 def old_below(client: Client, folder: str, is_old: Callable[[datetime], bool]) -> Iterator[Old]:
@@ -57,6 +58,10 @@ def clear(client: Client, old: Old) -> None:
     """Remove it: each file by its name, and the folder if nothing else is in it. Raises OSError."""
     if old.files:
         with client.disk.anchored(client.outbox, joined(old.where, old.result)) as inside:
+            if old.inputs:
+                with client.disk.anchored(inside, INPUTS) as below:
+                    client.disk.remove_files([below / name for name in old.inputs])
+                client.disk.remove_empty(inside / INPUTS)
             client.disk.remove_files([inside / name for name in old.files])
             is_empty = not os.listdir(inside)
         if is_empty:
@@ -114,7 +119,9 @@ class _Level:
         if changed:
             return Old(self.where, name, changed=changed)
         files = tuple(dict.fromkeys(each for each in files if each in there))
-        return Old(self.where, name, files, its_answer, sum((inside / each).lstat().st_size for each in files))
+        inputs = tuple(str(each["file"]) for each in answer.get("inputs", ()) if INPUTS in there)
+        size = sum((inside / each).lstat().st_size for each in (*files, *(f"{INPUTS}/{each}" for each in inputs)))
+        return Old(self.where, name, files, inputs, its_answer, size)
 
     def _settled(self, file: Path) -> Json | None:
         try:
@@ -142,7 +149,7 @@ class _Level:
 def _why_changed(client: Client, answer: Json, inside: Path, there: set[str]) -> str:
     """Why a folder is not exactly what its answer names; "" where it is."""
     images = {str(image["file"]): image for image in answer.get("images", ())}
-    if strange := sorted(there - images.keys() - {REQUEST, ANSWER}):
+    if strange := sorted(there - images.keys() - {REQUEST, ANSWER, INPUTS}):
         return f"{strange[0]} was put there"
     if missing := sorted(images.keys() - there):
         return f"{missing[0]} is not there"
@@ -151,6 +158,20 @@ def _why_changed(client: Client, answer: Json, inside: Path, there: set[str]) ->
             return f"{name} has changed"
     if REQUEST in there and not _has(client, inside / REQUEST, None, answer.get("request_sha256")):
         return f"{REQUEST} has changed"
+    return _why_inputs_changed(client, answer, inside) if INPUTS in there else ""
+
+
+def _why_inputs_changed(client: Client, answer: Json, inside: Path) -> str:
+    known = {str(each["file"]): each for each in answer.get("inputs", ())}
+    try:
+        with client.disk.anchored(inside, INPUTS) as below:
+            if set(os.listdir(below)) != known.keys():
+                return f"{INPUTS} holds other files"
+            for name, each in known.items():
+                if not _has(client, below / name, each.get("bytes"), each.get("sha256")):
+                    return f"{name} has changed"
+    except OSError as error:
+        return f"{INPUTS} cannot be read: {error.strerror}"
     return ""
 
 

@@ -8,10 +8,12 @@ import re
 import secrets
 import shlex
 import socket
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from darkroom import hearsay
@@ -20,6 +22,7 @@ from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.hearsay import Json
 from darkroom.names import (
     ADOPT,
+    FILES,
     HEALTH,
     MAX_DEPTH,
     MAX_PRIORITY,
@@ -27,8 +30,10 @@ from darkroom.names import (
     OWN_FOLDER,
     PAUSE,
     WISHES,
+    cut,
     file_of,
     folder_of,
+    is_files_folder,
     is_request,
     joined,
     retried,
@@ -46,6 +51,10 @@ SILENT_BEATS = 3
 START_HINT = "Start one: `darkroom run`, or `systemctl start darkroom`."
 ANSWER_LIMIT_BYTES = 4 << 20
 _REQUEST_LIMIT_BYTES = 1 << 20
+_FILE_LIMIT_BYTES = 64 << 20
+INPUTS = "inputs"  #: in a result: the files that its request names
+NO_FILES: Mapping[str, Path] = MappingProxyType({})
+NO_HANDLES: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +78,18 @@ class Client:
 
     # Requests -----------------------------------------------------------------------------------------------------
 
-    def submit(self, request: Mapping[str, Any], *, name: str | None = None) -> Ticket:
-        """Drop a request; without a name it gets one from its prompt. Raises DarkroomError when that cannot be."""
+    def submit(
+        self, request: Mapping[str, Any], *, name: str | None = None, files: Mapping[str, Path] = NO_FILES
+    ) -> Ticket:
+        """Drop a request; without a name it gets one from its prompt. Raises DarkroomError when that cannot be.
+
+        `files`: those that it names, and where each is now.
+        """
         wanted = unique_name(str(request.get("prompt", ""))) if name is None else without_ending(name)
         refuse_misleading(wanted)
-        return self.drop(safe_name(wanted), bytes_of(request))
+        with ExitStack() as stack:
+            opened = {each: stack.enter_context(_opened(path)) for each, path in files.items()}
+            return self.drop(safe_name(wanted), bytes_of(request), files=opened)
 
     def retry(self, name: str) -> Ticket:
         """Drop the kept request of a settled one again, as `NAME.retry-N`."""
@@ -90,7 +106,23 @@ class Client:
         except OSError as error:
             hint = "The result was moved away: drop the request again yourself."
             raise DarkroomError(f"{self.outbox / kept} cannot be read: {error.strerror}.", hint=hint) from error
-        return self.drop(self._free_retry(retried(name) or name), raw)
+        with self._kept_files(f"{folder_of(kept)}/{INPUTS}") as files:
+            return self.drop(self._free_retry(retried(name) or name), raw, files=files)
+
+    @contextmanager
+    def _kept_files(self, folder: str) -> Iterator[dict[str, int]]:
+        """The open files that a kept request names."""
+        with ExitStack() as stack:
+            try:
+                place = stack.enter_context(self.disk.anchored(self.outbox, folder))
+                names = sorted(name for name in os.listdir(place) if not name.startswith("."))
+                files = {name: stack.enter_context(self.disk.handle_on(place / name))[0] for name in names}
+            except FileNotFoundError:
+                files = {}
+            except OSError as error:
+                hint = "Drop the request again yourself, with the files that it names."
+                raise DarkroomError(f"{self.outbox / folder} cannot be read: {error.strerror}.", hint=hint) from error
+            yield files
 
     def cancel(self, name: str) -> Path:
         """Ask to cancel a live request. Returns the file that says so; the daemon removes it."""
@@ -159,14 +191,16 @@ class Client:
         if answer.get("state") == "refused" and answer.get("in_inbox") and self._waits(dropped_as):
             raise DarkroomError(f"{dropped_as} still lies in the inbox, unfinished.", hint="Complete it, or delete it.")
 
-    def drop(self, name: str, raw: bytes, *, is_new: bool = False) -> Ticket:
+    def drop(self, name: str, raw: bytes, *, is_new: bool = False, files: Mapping[str, int] = NO_HANDLES) -> Ticket:
         """Let a file of this name appear, whole. Raises DarkroomError when one waits already.
 
-        `is_new`: its name is known to be unanswered.
+        `is_new`: its name is known to be unanswered. `files`: open ones that it names; copies of them come first.
         """
         self._require_inbox()
         path = self.inbox / f"{name}.json"
         older = None if is_new else self.answer(name)
+        if files and not self._waits(f"{name}.json"):
+            self._bring(f"{name}{FILES}", files)
         with self._written(self.inbox, f"{name}.json") as place:
             try:
                 self.disk.create_exclusive(place, raw)
@@ -174,6 +208,22 @@ class Client:
                 hint = f"Wait for it, say `darkroom cancel {shlex.quote(name)}`, or use another name."
                 raise DarkroomError(f"{path} is still waiting.", hint=hint) from None
         return Ticket(name, path, self.outbox / f"{name}.json", (older or {}).get("id"))
+
+    def _bring(self, folder: str, files: Mapping[str, int]) -> None:
+        """Copy files into the folder of a request. One that lies there is not written over."""
+        for name, handle in files.items():
+            if os.fstat(handle).st_size > _FILE_LIMIT_BYTES:
+                why = f"{name} is larger than {_FILE_LIMIT_BYTES >> 20} MiB."
+                raise DarkroomError(why, hint="Make it smaller.")
+            with self._written(self.inbox, f"{folder}/{name}") as place:
+                hidden = place.with_name(f".{cut(name, 200)}.part")
+                self.disk.copy_from(handle, hidden, limit=_FILE_LIMIT_BYTES, mode=0o666)
+                try:
+                    self.disk.rename_new(hidden, place)
+                except FileExistsError:
+                    self.disk.remove(hidden)
+                    hint = "Remove it, or use another name for the request."
+                    raise DarkroomError(f"{self.inbox / folder / name} lies there already.", hint=hint) from None
 
     def waiting(self, path: str) -> bytes | None:
         """What lies in the inbox under this path, never read through a link; None where nothing can be read."""
@@ -401,6 +451,21 @@ def unique_name(prompt: str) -> str:
     return f"{words_of(prompt) or 'request'}-{secrets.token_hex(3)}"
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Raises DarkroomError."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DarkroomError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise DarkroomError(f"{path} is not a file.", hint="Name a picture.")
+        yield handle
+    finally:
+        os.close(handle)
+
+
 def _last(name: str) -> str:
     """What an answer names in a folder. Anybody may write to the outbox: it never leads out of it."""
     last = os.path.basename(name)
@@ -431,6 +496,8 @@ def refuse_misleading(name: str) -> None:
     if _is_misleading(name):
         hint = "Write it like cat, or like alice/cat for a sub-folder of the inbox."
         raise DarkroomError(f"{name!r} is not a name for a request.", hint=hint)
+    if any(is_files_folder(part) for part in parts[:-1]):
+        raise DarkroomError(f"{name!r} lies in a folder of files.", hint="Those are for what a request names.")
     if len(parts) > MAX_DEPTH + 1:
         raise DarkroomError(f"{name!r} lies too deep.", hint=f"Sub-folders of the inbox are watched {MAX_DEPTH} deep.")
 

@@ -22,10 +22,13 @@ class ErrorCode(StrEnum):
     BAD_VALUE = "bad_value"  #: a value of the wrong type or outside its bounds
     UNKNOWN_STYLE = "unknown_style"  #: not in the style book
     UNKNOWN_MODEL = "unknown_model"  #: not an alias of the configuration
+    UNKNOWN_CONTROL = "unknown_control"  #: not a control of the configuration
     UNKNOWN_SCHEDULER = "unknown_scheduler"  #: not a listed scheduler
     UNKNOWN_LORA = "unknown_lora"  #: not an alias of the configuration
     UNSUPPORTED_SIZE = "unsupported_size"  #: the model cannot draw this width or height
     UNSUPPORTED_KEY = "unsupported_key"  #: the model cannot do what this key asks for
+    MISSING_FILE = "missing_file"  #: a file that it names does not come
+    BAD_FILE = "bad_file"  #: a file that it names is no whole picture of a kind that is read
     INVALID_REQUEST = "invalid_request"  #: several of the above at once; `problems` names each
 
     # The machine is at fault (state `failed`): `darkroom retry NAME` asks again.
@@ -38,6 +41,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED = "unsupported"  #: a model that can never be rendered here, or not in the way that was asked
     PROMPT_TOO_LONG = "prompt_too_long"  #: the model cannot read all of it, and the request asked for no less
     MODEL_CHANGED = "model_changed"  #: the model is not what it was taken for when the request was accepted
+    BAD_PICTURE = "bad_picture"  #: a file that the request names is no picture that can be painted from
     STATE_LOST = "state_lost"  #: the request's bytes are gone from the state folder
 
 

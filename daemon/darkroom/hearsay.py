@@ -34,6 +34,7 @@ ANSWER: Mapping[str, Any] = {
     "eta_s": float,
     "plan": {},
     "result": str,
+    "inputs": [{"file!": str}],
     "images": [{"file!": str}],
     "withheld": [int],
     "timing": {"render_s": float},

@@ -32,6 +32,7 @@ MAX_STEM_BYTES = 100
 NAME_WORDS = 5  #: of a prompt, in a name that is made from it
 NAME_WORDS_BYTES = 48
 MAX_NAME_BYTES = 255  #: what Linux file systems allow
+FILES = ".files"  #: `cat.files/` holds files that `cat.json` names
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 _UNSEEN = ("Cf", "Zl", "Zp")  # format characters, and what breaks a line
@@ -72,6 +73,37 @@ class Wish:
 
     stems: tuple[str, ...]  #: request paths without `.json` that it may mean: `cat` and `cat.json` both mean cat
     priority: int | None = None  #: None: to be cancelled
+
+
+def is_files_folder(name: str) -> bool:
+    """Whether a folder of this name holds the files of one request: it is no sub-folder of requests."""
+    return name.lower().endswith(FILES) and name.lower() != FILES
+
+
+def files_folder(name: str) -> str:
+    """The folder beside a request file that holds files of that request alone."""
+    return f"{stem_of(name)}{FILES}"
+
+
+def is_plain_file(name: str) -> bool:
+    """Whether every client can read back a file of this name, which is delivered as it is."""
+    return not (_FORBIDDEN.search(name) or _RESERVED.match(name) or name.endswith((".", " ")))
+
+
+def leaving_name(name: str, request_id: str) -> str:
+    """The hidden name that a file of a taken request has between its renaming and its removal."""
+    raw = os.fsencode(name)[: MAX_NAME_BYTES - len(_leaving(request_id)) - 1]
+    return f".{os.fsdecode(raw)}{_leaving(request_id)}"
+
+
+def left_by(name: str, request_id: str) -> str | None:
+    """The name that a hidden file of this request had, cut where that was long; None: it is none."""
+    ending = _leaving(request_id)
+    return name[1 : -len(ending)] if name.startswith(".") and name.endswith(ending) else None
+
+
+def _leaving(request_id: str) -> str:
+    return f".{request_id}.leaving"
 
 
 def wish_of(path: str) -> Wish | None:
@@ -122,7 +154,8 @@ def is_watched(folder: str) -> bool:
     """Whether requests are taken from this sub-folder ("" is the root)."""
     parts = folder.split("/") if folder else []
     return len(parts) <= MAX_DEPTH and all(
-        why_not_entered(part) is None and not part.lower().endswith(".json") for part in parts
+        why_not_entered(part) is None and not part.lower().endswith(".json") and not is_files_folder(part)
+        for part in parts
     )
 
 

@@ -1,5 +1,6 @@
 """What every tool must be able to do with a share: send, replace, send many, break off and resume, fetch back."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.testing.process import DaemonProcess
+from tests.pictures_made import picture
 from tests.real.clients import Client, client_of
 from tests.real.conftest import AS_SHIPPED
 from tests.real.latency import Latencies
@@ -64,6 +66,26 @@ def test_a_request_that_is_replaced_while_it_waits_is_rendered_once_as_it_was_la
     assert answer["plan"]["prompt"] == "a much older cat"
     assert rendered(daemon).count(name) == 1
     daemon.check_settled([name])
+
+
+def test_a_request_comes_first_and_its_picture_later_and_both_are_taken(
+    client: Client, daemon: DaemonProcess, name: str, tmp_path: Path
+) -> None:
+    size = (16, 12) if "NFSv4" in client.name else (800, 600)  # nfs-cp fails over version 4 where it writes twice
+    asked, photo = {"prompt": "a cat", "init_image": f"{name}.jpg"}, picture(kind="JPEG", size=size)
+    request, file = tmp_path / f"{name}.json", tmp_path / f"{name}.jpg"
+    request.write_text(json.dumps(asked))
+    file.write_bytes(photo)
+    client.send(request, f"inbox/{name}.json")
+    waits = f"waits for {name}.jpg, which is not there"
+    daemon.wait_for(lambda: waits in daemon.why_not_taken().get(f"{name}.json", ""), "it is told what it waits for")
+    assert daemon.answer(name) == {}
+    client.send(file, f"inbox/{name}.jpg")
+    answer = daemon.wait_for_state(name, "done", "refused")
+    assert (answer["state"], answer["inputs"][0]["bytes"]) == ("done", len(photo))
+    assert (daemon.outbox / answer["result"] / "inputs" / f"{name}.jpg").read_bytes() == photo
+    daemon.check_settled([name])
+    daemon.wait_for(lambda: not (daemon.inbox / f"{name}.jpg").exists(), "the picture has left the inbox")
 
 
 def test_fifty_requests_in_one_go_are_rendered_once_each(

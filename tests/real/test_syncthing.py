@@ -1,5 +1,6 @@
 """A person's folders and the daemon's, kept alike by Syncthing."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from darkroom.testing.process import DaemonProcess
 from darkroom.testing.waiting import read_json
+from tests.pictures_made import picture
 from tests.real.conftest import AS_SHIPPED
 from tests.real.latency import Latencies
 from tests.real.requests import LONG_BYTES, paused, rendered, verify, write
@@ -74,6 +76,27 @@ def test_a_request_comes_and_its_result_goes_back_and_its_taking_is_no_new_reque
         daemon.wait_for(lambda node=node: not list(node.inbox.glob("*.json")), "the inbox is empty")  # type: ignore[misc]
     settled(nodes, daemon)
     assert rendered(daemon) == ["cat-0", "cat-1", "cat-2"]
+
+
+def test_a_request_comes_first_and_its_picture_later_and_both_leave_on_either_side(
+    nodes: tuple[Node, Node], person: Node, daemon: DaemonProcess
+) -> None:
+    photo = picture(kind="JPEG", size=(800, 600))
+    (person.inbox / "painted.json").write_text(json.dumps({"prompt": "a cat", "init_image": "photo.jpg"}))
+    waits = "waits for photo.jpg, which is not there"
+    daemon.wait_for(lambda: waits in daemon.why_not_taken().get("painted.json", ""), "it is told", deadline_s=60.0)
+    (person.inbox / "painted.files").mkdir()
+    (person.inbox / "painted.files" / "photo.jpg").write_bytes(photo)
+    fetched(person, daemon, "painted")
+    assert (daemon.outbox / "painted" / "inputs" / "photo.jpg").read_bytes() == photo
+    for node in nodes:
+        daemon.wait_for(
+            lambda node=node: not list(node.inbox.glob("painted*/*")),  # type: ignore[misc]
+            "the picture has left",
+            deadline_s=60.0,
+        )
+    settled(nodes, daemon)
+    assert rendered(daemon).count("painted") == 1
 
 
 def test_a_queued_request_that_a_person_replaces_is_not_cancelled_and_rendered_once_as_it_was_last(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import diffusers
@@ -19,14 +21,14 @@ from PIL import Image
 
 from darkroom.errors import ErrorCode, RenderFailed, RequestRefused
 from darkroom.executor.settings import RendererSettings
-from darkroom.explain.files import ModelFiles
+from darkroom.explain.files import ControlFiles, ModelFiles
 from darkroom.explain.made import Made
 from darkroom.explain.script import script
 from darkroom.models.families import PRESETS
 from darkroom.models.family import Family
 from darkroom.models.files import Fate
 from darkroom.models.judge import judge_folder
-from darkroom.models.source import ModelSource
+from darkroom.models.source import ControlSource, ModelSource
 from darkroom.render.device import TorchDevice
 from darkroom.render.engine import Model
 from darkroom.request.decide import Decision, Known, Rules, decide
@@ -44,13 +46,19 @@ pytestmark = [
 #: These paint about a million pixels whatever they are asked for, or take long to start.
 SLOW = {"hidream", "kandinsky5"}
 
-NAMES = [name for name in zoo.BUILDERS if name not in SLOW]
+#: These paint nothing without a picture: see `test_pictures_in`.
+EDITORS = {"qwen_image_edit", "qwen_image_edit_plus"}
+
+NAMES = [name for name in zoo.BUILDERS if name not in SLOW | EDITORS]
 Picture = NDArray[np.uint8]
 Changed = Callable[[Path], None]
 
 
 class Ground:
     """One tiny model: as Darkroom has it, and as a script has it."""
+
+    controls: Mapping[str, ControlSource] = MappingProxyType({})
+    inputs: Path | None = None  #: the folder with the files that requests name
 
     def __init__(self, name: str, folder: Path, changed: Changed = lambda _: None, **chosen: Any) -> None:
         zoo.build(name, folder)
@@ -62,7 +70,9 @@ class Ground:
         assert found.family is not None
         self.family, self.variant = found.family, found.variant
         self.rules = Rules(StyleBook({}, ""), {name: self.source}, name, ("none",), 0)
-        self.model: Model = TorchDevice(RendererSettings(device="cpu", offline=True)).load(self.source, lambda: None)
+        self.rules = replace(self.rules, controls=self.controls)
+        settings = RendererSettings(device="cpu", offline=True, controls=dict(self.controls))
+        self.model: Model = TorchDevice(settings).load(self.source, lambda: None)
         self.loaded: dict[str, Any] = {}
         self.paint = cache(self._paint)
 
@@ -74,7 +84,7 @@ class Ground:
         return decide(reading, self.rules, drawn_seed=0, known=lambda _: Known(self.family))
 
     def _paint(self, plan: Plan) -> tuple[Picture, tuple[str, ...]]:
-        reading = self.model.read(plan)
+        reading = self.model.read(plan, self.inputs)
         pixels = self.model.paint(plan, reading, 0, lambda _step, _steps: None)
         shape = (pixels.height, pixels.width, 3)
         return np.frombuffer(pixels.rgb, np.uint8).reshape(shape), reading.warnings
@@ -87,6 +97,7 @@ class Ground:
             scheduler=json.loads((self.folder / "scheduler" / "scheduler_config.json").read_text()),
             variant=self.variant,
             preset=self.source.preset,
+            controls={alias: ControlFiles(each.source, mode=each.mode) for alias, each in self.controls.items()},
         )
         return script(Made(name="cat", stem="cat-1", plan=plan), files)
 
@@ -99,17 +110,17 @@ class Ground:
 
     @contextmanager
     def _loading_once(self) -> Iterator[None]:
-        kind: Any = getattr(diffusers, self.family.pipeline)
-        stock = kind.from_pretrained
+        stock: Any = diffusers.DiffusionPipeline.from_pretrained
 
-        def once(*arguments: Any, **options: Any) -> Any:
-            if not self.loaded:
-                self.loaded["pipeline"] = stock(*arguments, **options)
-                self.loaded["pipeline"].set_progress_bar_config(disable=True)
-            return self.loaded["pipeline"]
+        def once(kind: Any, *arguments: Any, **options: Any) -> Any:
+            name = kind.__name__
+            if name not in self.loaded or "controlnet" in options:
+                self.loaded[name] = stock.__func__(kind, *arguments, **options)
+                self.loaded[name].set_progress_bar_config(disable=True)
+            return self.loaded[name]
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(kind, "from_pretrained", once)
+            patched.setattr(diffusers.DiffusionPipeline, "from_pretrained", classmethod(once))
             yield
 
 

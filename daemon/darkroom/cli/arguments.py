@@ -132,6 +132,7 @@ def _request_commands(commands: Any) -> None:
         'submit "a castle on a hill"',
         'submit "a castle" --style watercolor --num-images 4 --wait',
         'submit "a red fox" --model sd15 --width 768 --seed 7 --name alice/fox',
+        'submit "in autumn" --init-image house.jpg --strength 0.5',
         "submit --from prompts.txt --style ink --wait",
         "submit --from table.csv --name {seed}-{words} --folder fairs/spring",
     )
@@ -213,6 +214,7 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         (["--priority"], int, "N", "-10 to 10; higher goes first, up to the configured max_priority"),
     ):
         group.add_argument(*flags, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    _picture_options(submit)
     group.add_argument(
         "--style",
         action="append",
@@ -245,6 +247,23 @@ def _lora(said: str) -> dict[str, object]:
         return {"name": name} | ({"weight": float(weight)} if colon else {})
     except ValueError:
         return {"name": name, "weight": weight}
+
+
+def _picture_options(submit: argparse.ArgumentParser) -> None:
+    """Files that are brought with a request."""
+    group = submit.add_argument_group("pictures", "files of this machine, which are copied beside the request")
+    for flag, kind, metavar, text in (
+        ("--init-image", str, "FILE", "the picture that it begins with"),
+        ("--strength", float, "X", "0 to 1: how much of it is painted anew"),
+        ("--mask-image", str, "FILE", "what of it is painted anew, in white"),
+        ("--fit", str, "HOW", "crop, pad or stretch a picture of another size"),
+    ):
+        group.add_argument(flag, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
+    for flag, key, metavar, text in (
+        ("--reference-image", "reference_images", "FILE", "one that a model edits by; say it again for more"),
+        ("--control", "control", "NAME=FILE", "one that leads the composition; likewise"),
+    ):
+        group.add_argument(flag, dest=key, action="append", metavar=metavar, default=argparse.SUPPRESS, help=text)
 
 
 def _queue_commands(commands: Any) -> None:

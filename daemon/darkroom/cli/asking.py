@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 from darkroom.cli.configured import known_of
 from darkroom.config.load import Config
-from darkroom.errors import Problem, RequestRefused
+from darkroom.errors import DarkroomError, Problem, RequestRefused
 
 #: The keys of a request that `submit` has an option for, in the order in which they are written.
 KEYS = (
@@ -28,12 +30,20 @@ KEYS = (
     "true_cfg_scale",
     "scheduler",
     "loras",
+    "init_image",
+    "strength",
+    "mask_image",
+    "reference_images",
+    "fit",
+    "control",
     "seed",
     "num_images",
     "format",
     "quality",
     "priority",
 )
+#: Those whose options bring files.
+FILE_KEYS = ("init_image", "mask_image", "reference_images", "control")
 
 
 def asked(args: argparse.Namespace) -> dict[str, Any]:
@@ -43,6 +53,37 @@ def asked(args: argparse.Namespace) -> dict[str, Any]:
     if len(request.get("style", ())) == 1:
         request["style"] = request["style"][0]
     return request
+
+
+def files_of(request: dict[str, Any]) -> dict[str, Path]:
+    """The pictures that the options bring: the request names them by what each file is called, told apart."""
+    files: dict[str, Path] = {}
+    for key in ("init_image", "mask_image"):
+        if key in request:
+            request[key] = _name_for(request[key], files)
+    if "reference_images" in request:
+        request["reference_images"] = [_name_for(path, files) for path in request["reference_images"]]
+    if "control" in request:
+        request["control"] = [_control(said, files) for said in request["control"]]
+    return files
+
+
+def _control(said: str, files: dict[str, Path]) -> dict[str, str]:
+    name, _, path = said.partition("=")
+    if not path:
+        hint = "Write it as NAME=FILE, as in --control depth=room.png."
+        raise DarkroomError(f"{said!r} names no picture for a control.", hint=hint)
+    return {"name": name, "image": _name_for(path, files)}
+
+
+def _name_for(path: str, files: dict[str, Path]) -> str:
+    """Another file of the same name gets a number."""
+    wanted = Path(path)
+    for number in count(1):
+        name = wanted.name if number == 1 else f"{wanted.stem}-{number}{wanted.suffix}"
+        if files.setdefault(name, wanted) == wanted:
+            return name
+    raise AssertionError("numbers never end")
 
 
 def problems_of(request: dict[str, Any], config: Config, *, here: bool) -> tuple[Problem, ...]:

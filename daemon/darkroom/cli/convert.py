@@ -14,6 +14,7 @@ from darkroom.cli import terminal
 from darkroom.cli.asking import problems_of
 from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import DONE
+from darkroom.client import INPUTS
 from darkroom.config.load import Config, find_file
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError
@@ -22,6 +23,7 @@ from darkroom.foreign.programs import INFOTEXT, PROGRAMS, THEIR_WORDS_ALONE, Pro
 from darkroom.foreign.sheet import Fate, Note, Sheet, Target
 from darkroom.models.families import STABLE_DIFFUSION_XL
 from darkroom.models.schedulers import SCHEDULERS
+from darkroom.names import files_folder
 from darkroom.printable import printable
 from darkroom.request import again
 
@@ -58,7 +60,7 @@ def reproduce(args: argparse.Namespace) -> int:
     texts = carried.texts_of(_read(args.picture, carried.MAX_BYTES))
     for program, data in _readings(texts):
         if what := program.recognise(data):
-            return _translate(args, data, program, what)
+            return _translate(args, data, program, what, Path(args.picture).parent / INPUTS)
     told = f"Its texts are called {', '.join(sorted(texts))}: none is known." if texts else "It carries no text at all."
     hint = "Programs that send or edit pictures often take it out; for one of Darkroom's, see `answer.json` beside it."
     raise DarkroomError(f"{args.picture} does not say how it was made. {told}", hint=hint)
@@ -82,14 +84,21 @@ def _readings(texts: dict[str, str]) -> list[tuple[Program, dict[str, Any]]]:
     return [*found, (INFOTEXT, infotext.parse(parameters))] if parameters else found
 
 
-def _translate(args: argparse.Namespace, data: dict[str, Any], program: Program, what: str) -> int:
+def _translate(
+    args: argparse.Namespace, data: dict[str, Any], program: Program, what: str, inputs: Path | None = None
+) -> int:
     config = configuration(args)
     here = find_file(config_file(args)) is not None
     problems: Callable[[dict[str, Any]], Any] = lambda request: problems_of(request, config, here=here)  # noqa: E731
     chosen = {key: getattr(args, key) for key in ("prompt", "model") if getattr(args, key) is not None}
     sheet = translated(data, program, _target(config, args.model, here=here), problems, chosen=chosen)
+    named = _named(sheet.request) if inputs is not None else []
+    there = [inputs / name for name in named if inputs is not None and (inputs / name).is_file()]
+    if args.output is not None:
+        _bring(there, Path(args.output).absolute())
     _write(args.output, _text_of(sheet.request))
     _tell(sheet, what)
+    _tell_files(named, there, args.output)
     if not here:
         terminal.complain("there is no configuration here: which models and styles there are, the daemon knows")
     return DONE
@@ -136,6 +145,35 @@ def _write(output: str | None, text: str) -> None:
         Disk().create_exclusive(Path(output).absolute(), text.encode())
     except FileExistsError:
         raise DarkroomError(f"{output} is there already.", hint="Give another name, or remove it.") from None
+
+
+def _named(request: dict[str, Any]) -> list[str]:
+    """The files that it names. What a picture says of itself may be anything."""
+    from darkroom.request.shape import read
+
+    return list(read(json.dumps({"prompt": "a prompt", **request}).encode()).request.files)
+
+
+def _bring(files: list[Path], request: Path) -> None:
+    """Copy them where the request finds them: nothing is written over."""
+    disk, folder = Disk(), request.with_name(files_folder(request.name))
+    for file in files:
+        disk.make_folder(folder, shared=True)
+        target = folder / file.name
+        if target.exists():
+            raise DarkroomError(f"{target} is there already.", hint="Give another name, or remove it.")
+        disk.copy_new(file, target)
+
+
+def _tell_files(named: list[str], there: list[Path], output: str | None) -> None:
+    say = terminal.err().print
+    found = {each.name for each in there}
+    for file in there:
+        if output is None:
+            say(printable(f"It names {file.name}, which is {file}: put it beside the request."))
+    for name in named:
+        if name not in found:
+            say(printable(f"It names {name}, which does not lie beside the picture: put it beside the request."))
 
 
 def _tell(sheet: Sheet, what: str) -> None:

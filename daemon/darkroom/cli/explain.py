@@ -20,7 +20,7 @@ from darkroom.config.load import Config
 from darkroom.errors import DarkroomError
 from darkroom.executor.devices import likely_devices
 from darkroom.explain import made
-from darkroom.explain.files import Alone, ModelFiles
+from darkroom.explain.files import Alone, ControlFiles, ModelFiles
 from darkroom.explain.made import Made
 from darkroom.explain.script import script
 from darkroom.explain.words import words
@@ -28,7 +28,7 @@ from darkroom.foreign import carried
 from darkroom.models.files import Fate
 from darkroom.models.judge import INDEX, LOCAL, Judgement, judge
 from darkroom.models.one_file import Part
-from darkroom.models.source import ModelSource
+from darkroom.models.source import ControlSource, ModelSource
 from darkroom.printable import printable
 
 _LIMIT_BYTES = 4 << 20
@@ -185,6 +185,7 @@ class _Model:
             alone=_alone(found),
             safety_checker=source.safety_checker,
             dtype=source.dtype,
+            controls={alias: _control(each) for alias, each in self._config.control_sources().items()},
             device=device.name if device is not None else name,
         )
 
@@ -223,3 +224,7 @@ def _kind(part: Part) -> str:
         return part.layout.kind
     config = json.loads(_read(part.place / "config.json"))
     return str(config.get("_class_name") or next(iter(config.get("architectures") or ()), ""))
+
+
+def _control(source: ControlSource) -> ControlFiles:
+    return ControlFiles(source.source, source.revision, source.variant, source.mode)

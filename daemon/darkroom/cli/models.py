@@ -19,6 +19,7 @@ from darkroom.config.load import Config
 from darkroom.errors import DarkroomError, ModelUnavailable
 from darkroom.executor.devices import likely_devices
 from darkroom.models.card import ModelCard
+from darkroom.models.family import Family
 from darkroom.models.files import Fate, Unusable
 from darkroom.models.judge import LOCAL, Judgement, judge
 from darkroom.models.loras import misfits, read_all
@@ -219,6 +220,7 @@ def _can_do(card: ModelCard) -> dict[str, object]:
         **{key: f"{value:g}" for key, value in card.scales.items()},
         "scheduler": card.scheduler + (f" (or {', '.join(others)})" if others else ""),
         "negative_prompt": negative,
+        "pictures": _pictures(family),
         "default_style": ", ".join(card.default_style or ()),
     }
 
@@ -252,3 +254,13 @@ def _pull(config: Config, alias: str) -> int:
     size = terminal.size(done.size_bytes)
     terminal.out().print(f"{alias} is here, whole: {size} at {done.revision}, in {done.folder}.")
     return DONE
+
+
+def _pictures(family: Family) -> str:
+    """The keys of a request that bring pictures."""
+    keys = {"init": "init_image", "mask": "mask_image", "control": "control"}
+    can = [key for way, key in keys.items() if way in family.siblings]
+    if family.references:
+        must = ", required" if family.fewest_references else ""
+        can.append(f"reference_images ({family.references} at most{must})")
+    return ", ".join(can) or "none"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from darkroom import many
 from darkroom.cli import terminal
-from darkroom.cli.asking import asked, problems_of
+from darkroom.cli.asking import FILE_KEYS, asked, files_of, problems_of
 from darkroom.cli.configured import client_of, config_file, configuration, known_of
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.styles import check_styles, holds_styles
@@ -26,6 +26,8 @@ from darkroom.printable import printable
 def submit(args: argparse.Namespace) -> int:
     """Drop a request, unless it is plainly wrong; the daemon has the last word."""
     if args.rows is not None:
+        if any(key in args for key in FILE_KEYS):
+            args.grammar.error("pictures are brought with one request; rows of a file name those in the inbox.")
         from darkroom.cli.many import submit_all
 
         return submit_all(args)
@@ -34,6 +36,7 @@ def submit(args: argparse.Namespace) -> int:
     config, request = configuration(args), asked(args)
     if args.prompt == "-":
         request["prompt"] = sys.stdin.read().strip()
+    files = files_of(request)
     problems = problems_of(request, config, here=find_file(config_file(args)) is not None)
     if problems:
         terminal.complain("nothing was dropped, since this would be refused:")
@@ -41,7 +44,7 @@ def submit(args: argparse.Namespace) -> int:
             terminal.complain(f"  {problem}")
         return REFUSED_OR_FAILED
     client = client_of(config)
-    return _dropped(args, config, client, client.submit(request, name=args.name))
+    return _dropped(args, config, client, client.submit(request, name=args.name, files=files))
 
 
 def retry(args: argparse.Namespace) -> int:

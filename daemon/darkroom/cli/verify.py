@@ -14,7 +14,7 @@ from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.follow import explanation, watched
-from darkroom.client import Client, pictures
+from darkroom.client import INPUTS, Client, pictures
 from darkroom.errors import DarkroomError
 from darkroom.explain import made
 from darkroom.explain.made import Made
@@ -76,7 +76,9 @@ def _one(client: Client, result: _Result, number: int, file: Path, *, heartbeat_
     """Whether one picture comes out the same, or nearly so; which, is said."""
     before = made.of_answer(result.answer, number=number, asked=None)
     name = f"{before.name.rpartition('/')[2]}.verify-{number}-{secrets.token_hex(3)}"
-    answer = watched(client, client.submit(request_of(before.plan, before.image), name=name), heartbeat_s=heartbeat_s)
+    files = {each: result.folder / INPUTS / each for each in before.plan.files}
+    ticket = client.submit(request_of(before.plan, before.image), name=name, files=files)
+    answer = watched(client, ticket, heartbeat_s=heartbeat_s)
     if answer.get("state") != "done":
         for line in explanation(answer):
             terminal.complain(line)

@@ -24,6 +24,7 @@ from darkroom.config.models import (
     OWN_WORDS,
     SEVERAL,
     SHIPPED_MODELS,
+    ControlSettings,
     LoraSettings,
     ModelSettings,
     Names,
@@ -34,7 +35,7 @@ from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import ClusterSettings, PictureMetadata, RendererSettings
 from darkroom.http.address import Address
-from darkroom.models.source import LoraSource, ModelSource, is_file_name
+from darkroom.models.source import ControlSource, LoraSource, ModelSource, is_file_name
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
 from darkroom.request.styles import StyleBook
@@ -189,6 +190,7 @@ class Config(BaseModel):
 
     models: dict[Alias, ModelSettings] = Field(default_factory=_shipped_models)
     loras: dict[Alias, LoraSettings] = Field(default_factory=dict)
+    controls: dict[Alias, ControlSettings] = Field(default_factory=dict)
 
     def style_book(self) -> StyleBook:
         """Read the style book, of all its files. Raises ConfigUnusable with every problem in it."""
@@ -214,7 +216,7 @@ class Config(BaseModel):
         """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
         return Rules(
             self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority,
-            self.wildcard_lists(), self.lora_sources(),
+            self.wildcard_lists(), self.lora_sources(), self.control_sources(),
         )  # fmt: skip
 
     def sources(self) -> dict[str, ModelSource]:
@@ -226,6 +228,10 @@ class Config(BaseModel):
         """Every configured LoRA, by alias."""
         return {alias: lora.of(alias) for alias, lora in self.loras.items()}
 
+    def control_sources(self) -> dict[str, ControlSource]:
+        """Every configured ControlNet, by alias."""
+        return {alias: control.of(alias) for alias, control in self.controls.items()}
+
     def renderer_settings(self) -> RendererSettings:
         """What every renderer process is started with; its device stands in its `Place`."""
         return RendererSettings(
@@ -235,6 +241,7 @@ class Config(BaseModel):
             offline=self.offline,
             picture_metadata=self.picture_metadata,
             resident_models=self.resident_models,
+            controls=self.control_sources(),
         )
 
     def cluster_settings(self) -> ClusterSettings:
@@ -291,13 +298,11 @@ def relative_values(path: Path | None) -> dict[str, str]:
     found = {key: values[key] for key in ("inbox", "outbox", "state_dir", "model_cache") if values.get(key)}
     files = as_several(values.get("styles", ""))
     found["styles"] = ", ".join(filter(_is_relative, files if isinstance(files, list) else ()))
-    models, loras = values.get("models", {}), values.get("loras", {})
-    for alias, table in models.items() if isinstance(models, dict) else ():
-        if isinstance(table, dict) and str(table.get("source", "")).startswith(("./", "../")):
-            found[f"models.{alias}.source"] = table["source"]
-    for alias, table in loras.items() if isinstance(loras, dict) else ():
-        if isinstance(table, dict):
-            found[f"loras.{alias}.source"] = str(table.get("source", ""))
+    for kind in _TABLES:
+        tables = values.get(kind, {})
+        for alias, table in tables.items() if isinstance(tables, dict) else ():
+            if isinstance(table, dict) and str(table.get("source", "")).startswith(("./", "../")):
+                found[f"{kind}.{alias}.source"] = table["source"]
     return {key: value for key, value in found.items() if _is_relative(value)}
 
 
@@ -378,6 +383,16 @@ def _style_book_beside(path: Path | None) -> Path:
     return beside if beside and beside.is_file() else shipped("config/styles.toml")
 
 
+#: What a table that people name holds.
+_TABLES: Mapping[str, type[BaseModel]] = {
+    "models": ModelSettings, "loras": LoraSettings, "controls": ControlSettings,
+}  # fmt: skip
+_MISSING = {
+    "source": 'Say where it comes from: source = "…".',
+    "family": 'Say which models it was made for: family = "stable-diffusion", or another one.',
+}
+
+
 def _validate(values: Values, layers: list[Layer], problems: list[Problem]) -> Config | None:
     """The configuration; with problems, what is left of it without the keys that have them, to look further."""
     try:
@@ -387,16 +402,13 @@ def _validate(values: Values, layers: list[Layer], problems: list[Problem]) -> C
     problems += [_translate(detail, layers) for detail in details]
     for detail in details:
         path = _path(detail)
-        # A model without a source has no default: it goes whole.
-        values = without(values, path[:2] if path[0] in _TABLES and path[-1] == "source" else path)
+        # A table without what it must have has no default: it goes whole.
+        is_whole = path[0] in _TABLES and path[-1] in ("source", "family")
+        values = without(values, path[:2] if is_whole else path)
     try:
         return Config.model_validate(values)
     except ValidationError:
         return None
-
-
-#: Tables of tables: what each of them holds.
-_TABLES: Mapping[str, type[BaseModel]] = {"models": ModelSettings, "loras": LoraSettings}
 
 
 def _path(detail: ErrorDetails) -> list[str]:
@@ -410,16 +422,14 @@ def _translate(detail: ErrorDetails, layers: list[Layer]) -> Problem:
     last = _path(detail)[-1]
     if detail["type"] == "extra_forbidden":
         table = _TABLES.get(str(detail["loc"][0]))
-        known = list((table or Config).model_fields)
-        hint = _nearest(last, known)
+        hint = _nearest(last, list((table or Config).model_fields))
         if table is None and last in ModelSettings.model_fields:
             hint = "It belongs in a [models.ALIAS] table."
         if table is not None and last in Config.model_fields and last not in table.model_fields:
             hint = "It belongs further up, above the first table (a name in brackets)."
         return Problem(where, "is not a key of the configuration.", hint, ErrorCode.UNKNOWN_KEY)
     if detail["type"] == "missing":
-        what = "LoRA" if detail["loc"][0] == "loras" else "model"
-        return Problem(where, "is missing.", f'Say where the {what} comes from: source = "…".', ErrorCode.MISSING_KEY)
+        return Problem(where, "is missing.", _MISSING[last], ErrorCode.MISSING_KEY)
     if detail["type"] in ("model_type", "dict_type"):
         return Problem(where, f"should be a table; {detail['input']!r} was given.")
     hint = detail["ctx"]["hint"] if detail["type"] == OWN_WORDS else ""

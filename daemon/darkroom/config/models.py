@@ -1,6 +1,6 @@
-"""`[models.ALIAS]`: where a model comes from, and what is asked of it by default; `[loras.ALIAS]` likewise.
+"""`[models.ALIAS]`, `[loras.ALIAS]`, `[controls.ALIAS]`: where they come from, and what is asked of them by default.
 
-"auto" is: as its family has it.
+"auto" is: as a model's family has it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic_settings import NoDecode
 
 from darkroom.models.families import BY_KEY, PRESETS
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.models.source import STARTER, TESTCARD, LoraSource, ModelSource, is_file_name
+from darkroom.models.source import STARTER, TESTCARD, ControlSource, LoraSource, ModelSource, is_file_name
 from darkroom.request.shape import MOST_LORA_WEIGHT
 from darkroom.spelling import suggestion
 
@@ -83,6 +83,10 @@ def _unless_auto(value: object) -> object:
     return None if value == AUTO else value
 
 
+def _unless_none(value: object) -> object:
+    return None if value == NO_PRESET else value
+
+
 def as_several(value: object) -> object:
     """One is a list of one; the environment has lists as JSON."""
     if isinstance(value, str) and value.startswith("["):
@@ -128,6 +132,26 @@ class LoraSettings(BaseModel):
         """The same, as the rest of Darkroom knows it."""
         chosen = {key: value for key, value in self.model_dump().items() if value not in ("", None, (), NO_PRESET)}
         return LoraSource(alias, **{**chosen, "source": str(self.source)})
+
+
+#: Families that ControlNets are made for.
+CONTROLLED = tuple(dict.fromkeys(row.controls for row in BY_KEY.values() if row.controls))
+
+
+class ControlSettings(BaseModel):
+    """One `[controls.ALIAS]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Annotated[str, Field(min_length=1), AfterValidator(_folder_or_id)]  #: see `ControlSource.source`
+    family: Annotated[str, _listed("family", CONTROLLED)]
+    revision: str = ""  #: commit, tag or branch on the hub; "" for the default branch
+    variant: str = ""  #: "fp16" for files called `….fp16.safetensors`
+    mode: Annotated[Annotated[int, Field(ge=0, le=15)] | None, BeforeValidator(_unless_none)] = None
+
+    def of(self, alias: str) -> ControlSource:
+        """The same, as the rest of Darkroom knows it."""
+        return ControlSource(alias, self.source, self.family, self.revision or None, self.variant or None, self.mode)
 
 
 class ModelSettings(BaseModel):

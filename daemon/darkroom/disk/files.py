@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -105,6 +106,18 @@ class Disk:
             raise OSError(errno.EAGAIN, "changed while it was read", os.fspath(path))
         return data, after
 
+    @contextmanager
+    def handle_on(self, path: Path) -> Iterator[tuple[int, os.stat_result]]:
+        """A handle on a regular file, never through a link. Raises OSError as `read` does."""
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+            yield handle, status
+        finally:
+            os.close(handle)
+
     # Writing ------------------------------------------------------------------------------------------------------
 
     def write(self, path: Path, data: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
@@ -158,6 +171,11 @@ class Disk:
         with self.effect("rename", target):
             os.rename(source, target)
         self.sync_folder(target.parent)
+
+    def set_aside(self, source: Path, target: Path) -> None:
+        """Rename over whatever is there, and fsync nothing: a crash may undo it."""
+        with self.effect("rename", target):
+            os.rename(source, target)
 
     def rename_new(self, source: Path, target: Path) -> None:
         """Rename to a name that must be free. Raises FileExistsError, also for an empty folder in the way."""
@@ -286,6 +304,30 @@ class Disk:
             writer.flush()
             os.fsync(writer.fileno())
 
+    def copy_from(self, handle: int, target: Path, *, limit: int, mode: int = 0o600) -> tuple[str, int]:
+        """Copy at most `limit` + 1 bytes of an open file into a folder that nobody reads yet, and fsync it.
+
+        Returns their SHA-256 and number. Raises SourceUnreadable when it is the reading that fails.
+        """
+        digest, size = hashlib.sha256(), 0
+        with self.effect("write", target), os.fdopen(_open_new(target, mode), "wb") as writer:
+            while chunk := _chunk_at(handle, size, min(1 << 20, limit + 1 - size)):
+                digest.update(chunk)
+                size += len(chunk)
+                writer.write(chunk)
+            writer.flush()
+            os.fsync(writer.fileno())
+        return digest.hexdigest(), size
+
+    def digest(self, path: Path, *, limit: int) -> str:
+        """The SHA-256 of at most `limit` + 1 bytes of a regular file."""
+        digest, size = hashlib.sha256(), 0
+        with self.handle_on(path) as (handle, _):
+            while chunk := _chunk_at(handle, size, min(1 << 20, limit + 1 - size)):
+                digest.update(chunk)
+                size += len(chunk)
+        return digest.hexdigest()
+
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder durable. Some network file systems cannot (EINVAL): they promise nothing here."""
         with self.effect("sync", path):
@@ -404,6 +446,14 @@ def _chunks_of(source: Path) -> Iterator[bytes]:
             if not chunk:
                 return
             yield chunk
+
+
+def _chunk_at(handle: int, offset: int, length: int) -> bytes:
+    """The next bytes; b"" at the end, and where no more are wanted."""
+    try:
+        return os.pread(handle, length, offset) if length > 0 else b""
+    except OSError as error:
+        raise SourceUnreadable(error.errno, os.strerror(error.errno or 0)) from error
 
 
 def _read_all(handle: int, limit: int) -> bytes:

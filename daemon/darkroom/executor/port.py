@@ -33,7 +33,7 @@ class Attempt:
     key: AttemptKey
     plan: Plan
     stem: str  #: pictures are called `stem-1.png`, …
-    inputs: Path  #: the folder with the dropped files; read only
+    inputs: Path  #: the folder with the files that the plan names; read only, and absent where it names none
     work: Path  #: an existing, private folder on a local disk; holds the pictures of `done` and nothing else
     done: tuple[Picture, ...] = ()  #: finished or withheld in an earlier attempt: go on behind them
 

@@ -6,6 +6,7 @@ made         pure   What a picture was made by: read from an answer, or from the
 files        pure   A model's files, as far as loading them has to be written down.
 calls        pure   How each pipeline class of diffusers is called, as its own documentation has it.
 texts        pure   The lines that encode a text that is long, weighed, or read by another layer.
+pictures     pure   The lines that read pictures.
 solvers      pure   The schedulers, each with every argument that makes it what it is called.
 loading      pure   The lines that read a model.
 script       pure   The lines.

@@ -46,12 +46,14 @@ WAYS: Mapping[str, Way] = {
     "StableDiffusion3Pipeline": _STABLE_3,
     "StableDiffusion3PAGPipeline": _STABLE_3,
     "FluxPipeline": _FLUX,
-    # It was made to change a picture, and turns every size into one of about a million pixels.
-    "FluxKontextPipeline": Way(_TRUE, none="", also={"max_area": "{width} * {height}", "_auto_resize": "False"}),
+    # It turns every size into one of about a million pixels, unless it is told how many.
+    "FluxKontextPipeline": Way(_TRUE, none="", also={"max_area": "{width} * {height}"}),
     "Flux2Pipeline": Way(negative=False),
     "Flux2KleinPipeline": Way(negative=False),
     "Flux2KleinKVPipeline": Way((), negative=False),
     "ChromaPipeline": _PLAIN,
+    "QwenImageEditPipeline": Way(_TRUE, none=" "),
+    "QwenImageEditPlusPipeline": Way(_TRUE, none=" "),
     # Without a negative prompt it does not guide at all; its documentation writes a blank.
     "QwenImagePipeline": Way(_TRUE, none=" "),
     "ZImagePipeline": _PLAIN,
@@ -98,24 +100,143 @@ WAYS: Mapping[str, Way] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """Classes of the same parts that take pictures as well, by what they are given; and its ControlNets."""
+
+    by_given: Mapping[str, str] = field(default_factory=dict)
+    nets: str = ""
+    union_nets: str = ""
+
+
+_FLUX_PICTURES = Siblings(
+    {
+        "init": "FluxImg2ImgPipeline",
+        "mask": "FluxInpaintPipeline",
+        "control": "FluxControlNetPipeline",
+        "control init": "FluxControlNetImg2ImgPipeline",
+        "control mask": "FluxControlNetInpaintPipeline",
+        "union": "FluxControlNetPipeline",
+        "union init": "FluxControlNetImg2ImgPipeline",
+        "union mask": "FluxControlNetInpaintPipeline",
+    },
+    "FluxControlNetModel",
+    "FluxControlNetModel",
+)
+#: Class → those of the same parts.
+SIBLINGS: Mapping[str, Siblings] = {
+    "StableDiffusionPipeline": Siblings(
+        {
+            "init": "StableDiffusionImg2ImgPipeline",
+            "mask": "StableDiffusionInpaintPipeline",
+            "control": "StableDiffusionControlNetPipeline",
+            "control init": "StableDiffusionControlNetImg2ImgPipeline",
+            "control mask": "StableDiffusionControlNetInpaintPipeline",
+        },
+        "ControlNetModel",
+    ),
+    "StableDiffusionPAGPipeline": Siblings(
+        {
+            "init": "StableDiffusionPAGImg2ImgPipeline",
+            "mask": "StableDiffusionPAGInpaintPipeline",
+            "control": "StableDiffusionControlNetPAGPipeline",
+            "control mask": "StableDiffusionControlNetPAGInpaintPipeline",
+        },
+        "ControlNetModel",
+    ),
+    "StableDiffusionXLPipeline": Siblings(
+        {
+            "init": "StableDiffusionXLImg2ImgPipeline",
+            "mask": "StableDiffusionXLInpaintPipeline",
+            "control": "StableDiffusionXLControlNetPipeline",
+            "control init": "StableDiffusionXLControlNetImg2ImgPipeline",
+            "control mask": "StableDiffusionXLControlNetInpaintPipeline",
+            "union": "StableDiffusionXLControlNetUnionPipeline",
+            "union init": "StableDiffusionXLControlNetUnionImg2ImgPipeline",
+            "union mask": "StableDiffusionXLControlNetUnionInpaintPipeline",
+        },
+        "ControlNetModel",
+        "ControlNetUnionModel",
+    ),
+    "StableDiffusionXLPAGPipeline": Siblings(
+        {
+            "init": "StableDiffusionXLPAGImg2ImgPipeline",
+            "mask": "StableDiffusionXLPAGInpaintPipeline",
+            "control": "StableDiffusionXLControlNetPAGPipeline",
+            "control init": "StableDiffusionXLControlNetPAGImg2ImgPipeline",
+        },
+        "ControlNetModel",
+    ),
+    "StableDiffusion3Pipeline": Siblings(
+        {
+            "init": "StableDiffusion3Img2ImgPipeline",
+            "mask": "StableDiffusion3InpaintPipeline",
+            "control": "StableDiffusion3ControlNetPipeline",
+        },
+        "SD3ControlNetModel",
+    ),
+    "StableDiffusion3PAGPipeline": Siblings({"init": "StableDiffusion3PAGImg2ImgPipeline"}),
+    "FluxPipeline": _FLUX_PICTURES,
+    "ChromaPipeline": Siblings({"init": "ChromaImg2ImgPipeline"}),
+    "QwenImagePipeline": Siblings(
+        {
+            "init": "QwenImageImg2ImgPipeline",
+            "mask": "QwenImageInpaintPipeline",
+            "control": "QwenImageControlNetPipeline",
+        },
+        "QwenImageControlNetModel",
+    ),
+    "ZImagePipeline": Siblings({"init": "ZImageImg2ImgPipeline", "mask": "ZImageInpaintPipeline"}),
+    "Kandinsky3Pipeline": Siblings({"init": "Kandinsky3Img2ImgPipeline"}),
+    "SanaSprintPipeline": Siblings({"init": "SanaSprintImg2ImgPipeline"}),
+}
+
+#: These paint in the size of the picture that they are given.
+SIZED_BY_PICTURE = (
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionPAGImg2ImgPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionXLPAGImg2ImgPipeline",
+    "Kandinsky3Img2ImgPipeline",
+)
+#: These call a control picture `image`, others `control_image`.
+CONTROLLED_BY_IMAGE = (
+    "StableDiffusionControlNetPipeline",
+    "StableDiffusionControlNetPAGPipeline",
+    "StableDiffusionXLControlNetPipeline",
+    "StableDiffusionXLControlNetPAGPipeline",
+)
+#: These draw something without the generator that they are given.
+BY_CHANCE = ("StableDiffusion3ControlNetPipeline",)
+#: These are guided by no second prompt, as the one for words alone is.
+UNGUIDED = ("FluxControlNetImg2ImgPipeline", "FluxControlNetInpaintPipeline")
+
+
+def class_of(pipeline: str, plan: Plan, *, is_union: bool) -> str:
+    """The class that paints this plan from the parts of `pipeline`. Raises KeyError where there is none."""
+    picture = "mask" if plan.mask_image is not None else "init" if plan.init_image is not None else ""
+    control = ("union" if is_union else "control") if plan.control else ""
+    given = " ".join(filter(None, (control, picture)))
+    return SIBLINGS[pipeline].by_given[given] if given else pipeline
+
+
 def way_of(pipeline: str) -> Way:
     """How a class is called; one that nobody has described, as most are."""
     return WAYS.get(pipeline, _PLAIN)
 
 
-def texts(pipeline: str, plan: Plan, image: ImagePlan) -> dict[str, str]:
+def texts(way: Way, plan: Plan, image: ImagePlan) -> dict[str, str]:
     """What it is told, as it is written."""
-    negative = _negative(way_of(pipeline), plan, image)
+    negative = _negative(way, plan, image)
     return {"prompt": repr(image.prompt)} | ({"negative_prompt": repr(negative)} if negative is not None else {})
 
 
-def arguments(pipeline: str, plan: Plan, image: ImagePlan) -> dict[str, str]:
-    """All else of the one call that paints a picture, as it is written."""
-    way = way_of(pipeline)
+def arguments(kind: str, way: Way, plan: Plan, image: ImagePlan) -> dict[str, str]:
+    """All else of the one call of a class `kind` that paints a picture, as it is written."""
+    size = {} if kind in SIZED_BY_PICTURE else {"width": repr(plan.width), "height": repr(plan.height)}
     scales = {key: value for key in way.takes if (value := getattr(plan, key)) is not None}
     return {
-        "width": repr(plan.width),
-        "height": repr(plan.height),
+        **size,
         "num_inference_steps": repr(plan.num_inference_steps),
         **{key: repr(value) for key, value in scales.items()},
         **({"clip_skip": repr(plan.clip_skip)} if way.skips and plan.clip_skip is not None else {}),

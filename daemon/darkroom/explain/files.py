@@ -16,6 +16,16 @@ class Alone:
     is_folder: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ControlFiles:
+    """A ControlNet."""
+
+    place: str  #: a folder, or an id on the hub
+    revision: str | None = None  #: of the hub
+    variant: str | None = None
+    mode: int | None = None  #: as what it reads a picture, where it reads several kinds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
     """What is loaded, from where, and onto what."""
@@ -34,4 +44,5 @@ class ModelFiles:
     alone: Mapping[str, Alone] = field(default_factory=dict)  #: parts that do not lie in `place`
     safety_checker: bool = False  #: whether its own one looks at the pictures
     dtype: str = "auto"  #: as the configuration has it
+    controls: Mapping[str, ControlFiles] = field(default_factory=dict)  #: by alias
     device: str = "cpu"  #: "cpu" or "cuda:N"

@@ -15,12 +15,16 @@ WIDTH = 100
 _QUANTISED = ".gguf"
 
 
-def lines(files: ModelFiles, way: Way) -> list[str]:
-    """The pipeline, after the parts that lie elsewhere. Raises DarkroomError for one that plain Python can't read."""
+def lines(files: ModelFiles, way: Way, kind: str, *, controlled: bool) -> list[str]:
+    """The pipeline, of this class, with a `controlnet` or without, after the parts that lie elsewhere.
+
+    Raises DarkroomError for one that plain Python can't read.
+    """
     parts = [written(f"{part} = {_reader(part, each)}", _of(part, each, files, way), first=repr(each.place))
              for part, each in files.alone.items()]  # fmt: skip
     how = "from_single_file" if files.is_one_file else "from_pretrained"
-    return [*parts, written(f"pipe = {files.pipeline}.{how}", _loading(files, way), first=repr(files.place))]
+    given = _loading(files, way) | ({"controlnet": "controlnet"} if controlled else {})
+    return [*parts, written(f"pipe = {kind}.{how}", given, first=repr(files.place))]
 
 
 def classes(files: ModelFiles) -> set[str]:
@@ -52,7 +56,7 @@ def _reader(part: str, each: Alone) -> str:
 
 
 def _of(part: str, each: Alone, files: ModelFiles, way: Way) -> dict[str, str]:
-    dtype = f"torch.{_dtype(files, way)}"
+    dtype = f"torch.{dtype_of(files, way)}"
     if each.is_folder:
         return {"dtype": dtype, "use_safetensors": "True"}
     based = {} if files.is_one_file else {"config": repr(files.place), "subfolder": repr(part)}
@@ -74,14 +78,14 @@ def _loading(files: ModelFiles, way: Way) -> dict[str, str]:
     left_out += [] if files.safety_checker else [part for part in IDLE_PARTS if part in parts]
     given = {"revision": files.revision, "cache_dir": files.cache, "variant": files.variant}
     told = {key: repr(value) for key, value in given.items() if value is not None}
-    told |= {"dtype": f"torch.{_dtype(files, way)}"} | ({} if files.is_one_file else {"use_safetensors": "True"})
+    told |= {"dtype": f"torch.{dtype_of(files, way)}"} | ({} if files.is_one_file else {"use_safetensors": "True"})
     told |= dict.fromkeys(left_out, "None") | {part: part for part in files.alone}
     if "safety_checker" in left_out and "requires_safety_checker" in files.index:
         told["requires_safety_checker"] = "False"
     return told
 
 
-def _dtype(files: ModelFiles, way: Way) -> str:
+def dtype_of(files: ModelFiles, way: Way) -> str:
     """On a processor single precision: halves are slow there, or of too few bits."""
     if files.device == "cpu":
         return "bfloat16" if files.dtype == "bfloat16" else "float32"

@@ -101,6 +101,22 @@ def _is_sound(plan: Plan) -> bool:
         and all(type(number) is int for number in (*numbers, *filter(None, [plan.quality])))
         and all(type(scale) in (int, float) for scale in scales)
         and all(map(_is_image, plan.images))
+        and _has_sound_pictures(plan)
+    )
+
+
+def _has_sound_pictures(plan: Plan) -> bool:
+    """Names, and how much each of them counts."""
+    counts: list[Any] = [each.scale for each in plan.control]
+    counts += [plan.strength] if plan.init_image is not None else []
+    alone = [name for name in (plan.init_image, plan.mask_image) if name is not None]
+    named: list[Any] = [*alone, *plan.reference_images]
+    named += [name for each in plan.control for name in (each.name, each.image)]
+    needs_fit = plan.init_image is not None or plan.control
+    return (
+        all(isinstance(name, str) for name in named)
+        and all(type(count) in (int, float) for count in counts)
+        and plan.fit in (("crop", "pad", "stretch") if needs_fit else (None,))
     )
 
 

@@ -6,45 +6,106 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from darkroom.errors import DarkroomError
-from darkroom.explain import calls, loading, solvers, texts
-from darkroom.explain.files import ModelFiles
-from darkroom.explain.loading import written
+from darkroom.explain import calls, loading, pictures, solvers, texts
+from darkroom.explain.files import ControlFiles, ModelFiles
+from darkroom.explain.loading import dtype_of, written
 from darkroom.explain.made import Made
 from darkroom.printable import printable
+from darkroom.request.plan import Plan
 
 _LOSSY: Mapping[str, str] = {"jpeg": "jpg", "webp": "webp"}
 
 
 def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> str:
     """Python text. Raises DarkroomError where it can't be written."""
-    plan, way = made.plan, calls.way_of(files.pipeline)
+    plan, kind = made.plan, _kind(made.plan, files)
+    way = calls.way_of(files.pipeline)
+    if kind in calls.UNGUIDED:
+        way = replace(way, takes=("guidance_scale",), negative=False)
     scheduler = _scheduler(made, files, way)
     encoding = texts.lines(made, way, empty_is_zero=files.index.get("force_zeros_for_empty_prompt", False))
-    classes = {files.pipeline, *loading.classes(files), *_class_of(plan.scheduler)}
+    classes = {kind, *loading.classes(files), *_class_of(plan.scheduler), *_nets(plan, files)}
     image = replace(
         made.image,
         prompt=texts.words(made.image.prompt, made),
         negative_prompt=texts.words(made.image.negative_prompt, made),
     )
-    told = texts.arguments(made, way) if encoding else calls.texts(files.pipeline, plan, image)
+    told = texts.arguments(made, way) if encoding else calls.texts(way, plan, image)
     lines = [
         *(f"# {printable(remark)}" for remark in (*_remarks(made, files), *remarks)),
+        *pictures.imports(plan),
         "import torch",
         *loading.imports(files),
         f"from diffusers import {', '.join(sorted(classes))}",
         *(["import darkroom.starter.autoencoder  # its autoencoder is no class of diffusers"] * files.is_starter),
         "",
         *(["torch.set_num_threads(1)"] * files.is_starter),  # who adds numbers up decides how they are rounded
-        *loading.lines(files, way),
+        *_controls(plan, files, way),
+        *loading.lines(files, way, kind, controlled=bool(plan.control)),
         *scheduler,
         f"pipe.to({files.device!r})",
         *_channels_last(files),
         *_loras(made, files),
         *([encoding] if encoding else []),
-        written("image = pipe", told | calls.arguments(files.pipeline, plan, image)) + ".images[0]",
+        *pictures.lines(plan),
+        *([f"torch.manual_seed({image.seed})  # it encodes control pictures by chance"] * (kind in calls.BY_CHANCE)),
+        written("image = pipe", told | _shown(kind, plan, files) | calls.arguments(kind, way, plan, image))
+        + ".images[0]",
+        *(["image = Image.composite(image, init, mask)  # the rest is as it came in"] * (plan.mask_image is not None)),
         written("image.save", _saving(made), first=repr(_file(made))),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _kind(plan: Plan, files: ModelFiles) -> str:
+    """The class that paints it. Raises DarkroomError."""
+    for each in plan.control:
+        if each.name not in files.controls:
+            raise DarkroomError(f"The configuration has no control {each.name}.", hint="Put it back.")
+    try:
+        return calls.class_of(files.pipeline, plan, is_union=_is_union(plan, files))
+    except KeyError:
+        message = f"Nobody here knows how a {files.pipeline} takes the pictures of this one."
+        raise DarkroomError(message, hint="Use the version that rendered it.") from None
+
+
+def _is_union(plan: Plan, files: ModelFiles) -> bool:
+    return any(files.controls[each.name].mode is not None for each in plan.control)
+
+
+def _nets(plan: Plan, files: ModelFiles) -> list[str]:
+    """The class of its ControlNets."""
+    if not plan.control:
+        return []
+    siblings = calls.SIBLINGS[files.pipeline]
+    return [siblings.union_nets if _is_union(plan, files) else siblings.nets]
+
+
+def _controls(plan: Plan, files: ModelFiles, way: calls.Way) -> list[str]:
+    """The lines that load them. One that reads several kinds is loaded once."""
+    if not plan.control:
+        return []
+    sources = [files.controls[each.name] for each in plan.control]
+    (kind,) = _nets(plan, files)
+    if len({(each.place, each.revision, each.variant) for each in sources}) == 1 and kind == "ControlNetUnionModel":
+        sources = sources[:1]
+    loaded = [_net(kind, each, files, way) for each in sources]
+    if len(loaded) == 1:
+        return [f"controlnet = {loaded[0]}"]
+    return ["controlnet = [", *(f"    {each}," for each in loaded), "]"]
+
+
+def _net(kind: str, source: ControlFiles, files: ModelFiles, way: calls.Way) -> str:
+    given = {"revision": source.revision, "cache_dir": files.cache, "variant": source.variant}
+    told = {key: repr(value) for key, value in given.items() if value is not None}
+    told |= {"dtype": f"torch.{dtype_of(files, way)}", "use_safetensors": "True"}
+    inner = ", ".join([repr(source.place), *(f"{key}={value}" for key, value in told.items())])
+    return f"{kind}.from_pretrained({inner})"
+
+
+def _shown(kind: str, plan: Plan, files: ModelFiles) -> dict[str, str]:
+    control = "image" if kind in calls.CONTROLLED_BY_IMAGE else "control_image"
+    return pictures.arguments(plan, files, control=control)
 
 
 def _remarks(made: Made, files: ModelFiles) -> list[str]:

@@ -9,6 +9,7 @@ from darkroom.explain import solvers
 from darkroom.explain.files import ModelFiles
 from darkroom.explain.made import Made
 from darkroom.models.family import SCALES, Family
+from darkroom.request.plan import Plan
 
 #: What is said, and of what.
 Lines = Iterator[tuple[str, str]]
@@ -29,6 +30,7 @@ def words(made: Made, family: Family | None, *, where: str, files: ModelFiles | 
         *_scales(made, family),
         *_reading(made),
         *(("lora", f"{lora.name}, {lora.weight:g} of it") for lora in made.plan.loras),
+        *_pictures(made.plan),
         ("seed", _seed(made)),
         *_tokens(made.tokens),
         *(("warning", warning) for warning in made.warnings),
@@ -124,6 +126,19 @@ def _reading(made: Made) -> Lines:
         yield "clip_skip", f"{made.plan.clip_skip}: so many layers of the text encoder are left out"
     if made.plan.weights is not None:
         yield "weights", f"parentheses in the prompts weigh, by {made.plan.weights}"
+
+
+def _pictures(plan: Plan) -> Lines:
+    """What came in."""
+    if plan.init_image is not None:
+        fitted = {"crop": "cut", "pad": "padded", "stretch": "stretched"}[plan.fit or "crop"]
+        where = "" if plan.mask_image is None else f", where {plan.mask_image} is white"
+        yield "begins with", f"{plan.init_image}, {fitted} to its size; {plan.strength:g} of it is painted anew{where}"
+    for each in plan.control:
+        edges = "the edges of " if each.detect else ""
+        yield "follows", f"{edges}{each.image}, as the control {each.name} reads it; it counts {each.scale:g}"
+    if plan.reference_images:
+        yield "edits by", ", ".join(plan.reference_images)
 
 
 def _seed(made: Made) -> str:

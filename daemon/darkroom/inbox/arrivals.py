@@ -19,12 +19,23 @@ import structlog
 from darkroom.disk.files import Disk, within
 from darkroom.disk.folders import Folder
 from darkroom.guard import Guard, Kind
-from darkroom.inbox.completeness import SENT_BEFORE, Patience, Verdict, arriving, content_of, judge, refusal_of
+from darkroom.inbox.completeness import (
+    SENT_BEFORE,
+    Content,
+    Patience,
+    Verdict,
+    arriving,
+    content_of,
+    judge,
+    judge_files,
+    names_in,
+)
 from darkroom.inbox.drops import (
     BATCH_FILES,
     Drop,
     Found,
     Listing,
+    Lying,
     Outcome,
     Phase,
     Returned,
@@ -33,10 +44,24 @@ from darkroom.inbox.drops import (
     Stuck,
     Taking,
 )
+from darkroom.inbox.inputs import InputFiles, KeepInput, notes_of, problems_of, words_for
+from darkroom.inbox.judge import Judge
 from darkroom.inbox.listing import SHOWN, Tree
-from darkroom.inbox.taking import Debts, Taker
-from darkroom.names import PAUSE, file_of, folder_of, is_request, is_watched, natural_key, recovered_name, wish_of
-from darkroom.request.shape import MAX_BYTES
+from darkroom.inbox.taking import Debts, Keep, Taker
+from darkroom.names import (
+    PAUSE,
+    file_of,
+    folder_of,
+    is_files_folder,
+    is_request,
+    is_watched,
+    natural_key,
+    recovered_name,
+    why_ignored,
+    wish_of,
+)
+from darkroom.request.inputs import InputFile
+from darkroom.request.shape import MAX_BYTES, Reading
 
 STILL_S = 0.1  #: rsync, sftp and others set a file's time by its name, a moment after its last byte
 NEVER_STILL_S = 1.0  #: somebody rewrites it again and again
@@ -45,7 +70,7 @@ _log = structlog.get_logger("darkroom.inbox")
 
 
 class Inbox:
-    """The inbox folder. `keep` makes a request's bytes durable in state; `clock` is monotonic."""
+    """The inbox folder. `keep` and `keep_input` make a request durable in state; `clock` is monotonic."""
 
     def __init__(
         self,
@@ -54,7 +79,9 @@ class Inbox:
         disk: Disk,
         settle_s: float,
         network_settle_s: float,
-        keep: Callable[[str, bytes], None],
+        keep: Keep,
+        keep_input: KeepInput,
+        judge: Judge,
         clock: Callable[[], float],
         guard: Guard | None = None,
     ) -> None:
@@ -65,9 +92,11 @@ class Inbox:
         self._clock = clock
         self._tree = Tree(folder, disk=disk, clock=clock, guard=self.guard)
         self._debts = Debts(folder, self.guard)
-        self._taker = Taker(folder, self._debts, disk=disk, keep=keep)
+        self._inputs = InputFiles(folder, self._tree, judge, disk=disk, keep_input=keep_input, clock=clock)
+        self._taker = Taker(folder, self._debts, self._inputs, disk=disk, keep=keep)
         self._hints: dict[str, None] = {}  # an ordered set
         self._expected: tuple[str, ...] = ()
+        self._waiting_in: frozenset[str] = frozenset()  # folders with requests that wait for files
         self._not_taken: tuple[tuple[str, str], ...] = ()
         self._not_taken_more = 0
         self._paused = False
@@ -87,9 +116,9 @@ class Inbox:
 
     # What the service tells us ------------------------------------------------------------------------------------
 
-    def know(self, path: str, sha256: str) -> None:
-        """The service knows this file from before this start."""
-        self._tree.know(path, Seen(Phase.KNOWN, None, self._clock(), digest=sha256))
+    def know(self, path: str, sha256: str, names: tuple[str, ...] = ()) -> None:
+        """The service knows this file, and the files that it names, from before this start."""
+        self._tree.know(path, Seen(Phase.KNOWN, None, self._clock(), digest=sha256, names=names))
 
     def doubt(self, path: str) -> None:
         """These bytes were sent before, with another mtime: tell them again when it can be believed.
@@ -113,7 +142,14 @@ class Inbox:
 
     def hint(self, path: str) -> None:
         """Something happened to this file. Called by another thread: storing a key is one step."""
-        if is_watched(folder_of(path)) and (is_request(file_of(path)) or wish_of(file_of(path)) is not None):
+        folder = folder_of(path)
+        if is_files_folder(file_of(folder)):
+            path, folder = folder, folder_of(folder)
+        name = file_of(path)
+        is_ours = (
+            is_request(name) or wish_of(name) is not None or (folder in self._waiting_in and why_ignored(name) is None)
+        )
+        if is_ours and is_watched(folder):
             self._hints[path] = None
 
     # Looking ------------------------------------------------------------------------------------------------------
@@ -154,6 +190,7 @@ class Inbox:
         return chosen
 
     def _listing(self, found: Found) -> Listing:
+        self._waiting_in = self._tree.waiting_in()
         return Listing(
             drops=tuple(found.drops),
             stuck=tuple(found.stuck),
@@ -206,6 +243,9 @@ class Inbox:
         if not is_request(name):
             if wish_of(name) is not None:
                 self._examine_wish(path, found)
+            else:
+                for waiting in self._tree.waiting_for_files(folder_of(path)):
+                    self._examine(waiting, found)
             return
         if path in self._tree.fresh:
             return  # its turn comes, in the order of arrival
@@ -231,7 +271,7 @@ class Inbox:
         """Read a file that looks new, or that has been still for long enough to be judged again."""
         seen = self._tree.seen(path)
         status = os.lstat(place)
-        if seen is not None and seen.signature == _signature(status) and not self._is_due(seen):
+        if seen is not None and seen.signature == _signature(status) and not self._is_due(seen, path):
             if seen.phase is Phase.ARRIVING:
                 seen.why = arriving(status.st_size, self._clock() - seen.since_s)
             return
@@ -243,14 +283,22 @@ class Inbox:
             seen.signature = _signature(status)  # touched, or first seen since the start
             return
         seen, first_time = self._recognise(seen, path, sha256, _signature(status))
-        if seen.phase is not Phase.STUCK:
+        if seen.phase is not Phase.STUCK or seen.names:
             drop = Drop(path, content_of(raw), len(raw), sha256, status.st_mtime_ns, status.st_uid)
             self._decide(drop, seen, first_time=first_time, found=found)
 
-    def _is_due(self, seen: Seen) -> bool:
-        """Whether a file that looks unchanged has to be read once more, now that it has been still."""
-        still_s = self._clock() - seen.since_s
-        return seen.phase is Phase.ARRIVING and self.patience.is_over(still_s, doubted=seen.doubted)
+    def _is_due(self, seen: Seen, path: str) -> bool:
+        """Whether a file that looks unchanged has to be read once more: it is still, or its files have changed."""
+        match seen.phase:
+            case Phase.ARRIVING:
+                still_s = self._clock() - seen.since_s
+                return bool(seen.names) or self.patience.is_over(still_s, doubted=seen.doubted)
+            case Phase.STUCK:
+                return bool(seen.names) and self._lying(path, seen.names or ()) != seen.lying
+        return False
+
+    def _lying(self, path: str, names: tuple[str, ...]) -> tuple[Lying, ...]:
+        return self._inputs.look(path, names, twice=self.patience.reads_twice)
 
     def _recognise(self, seen: Seen | None, path: str, sha256: str, signature: Signature) -> tuple[Seen, bool]:
         """What we know of a file with these bytes, and whether this is the first time that it has them."""
@@ -269,16 +317,49 @@ class Inbox:
         verdict, seen.why = judge(
             drop.asked, drop.bytes, self.patience, still_s=still_s, first_time=first_time, doubted=seen.doubted
         )
+        seen.names = names_in(drop.asked)
+        lying: tuple[Lying, ...] = ()
+        if seen.names:
+            lying = self._look_at_files(drop.path, seen, seen.names)
+            inputs = tuple(each.whole for each in lying if each.whole is not None)
+            drop = replace(drop, inputs=inputs, notes=notes_of(lying))
+            if verdict is Verdict.DROP:
+                verdict = self._judge_files(drop.asked, seen)
         match verdict:
             case Verdict.DROP:
                 seen.phase, seen.complete_s = Phase.KNOWN, seen.complete_s or self._clock()
                 self._tree.unsettled.discard(drop.path)
+                seen.lying = ()
                 found.add(replace(drop, still=seen.doubted))
             case Verdict.LEAVE:
-                seen.phase = Phase.STUCK
-                found.stuck.append(Stuck(drop.path, refusal_of(drop.asked), drop.sha256, drop.mtime_ns, drop.owner))
+                if seen.phase is not Phase.STUCK:
+                    seen.phase = Phase.STUCK
+                    found.stuck.append(_stuck(drop, lying))
             case Verdict.WAIT:
                 return
+
+    def _look_at_files(self, path: str, seen: Seen, names: tuple[str, ...]) -> tuple[Lying, ...]:
+        """They count as still from when they were last seen to change."""
+        lying = self._lying(path, names)
+        if lying != seen.lying:
+            seen.phase, seen.lying, seen.since_s = Phase.ARRIVING, lying, self._clock()
+        return lying
+
+    def _judge_files(self, asked: Content, seen: Seen) -> Verdict:
+        """A request that is wrong in any case does not wait for files to come."""
+        lacking = [each for each in seen.lying if each.whole is None]
+        if not lacking or (
+            isinstance(asked, Reading) and asked.problems and not any(each.is_pending for each in lacking)
+        ):
+            return Verdict.DROP
+        still_s = self._clock() - seen.since_s
+        seen.why = words_for(lacking, still_s)
+        if any(each.is_pending for each in lacking):
+            return Verdict.WAIT
+        verdict = judge_files(self.patience, still_s=still_s, is_open=any(each.open for each in lacking))
+        if verdict is Verdict.LEAVE:
+            seen.why = f"refused as it stands: {words_for(lacking, still_s)}. It is looked at again when that changes."
+        return verdict
 
     # Taking -------------------------------------------------------------------------------------------------------
 
@@ -289,22 +370,32 @@ class Inbox:
             return 0.0
         return max(0.0, min(seen.since_s + STILL_S, seen.complete_s + NEVER_STILL_S) - self._clock())
 
-    def take(self, path: str, request_id: str, sha256: str) -> Taking:
-        """Bytes durable in state, hidden name, read again. `remove_hidden` removes the file once that is recorded."""
+    def take(
+        self, path: str, request_id: str, sha256: str, inputs: tuple[InputFile, ...] = (), *, some: bool = False
+    ) -> Taking:
+        """Bytes durable in state, hidden name, read again. `remove_hidden` removes the files once that is recorded.
+
+        `some`: of the inputs only those that are as they were.
+        """
         if not self.guard.waits(Kind.TAKING, path):
             with self.guard.alone(Kind.TAKING, path):
-                taking = self._note(self._taker.take(path, request_id, sha256))
+                taking = self._note(self._taker.take(path, request_id, sha256, inputs, some=some))
                 self.guard.works(Kind.TAKING, path)
                 return taking
             self._taker.put_back(path, request_id)  # it may have its hidden name already
         return Taking(request_id, path, Outcome.TROUBLE, why=self.guard.why(Kind.TAKING, path))
 
-    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
+    def discard(
+        self, path: str, request_id: str, sha256: str, mtime_ns: int, inputs: tuple[InputFile, ...] = ()
+    ) -> None:
         """Take a file out of the inbox that is a request that we have, or had; touched meanwhile, it is a new one."""
-        self._debts.do(partial(self._discard, sha256=sha256, mtime_ns=mtime_ns), path, request_id)
+        work = partial(self._discard, sha256=sha256, mtime_ns=mtime_ns, inputs=inputs)
+        self._debts.do(work, path, request_id)
 
-    def _discard(self, path: str, request_id: str, *, sha256: str, mtime_ns: int) -> None:
-        taking = self._note(self._taker.discard(path, request_id, sha256, mtime_ns))
+    def _discard(
+        self, path: str, request_id: str, *, sha256: str, mtime_ns: int, inputs: tuple[InputFile, ...]
+    ) -> None:
+        taking = self._note(self._taker.discard(path, request_id, sha256, mtime_ns, inputs))
         if taking.outcome is Outcome.TROUBLE:
             raise OSError(errno.EBUSY, taking.why)
 
@@ -312,15 +403,15 @@ class Inbox:
         match taking.outcome:
             case Outcome.TAKEN:
                 self._tree.forget(taking.path)
-            case Outcome.CHANGED | Outcome.GONE:
+            case Outcome.CHANGED | Outcome.LACKING | Outcome.GONE:
                 self.again(taking.path)
             case Outcome.TROUBLE:
                 pass  # the service asks again
         return taking
 
-    def remove_hidden(self, path: str, request_id: str, name: str = "") -> None:
-        """Remove the hidden name of a taken request; tried again at each look until it is gone."""
-        self._taker.remove_hidden(path, request_id, name)
+    def remove_hidden(self, path: str, request_id: str, name: str = "", inputs: tuple[InputFile, ...] = ()) -> None:
+        """Remove the files of a taken request, its hidden name last; tried again at each look until that is gone."""
+        self._taker.remove_hidden(path, request_id, name, inputs)
 
     def put_back(self, path: str, request_id: str, name: str = "") -> None:
         """Give a hidden file its name back, or the next free one: nobody's request is lost."""
@@ -331,7 +422,7 @@ class Inbox:
         self._debts.owe(partial(self._give_back, kept=kept), path, request_id)
 
     def _give_back(self, path: str, request_id: str, *, kept: Path) -> None:
-        given = self._taker.give_back(path or recovered_name(request_id), kept.read_bytes())
+        given = self._taker.give_back(path or recovered_name(request_id), kept)
         self._returned.append(Returned(request_id, given))
 
     def _tell_returned(self) -> tuple[Returned, ...]:
@@ -345,6 +436,20 @@ class Inbox:
     def _remove_wish(self, path: str, _: str) -> None:
         self._tree.view(folder_of(path)).wishes.pop(file_of(path), None)
         self._taker.remove(path)
+
+
+def _stuck(drop: Drop, lying: tuple[Lying, ...]) -> Stuck:
+    problems = problems_of(drop.asked.request, lying) if isinstance(drop.asked, Reading) else ()
+    return Stuck(
+        drop.path,
+        drop.asked,
+        drop.sha256,
+        drop.mtime_ns,
+        drop.owner,
+        problems,
+        drop.inputs,
+        missing=all(each.missing for each in lying if each.whole is None),
+    )
 
 
 def _signature(status: os.stat_result) -> Signature:

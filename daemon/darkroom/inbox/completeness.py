@@ -62,11 +62,11 @@ def content_of(raw: bytes) -> Content:
         return refusal
 
 
-def refusal_of(content: Content) -> RequestRefused:
-    """Why a file that is left where it is holds no request. Raises AssertionError when it does hold one."""
+def names_in(content: Content) -> tuple[str, ...] | None:
+    """The files that a request names; None where more bytes could still name some."""
     if isinstance(content, Reading):
-        raise AssertionError("a complete request was left in the inbox")  # noqa: TRY004 - it is not about types
-    return content
+        return content.request.files
+    return None if isinstance(content, Incomplete) else ()
 
 
 def completeness_of(content: Content, size_bytes: int) -> Completeness:
@@ -74,6 +74,14 @@ def completeness_of(content: Content, size_bytes: int) -> Completeness:
     if isinstance(content, Incomplete) or size_bytes > MAX_BYTES:
         return Completeness.OPEN
     return Completeness.BEYOND_MENDING if isinstance(content, RequestRefused) else Completeness.WHOLE
+
+
+def judge_files(patience: Patience, *, still_s: float, is_open: bool) -> Verdict:
+    """What becomes of a complete request whose files have been as they are for `still_s`, and not all whole.
+
+    `is_open`: one of them may still come, or more bytes could mend it.
+    """
+    return Verdict.WAIT if still_s < (patience.settle_s if is_open else patience.malformed_s) else Verdict.LEAVE
 
 
 def judge(

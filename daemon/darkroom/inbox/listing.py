@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -21,14 +21,17 @@ from darkroom.disk.folders import Folder
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Found, Hidden, Phase, Seen
 from darkroom.names import (
+    FILES,
     MAX_DEPTH,
     file_of,
     folder_of,
+    is_files_folder,
     is_request,
     joined,
     natural_key,
     parse_taken,
     recovered_name,
+    stem_of,
     taken_name,
     why_ignored,
     why_no_wish,
@@ -61,6 +64,12 @@ class View:
     wishes: dict[str, float] = field(default_factory=dict)  #: name → monotonic time when it was first seen
     ignored: dict[str, str] = field(default_factory=dict)  #: name → why
     is_mount: bool | None = None  #: a file system of its own lies there; None before it is listed for the first time
+
+    def named(self) -> set[str]:
+        """What is ignored for itself, and named by a request."""
+        if not self.ignored:
+            return set()
+        return {name for seen in self.files.values() for name in seen.names or () if name in self.ignored}
 
 
 class Fresh:
@@ -142,8 +151,9 @@ class Tree:
         """Its file is another one than we thought, or not there: the next looks tell which, even if it comes back."""
         before = self.seen(path)
         complete_s = before.complete_s if before is not None else None
+        names = before.names if before is not None else None
         why = "changed or deleted when its turn came"
-        self.know(path, Seen(Phase.KNOWN, None, self._clock(), why=why, complete_s=complete_s))
+        self.know(path, Seen(Phase.KNOWN, None, self._clock(), why=why, complete_s=complete_s, names=names))
         self.view(folder_of(path)).calm = False
         self.unsettled.add(path)
 
@@ -155,6 +165,32 @@ class Tree:
         else:
             self.unsettled.discard(path)
             self._end_trouble(path)
+
+    def is_named(self, file: str, path: str, place: Path, leaving: Collection[str]) -> bool | None:
+        """Whether another request in the folder of `path` names this file; None: not all that lie there are read.
+
+        A hidden one may come back, unless it is one of those that are `leaving`.
+        """
+        others = {name: seen for name, seen in self.view(folder_of(path)).files.items() if is_request(name)}
+        others.pop(file_of(path), None)
+        if any(file in (seen.names or ()) for seen in others.values()):
+            return True
+        names = os.listdir(place)
+        if any(taken[1] not in leaving for taken in map(parse_taken, names) if taken is not None):
+            return None
+        unread = {name for name in names if is_request(name)} - others.keys() - {file_of(path)}
+        open_names = (seen.phase in (Phase.ARRIVING, Phase.KNOWN) and seen.names is None for seen in others.values())
+        return None if unread or any(open_names) else False
+
+    def waiting_for_files(self, folder: str) -> list[str]:
+        """The requests in a folder that are not complete, and that name files."""
+        seen = ((path, self.seen(path)) for path in self.unsettled if folder_of(path) == folder)
+        return [path for path, each in seen if each is not None and each.names]
+
+    def waiting_in(self) -> frozenset[str]:
+        """The folders in which some wait for files."""
+        seen = ((path, self.seen(path)) for path in self.unsettled)
+        return frozenset(folder_of(path) for path, each in seen if each is not None and each.names)
 
     def _end_trouble(self, path: str) -> None:
         for kind in (Kind.FILE, Kind.TAKING):
@@ -172,12 +208,16 @@ class Tree:
         told = ((path, seen.why) for path in sorted(self.unsettled) if (seen := self.seen(path)) is not None)
         unreadable = sorted(self._unreadable.items())
         deep = ((path, f"not looked into: sub-folders are watched {MAX_DEPTH} deep") for path in sorted(self._too_deep))
+        named = {folder: view.named() for folder, view in self._views.items()}
         ignored = (
-            (joined(folder, name), why) for folder, view in self._views.items() for name, why in view.ignored.items()
+            (joined(folder, name), why)
+            for folder, view in self._views.items()
+            for name, why in view.ignored.items()
+            if name not in named[folder]
         )
         shown = tuple(islice(chain(unreadable, told, deep, ignored), SHOWN))
         total = len(self._unreadable) + len(self.unsettled) + len(self._too_deep)
-        total += sum(len(view.ignored) for view in self._views.values())
+        total += sum(len(view.ignored) - len(named[folder]) for folder, view in self._views.items())
         return shown, total - len(shown)
 
     # Listing ------------------------------------------------------------------------------------------------------
@@ -356,6 +396,7 @@ class _Names:
 
     files: set[str] = field(default_factory=set)
     folders: list[str] = field(default_factory=list)
+    companions: list[str] = field(default_factory=list)  #: `cat.files/`, with files that `cat.json` names
     left: dict[str, str] = field(default_factory=dict)  #: name → why it is neither read nor entered
 
 
@@ -364,6 +405,10 @@ def _scan(place: Path) -> _Names:
     with os.scandir(place) as entries:
         for entry in entries:
             _sort_in(entry, found)
+    stems = {stem_of(name) for name in found.files if is_request(name)}
+    for name in found.companions:
+        if name[: -len(FILES)] not in stems:
+            found.left[name] = f"left alone: the files of {name[: -len(FILES)]}.json, which is not there"
     return found
 
 
@@ -372,7 +417,9 @@ def _sort_in(entry: os.DirEntry[str], found: _Names) -> None:
     is_folder = entry.is_dir(follow_symlinks=False)
     if is_folder and not name.lower().endswith(".json"):
         why = why_not_entered(name)
-        if why is None:
+        if why is None and is_files_folder(name):
+            found.companions.append(name)
+        elif why is None:
             found.folders.append(name)
         elif not name.startswith(".") and name.lower() != LOST_AND_FOUND:
             found.left[name] = f"not looked into: {why}"

@@ -6,11 +6,13 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -18,10 +20,34 @@ from darkroom.disk.files import Disk, within
 from darkroom.disk.folders import Folder
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Outcome, Taking
+from darkroom.inbox.inputs import Changed, InputFiles, NotYet
 from darkroom.names import MAX_NAME_BYTES, file_of, folder_of, joined, stem_of, taken_name
+from darkroom.request.inputs import INPUTS, InputFile
 from darkroom.request.shape import MAX_BYTES
 
 _log = structlog.get_logger("darkroom.inbox")
+
+
+class Keep(Protocol):
+    """Makes a request's bytes durable in state, after those of the files that it names."""
+
+    def __call__(self, request_id: str, raw: bytes, inputs: Collection[str], /) -> None:
+        """Raises OSError when it is the state folder that fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """The request that is to be taken."""
+
+    request_id: str
+    sha256: str
+    known_ns: int | None  #: the mtime of a file whose bytes need not be kept; None: keep them
+    inputs: tuple[InputFile, ...] = ()
+    some: bool = False  #: of the inputs only those that are as they were
+
+    def is_met(self, raw: bytes, status: os.stat_result) -> bool:
+        """Whether a file is the one that we know."""
+        return hashlib.sha256(raw).hexdigest() == self.sha256 and self.known_ns in (None, status.st_mtime_ns)
 
 
 class _NotKept(Exception):
@@ -58,7 +84,7 @@ class Debts:
         try:
             work(path, request_id)
         except OSError as error:
-            if (path, request_id) not in self._owed:
+            if (path, request_id) not in self._owed and not isinstance(error, NotYet):
                 _log.warning("inbox_not_cleaned", path=path, why=error.strerror)
             return False
         self._guard.works(Kind.FILE, path)
@@ -74,45 +100,65 @@ class Debts:
 class Taker:
     """Takes files out of the inbox. `keep` makes a request's bytes durable in state."""
 
-    def __init__(self, folder: Folder, debts: Debts, *, disk: Disk, keep: Callable[[str, bytes], None]) -> None:
+    def __init__(self, folder: Folder, debts: Debts, inputs: InputFiles, *, disk: Disk, keep: Keep) -> None:
         self._folder = folder
         self._debts = debts
+        self._inputs = inputs
         self._disk = disk
         self._keep = keep
 
-    def take(self, path: str, request_id: str, sha256: str) -> Taking:
-        """Bytes durable in state, hidden name, read again. `remove_hidden` removes the file once that is recorded."""
-        return self._hide(path, request_id, sha256, None)
+    def take(
+        self, path: str, request_id: str, sha256: str, inputs: tuple[InputFile, ...] = (), *, some: bool = False
+    ) -> Taking:
+        """Bytes durable in state, hidden name, read again. `remove_hidden` removes the files once that is recorded."""
+        return self._hide(path, _Aim(request_id, sha256, None, inputs, some=some))
 
-    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> Taking:
-        """Take a file out of the inbox that is a request that we have, or had."""
-        taking = self._hide(path, request_id, sha256, mtime_ns)
+    def discard(
+        self, path: str, request_id: str, sha256: str, mtime_ns: int, inputs: tuple[InputFile, ...] = ()
+    ) -> Taking:
+        """Take a file out of the inbox that is a request that we have, or had, and its inputs with it.
+
+        Raises NotYet when nobody knows yet what others name: once it is hidden, nothing may keep it from being removed.
+        """
+        self._inputs.require_known(path, inputs)
+        taking = self._hide(path, _Aim(request_id, sha256, mtime_ns))
         if taking.outcome is Outcome.TAKEN:
-            self.remove_hidden(path, request_id)
+            self.remove_hidden(path, request_id, inputs=inputs)
         return taking
 
-    def remove_hidden(self, path: str, request_id: str, name: str = "") -> None:
-        """Remove the hidden name of a taken request."""
-        self._debts.do(partial(self._remove_hidden, name=name), path, request_id)
+    def remove_hidden(self, path: str, request_id: str, name: str = "", inputs: tuple[InputFile, ...] = ()) -> None:
+        """Remove the files of a taken request; its hidden name last, since it says that there is something to do."""
+        self._debts.do(partial(self._remove_hidden, name=name, inputs=inputs), path, request_id)
 
     def put_back(self, path: str, request_id: str, name: str = "") -> None:
         """Give a hidden file its name back, or the next free one: nobody's request is lost."""
         self._debts.do(partial(self._put_back, name=name), path, request_id)
 
-    def give_back(self, path: str, raw: bytes) -> str:
-        """Write a request under this name, or the next free one, unless it lies there. Returns its path.
+    def give_back(self, path: str, kept: Path) -> str:
+        """Write a kept request under this name, or the next free one, unless it lies there. Returns its path.
 
-        Where its sub-folder is gone, it goes into the inbox itself.
+        The files that it names come first. Where its sub-folder is gone, it goes into the inbox itself.
         """
-        try:
-            with self._disk.anchored(self._folder.path, folder_of(path)) as place:
-                return joined(folder_of(path), self._write_to_free(place, file_of(path), raw))
-        except (FileNotFoundError, NotADirectoryError):
-            with self._disk.anchored(self._folder.path, "") as place:
-                return self._write_to_free(place, file_of(path), raw)
+        raw = kept.read_bytes()
+        inputs = sorted(each for each in (kept.parent / INPUTS).glob("*") if not each.name.startswith("."))
+        if not self._has_folder(folder_of(path)):
+            path = file_of(path)
+        with self._disk.anchored(self._folder.path, folder_of(path)) as place:
+            return joined(folder_of(path), self._write_to_free(place, file_of(path), raw, inputs))
 
-    def _write_to_free(self, place: Path, name: str, raw: bytes) -> str:
+    def _has_folder(self, folder: str) -> bool:
+        try:
+            with self._disk.anchored(self._folder.path, folder):
+                return True
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _write_to_free(self, place: Path, name: str, raw: bytes, inputs: list[Path]) -> str:
         for free in _free_names(name):
+            if os.path.lexists(place / free) and not self._holds(place / free, raw):
+                continue
+            if not self._inputs.give_back(place, free, inputs):
+                continue
             try:
                 self._disk.create_exclusive(place / free, raw)
             except FileExistsError:
@@ -137,15 +183,17 @@ class Taker:
 
     # Taking -------------------------------------------------------------------------------------------------------
 
-    def _hide(self, path: str, request_id: str, sha256: str, known_ns: int | None) -> Taking:
-        """`known_ns`: the mtime of a file whose bytes need not be kept; None: keep them."""
+    def _hide(self, path: str, aim: _Aim) -> Taking:
+        request_id = aim.request_id
         if not self._folder.check():
             return Taking(request_id, path, Outcome.TROUBLE, why=self._folder.away)
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:
-                mtime_ns = self._hide_in(place, file_of(path), request_id, sha256, known_ns)
+                hidden = self._hide_in(place, file_of(path), aim)
         except _NotKept as error:
             return Taking(request_id, path, Outcome.TROUBLE, why=f"the state folder cannot keep it: {error}")
+        except Changed as error:
+            return Taking(request_id, path, Outcome.LACKING, why=f"{error} has changed, or is not there any more")
         except FileNotFoundError:
             return Taking(request_id, path, Outcome.GONE)
         except OSError as error:
@@ -154,36 +202,44 @@ class Taker:
             folder = self._folder.path / folder_of(path)
             why = f"it cannot be taken: {error.strerror}{_mend(error, folder)}"
             return Taking(request_id, path, Outcome.TROUBLE, why=why, lasting=True)
-        if mtime_ns is None:
+        if hidden is None:
             return Taking(request_id, path, Outcome.CHANGED)
-        return Taking(request_id, path, Outcome.TAKEN, mtime_ns=mtime_ns)
+        return Taking(request_id, path, Outcome.TAKEN, *hidden)
 
-    def _hide_in(self, place: Path, name: str, request_id: str, sha256: str, known_ns: int | None) -> int | None:
-        """The file's mtime in nanoseconds; None when it is another one than we know, which then has its name."""
+    def _hide_in(self, place: Path, name: str, aim: _Aim) -> tuple[int, tuple[InputFile, ...]] | None:
+        """The file's mtime in nanoseconds, and what was kept of the files that it names.
+
+        None when it is another one than we know, which then has its name.
+        """
         original = within(place, name)
         raw, status = self._disk.read(original, limit=MAX_BYTES)
-        if hashlib.sha256(raw).hexdigest() != sha256 or known_ns not in (None, status.st_mtime_ns):
+        if not aim.is_met(raw, status):
             return None
-        if known_ns is None:
-            try:
-                self._keep(request_id, raw)
-            except OSError as error:
-                raise _NotKept(str(error.strerror or error)) from error
-        hidden = within(place, taken_name(name, request_id))
+        inputs = self._keep_all(place, name, raw, aim) if aim.known_ns is None else ()
+        hidden = within(place, taken_name(name, aim.request_id))
         self._rename(original, hidden)
-        if not self._is_same(hidden, sha256, known_ns):
+        if not self._is_same(hidden, aim):
             self._put_back_changed(hidden, original)
             return None
-        return status.st_mtime_ns
+        return status.st_mtime_ns, inputs
 
-    def _is_same(self, hidden: Path, sha256: str, known_ns: int | None) -> bool:
+    def _keep_all(self, place: Path, name: str, raw: bytes, aim: _Aim) -> tuple[InputFile, ...]:
+        """In this order: where the request is, so are its files. Raises Changed."""
+        try:
+            inputs = self._inputs.keep(place, name, aim.request_id, aim.inputs, some=aim.some)
+            self._keep(aim.request_id, raw, [each.name for each in inputs])
+        except OSError as error:
+            raise _NotKept(str(error.strerror or error)) from error
+        return inputs
+
+    def _is_same(self, hidden: Path, aim: _Aim) -> bool:
         try:
             raw, status = self._disk.read(hidden, limit=MAX_BYTES)
         except OSError as error:
             if error.errno != errno.EAGAIN:
                 raise
             return False
-        return hashlib.sha256(raw).hexdigest() == sha256 and known_ns in (None, status.st_mtime_ns)
+        return aim.is_met(raw, status)
 
     def _rename(self, source: Path, hidden: Path) -> None:
         """An NFS rename may succeed and report an error when the reply is lost: believe the folder."""
@@ -202,11 +258,22 @@ class Taker:
 
     # What may be owed ---------------------------------------------------------------------------------------------
 
-    def _remove_hidden(self, path: str, request_id: str, *, name: str) -> None:
-        self.remove(joined(folder_of(path), name or taken_name(file_of(path), request_id)))
+    def _remove_hidden(self, path: str, request_id: str, *, name: str, inputs: tuple[InputFile, ...]) -> None:
+        hidden = joined(folder_of(path), name or taken_name(file_of(path), request_id))
+        if inputs and self._is_there(hidden):
+            self._inputs.release(path, request_id, inputs)
+        self.remove(hidden)
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            with self._disk.anchored(self._folder.path, folder_of(path)) as place:
+                return os.path.lexists(within(place, file_of(path)))
+        except FileNotFoundError:
+            return False
 
     def _put_back(self, path: str, request_id: str, *, name: str) -> None:
         hidden = name or taken_name(file_of(path), request_id)
+        self._inputs.put_back(path, request_id)
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:
                 given = self._rename_to_free(within(place, hidden), place, file_of(path))

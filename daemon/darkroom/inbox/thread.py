@@ -16,6 +16,7 @@ from darkroom.inbox.arrivals import Inbox
 from darkroom.inbox.drops import Listing, Outcome, Taking
 from darkroom.inbox.owner import Owner
 from darkroom.inbox.watch import Watch
+from darkroom.request.inputs import Bundle
 
 #: What the inbox tells the service.
 Event = Listing | Taking | FolderState
@@ -64,9 +65,10 @@ class InboxThread:
 
     # What the service asks ----------------------------------------------------------------------------------------
 
-    def know(self, path: str, sha256: str) -> None:
-        """This file is known from before."""
-        self._for_file(path, partial(self._inbox.know, path, sha256))
+    def know(self, path: str, bundle: Bundle) -> None:
+        """This file is known from before, and so is what it names."""
+        names = tuple(each.name for each in bundle.inputs)
+        self._for_file(path, partial(self._inbox.know, path, bundle.sha256, names))
 
     def doubt(self, path: str) -> None:
         """Tell this drop again when its mtime can be believed; and now, that something is still arriving."""
@@ -76,19 +78,20 @@ class InboxThread:
         """Tell this drop again, whatever it is now."""
         self._for_file(path, partial(self._inbox.again, path))
 
-    def take(self, path: str, request_id: str, sha256: str) -> None:
-        """Take a request; answered by a Taking."""
+    def take(self, path: str, request_id: str, bundle: Bundle, *, some: bool = False) -> None:
+        """Take a request; answered by a Taking. `some`: of its files only those that are as they were."""
         why = "an error that nobody foresaw; the service's log tells more"
         trouble = Taking(request_id, path, Outcome.TROUBLE, why=why)
-        self.actor.post(partial(self._take, path, request_id, sha256), (Kind.FILE, path), instead=trouble)
+        self.actor.post(partial(self._take, path, request_id, bundle, some=some), (Kind.FILE, path), instead=trouble)
 
-    def discard(self, path: str, request_id: str, sha256: str, mtime_ns: int) -> None:
+    def discard(self, path: str, request_id: str, bundle: Bundle, mtime_ns: int) -> None:
         """Take a file out of the inbox without keeping it, unless it has changed or been touched."""
-        self._for_file(path, partial(self._inbox.discard, path, request_id, sha256, mtime_ns))
+        discard = self._inbox.discard
+        self._for_file(path, partial(discard, path, request_id, bundle.sha256, mtime_ns, bundle.inputs))
 
-    def remove_hidden(self, path: str, request_id: str, name: str = "") -> None:
-        """Remove the hidden name of a taken request."""
-        self._for_file(path, partial(self._inbox.remove_hidden, path, request_id, name))
+    def remove_hidden(self, path: str, request_id: str, bundle: Bundle, name: str = "") -> None:
+        """Remove the files of a taken request, its hidden name last."""
+        self._for_file(path, partial(self._inbox.remove_hidden, path, request_id, name, bundle.inputs))
 
     def put_back(self, path: str, request_id: str, name: str = "") -> None:
         """Give a hidden file its name back."""
@@ -131,9 +134,9 @@ class InboxThread:
     def _seen(self) -> None:
         self._unseen = False
 
-    def _take(self, path: str, request_id: str, sha256: str) -> Taking | None:
+    def _take(self, path: str, request_id: str, bundle: Bundle, *, some: bool) -> Taking | None:
         """One that has only just come is taken a moment later, so that its writer finds it to the end."""
-        take = partial(self._inbox.take, path, request_id, sha256)
+        take = partial(self._inbox.take, path, request_id, bundle.sha256, bundle.inputs, some=some)
         wait_s = self._inbox.take_in_s(path)
         if not wait_s:
             return take()

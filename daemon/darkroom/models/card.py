@@ -10,6 +10,7 @@ from darkroom.models.family import SCALES, Family
 from darkroom.models.source import ModelSource
 
 SMALLEST_SIDE_PX = 64
+STARTER_LATENTS = 12  #: numbers of each, as its own files say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,9 @@ def expected(source: ModelSource) -> Family | None:
     """The family of a model whose files nobody has looked at; None when nothing tells it."""
     if source.is_testcard:
         return BY_KEY["testcard"]
-    key = STABLE_DIFFUSION.key if source.is_starter else source.family or KNOWN_IDS.get(source.source)
+    if source.is_starter:
+        return dressed(STABLE_DIFFUSION.of_latents(STARTER_LATENTS), source)
+    key = source.family or KNOWN_IDS.get(source.source)
     return dressed(BY_KEY[key], source) if key is not None else None
 
 

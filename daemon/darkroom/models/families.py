@@ -36,6 +36,15 @@ _QWEN = (
     "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n"
 )
 
+
+def _with_pictures(stem: str, *ways: str, mask: str = "Inpaint", control: str = "ControlNet") -> Mapping[str, str]:
+    """Classes that are called as most are: `FluxImg2ImgPipeline`, `FluxControlNetInpaintPipeline`."""
+    parts = {"control": control, "union": f"{control}Union", "init": "Img2Img", "mask": mask}
+    return {way: f"{stem}{''.join(parts[part] for part in way.split())}Pipeline" for way in ways}
+
+
+_EVERY_WAY = ("init", "mask", "control", "control init", "control mask")
+
 STABLE_DIFFUSION = Family(
     key="stable-diffusion",
     title="Stable Diffusion 1.x or 2.x",
@@ -53,6 +62,7 @@ STABLE_DIFFUSION = Family(
     needs=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"),
     checker="safety_checker", half="float16", offset_is_one=True, in_blocks=True, clip_skip=True, loras=True,
+    siblings=_with_pictures("StableDiffusion", *_EVERY_WAY), mask_latents=4, controls="stable-diffusion",
 )  # fmt: skip
 STABLE_DIFFUSION_XL = Family(
     key="stable-diffusion-xl",
@@ -63,24 +73,33 @@ STABLE_DIFFUSION_XL = Family(
     classes={"unet": re.compile("UNet2DConditionModel"), "scheduler": _DIFFUSION_SCHEDULERS},
     needs=("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"), half="float16", in_blocks=True, clip_skip=True, loras=True,
+    siblings=_with_pictures("StableDiffusionXL", *_EVERY_WAY, "union", "union init", "union mask"),
+    mask_latents=4, controls="stable-diffusion-xl",
 )  # fmt: skip
 STABLE_DIFFUSION_3 = Family(
     key="stable-diffusion-3", title="Stable Diffusion 3 or 3.5", pipelines=("StableDiffusion3Pipeline",),
     scales={"guidance_scale": 7.0}, steps=28, schedulers=FLOW, needs=("transformer", "vae", "scheduler"),
     clip_skip=True, loras=True, reads=(Reads("tokenizer_3", 256), Reads("tokenizer")),
+    siblings=_with_pictures("StableDiffusion3", "init", "mask", "control"), mask_latents=16,
+    controls="stable-diffusion-3",
 )  # fmt: skip
+_FLUX_PICTURES = {**_with_pictures("Flux", *_EVERY_WAY)}
 FLUX = Family(
     key="flux", title="FLUX.1", pipelines=("FluxPipeline",), loras=True,
     scales={"guidance_scale": 3.5, "true_cfg_scale": 1.0}, cfg="true_cfg_scale", nothing="",
     steps=28, schedulers=_WITH_MU, reads=(Reads("tokenizer_2", 512),),
+    siblings=_FLUX_PICTURES | {way.replace("control", "union"): kind for way, kind in _FLUX_PICTURES.items()},
+    controls="flux",
 )  # fmt: skip
 FLUX2_KLEIN = Family(
     key="flux2-klein", title="FLUX.2 klein", pipelines=("Flux2KleinPipeline",), loras=True,
     scales={"guidance_scale": 4.0}, negative=False, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512, is_chat=True),),
+    references=4,
 )  # fmt: skip
 Z_IMAGE = Family(
     key="z-image", title="Z-Image", pipelines=("ZImagePipeline",), loras=True,
     cfg_above=0.0, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512, is_chat=True),),
+    siblings=_with_pictures("ZImage", "init", "mask"),
 )  # fmt: skip
 SANA = Family(
     key="sana", title="Sana", pipelines=("SanaPipeline",), loras=True,
@@ -103,33 +122,48 @@ HUNYUAN = Family(
 ROWS: tuple[Family, ...] = (
     STABLE_DIFFUSION,
     replace(STABLE_DIFFUSION, key="stable-diffusion-pag", title="Stable Diffusion with PAG",
-            pipelines=("StableDiffusionPAGPipeline",)),
+            pipelines=("StableDiffusionPAGPipeline",),
+            siblings={"init": "StableDiffusionPAGImg2ImgPipeline", "mask": "StableDiffusionPAGInpaintPipeline",
+                      "control": "StableDiffusionControlNetPAGPipeline",
+                      "control mask": "StableDiffusionControlNetPAGInpaintPipeline"}),
     STABLE_DIFFUSION_XL,
     replace(STABLE_DIFFUSION_XL, key="stable-diffusion-xl-pag", title="Stable Diffusion XL with PAG",
-            pipelines=("StableDiffusionXLPAGPipeline",)),
+            pipelines=("StableDiffusionXLPAGPipeline",),
+            siblings={"init": "StableDiffusionXLPAGImg2ImgPipeline", "mask": "StableDiffusionXLPAGInpaintPipeline",
+                      "control": "StableDiffusionXLControlNetPAGPipeline",
+                      "control init": "StableDiffusionXLControlNetPAGImg2ImgPipeline"}),
     STABLE_DIFFUSION_3,
     replace(STABLE_DIFFUSION_3, key="stable-diffusion-3-pag", title="Stable Diffusion 3 with PAG",
-            pipelines=("StableDiffusion3PAGPipeline",)),
+            pipelines=("StableDiffusion3PAGPipeline",),
+            siblings={"init": "StableDiffusion3PAGImg2ImgPipeline"}, controls=None),
     FLUX,
     replace(FLUX, key="flux-kontext", title="FLUX.1 Kontext", pipelines=("FluxKontextPipeline",),
-            fixed={"_auto_resize": False}, area="max_area"),
+            area="max_area", siblings={}, controls=None, references=1),
     FLUX2_KLEIN,
     Family(key="flux2-klein-kv", title="FLUX.2 klein KV", pipelines=("Flux2KleinKVPipeline",), loras=True,
            scales={}, cfg=None, negative=False, steps=4, made_for=4, schedulers=_WITH_MU,
-           reads=(Reads("tokenizer", 512, is_chat=True),)),
+           reads=(Reads("tokenizer", 512, is_chat=True),), references=4),
     Family(key="flux2", title="FLUX.2", pipelines=("Flux2Pipeline",), loras=True,
-           scales={"guidance_scale": 4.0}, cfg=None, negative=False, schedulers=_WITH_MU),
+           scales={"guidance_scale": 4.0}, cfg=None, negative=False, schedulers=_WITH_MU, references=4),
     Family(key="chroma", title="Chroma", pipelines=("ChromaPipeline",), loras=True,
-           steps=35, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),)),
+           steps=35, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),), siblings=_with_pictures("Chroma", "init")),
     Family(key="qwenimage", title="Qwen-Image", pipelines=("QwenImagePipeline",), loras=True,
            scales={"true_cfg_scale": 4.0}, cfg="true_cfg_scale", idle=frozenset({"guidance_scale"}), nothing=" ",
-           schedulers=_WITH_MU, reads=(Reads("tokenizer", 546, before=_QWEN),)),
+           schedulers=_WITH_MU, reads=(Reads("tokenizer", 546, before=_QWEN),),
+           siblings=_with_pictures("QwenImage", "init", "mask", "control"), controls="qwenimage", most_controls=1),
+    Family(key="qwenimage-edit", title="Qwen-Image-Edit", pipelines=("QwenImageEditPipeline",),
+           scales={"true_cfg_scale": 4.0}, cfg="true_cfg_scale", idle=frozenset({"guidance_scale"}), nothing=" ",
+           schedulers=_WITH_MU, references=1, fewest_references=1),
+    Family(key="qwenimage-edit-plus", title="Qwen-Image-Edit-Plus", pipelines=("QwenImageEditPlusPipeline",),
+           scales={"true_cfg_scale": 4.0}, cfg="true_cfg_scale", idle=frozenset({"guidance_scale"}), nothing=" ",
+           schedulers=_WITH_MU, references=3, fewest_references=1),
     Z_IMAGE,
     SANA,
     replace(SANA, key="sana-pag", title="Sana with PAG", pipelines=("SanaPAGPipeline",), loras=False),
     Family(key="sana-sprint", title="Sana Sprint", pipelines=("SanaSprintPipeline",), loras=True,
            scales={"guidance_scale": 4.5}, cfg=None, negative=False, step_px=32, steps=2, made_for=4, schedulers=OWN,
-           reads=(Reads("tokenizer", 300),), fixed={**_NO_BINNING, "intermediate_timesteps": None}),
+           reads=(Reads("tokenizer", 300),), fixed={**_NO_BINNING, "intermediate_timesteps": None},
+           siblings=_with_pictures("SanaSprint", "init")),
     replace(PIXART_SIGMA, key="pixart-alpha", title="PixArt-α", pipelines=("PixArtAlphaPipeline",),
             fewest_steps=2, reads=(Reads("tokenizer", 120),)),
     PIXART_SIGMA,
@@ -158,7 +192,8 @@ ROWS: tuple[Family, ...] = (
                         "text, shape, size, texture, spatial relationships of the objects and background: "),)),
     Family(key="kandinsky3", title="Kandinsky 3", pipelines=("Kandinsky3Pipeline",),
            scales={"guidance_scale": 3.0}, step_px=64, steps=25, schedulers=OWN, reads=(Reads("tokenizer", 128),),
-           needs=("unet", "movq", "text_encoder", "tokenizer", "scheduler")),
+           needs=("unet", "movq", "text_encoder", "tokenizer", "scheduler"),
+           siblings=_with_pictures("Kandinsky3", "init")),
     Family(key="if", title="DeepFloyd IF, the first stage", pipelines=("IFPipeline",), loras=True,
            scales={"guidance_scale": 7.0}, step_px=8, side_px=64, largest_px=1024, steps=100, schedulers=OWN,
            reads=(Reads("tokenizer", 77),), fixed=_AS_WRITTEN,

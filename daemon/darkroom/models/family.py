@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 #: Parts whose code is at hand; the last ones are folders of diffusers' own with classes like the safety checker.
@@ -13,6 +13,15 @@ OWN_LIBRARY = "darkroom.starter."
 
 #: The request's keys that say how closely a prompt is followed, as diffusers calls them.
 SCALES = ("guidance_scale", "true_cfg_scale")
+
+
+def way(*, init: bool = False, mask: bool = False, control: str = "") -> str:
+    """What a pipeline is given, as `Family.siblings` calls it; "" for words alone, or with references.
+
+    `control`: "control", "union" for ControlNets that read pictures of several kinds, or "".
+    """
+    picture = "mask" if mask else "init" if init else ""
+    return " ".join(filter(None, (control, picture)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,16 @@ class Family:
     schedulers: tuple[str, ...]  #: keys of SCHEDULERS; the first one is the default
     spacing: str | None = None  #: `timestep_spacing` that it was distilled with, whatever its scheduler was saved with
 
+    # Pictures that come in.
+    siblings: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: what it is given (`way`) → the class that renders it so
+    mask_latents: int | None = None  #: how many numbers a latent has to have for masks; None: any
+    controls: str | None = None  #: the key of the family whose ControlNets it takes; None: it takes none
+    most_controls: int = 4  #: how many of them at a time
+    references: int = 0  #: how many pictures it edits by, at most
+    fewest_references: int = 0  #: a model that can do nothing else has 1
+
     in_blocks: bool = False  #: whether long texts are encoded whole, in blocks of its tokenizers' length, and weighed
     clip_skip: bool = False  #: whether layers of its text encoder can be left out
     loras: bool = False  #: whether its pipeline has a loader for LoRAs
@@ -74,6 +93,12 @@ class Family:
     def choose(self) -> str:
         """What to say to who has brought a model of another family."""
         return f"Choose a model of the {self.title} family."
+
+    def of_latents(self, numbers: object) -> Family:
+        """This row for a model whose latents have so many numbers."""
+        if self.mask_latents is None or numbers == self.mask_latents:
+            return self
+        return replace(self, siblings={way: kind for way, kind in self.siblings.items() if "mask" not in way})
 
     def is_guided(self, scales: Mapping[str, float | None]) -> bool:
         """Whether a negative prompt has an effect at these scales (key → value)."""

@@ -246,7 +246,7 @@ def _family(index: dict[str, Any], folder: Path, source: ModelSource) -> Family:
     family = of_pipeline(str(name))
     varied = (row for sign, row in VARIATIONS.get(family.key, ()) if _shows(folder, sign))
     family = dressed(next(varied, family), source)
-    return _with_own_side(family, folder)
+    return _with_own_latents(_with_own_side(family, folder), folder)
 
 
 def _shows(folder: Path, sign: Sign) -> bool:
@@ -260,6 +260,14 @@ def _with_own_side(family: Family, folder: Path) -> Family:
     part, key = family.side_of
     side = read_json(folder / part / "config.json").get(key) if (folder / part).is_dir() else None
     return replace(family, side_px=8 * side) if isinstance(side, int) and 8 <= side <= 256 else family
+
+
+def _with_own_latents(family: Family, folder: Path) -> Family:
+    if family.mask_latents is None:
+        return family
+    part = "unet" if "unet" in family.needs else "transformer"
+    numbers = read_json(folder / part / "config.json").get("in_channels") if (folder / part).is_dir() else None
+    return family if numbers is None else family.of_latents(numbers)
 
 
 def _parts(index: dict[str, Any], family: Family, source: ModelSource) -> dict[str, tuple[str, str]]:

@@ -21,6 +21,18 @@ def is_file_name(source: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlSource:
+    """One `[controls.ALIAS]` table of the configuration: a ControlNet, which reads a picture beside the words."""
+
+    alias: str
+    source: str  #: an absolute folder, or a hub id
+    family: str  #: the key of the family that it was made for
+    revision: str | None = None  #: commit, tag or branch on the hub; None for the default branch
+    variant: str | None = None  #: "fp16" for files called `….fp16.safetensors`
+    mode: int | None = None  #: as what it reads the picture, where it reads several kinds; None: it reads one
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSource:
     """One `[models.ALIAS]` table of the configuration. None: as the model's family has it."""
 

@@ -17,7 +17,11 @@ relief        edge: device   What is done when memory runs out.
 prediction    edge: device   What a model predicts, where only one step of it tells.
 file_hash     edge: models   The hash of a single file, by which other programs know it.
 adapter       edge: device   One adapter for the models of every family.
+siblings      edge: device   The pipelines of a model that also take pictures, of the same parts.
+controls      edge: device   ControlNets, kept while plans name them.
 call          edge: device   How a plan is put to a pipeline.
+pictures      edge: pictures Pictures that come in, made sRGB of the size that is painted.
+canny         pure           The edges of a picture.
 blocks        edge: device   Texts of any length and weight, in blocks.
 reader        edge: device   How many tokens a text has, and which words are not read.
 encoded       edge: device   Texts that are encoded already.

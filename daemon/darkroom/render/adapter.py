@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,30 +19,33 @@ import diffusers
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from darkroom.errors import ErrorCode, ModelUnavailable, ModelUnsupported, RenderFailed
 from darkroom.models.card import card
 from darkroom.models.checkpoint import checkpoint_hash
 from darkroom.models.families import few_step
-from darkroom.models.family import SCALES, Family
+from darkroom.models.family import SCALES, Family, way
 from darkroom.models.judge import Judgement
 from darkroom.models.schedulers import SCHEDULERS, Impossible, digest, way_out
 from darkroom.models.source import LoraSource, ModelSource
-from darkroom.render import scheduling
+from darkroom.render import pictures, scheduling
 from darkroom.render.blocks import Blocks
-from darkroom.render.call import Call
-from darkroom.render.encoded import Encoded
+from darkroom.render.controls import Controls
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.render.file_hash import FileHash
 from darkroom.render.loras import Loras
+from darkroom.render.pictures import Inputs
 from darkroom.render.precision import Broken, Precision
 from darkroom.render.reader import Reader
 from darkroom.render.relief import Relief
+from darkroom.render.siblings import Siblings
 from darkroom.render.torch_errors import bytes_of, free_memory, guarded, parts_of
 from darkroom.request.plan import ImagePlan, Plan
 
 #: The side of the picture that is rendered once after loading, so that the first request does not pay for it.
 WARM_UP_PX = 64
+NOTHING = Inputs()
 
 _NO_LORAS: Mapping[str, LoraSource] = MappingProxyType({})
 
@@ -53,6 +57,7 @@ class DiffusionModel:
         self,
         pipeline: Any,
         found: Judgement,
+        controls: Controls,
         *,
         is_starter: bool,
         loaded_as: str = "",
@@ -64,11 +69,10 @@ class DiffusionModel:
         self._pipeline = pipeline
         self._saved = dict(found.scheduler)
         self._blocks = blocks = Blocks(pipeline) if self._family.in_blocks else None
-        self._call = Call(pipeline, self._family, blocks)
+        self._siblings = Siblings(pipeline, self._family, blocks, controls)
         self._reader = Reader(pipeline, self._family, blocks)
         self._precision = Precision(pipeline)
         self._relief = Relief(pipeline, make_room)
-        self._encoded = Encoded(pipeline)
         self._loras = Loras(pipeline, loras, self._forget)
         self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))
         self._is_starter = is_starter
@@ -104,14 +108,15 @@ class DiffusionModel:
             hint = "Set `scheduler` and `num_inference_steps` of this model to others."
             raise ModelUnavailable(f"{source.alias}: its defaults don't work. {error.message}", hint=hint) from None
         plan = replace(plan, num_inference_steps=self._family.fewest_steps)
+        grey = Image.new("RGB", (plan.width, plan.height), "grey")
         with suppress(RenderFailed):
-            self._warm(source, plan)
+            self._warm(source, plan, Inputs(references=(grey,) * self._family.fewest_references))
         if self._file_hash is not None:
             self._file_hash.start()  # no sooner: it takes a core for seconds
 
-    def _warm(self, source: ModelSource, plan: Plan) -> None:
+    def _warm(self, source: ModelSource, plan: Plan, inputs: Inputs) -> None:
         try:
-            self._render(plan, plan.images[0], lambda _step, _steps: None)
+            self._render(plan, plan.images[0], inputs, lambda _step, _steps: None)
         except Broken:
             return
         except (TypeError, ValueError, AttributeError) as error:
@@ -129,13 +134,14 @@ class DiffusionModel:
         """What can't be asked of it, by its scheduler alone."""
         return scheduling.all_impossible(self._saved, self._family.schedulers, stopped)
 
-    def read(self, plan: Plan) -> Reading:
-        """Count its texts' tokens. Raises RenderFailed or DevicePoisoned."""
-        return guarded(partial(self._read, plan))
+    def read(self, plan: Plan, inputs: Path | None = None) -> Reading:
+        """Count its texts' tokens, and read its pictures. Raises RenderFailed or DevicePoisoned."""
+        return guarded(partial(self._read, plan, inputs))
 
-    def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:  # noqa: ARG002 - protocol
+    def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:
         """Render `plan.images[index]`. Raises RenderFailed, DevicePoisoned or what `on_step` raises."""
-        pixels: Pixels = guarded(partial(self._paint, plan, plan.images[index], on_step))
+        inputs = reading.inputs or NOTHING
+        pixels: Pixels = guarded(partial(self._paint, plan, plan.images[index], inputs, on_step))
         return pixels
 
     @property
@@ -147,26 +153,27 @@ class DiffusionModel:
         """Free the device."""
         if self._file_hash is not None:
             self._file_hash.stop()
-        del self._pipeline, self._call, self._reader, self._precision, self._relief, self._encoded, self._blocks
-        del self._loras
+        del self._pipeline, self._siblings, self._reader, self._precision, self._relief, self._blocks, self._loras
         free_memory()
 
     # Text ---------------------------------------------------------------------------------------------------------
 
-    def _read(self, plan: Plan) -> Reading:
+    def _read(self, plan: Plan, folder: Path | None = None) -> Reading:
         self._check(plan)
+        inputs = pictures.read(plan, folder) if plan.files and folder is not None else NOTHING
         of_loras = self._loras.apply(plan.loras)
         tokens, warnings = self._reader.read(plan)
         prompts = dict.fromkeys(image.prompt for image in plan.images)
-        warnings += [*of_loras, *self._call.not_taken(plan)]
+        warnings += [*of_loras, *self._siblings.of(plan).call.not_taken(plan), *inputs.warnings]
         warnings += [self._zero_snr_warning(plan), *(self._starter_warning(prompt) for prompt in prompts)]
-        return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))))
+        return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))), inputs)
 
     def _check(self, plan: Plan) -> None:
         """What can be seen before the first step is told before it, and not after the last one. Raises RenderFailed."""
         family = self._few_step(plan)
         told = {key for key in SCALES if getattr(plan, key) is not None}
         fits = plan.scheduler in family.schedulers and told == set(family.scales)
+        fits = fits and _takes_pictures(family, plan)
         if not fits or plan.width % family.step_px or plan.height % family.step_px:
             raise RenderFailed(
                 ErrorCode.MODEL_CHANGED,
@@ -193,7 +200,7 @@ class DiffusionModel:
         return self._saved | ({"timestep_spacing": family.spacing} if family.spacing is not None else {})
 
     def _forget(self) -> None:
-        self._encoded.forget()
+        self._siblings.forget()
         if self._blocks is not None:
             self._blocks.forget()
 
@@ -211,19 +218,19 @@ class DiffusionModel:
 
     # Pictures -----------------------------------------------------------------------------------------------------
 
-    def _paint(self, plan: Plan, image: ImagePlan, on_step: OnStep) -> Pixels:
+    def _paint(self, plan: Plan, image: ImagePlan, inputs: Inputs, on_step: OnStep) -> Pixels:
         warnings: tuple[str, ...] = ()
         self._loras.apply(plan.loras)
         while True:
             try:
                 pixels: Pixels
                 pixels, eased = self._relief.painted(
-                    plan.width, plan.height, partial(self._render, plan, image, on_step)
+                    plan.width, plan.height, partial(self._render, plan, image, inputs, on_step)
                 )
                 warnings = (*warnings, *filter(None, [eased]))
                 return replace(pixels, warnings=warnings, lora_hashes=self._loras.hashes)
             except Broken as broken:
-                raised = self._precision.raised(broken)
+                raised = self._precision.raised(broken, self._siblings.of(plan).pipeline)
             warnings = (*warnings, *filter(None, [raised]))
             if raised is None:
                 hint = self._precision.way_out()
@@ -234,10 +241,12 @@ class DiffusionModel:
                 )
 
     @torch.inference_mode()
-    def _render(self, plan: Plan, image: ImagePlan, on_step: OnStep) -> Pixels:
-        pipeline = self._pipeline
+    def _render(self, plan: Plan, image: ImagePlan, inputs: Inputs, on_step: OnStep) -> Pixels:
+        painter = self._siblings.of(plan)
+        pipeline = painter.pipeline
         pipeline.scheduler = scheduling.fresh(plan.scheduler, self._saved_for(self._few_step(plan)))
-        with self._call.arguments(plan, image, on_step, _check_latents) as arguments:
+        torch.manual_seed(image.seed)  # for what draws without the generator: SD3's control pictures
+        with painter.call.arguments(plan, image, inputs, on_step, _check_latents) as arguments:
             output = _called(pipeline, arguments)
         if any(getattr(output, "nsfw_content_detected", None) or ()):
             raise Flagged
@@ -248,7 +257,24 @@ class DiffusionModel:
                 f"The model paints {pixels.width}×{pixels.height} where {plan.width}×{plan.height} was asked for.",
                 hint=f'Ask for "width": {pixels.width}, "height": {pixels.height}.',
             )
+        return _pasted(pixels, inputs)
+
+
+def _takes_pictures(family: Family, plan: Plan) -> bool:
+    """Whether it can be given what this plan names."""
+    wanted = way(
+        init=plan.init_image is not None, mask=plan.mask_image is not None, control="control" * bool(plan.control)
+    )
+    count = len(plan.reference_images)
+    return (wanted == "" or wanted in family.siblings) and count <= family.references
+
+
+def _pasted(pixels: Pixels, inputs: Inputs) -> Pixels:
+    """With what is not painted anew as it came in."""
+    if inputs.mask is None:
         return pixels
+    painted = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.rgb)
+    return replace(pixels, rgb=pictures.pasted(painted, inputs).tobytes())
 
 
 def _is_impossible(saved: dict[str, Any], scheduler: str, steps: int) -> bool:

@@ -12,7 +12,9 @@ import torch
 
 from darkroom.models.family import SCALES, Family
 from darkroom.render.blocks import Blocks, words
+from darkroom.render.controls import Nets
 from darkroom.render.engine import OnStep
+from darkroom.render.pictures import Inputs
 from darkroom.request.plan import ImagePlan, Plan
 
 #: Called with the latents after the last step, where the pipeline gives them.
@@ -22,14 +24,17 @@ Look = Callable[[torch.Tensor], None]
 class Call:
     """One pipeline's `__call__`."""
 
-    def __init__(self, pipeline: Any, family: Family, blocks: Blocks | None) -> None:
+    def __init__(self, pipeline: Any, family: Family, blocks: Blocks | None, nets: Nets | None = None) -> None:
         self._pipeline = pipeline
+        self._nets = nets
         self._family = family
         self._takes = frozenset(inspect.signature(type(pipeline).__call__).parameters)
         self._blocks = blocks
 
     @contextmanager
-    def arguments(self, plan: Plan, image: ImagePlan, on_step: OnStep, look: Look) -> Iterator[dict[str, Any]]:
+    def arguments(
+        self, plan: Plan, image: ImagePlan, inputs: Inputs, on_step: OnStep, look: Look
+    ) -> Iterator[dict[str, Any]]:
         """Those of one picture, while it is painted."""
         given = {
             "width": plan.width,
@@ -40,6 +45,7 @@ class Call:
             **self._family.fixed,
             **{key: value for key in SCALES if (value := getattr(plan, key)) is not None},
             **self._texts(plan, image),
+            **self._pictures(plan, inputs),
         }
         if self._blocks is None and plan.clip_skip is not None:
             given["clip_skip"] = plan.clip_skip
@@ -47,7 +53,7 @@ class Call:
             given[self._family.area] = plan.width * plan.height
         given = {key: value for key, value in given.items() if key in self._takes}
         if "callback_on_step_end" in self._takes:
-            yield given | {"callback_on_step_end": partial(self._after_step, plan.num_inference_steps, on_step, look)}
+            yield given | {"callback_on_step_end": partial(self._after_step, plan, on_step, look)}
         elif "callback" in self._takes:
             old = partial(_after_old_step, plan.num_inference_steps, on_step)
             yield given | {"callback": old, "callback_steps": 1}
@@ -57,14 +63,38 @@ class Call:
 
     def not_taken(self, plan: Plan) -> list[str]:
         """A warning for each thing that the plan has and the pipeline does not take."""
-        told = {key: getattr(plan, key) is not None for key in SCALES}
+        told = {key: self._counts(key, getattr(plan, key)) for key in SCALES}
         told |= {"negative_prompt": any(image.negative_prompt for image in plan.images)}
-        kind = self._family.pipeline
+        kind = type(self._pipeline).__name__
         return [
             f"`{key}` has no effect: {kind} takes none."
             for key, is_told in told.items()
             if is_told and key not in self._takes
         ]
+
+    def _counts(self, key: str, scale: float | None) -> bool:
+        """Whether it is told, and says anything: FLUX.1's `true_cfg_scale` of 1 does not."""
+        is_idle = key == self._family.cfg and key != "guidance_scale" and (scale or 0) <= self._family.cfg_above
+        return scale is not None and not is_idle
+
+    def _pictures(self, plan: Plan, inputs: Inputs) -> dict[str, Any]:
+        """Those that come in, as pipelines call them."""
+        given: dict[str, Any] = {"image": inputs.reference if inputs.init is None else inputs.init}
+        given |= {"strength": plan.strength, "mask_image": inputs.mask}
+        if self._nets is not None:
+            given |= self._control(plan, inputs, self._nets)
+        return {key: value for key, value in given.items() if value is not None}
+
+    def _control(self, plan: Plan, inputs: Inputs, nets: Nets) -> dict[str, Any]:
+        """One as it is, several as lists. Where there is no other picture, some call it `image`."""
+        name = "control_image" if "control_image" in self._takes else "image"
+        given: dict[str, Any] = {
+            name: list(inputs.controls),
+            "controlnet_conditioning_scale": [each.scale for each in plan.control],
+            "control_mode": list(nets.modes) if nets.is_union else None,
+        }
+        is_one = len(plan.control) == 1
+        return {key: value[0] if is_one and value else value for key, value in given.items()}
 
     def _texts(self, plan: Plan, image: ImagePlan) -> dict[str, Any]:
         """As words, or as numbers where a pipeline would not read all of it."""
@@ -78,10 +108,14 @@ class Call:
         return said | ({"negative_prompt": unwanted} if is_used and unwanted is not None else {})
 
     def _after_step(
-        self, steps: int, on_step: OnStep, look: Look, pipeline: Any, index: int, _time: object, tensors: dict[str, Any]
+        self, plan: Plan, on_step: OnStep, look: Look, pipeline: Any, index: int, _time: object, tensors: dict[str, Any]
     ) -> dict[str, Any]:
         """Some schedulers call the model more often than they were asked for steps: progress is told in steps."""
-        calls = getattr(pipeline, "num_timesteps", None) or len(pipeline.scheduler.timesteps)
+        every = len(pipeline.scheduler.timesteps)
+        calls = getattr(pipeline, "num_timesteps", None) or every
+        steps = plan.num_inference_steps
+        if plan.strength is not None:  # it begins further on
+            steps = min(steps, max(1, round(steps * calls / every)))
         if index + 1 >= calls and "latents" in tensors:
             look(tensors["latents"])
         on_step(min(steps, -(-(index + 1) * steps // calls)), steps)

@@ -26,6 +26,7 @@ from darkroom.models.size import size_of
 from darkroom.models.source import ModelSource
 from darkroom.render import fetching, memory, model_files, pipelines, placing, quantizing
 from darkroom.render.adapter import DiffusionModel
+from darkroom.render.controls import Controls
 from darkroom.render.engine import DriverLate, Model
 from darkroom.render.prediction import prediction_of
 from darkroom.render.torch_errors import bytes_of, guarded, parts_of
@@ -46,6 +47,7 @@ class TorchDevice:
         transformers.utils.logging.disable_progress_bar()
         if settings.device == "auto" and _driver_is_late():
             raise DriverLate
+        self._controls = settings.controls
         self._offline = model_files.is_offline(settings)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
@@ -141,8 +143,9 @@ class TorchDevice:
         placing.place(pipeline, self._device, offload)
         if found.asks:
             found = replace(found, scheduler={**found.scheduler, "prediction_type": prediction_of(pipeline)})
+        controls = Controls(self._controls, self._device, offline=self._offline)
         model = DiffusionModel(
-            pipeline, found, is_starter=source.is_starter, loaded_as=_as(source.quantize, offload),
+            pipeline, found, controls, is_starter=source.is_starter, loaded_as=_as(source.quantize, offload),
             make_room=make_room, loras=self._loras,
         )  # fmt: skip
         model.warm_up(source)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.facts import Tokens
@@ -45,10 +46,11 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The text of a plan as the model reads it."""
+    """The text and the pictures of a plan as the model reads them."""
 
     tokens: Tokens
     warnings: tuple[str, ...] = ()
+    inputs: Any = None  #: `pictures.Inputs`, what it names; None: it names none
 
 
 #: Called after each step with its number (from 1) and the number of steps; may raise LeaveDevice.
@@ -89,8 +91,8 @@ class Model(Protocol):
     def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:
         """What can't be asked of it, by its scheduler alone. Takes a second or two, less when `stopped`; any thread."""
 
-    def read(self, plan: Plan) -> Reading:
-        """Tokenize and encode the prompts. Raises RenderFailed or DevicePoisoned."""
+    def read(self, plan: Plan, inputs: Path | None = None) -> Reading:
+        """Count tokens, and read the files that it names from `inputs`. Raises RenderFailed or DevicePoisoned."""
 
     def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:
         """Render `plan.images[index]`. Raises Flagged, RenderFailed, DevicePoisoned or what `on_step` raises."""

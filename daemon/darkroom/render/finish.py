@@ -18,6 +18,7 @@ from darkroom.facts import Artefact, Fault
 from darkroom.render.agenda import Agenda
 from darkroom.render.encode import encode
 from darkroom.render.engine import Pixels
+from darkroom.render.marks import Origin
 from darkroom.render.parameters import Provenance
 
 #: Pictures that may wait for encoding; then the device waits for the disk rather than memory filling up.
@@ -127,7 +128,8 @@ class Finisher:
         """Durable, by its name too, before it is told: whatever ends us, it is not rendered again."""
         attempt, pixels = shot.job.attempt, shot.pixels
         image = attempt.plan.images[shot.index]
-        data = encode(pixels, attempt.plan, image, shot.job.provenance, metadata=self._metadata)
+        origin = Origin.PICTURE if attempt.plan.files else Origin.WORDS
+        data = encode(pixels, attempt.plan, image, shot.job.provenance, metadata=self._metadata, origin=origin)
         file = f"{attempt.stem}-{shot.index + 1}.{EXTENSIONS[attempt.plan.format]}"
         self._disk.create(attempt.work / file, data, mode=0o600)
         self._disk.sync_folder(attempt.work)

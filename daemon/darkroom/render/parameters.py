@@ -11,7 +11,7 @@ from darkroom import __version__
 from darkroom.models.schedulers import OWN, SCHEDULERS
 from darkroom.render.engine import Pixels
 from darkroom.request import plan_json
-from darkroom.request.plan import ImagePlan, Plan
+from darkroom.request.plan import Control, ImagePlan, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,22 @@ def _pairs(plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: str) -> dic
         "Sampler": scheduler.sampler,
         "Schedule type": scheduler.schedule_type,
         **_scales(plan),
+        "Denoising strength": "" if plan.strength is None else f"{plan.strength:g}",
         "Seed": image.seed,
         "Size": f"{pixels.width}x{pixels.height}",
         "Model hash": model_hash,
         "Model": plan.model,
         "Clip skip": plan.clip_skip + 1 if plan.clip_skip else "",  # A1111 counts from 1
+        **{f"ControlNet {index}": _control(each) for index, each in enumerate(plan.control)},
         "RNG": "CPU",
         "Lora hashes": ", ".join(f"{alias}: {sha256}" for alias, sha256 in pixels.lora_hashes.items()),
         "Version": f"Darkroom {__version__}",
     }
     return {key: value for key, value in pairs.items() if value != ""}
+
+
+def _control(control: Control) -> str:
+    return f"Module: {control.detect or 'none'}, Model: {control.name}, Weight: {control.scale:g}"
 
 
 def _scales(plan: Plan) -> dict[str, str]:

@@ -26,13 +26,16 @@ class Precision:
     def __init__(self, pipeline: Any) -> None:
         self._pipeline = pipeline
 
-    def raised(self, broken: Broken) -> str | None:
-        """Raise it by one step. Returns what to tell; None where there is nothing left to raise, or no room for it."""
+    def raised(self, broken: Broken, pipeline: Any) -> str | None:
+        """Raise it by one step, in the pipeline that painted.
+
+        Returns what to tell; None where there is nothing left to raise, or no room for it.
+        """
         decoder = next((part for name in DECODERS if (part := getattr(self._pipeline, name, None)) is not None), None)
         if broken.by_decoder and _is_half(decoder):
             _decode_in_float32(decoder)
             return "Half precision overflowed: the picture was decoded in float32."
-        halves = [part for part in self._pipeline.components.values() if _is_half(part)]
+        halves = [part for part in pipeline.components.values() if _is_half(part)]
         if not halves or any(map(_is_packed, halves)) or not _in_float32(halves):
             return None
         return "Half precision overflowed: the picture was rendered in float32, with twice the memory."
@@ -72,6 +75,8 @@ def _decode_in_float32(decoder: Any) -> None:
     decode = decoder.decode
 
     def decode_in_float32(latents: torch.Tensor, *arguments: Any, **options: Any) -> Any:
+        if _is_half(decoder):  # a pipeline that encodes pictures has cast it back
+            decoder.to(torch.float32)
         return decode(latents.float() if latents.is_floating_point() else latents, *arguments, **options)
 
     decoder.decode = decode_in_float32

@@ -36,6 +36,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import PIL
 from PIL import Image, ImageDraw, ImageFont
@@ -47,6 +48,9 @@ from darkroom.models.source import ModelSource
 from darkroom.render import memory
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.request.plan import ImagePlan, Plan
+
+if TYPE_CHECKING:
+    from darkroom.render.pictures import Inputs
 
 NUMBERS = ("step_s", "load_s")
 WORDS = ("die_on", "hang_on", "oom_on", "nan_on", "flag_on", "warn_on")
@@ -151,22 +155,30 @@ class Card:
         """It has none: whatever is asked, it paints."""
         return {}
 
-    def read(self, plan: Plan) -> Reading:
-        """Count words: a test card reads them all."""
+    def read(self, plan: Plan, inputs: Path | None = None) -> Reading:
+        """Count words: a test card reads them all. Pictures are read as for any model."""
         image = plan.images[0]
         prompt, negative_prompt = len(image.prompt.split()), len(image.negative_prompt.split())
-        return Reading(Tokens(prompt, negative_prompt, limit=max(4_000, prompt, negative_prompt)))
+        tokens = Tokens(prompt, negative_prompt, limit=max(4_000, prompt, negative_prompt))
+        if not plan.files or inputs is None:
+            return Reading(tokens)
+        from darkroom.render import pictures  # noqa: PLC0415 - numpy is not needed for what comes from words
+
+        found = pictures.read(plan, inputs)
+        return Reading(tokens, found.warnings, found)
 
     def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:
         """Take the plan's number of steps, then paint; the same picture for the same prompts, seed and size."""
-        del reading
         for step in range(1, plan.num_inference_steps + 1):
             if self.options.step_s:
                 time.sleep(self.options.step_s)
             on_step(step, plan.num_inference_steps)
             self._fail_if_told(plan.images[index].prompt)
         self._flag_if_told(plan.images[index].prompt, index + 1)
-        return replace(_paint(plan, plan.images[index]), warnings=self._warnings(plan.images[index].prompt))
+        painted = _paint(plan, plan.images[index])
+        if reading.inputs is not None:
+            painted = _over(painted, plan, reading.inputs)
+        return replace(painted, warnings=self._warnings(plan.images[index].prompt))
 
     def close(self) -> None:
         """Nothing to free."""
@@ -200,6 +212,16 @@ def _paint(plan: Plan, image: ImagePlan) -> Pixels:
     picture = Image.composite(Image.new("RGB", size, dark), Image.new("RGB", size, light), ramp)
     _write_text(picture, f"seed {image.seed}, {plan.width} x {plan.height} px\n\n{image.prompt}")
     return Pixels(plan.width, plan.height, picture.tobytes())
+
+
+def _over(painted: Pixels, plan: Plan, inputs: Inputs) -> Pixels:
+    """Painted over the picture that came in, as thickly as its strength says; where the mask is black, not at all."""
+    from darkroom.render.pictures import pasted  # noqa: PLC0415 - as above
+
+    card = Image.frombytes("RGB", (painted.width, painted.height), painted.rgb)
+    if inputs.init is not None:
+        card = Image.blend(inputs.init, card, plan.strength or 0)
+    return replace(painted, rgb=pasted(card, inputs).tobytes())
 
 
 def _colours(text: str) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

@@ -247,7 +247,7 @@ class Worker:
         began_s = time.monotonic()
         with self._alive.during(f"rendering {attempt.key.id}") if loaded.device.name == "cpu" else nullcontext():
             steps.leave_if_told()
-            reading = model.read(attempt.plan)
+            reading = model.read(attempt.plan, attempt.inputs)
             self._channel.send(Started(key=attempt.key, tokens=reading.tokens, warnings=reading.warnings))
             for index in range(len(attempt.done), attempt.plan.num_images):
                 steps.begin(index)

@@ -1,6 +1,7 @@
 """What is asked, and what it becomes.
 
 shape        pure   Bytes in, `Request` out, or every problem at once.
+pictures     pure   The files that a request names, and what is asked of them.
 inputs       pure   What a request is made of: the JSON, and the files that it names.
 json_text    pure   Strict JSON that tells "ends too early" from "wrong", with line and column.
 schema       pure   The JSON Schema of a request.
@@ -10,6 +11,7 @@ style_files  pure   Files of styles, our own and other programs'.
 style_lint   pure   What could be better about a style book.
 style_choice pure   Which styles apply to a request, and what is wrong with those that it asks for.
 loras        pure   LoRAs that a request names, and whether its model can be rendered with them.
+picture_choice pure Which pictures a request is painted from, and what is wrong with those that it asks for.
 weighted     pure   Parentheses that weigh.
 dynamic      pure   Many prompts from one, by the picture's seed.
 wording      pure   What each picture is told: choices made, the style around it.

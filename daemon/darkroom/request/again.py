@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from darkroom.errors import DarkroomError
@@ -49,7 +50,19 @@ def request_of(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     asked |= {key: value for key in optional if (value := getattr(plan, key)) is not None}
     if plan.loras:
         asked["loras"] = [{"name": lora.name, "weight": lora.weight} for lora in plan.loras]
-    return {**asked, "seed": image.seed}
+    return {**asked, **_pictures(plan), "seed": image.seed}
+
+
+def _pictures(plan: Plan) -> dict[str, Any]:
+    """What is asked of the files of its request."""
+    alone = {key: getattr(plan, key) for key in ("init_image", "strength", "mask_image", "fit")}
+    asked: dict[str, Any] = {key: value for key, value in alone.items() if value is not None}
+    if plan.reference_images:
+        asked["reference_images"] = list(plan.reference_images)
+    if plan.control:
+        controls = (asdict(each) for each in plan.control)
+        asked["control"] = [{key: value for key, value in each.items() if value is not None} for each in controls]
+    return asked
 
 
 def _own(plan: Mapping[str, Any], seed: int) -> dict[str, Any]:

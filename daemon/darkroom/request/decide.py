@@ -12,9 +12,10 @@ from darkroom.models.families import STABLE_DIFFUSION
 from darkroom.models.family import SCALES, Family
 from darkroom.models.layers import Misfit
 from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
-from darkroom.models.source import LoraSource, ModelSource
+from darkroom.models.source import ControlSource, LoraSource, ModelSource
 from darkroom.request import loras
 from darkroom.request.dynamic import Wildcards
+from darkroom.request.picture_choice import fewest_steps, picture_problems, pictures, strength_problem
 from darkroom.request.plan import Plan
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
 from darkroom.request.style_choice import applied, choice_problems, default_problems
@@ -57,6 +58,7 @@ class Rules:
     max_priority: int  #: what is asked above it is capped
     wildcards: Wildcards = field(default_factory=dict)
     loras: Mapping[str, LoraSource] = field(default_factory=dict)  #: by alias
+    controls: Mapping[str, ControlSource] = field(default_factory=dict)  #: by alias
 
     def __post_init__(self) -> None:
         problems = self._unknown_styles() + self._unknown_schedulers() + self._unknown_models()
@@ -132,6 +134,8 @@ def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = 
     # What was tried was tried without a few-step LoRA.
     impossible = {} if any(lora.preset for lora in with_loras) else of_model.impossible
     plan = _plan(asked, rules, model, drawn_seed, impossible)
+    if problem := strength_problem(plan.strength, plan.num_inference_steps):
+        raise RequestRefused((problem,))
     if is_impossible(impossible, plan.scheduler, plan.num_inference_steps):
         raise RequestRefused((_impossible_problem(asked, plan, model.family, impossible),))
     priority = min(asked.priority, rules.max_priority)
@@ -167,6 +171,7 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
         loras=loras.planned(asked, rules.loras),
         format=asked.format,
         quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
+        **pictures(asked),
         **scales,
     )
 
@@ -180,7 +185,7 @@ def _way(asked: Request, style: Style, model: ModelCard) -> tuple[str, int]:
     of_style = style.scheduler if style.scheduler in family.schedulers else None
     steps_of_style = style.num_inference_steps if family.made_for is None else None
     steps = _first(asked.num_inference_steps, steps_of_style, model.num_inference_steps)
-    return _first(asked.scheduler, of_style, model.scheduler), max(steps, family.fewest_steps)
+    return _first(asked.scheduler, of_style, model.scheduler), max(steps, family.fewest_steps, fewest_steps(asked))
 
 
 def _scales(asked: Request, style: Style, model: ModelCard) -> dict[str, Any]:
@@ -266,7 +271,9 @@ def _assumption(model: ModelCard) -> str:
 
 def _problems(asked: Request, rules: Rules, model: ModelCard | None, known: Known) -> tuple[Problem, ...]:
     """Return what the shape alone does not tell. Keys whose shape is wrong are at their defaults, which are right."""
-    of_model = _model_problems(asked, model) if model is not None else _unplaced_sides(asked)
+    of_model = _unplaced_sides(asked)
+    if model is not None:
+        of_model = [*_model_problems(asked, model), *picture_problems(asked, rules.controls, model)]
     return (
         *choice_problems(asked.style or (), asked.prompt, rules.book, model),
         *_unknown("model", asked.model, rules.models, ErrorCode.UNKNOWN_MODEL),

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+INPUTS = "inputs"  #: a folder with the files that a request names, in the state folder and in a result
+MAX_INPUT_BYTES = 64 << 20  #: of each file that a request names
+MAX_INPUT_PIXELS = 100_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class InputFile:

@@ -14,7 +14,7 @@ from darkroom.spelling import suggestion
 DEFAULT = "{n}-{words}"
 #: Numbers have as many digits however many rows there are, so that a file may grow.
 DIGITS = 4
-_NOT_IN_NAMES = ("metadata",)
+_NOT_IN_NAMES = ("metadata", "reference_images", "control")
 KNOWN = ("n", "words", *(key for key in KEYS if key not in _NOT_IN_NAMES))
 
 

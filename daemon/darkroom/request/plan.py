@@ -84,6 +84,13 @@ class Plan:
         return len(self.images)
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files of the request that it is painted from, each once."""
+        alone = (self.init_image, self.mask_image)
+        named = (*alone, *self.reference_images, *(each.image for each in self.control))
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+    @property
     def style_in_words(self) -> str:
         """The names of its styles, in their order."""
         return ", ".join(self.style) or "none"

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from darkroom.models.card import ModelCard
-from darkroom.models.family import SCALES
+from darkroom.models.family import SCALES, Family
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.decide import Known, KnownOf, Rules
-from darkroom.request.shape import MOST_LORA_WEIGHT, MOST_LORAS, Request
+from darkroom.request.pictures import MOST_CONTROLS, MOST_REFERENCES
+from darkroom.request.shape import MOST_LORA_WEIGHT, MOST_LORAS, NEEDS, Request
 from darkroom.request.styles import MOST_STYLES, NO_STYLE
 
 #: No control characters but tabs and line ends; of a prompt, not blanks alone. As Python and JavaScript both read it.
@@ -27,6 +28,12 @@ _SHOWN: dict[str, tuple[str, list[Any]]] = {
     "num_inference_steps": ("Steps", [20, 50]),
     "guidance_scale": ("Guidance", [7.5]),
     "true_cfg_scale": ("Guidance by the negative prompt", [4.0]),
+    "init_image": ("Begins with", ["photo.jpg"]),
+    "strength": ("How much of it is painted anew", [0.3, 0.75]),
+    "mask_image": ("Where it is painted anew", ["mask.png"]),
+    "reference_images": ("Edits by", [["cat.jpg", "hat.jpg"]]),
+    "fit": ("Pictures of another size", ["pad", "stretch"]),
+    "control": ("Follows", [[{"name": "edges", "image": "photo.jpg", "detect": "canny"}]]),
     "seed": ("Seed", [7]),
     "num_images": ("How many", [4]),
     "format": ("Kind of file", ["jpeg", "webp"]),
@@ -40,6 +47,8 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     """Return a JSON Schema (2020-12) that editors can check a request by before it is dropped."""
     shape = Request.model_json_schema()
     keys = {key: _without_null(entry) for key, entry in shape["properties"].items()}
+    keys["reference_images"] |= {"minItems": 1, "maxItems": MOST_REFERENCES}
+    keys["control"] |= {"items": _control(shape), "minItems": 1, "maxItems": MOST_CONTROLS}
     cards = {alias: rules.card(alias, known(alias)) for alias in sorted(rules.models)}
     keys["style"] = {"description": keys["style"]["description"], **_style(rules)}
     keys["model"] |= {"enum": list(cards), "default": rules.default_model}
@@ -62,14 +71,26 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
         "properties": keys,
         "required": shape["required"],
         "additionalProperties": False,
-        # Only jpeg and webp have a quality.
         "dependentSchemas": {
+            **{key: {"anyOf": [{"required": [other]} for other in others]} for key, others in NEEDS.items()},
+            # Only jpeg and webp have a quality.
             "quality": {"properties": {"format": {"enum": ["jpeg", "webp"]}}, "required": ["format"]},
         },
         "allOf": [
             {"if": _asks_for(alias, is_default=alias == rules.default_model), "then": _of_model(card, rules)}
             for alias, card in cards.items()
         ],
+    }
+
+
+def _control(shape: dict[str, Any]) -> dict[str, Any]:
+    """One of `control`."""
+    part = shape["$defs"]["ControlAsked"]
+    return {
+        "type": "object",
+        "properties": {key: _without_null(entry) for key, entry in part["properties"].items()},
+        "required": part["required"],
+        "additionalProperties": False,
     }
 
 
@@ -135,7 +156,21 @@ def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
         keys["num_inference_steps"] = {"minimum": family.fewest_steps}
     if unfit := [style.name for style in rules.book.styles.values() if not style.suits(family)]:
         keys["style"] = {"not": {"anyOf": [{"enum": unfit}, {"type": "array", "contains": {"enum": unfit}}]}}
-    return {"properties": keys}
+    keys |= _of_pictures(family, rules)
+    needed = {"required": ["reference_images"]} if family.fewest_references else {}
+    return {"properties": keys, **needed}
+
+
+def _of_pictures(family: Family, rules: Rules) -> dict[str, Any]:
+    """Which pictures it can be given."""
+    keys: dict[str, Any] = {
+        key: False for key, way in (("init_image", "init"), ("mask_image", "mask")) if way not in family.siblings
+    }
+    controls = [alias for alias, source in rules.controls.items() if source.family == family.controls]
+    named = {"items": {"properties": {"name": {"enum": controls}}}, "maxItems": family.most_controls}
+    keys["control"] = named if controls else False
+    keys["reference_images"] = {"maxItems": family.references} if family.references else False
+    return keys
 
 
 def _without_null(entry: dict[str, Any]) -> dict[str, Any]:

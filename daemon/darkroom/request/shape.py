@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from darkroom.errors import ErrorCode, Problem, RequestRefused
@@ -21,6 +23,16 @@ from darkroom.foreign.programs import recognised
 from darkroom.names import MAX_PRIORITY, MIN_PRIORITY
 from darkroom.printable import printable
 from darkroom.request.json_text import EndsTooEarly, Malformed, load
+from darkroom.request.pictures import (
+    MOST_CONTROLS,
+    MOST_REFERENCES,
+    OWN_WORDS,
+    ControlAsked,
+    Controls,
+    FileName,
+    Fit,
+    References,
+)
 from darkroom.request.styles import MOST_STYLES
 from darkroom.spelling import suggestion
 
@@ -31,8 +43,6 @@ MAX_SEED = 2**63 - 1
 MOST_LORAS = 8
 MOST_LORA_WEIGHT = 2.0
 LONGEST_SHOWN = 60  #: characters of a person's text that a message repeats
-#: The type of those errors whose words are ours.
-OWN_WORDS = "own_words"
 #: One file can hold a hundred thousand unknown keys; an answer names this many.
 MAX_UNKNOWN_KEYS = 20
 
@@ -143,6 +153,22 @@ class Request(BaseModel):
     loras: Annotated[tuple[AskedLora, ...], BeforeValidator(_as_loras)] = Field(
         (), description=f'LoRAs of the configuration: a list of at most {MOST_LORAS} like {{"name": …, "weight": 0.8}}'
     )
+    init_image: FileName | None = Field(None, description="the picture that it begins with: the name of a file")
+    strength: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="how much of `init_image` is painted anew: a number from 0 to 1"
+    )
+    mask_image: FileName | None = Field(
+        None, description="what of `init_image` is painted anew, in white: the name of a file"
+    )
+    reference_images: References | None = Field(
+        None, description=f"pictures that a model edits by: a list of 1 to {MOST_REFERENCES} names of files"
+    )
+    fit: Fit | None = Field(None, description='what becomes of a picture of another size: "crop", "pad" or "stretch"')
+    control: Controls | None = Field(
+        None,
+        description=f"pictures that lead the composition: a list of 1 to {MOST_CONTROLS} objects with `name`, "
+        "`image` and, if wanted, `scale` and `detect`",
+    )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
     )
@@ -158,14 +184,34 @@ class Request(BaseModel):
         None, description="handed back untouched in the answer: a JSON object of at most 4096 bytes"
     )
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it names, each once."""
+        alone = (self.init_image, self.mask_image)
+        several = (*(self.reference_images or ()), *(each.image for each in self.control or ()))
+        return tuple(dict.fromkeys(name for name in (*alone, *several) if name is not None))
+
+
+def _words_of(kind: object) -> tuple[str, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
 
 KEYS = tuple(Request.model_fields)
 #: What may be said of a key that has a few words only.
 CHOICES = {
-    key: get_args(field.annotation)
-    for key, field in Request.model_fields.items()
-    if get_origin(field.annotation) is Literal
+    key: words
+    for model in (Request, ControlAsked)
+    for key, field in model.model_fields.items()
+    if (words := tuple(chain.from_iterable(map(_words_of, (field.annotation, *get_args(field.annotation))))))
 }
+#: Keys that mean nothing without one of others.
+NEEDS = {
+    "strength": ("init_image",),
+    "mask_image": ("init_image",),
+    "fit": ("init_image", "control"),
+}
+#: Keys that are lists of objects, and what each of them holds.
+PARTS: dict[str, type[BaseModel]] = {"control": ControlAsked}
 
 #: What other programs call it.
 _OTHER_WORDS = {
@@ -220,6 +266,9 @@ def _check(data: dict[str, Any]) -> Reading:
     if request.quality is not None and request.format == "png" and "format" not in faults:
         hint = 'Leave it out, or write "format": "jpeg" or "webp".'
         by_key["quality"] = [Problem("/quality", "`quality` means nothing for png, which loses nothing.", hint)]
+    for key, others in NEEDS.items():
+        if getattr(request, key) is not None and key not in by_key and not any(each in data for each in others):
+            by_key[key] = [_pointless(key)]
     in_order = [by_key.pop(key) for key in data if key in by_key]
     return Reading(request, tuple(chain.from_iterable([*in_order, *by_key.values()])))
 
@@ -234,7 +283,8 @@ def _shape(given: dict[str, Any]) -> tuple[Request, dict[str, list[Problem]]]:
         faults: dict[str, list[Problem]] = {}
         for fault in error.errors(include_url=False):
             key = str(fault["loc"][0])
-            faults.setdefault(key, []).append(_fault(key, fault))
+            if len(faults.setdefault(key, [])) < MAX_UNKNOWN_KEYS:
+                faults[key].append(_fault(fault))
     problems = faults | problems
     right = {key: value for key, value in rest.items() if key not in faults}
     request = Request.model_validate({"prompt": "a prompt", **right})
@@ -244,19 +294,28 @@ def _shape(given: dict[str, Any]) -> tuple[Request, dict[str, list[Problem]]]:
 # Words ---------------------------------------------------------------------------------------------------------------
 
 
-def _fault(key: str, fault: ErrorDetails) -> Problem:
-    if key == "loras" and len(fault["loc"]) > 1:
+def _fault(fault: ErrorDetails) -> Problem:
+    key, *inner = map(str, fault["loc"])
+    if key == "loras" and inner:
         return _fault_of_lora(fault)
+    part = PARTS[key] if len(inner) > 1 else None
+    fields, name = (Request.model_fields, key) if part is None else (part.model_fields, inner[-1])
+    where, within = f"/{key}" + "".join(map(_pointer, inner)), "" if part is None else f" of `{key}`"
+    if fault["type"] == "extra_forbidden":
+        return _unknown_key(name, fields, where=where, owner=f"No {key}")
+    due, value = _due(fields[name]), fault["input"]
     if fault["type"] == "missing":
-        hint = f'Add "{key}": {_due(key)}.'
-        return Problem(f"/{key}", f"The key `{key}` is missing.", hint, ErrorCode.MISSING_KEY)
+        hint = f'Add "{name}": {due}.'
+        return Problem(where, f"The key `{name}`{within} is missing.", hint, ErrorCode.MISSING_KEY)
     if fault["type"] == OWN_WORDS:
-        return Problem(f"/{key}", f"`{key}` {fault['msg']}.", fault["ctx"]["hint"])
-    value = fault["input"]
-    if len(fault["loc"]) > 1:
-        message = f"Each name in `{key}` must be a text, not {shown(value)}."
-        return Problem(f"/{key}/{fault['loc'][1]}", message, "Put it between double quotes.")
-    return Problem(f"/{key}", f"`{key}` must be {_due(key)}, not {shown(value)}.", _hint(key, value))
+        subject = f"{shown(value)} in `{key}`" if inner and part is None else f"`{name}`{within}"
+        return Problem(where, f"{subject} {fault['msg']}.", fault["ctx"]["hint"])
+    if inner and part is None:
+        what, hint = (
+            ("an object", "Put it between braces.") if key in PARTS else ("a text", "Put it between double quotes.")
+        )
+        return Problem(where, f"Each of `{key}` must be {what}, not {shown(value)}.", hint)
+    return Problem(where, f"`{name}`{within} must be {due}, not {shown(value)}.", _hint(name, value))
 
 
 #: What each key of a LoRA must be.
@@ -291,14 +350,19 @@ def _hint(key: str, value: object) -> str:
     return "Correct it, or leave the key out: the default applies then."
 
 
+def _pointless(key: str) -> Problem:
+    others = " or ".join(f"`{other}`" for other in NEEDS[key])
+    return Problem(f"/{key}", f"`{key}` means nothing without {others}.", f"Leave it out, or add {others}.")
+
+
 def _null(key: str) -> Problem:
     hint = "Write a text." if key == "prompt" else "Leave the key out instead: the default applies then."
-    return Problem(f"/{key}", f"`{key}` must be {_due(key)}, not null.", hint)
+    return Problem(f"/{key}", f"`{key}` must be {_due(Request.model_fields[key])}, not null.", hint)
 
 
-def _due(key: str) -> str:
+def _due(field: FieldInfo) -> str:
     """Return what a value must be, in words: the part of the key's description behind the colon."""
-    return (Request.model_fields[key].description or "").split(": ", 1)[1]
+    return (field.description or "").split(": ", 1)[1]
 
 
 def _unknown_keys(data: dict[str, Any]) -> dict[str, Problem]:
@@ -311,10 +375,10 @@ def _unknown_keys(data: dict[str, Any]) -> dict[str, Problem]:
     return problems
 
 
-def _unknown_key(key: str) -> Problem:
+def _unknown_key(key: str, known: Collection[str] = KEYS, *, where: str = "", owner: str = "No request") -> Problem:
     meant = _OTHER_WORDS.get(key.casefold())
-    hint = f"Did you mean {meant}?" if meant else suggestion(key, KEYS)
-    return Problem(_pointer(key), f"No request has a key {shown(key)}.", hint, ErrorCode.UNKNOWN_KEY)
+    hint = f"Did you mean {meant}?" if meant in known else suggestion(key, known)
+    return Problem(where or _pointer(key), f"{owner} has a key {shown(key)}.", hint, ErrorCode.UNKNOWN_KEY)
 
 
 def _pointer(key: str) -> str:

@@ -15,7 +15,6 @@ from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Drop, Stuck
 from darkroom.inbox.thread import InboxThread
 from darkroom.request.decide import Decision, Rules, decide
-from darkroom.request.inputs import Bundle
 from darkroom.service.delivery import Deliveries, ending_of
 from darkroom.service.entries import Place
 from darkroom.service.knowledge import Models
@@ -88,13 +87,17 @@ class Acceptance:
         for record, drop in resent:
             with self._guard.alone(Kind.FILE, drop.path):
                 self._ledger.publish(record)
-                self._inbox.discard(drop.path, self._new_id(), drop.sha256, drop.mtime_ns)
+                self._inbox.discard(drop.path, self._new_id(), drop.bundle, drop.mtime_ns)
                 _log.info("resent", request=record.name, id=record.id, times=record.answer.resent)
 
     def _note(self, drop: Drop, with_it: list[Record]) -> Record | None:
         """Store what a drop is: a new request, one that we have, or one that we had; None: it is not answered."""
         same = self._spool.same_file(drop.path, drop.sha256, drop.mtime_ns)
-        sent = self._spool.last_sent(drop.path, drop.sha256) if same is None else None
+        if same is not None and same.stage is Stage.ACCEPTED:
+            return self._with_files_of(drop, same)
+        if same is not None and same.bundle.digest != drop.bundle.digest:
+            return self._accept(drop, with_it)
+        sent = self._last_sent(drop) if same is None else None
         if sent is not None and drop.still and _was_taken_too_soon(sent, drop.mtime_ns):
             same = replace(sent, mtime_ns=drop.mtime_ns)
         if same is not None and same.stage is Stage.SETTLED and same.answer.in_inbox:
@@ -104,7 +107,19 @@ class Acceptance:
             return None
         if same is None or self._is_asked_anew(same, drop):
             return self._accept(drop, with_it)
-        return same if same.stage is Stage.ACCEPTED else self._note_resent(same)
+        return self._note_resent(same)
+
+    def _last_sent(self, drop: Drop) -> Record | None:
+        """The newest request of this name, these bytes and these files that has left the inbox, whatever its mtime."""
+        sent = self._spool.last_sent(drop.path, drop.sha256)
+        return sent if sent is not None and sent.bundle.digest == drop.bundle.digest else None
+
+    def _with_files_of(self, drop: Drop, record: Record) -> Record:
+        """A request that waits for its turn: what has come of its files meanwhile counts."""
+        answer = replace(moves.noted(record.answer, drop.notes), waiting_for=None)
+        if (drop.bundle, answer) == (record.bundle, record.answer):
+            return record
+        return self._spool.save(replace(record, bundle=drop.bundle, answer=answer))
 
     def _is_asked_anew(self, same: Record, drop: Drop) -> bool:
         """Whether the very same file asks for something that it has not had: what failed did so through our fault."""
@@ -135,9 +150,10 @@ class Acceptance:
         except RequestRefused as refusal:
             return self._spool.add(replace(record, answer=moves.refused(record.answer, refusal)))
         answer = moves.decided(record.answer, decision, ahead=self._ahead_of(decision, with_it))
+        answer = moves.noted(answer, drop.notes)
         return self._spool.add(replace(record, priority=decision.priority, answer=answer))
 
-    def _decide(self, drop: Drop) -> Decision:
+    def _decide(self, drop: Drop | Stuck) -> Decision:
         if isinstance(drop.asked, RequestRefused):
             raise drop.asked
         seed = self._draw.seed()
@@ -167,7 +183,7 @@ class Acceptance:
             path=drop.path,
             name=name,
             stage=Stage.ACCEPTED,
-            bundle=Bundle(drop.sha256),
+            bundle=drop.bundle,
             mtime_ns=drop.mtime_ns,
             owner=drop.owner,
             answer=answer,
@@ -185,9 +201,17 @@ class Acceptance:
                     self._stick(each)
 
     def _stick(self, stuck: Stuck) -> None:
-        if self._spool.same_file(stuck.path, stuck.sha256, stuck.mtime_ns) is not None:
-            return  # answered before this start
-        refusal = stuck.refusal
+        refusal = self._refusal_of(stuck)
+        same = self._spool.same_file(stuck.path, stuck.sha256, stuck.mtime_ns)
+        if same is not None and same.answer.in_inbox and same.stage is Stage.SETTLED:
+            if not stuck.problems or _says(same, refusal):
+                return  # answered before this start
+        elif same is not None and same.stage is not Stage.ACCEPTED:
+            if not stuck.problems:
+                return  # likewise
+            if stuck.missing and set(stuck.inputs) <= set(same.bundle.inputs):
+                self._take_out(same, stuck)
+                return
         with self._spool.transaction():
             self._takes.make_room(stuck.path)
             record = self._new_record(stuck)
@@ -200,6 +224,23 @@ class Acceptance:
             self._deliveries.tell_end(record)
         _log.info("left_in_inbox", request=record.name, why=refusal.message)
 
+    def _refusal_of(self, stuck: Stuck) -> RequestRefused:
+        """All that is wrong at once: with the files that it names, and with what it asks for."""
+        try:
+            self._decide(stuck)
+        except RequestRefused as refusal:
+            return RequestRefused((*refusal.problems, *stuck.problems))
+        return stuck.refusal
+
+    def _take_out(self, same: Record, stuck: Stuck) -> None:
+        """Sent again without all its files: that is how a crash leaves one that was sent again with them."""
+        with self._spool.transaction():
+            same = self._note_resent(same)
+        with self._guard.alone(Kind.REQUEST, same.id):
+            self._ledger.publish(same)
+        self._inbox.discard(stuck.path, self._new_id(), stuck.bundle, stuck.mtime_ns)
+        _log.info("resent", request=same.name, id=same.id, times=same.answer.resent)
+
     def _new_id(self) -> str:
         return names.ulid(int(self._clock.wall_s() * 1000), self._draw.bits())
 
@@ -211,6 +252,11 @@ def _was_taken_too_soon(sent: Record, mtime_ns: int) -> bool:
     """
     arrived_s = datetime.fromisoformat(sent.answer.accepted_at or "1970-01-01").timestamp()
     return mtime_ns < sent.mtime_ns and abs(sent.mtime_ns / 1e9 - arrived_s) < ARRIVAL_S
+
+
+def _says(record: Record, refusal: RequestRefused) -> bool:
+    """Whether its answer tells of these very problems."""
+    return record.answer.error is not None and record.answer.error.problems == refusal.problems
 
 
 def _was_withdrawn(record: Record) -> bool:

@@ -27,6 +27,7 @@ from darkroom.executor.settings import RendererSettings
 from darkroom.gallery.thread import Gallery, GalleryThread
 from darkroom.guard import Guard, Kind, describe
 from darkroom.inbox.arrivals import Inbox
+from darkroom.inbox.judge import DecodingJudge, Judge
 from darkroom.inbox.owner import Owner
 from darkroom.inbox.thread import InboxThread
 from darkroom.inbox.watch import Watch
@@ -92,6 +93,7 @@ class Daemon:
         make_executor: MakeExecutor = renderer_process,
         watching: bool = True,
         monitoring: Monitoring | None = None,
+        judge: Judge | None = None,
     ) -> None:
         disk, clock = disk or Disk(), clock or Clock()
         self.spool = Spool(config.state_dir, disk=disk)
@@ -104,12 +106,15 @@ class Daemon:
             raise
         inbox_guard, outbox_guard = Guard(clock.monotonic_s), Guard(clock.monotonic_s)
         guard = Guard(clock.monotonic_s, passes=STATE_TROUBLE)
+        self._judge = judge or DecodingJudge(self._hint, self._emit)
         inbox = Inbox(
             inbox_folder,
             disk=disk,
             settle_s=config.settle_s,
             network_settle_s=config.network_settle_s,
             keep=self.spool.kept.keep,
+            keep_input=self.spool.kept.keep_input,
+            judge=self._judge,
             clock=clock.monotonic_s,
             guard=inbox_guard,
         )
@@ -273,6 +278,7 @@ class Daemon:
         self.inbox_thread.abandon()
         self.outbox_thread.abandon()
         self.models_thread.actor.stop()
+        self._judge.stop()
         if self.gallery_thread is not None:
             self.gallery_thread.actor.stop()
         if self._cluster is not None:

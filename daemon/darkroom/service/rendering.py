@@ -86,7 +86,7 @@ class Rendering:
         if record.answer.plan is None:
             raise AssertionError(f"{record.name} has no plan")
         self._serial += 1
-        inputs, stem = self._ledger.spool.kept.folder(record.id), record.name.rpartition("/")[2]
+        inputs, stem = self._ledger.spool.kept.inputs(record.id), record.name.rpartition("/")[2]
         running = Running(
             Attempt(AttemptKey(record.id, self._serial), record.answer.plan, stem, inputs, work, done), record.name
         )

@@ -64,7 +64,7 @@ class Restart:
         if record.stage is Stage.ACCEPTED:
             self._inbox.put_back(record.path, record.id)
         else:
-            self._inbox.remove_hidden(record.path, record.id)
+            self._inbox.remove_hidden(record.path, record.id, record.bundle)
         if record.stage is Stage.RENDERING:  # that it ended is our own fault
             record = replace(record, attempt=record.attempt - 1)
         self._begin(record)
@@ -74,7 +74,7 @@ class Restart:
             record.stage,
             attempt=record.attempt,
             max_attempts=self._max_attempts,
-            has_bytes=self._spool.kept.has(record.id),
+            has_bytes=self._spool.kept.has(record.id) and self._spool.kept.has_inputs(record.id, record.bundle.inputs),
         )
         match step:
             case Step.WAIT_FOR_LISTING:

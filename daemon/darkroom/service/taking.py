@@ -11,6 +11,7 @@ from darkroom.clock import Clock
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Hidden, Outcome, Returned, Taking
 from darkroom.inbox.thread import InboxThread
+from darkroom.request.inputs import Bundle
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Entry, Place
 from darkroom.service.ledger import Ledger
@@ -55,7 +56,7 @@ class Takes:
 
     def expect(self, record: Record) -> None:
         """Its file should be in the inbox: the first listing tells."""
-        self._inbox.know(record.path, record.bundle.sha256)
+        self._inbox.know(record.path, record.bundle)
         self.admit(record)
 
     def take(self, entry: Entry, record: Record | None = None) -> None:
@@ -63,7 +64,8 @@ class Takes:
         record = record or self._ledger.record(entry.id)
         if entry.place is not Place.TAKING:
             self._ledger.move(entry, Place.TAKING)
-        self._inbox.take(record.path, record.id, record.bundle.sha256)
+        is_over = record.answer.state is not State.QUEUED  # then it is no matter what has become of its files
+        self._inbox.take(record.path, record.id, record.bundle, some=is_over)
 
     def retry_blocked(self, after_s: float) -> None:
         """Let those have their turn again that could not be taken for so long."""
@@ -99,6 +101,8 @@ class Takes:
                 self._take_over(self._ledger.record(entry.id), taking)
             case Outcome.CHANGED | Outcome.GONE:
                 self._ledger.move(entry, Place.MISSING)
+            case Outcome.LACKING:
+                self._wait_for_files(entry, taking.why)
             case Outcome.TROUBLE:
                 self._take_later(entry, taking)
 
@@ -106,14 +110,25 @@ class Takes:
         """The bytes are in our keeping. What was refused or cancelled before goes straight to its end."""
         is_queued = record.answer.state is State.QUEUED
         stage = Stage.TAKEN if is_queued else Stage.CLOSING
-        answer = moves.taken(record.answer, self._clock.stamp())
-        record = self._ledger.save(replace(record, stage=stage, mtime_ns=taking.mtime_ns, answer=answer))
-        self._inbox.remove_hidden(record.path, record.id)
+        answer = moves.taken(record.answer, self._clock.stamp(), taking.inputs)
+        bundle = replace(record.bundle, inputs=taking.inputs)
+        record = replace(record, stage=stage, mtime_ns=taking.mtime_ns, bundle=bundle, answer=answer)
+        record = self._ledger.save(record)
+        self._inbox.remove_hidden(record.path, record.id, record.bundle)
         if is_queued:
             self._ledger.place(record, Place.IN_STATE)
             self._ledger.publish(record)
         else:
             self._deliveries.deliver(record, again=False)
+
+    def _wait_for_files(self, entry: Entry, why: str) -> None:
+        """The next listings tell what comes of them, unless it was cancelled meanwhile."""
+        self._ledger.move(entry, Place.MISSING)
+        record = self._ledger.record(entry.id)
+        if record.answer.state is State.QUEUED:
+            self._ledger.explain([entry.id], why)
+        else:
+            self.take(entry, record)
 
     def _take_later(self, entry: Entry, taking: Taking) -> None:
         """The folder does not let us: others may go first, and this one is tried again in a few seconds."""
@@ -150,7 +165,8 @@ class Takes:
             return
         record = self._spool.get(found.id)
         if step_for_hidden(record.stage if record is not None else None) is HiddenStep.REMOVE:
-            self._inbox.remove_hidden(found.path, found.id, found.name)
+            bundle = record.bundle if record is not None else Bundle("")
+            self._inbox.remove_hidden(found.path, found.id, bundle, found.name)
         else:
             # A long file name was cut to make the hidden one; its folder may have another name now.
             name = names.file_of(record.path if record is not None else found.path)

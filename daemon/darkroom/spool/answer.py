@@ -9,6 +9,7 @@ from typing import Any
 
 from darkroom.errors import Problem
 from darkroom.facts import Artefact, Fault, Progress, RenderedBy, Tokens
+from darkroom.request.inputs import InputFile
 from darkroom.request.plan import Plan
 
 FORMAT = 1  #: the version of the answer's format
@@ -95,6 +96,7 @@ class Answer:
     plan: Plan | None = None
     tokens: Tokens | None = None  #: in the file they stand in `plan`
     result: str | None = None  #: name of the folder beside the answer
+    inputs: tuple[InputFile, ...] = ()  #: files that the request names, in `inputs/` of the result
     images: tuple[Artefact, ...] = ()
     withheld: tuple[int, ...] = ()  #: numbers of pictures, from 1
     timing: Timing | None = None

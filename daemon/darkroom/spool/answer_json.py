@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from darkroom.errors import Problem
 from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
 from darkroom.request import plan_json
+from darkroom.request.inputs import InputFile
 from darkroom.spool.answer import FORMAT, Answer, Error, State, Timing
 
 T = TypeVar("T")
@@ -24,6 +25,7 @@ def dump(answer: Answer) -> dict[str, Any]:
         "state": answer.state.value,
         "progress": asdict(answer.progress) if answer.progress else None,
         "plan": _plan(answer),
+        "inputs": [{"file": each.name, "bytes": each.bytes, "sha256": each.sha256} for each in answer.inputs] or None,
         "images": [asdict(image) for image in answer.images] or None,
         "withheld": list(answer.withheld) or None,
         "timing": _present(asdict(answer.timing)) if answer.timing else None,
@@ -55,6 +57,9 @@ def load(data: dict[str, Any]) -> Answer:
             "progress": _made(Progress, data.get("progress")),
             "plan": plan_json.load(plan) if plan else None,
             "tokens": _made(Tokens, plan.get("tokens")) if plan else None,
+            "inputs": tuple(
+                InputFile(each["file"], each["sha256"], each["bytes"]) for each in data.get("inputs") or ()
+            ),
             "images": tuple(_make(Artefact, image) for image in data.get("images") or ()),
             "withheld": tuple(data.get("withheld") or ()),
             "timing": _made(Timing, data.get("timing")),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
 
 from darkroom.disk.files import Disk
 from darkroom.facts import Artefact, Gap, Picture
+from darkroom.request.inputs import INPUTS, MAX_INPUT_BYTES, InputFile
 
 REQUEST = "request.json"  #: the dropped bytes
 OLD_SUFFIX = ".json"  #: up to version 2 of the state folder a request was one file, `ID.json`
@@ -34,14 +35,32 @@ class Kept:
         """Where the dropped bytes are."""
         return self.folder(request_id) / REQUEST
 
-    def keep(self, request_id: str, raw: bytes) -> None:
-        """Make the dropped bytes durable."""
+    def inputs(self, request_id: str) -> Path:
+        """Where the files are that it names, under their names."""
+        return self.folder(request_id) / INPUTS
+
+    def keep(self, request_id: str, raw: bytes, inputs: Collection[str] = ()) -> None:
+        """Make the dropped bytes durable, after the files in `inputs`; what an earlier try has left there goes."""
         self._disk.make_folder(self.folder(request_id), private=True)
+        if (folder := self.inputs(request_id)).is_dir():
+            for name in set(os.listdir(folder)) - set(inputs):
+                self._disk.remove(folder / name)
+            self._disk.sync_folder(folder)
         self._disk.write(self.request(request_id), raw, mode=0o600)
+
+    def keep_input(self, request_id: str, name: str, handle: int) -> InputFile:
+        """Make a copy of a file that it names; `keep` makes its name durable. Raises SourceUnreadable."""
+        self._disk.make_folder(self.inputs(request_id), private=True)
+        sha256, size = self._disk.copy_from(handle, self.inputs(request_id) / name, limit=MAX_INPUT_BYTES)
+        return InputFile(name, sha256, size)
 
     def has(self, request_id: str) -> bool:
         """Whether the dropped bytes are here."""
         return self.request(request_id).exists()
+
+    def has_inputs(self, request_id: str, inputs: Iterable[InputFile]) -> bool:
+        """Whether these files are here, with all their bytes. Raises OSError when the disk cannot say."""
+        return all(_has_bytes(self.inputs(request_id) / each.name, each.bytes) for each in inputs)
 
     # Pictures -----------------------------------------------------------------------------------------------------
 
@@ -89,8 +108,12 @@ class Kept:
 
 def is_whole(folder: Path, artefact: Artefact) -> bool:
     """Whether a picture is there, with all its bytes. Raises OSError when the disk cannot say."""
+    return _has_bytes(folder / artefact.file, artefact.bytes)
+
+
+def _has_bytes(path: Path, size: int) -> bool:
     try:
-        return (folder / artefact.file).stat().st_size == artefact.bytes
+        return path.stat().st_size == size
     except FileNotFoundError:
         return False
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from darkroom.errors import ErrorCode, RequestRefused
 from darkroom.facts import Artefact, Gap, Picture, Progress, RenderedBy, Tokens
 from darkroom.request.decide import Decision
+from darkroom.request.inputs import InputFile
 from darkroom.spool.answer import Answer, Error, State, Timing
 
 RESENT = (
@@ -49,11 +50,20 @@ def withdrawn(answer: Answer, now: str) -> Answer:
     return answer.moved_to(state, in_inbox=None, waiting_for=None, finished_at=now)
 
 
-def taken(answer: Answer, now: str) -> Answer:
-    """Its bytes are in our keeping. What was refused or cancelled before is finished with that."""
+def noted(answer: Answer, notes: Iterable[str]) -> Answer:
+    """Something about its files should be known to whoever asked."""
+    return replace(answer, warnings=_with_more(answer.warnings, notes))
+
+
+def taken(answer: Answer, now: str, inputs: tuple[InputFile, ...] = ()) -> Answer:
+    """Its bytes are in our keeping, with these files. What was refused or cancelled before is finished with that."""
     is_queued = answer.state is State.QUEUED
     return replace(
-        answer, in_inbox=False if is_queued else None, waiting_for=None, finished_at=None if is_queued else now
+        answer,
+        in_inbox=False if is_queued else None,
+        waiting_for=None,
+        inputs=inputs,
+        finished_at=None if is_queued else now,
     )
 
 

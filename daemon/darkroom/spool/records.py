@@ -212,7 +212,7 @@ class Spool:
         )
 
     def same_file(self, path: str, sha256: str, mtime_ns: int) -> Record | None:
-        """The newest request that was this very file: the same name, bytes and mtime."""
+        """The newest request that was this very file: the same name, bytes and mtime, whatever came with it."""
         return self._one(
             "SELECT * FROM requests WHERE path = ? AND sha256 = ? AND mtime_ns = ? ORDER BY number DESC LIMIT 1",
             os.fsencode(path),

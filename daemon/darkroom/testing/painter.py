@@ -35,7 +35,7 @@ from darkroom.facts import Artefact, Fault, Progress, Tokens
 
 
 class Painter:
-    """Satisfies `port.Executor`. Pictures are a few bytes that depend on prompt and seed alone."""
+    """Satisfies `port.Executor`. Pictures are a few bytes that depend on prompt, seed and the plan's files alone."""
 
     def __init__(self, emit: Callable[[Event], None], *, disk: Disk, name: str = "cpu") -> None:
         self.name = name
@@ -137,6 +137,7 @@ class Painter:
             return
         plan, image = attempt.plan, attempt.plan.images[index]
         content = f"{image.prompt}\n{image.negative_prompt}\n{image.seed}\n".encode()
+        content += b"".join(hashlib.sha256((attempt.inputs / name).read_bytes()).digest() for name in plan.files)
         file = f"{attempt.stem}-{index + 1}.{plan.format}"
         self._disk.create(attempt.work / file, content)
         self._disk.sync_folder(attempt.work)

@@ -344,7 +344,11 @@ def check_complete(folder: Path, answer: Mapping[str, Any]) -> None:
         assert hashlib.sha256(data).hexdigest() == image["sha256"], f"{folder / image['file']} is not whole"
     raw = (folder / "request.json").read_bytes()
     assert hashlib.sha256(raw).hexdigest() == answer["request_sha256"]
+    inputs = {each["file"]: each["sha256"] for each in answer.get("inputs", [])}
+    for name, sha256 in inputs.items():
+        assert hashlib.sha256((folder / "inputs" / name).read_bytes()).hexdigest() == sha256, f"{name} is not whole"
     expected = {"answer.json", "request.json"} | {image["file"] for image in answer.get("images", [])}
+    expected |= {"inputs"} if inputs else set()
     assert {path.name for path in folder.iterdir()} == expected
 
 

@@ -12,6 +12,7 @@ from darkroom.disk.files import Disk
 from darkroom.executor.settings import RendererSettings
 from darkroom.service.compose import Daemon
 from darkroom.systemd.notify import Notifier
+from darkroom.testing.judge import PromptJudge
 from darkroom.testing.painter import Painter
 
 START_S = 1_800_000_000.0
@@ -86,7 +87,13 @@ class World:
             return made
 
         self.daemon = Daemon(
-            self.config, notifier=Notifier({}), disk=disk, clock=self.clock, make_executor=painter, watching=False
+            self.config,
+            notifier=Notifier({}),
+            disk=disk,
+            clock=self.clock,
+            make_executor=painter,
+            watching=False,
+            judge=PromptJudge(),
         )
         self.daemon.service.begin()
 

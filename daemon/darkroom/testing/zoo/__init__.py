@@ -29,6 +29,8 @@ def class_of(builder: Callable[[], DiffusionPipeline]) -> str:
 #: Families of which a processor, which also takes pictures, is a part.
 _SEEING = (
     seeing.flux2,
+    seeing.qwen_image_edit,
+    seeing.qwen_image_edit_plus,
     seeing.qwen_image21,
     seeing.nucleus_moe_image,
     seeing.longcat_image,

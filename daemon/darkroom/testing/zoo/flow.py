@@ -27,6 +27,8 @@ from darkroom.testing.zoo import autoencoders, encoders, eyes, tokenizers
 from darkroom.testing.zoo.encoders import WIDTH
 
 CHANNELS = autoencoders.CHANNELS
+#: Its pipeline for parts of a picture takes no other number.
+SD3_CHANNELS = 16
 
 
 def sd3() -> StableDiffusion3Pipeline:
@@ -47,7 +49,7 @@ def sd3_pag() -> StableDiffusion3PAGPipeline:
 def _sd3_parts() -> dict[str, Any]:
     return {
         "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0),
-        "vae": autoencoders.flux(),
+        "vae": autoencoders.flux(SD3_CHANNELS),
         "text_encoder": encoders.clip_projected(),
         "tokenizer": tiny_pipeline.tokenizer(),
         "text_encoder_2": encoders.clip_projected(hidden_act="gelu"),
@@ -57,8 +59,8 @@ def _sd3_parts() -> dict[str, Any]:
         "transformer": SD3Transformer2DModel(
             sample_size=8,
             patch_size=2,
-            in_channels=CHANNELS,
-            out_channels=CHANNELS,
+            in_channels=SD3_CHANNELS,
+            out_channels=SD3_CHANNELS,
             num_layers=2,
             attention_head_dim=8,
             num_attention_heads=4,

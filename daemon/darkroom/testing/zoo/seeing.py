@@ -24,10 +24,12 @@ from diffusers import (
     OmniGenTransformer2DModel,
     QwenImage21Pipeline,
     QwenImage21Transformer2DModel,
+    QwenImageEditPipeline,
+    QwenImageEditPlusPipeline,
 )
 
 from darkroom.testing import tiny_pipeline
-from darkroom.testing.zoo import autoencoders, encoders, eyes, flux, tokenizers
+from darkroom.testing.zoo import autoencoders, encoders, eyes, flux, language, tokenizers
 from darkroom.testing.zoo.encoders import WIDTH
 
 CHANNELS = autoencoders.CHANNELS
@@ -48,6 +50,22 @@ def flux2() -> Flux2Pipeline:
             **flux.NETWORK | {"joint_attention_dim": width * len(read), "axes_dims_rope": (4, 4, 4, 4)}
         ),
     )
+
+
+def qwen_image_edit() -> QwenImageEditPipeline:
+    """Qwen-Image-Edit, which is shown a picture, and paints nothing without one."""
+    return QwenImageEditPipeline(**_edit_parts())
+
+
+def qwen_image_edit_plus() -> QwenImageEditPlusPipeline:
+    """Qwen-Image-Edit of several pictures."""
+    return QwenImageEditPlusPipeline(**_edit_parts())
+
+
+def _edit_parts() -> dict[str, Any]:
+    parts: dict[str, Any] = language.qwen_image().components
+    parts["text_encoder"].config.image_token_id = parts["tokenizer"].convert_tokens_to_ids("<|image_pad|>")
+    return parts | {"processor": eyes.qwen2_vl_processor()}
 
 
 def qwen_image21() -> QwenImage21Pipeline:

@@ -33,6 +33,13 @@ def enliven(pipeline: DiffusionPipeline) -> None:
                 _soften(part, grey=0.5 if name == "vqvae" or isinstance(part, AutoencoderTiny) else 0.0)
 
 
+def awaken(part: nn.Module) -> None:
+    """Draw every weight of a network beside a pipeline's."""
+    part.eval()
+    with torch.no_grad():
+        _draw(part, gain=GAIN)
+
+
 def _draw(part: nn.Module, *, gain: float) -> None:
     """Norms stay as they are."""
     for module in part.modules():

@@ -1,0 +1,68 @@
+"""The files that a request names: pictures to begin with, to follow, to edit by."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from darkroom.names import MAX_NAME_BYTES, is_request, why_ignored, wish_of
+
+#: The type of those errors whose words are ours.
+OWN_WORDS = "own_words"
+MOST_REFERENCES = 4
+MOST_CONTROLS = 4
+
+
+def own_words(message: str, hint: str) -> PydanticCustomError:
+    """The end of a sentence that begins with the key, and what to do."""
+    return PydanticCustomError(OWN_WORDS, "{message}", {"message": message, "hint": hint})
+
+
+def _file_name(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise own_words("is no name of a file", "Write its name without a folder, as photo.png.")
+    if len(name.encode()) > MAX_NAME_BYTES or any(unicodedata.category(each) == "Cc" for each in name):
+        raise own_words("is a name that no file can have everywhere", "Give the file a short, plain name.")
+    if why := why_ignored(name):
+        raise own_words(f"is a name that is left alone: {why}", "Give the file another name.")
+    if is_request(name) or wish_of(name) is not None:
+        raise own_words("is the name of a request", "Name a picture.")
+    return name
+
+
+def listed(most: int, what: str) -> Callable[[object], object]:
+    """A list of 1 to `most`. How long it is comes first: each wrong one in it is told."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, list):
+            return value
+        if not 1 <= len(value) <= most:
+            raise own_words(f"is a list of {len(value)} {what}", f"Name 1 to {most}.")
+        return tuple(value)
+
+    return check
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+Fit = Literal["crop", "pad", "stretch"]
+
+
+class ControlAsked(BaseModel):
+    """A picture that leads the composition."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    name: str = Field(description="a control of the configuration, by its alias: a name")
+    image: FileName = Field(description="the picture that it reads: the name of a file")
+    scale: Annotated[float, Field(ge=0, le=2)] = Field(1.0, description="how much it counts: a number from 0 to 2")
+    detect: Literal["canny"] | None = Field(
+        None, description='how the control picture is made of `image`, unless that is one: "canny"'
+    )
+
+
+References = Annotated[tuple[FileName, ...], BeforeValidator(listed(MOST_REFERENCES, "files"))]
+Controls = Annotated[tuple[ControlAsked, ...], BeforeValidator(listed(MOST_CONTROLS, "controls"))]
