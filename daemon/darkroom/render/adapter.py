@@ -40,7 +40,7 @@ from darkroom.render.precision import Broken, Precision
 from darkroom.render.reader import Reader
 from darkroom.render.relief import Relief
 from darkroom.render.siblings import Siblings
-from darkroom.render.torch_errors import bytes_of, free_memory, guarded, parts_of
+from darkroom.render.torch_errors import bytes_of, clear_caches, free_memory, guarded, parts_of
 from darkroom.request.plan import ImagePlan, Plan
 
 #: The side of the picture that is rendered once after loading, so that the first request does not pay for it.
@@ -153,6 +153,7 @@ class DiffusionModel:
         """Free the device."""
         if self._file_hash is not None:
             self._file_hash.stop()
+        clear_caches(self._pipeline)
         del self._pipeline, self._siblings, self._reader, self._precision, self._relief, self._blocks, self._loras
         free_memory()
 
