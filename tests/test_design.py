@@ -284,6 +284,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.call",
         "render.controls",
         "render.device",
+        "render.embeddings",
         "render.encoded",
         "render.fetching",
         "render.loras",

@@ -10,6 +10,7 @@ from darkroom.cli.arguments import OVERRIDES
 from darkroom.client import Client
 from darkroom.config.load import USUAL_FILES, Config, find_file, load
 from darkroom.disk.files import Disk
+from darkroom.models import embeddings
 from darkroom.models.judge import judge
 from darkroom.models.loras import misfits, read_all
 from darkroom.request.decide import Known, KnownOf
@@ -39,11 +40,12 @@ def known_of(config: Config) -> KnownOf:
     """What the models' own files say of them, as far as they can be seen from here."""
     hub_cache, sources = config.model_cache / "hub", config.sources()
     loras = read_all(config.lora_sources().values())
+    vectors = embeddings.read_all(config.embedding_sources().values())
 
     @cache
     def known(alias: str) -> Known:
         found = judge(sources[alias], hub_cache, offline=config.offline)
-        return Known(found.family, misfits=misfits(found, loras))
+        return Known(found.family, misfits=misfits(found, loras), unreadable=embeddings.misfits(found, vectors))
 
     return known
 

@@ -24,6 +24,7 @@ from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.mounts import Mount, expected_mount, kind_of
 from darkroom.executor.devices import DeviceInfo, cores, likely_devices
 from darkroom.hearsay import Json
+from darkroom.models import embeddings
 from darkroom.models.files import Fate, Unusable
 from darkroom.models.judge import judge
 from darkroom.models.loras import read_all
@@ -69,6 +70,7 @@ def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[
         yield f"model {alias}", lambda alias=alias, source=source: [_model(alias, source, config)]  # type: ignore[misc]
     yield "models", lambda: [_hub_cache(config)]
     yield "loras", partial(_loras, config)
+    yield "embeddings", partial(_embeddings, config)
     yield "clock", lambda: [_clock()]
     yield "http", partial(shown, config)
     yield "notify", partial(told, config)
@@ -434,6 +436,16 @@ def _loras(config: Config) -> Iterator[Finding]:
             yield Finding(Verdict.WARN, f"lora {alias}", f"it can't be used: {found.message}", found.hint)
         else:
             yield Finding(Verdict.OK, f"lora {alias}", f"it changes {len(found.layers)} layers.")
+
+
+def _embeddings(config: Config) -> Iterator[Finding]:
+    """Likewise."""
+    for alias, found in embeddings.read_all(config.embedding_sources().values()).items():
+        if isinstance(found, Unusable):
+            yield Finding(Verdict.WARN, f"embedding {alias}", f"it can't be used: {found.message}", found.hint)
+        else:
+            word = config.embeddings[alias].of(alias).word
+            yield Finding(Verdict.OK, f"embedding {alias}", f"the word {word} {found.in_words}.")
 
 
 def _hub_cache(config: Config) -> Finding:

@@ -20,11 +20,12 @@ from darkroom.config.load import Config
 from darkroom.errors import DarkroomError
 from darkroom.executor.devices import likely_devices
 from darkroom.explain import made
-from darkroom.explain.files import Alone, ControlFiles, ModelFiles
+from darkroom.explain.files import Alone, ControlFiles, ModelFiles, VectorsFile
 from darkroom.explain.made import Made
 from darkroom.explain.script import script
 from darkroom.explain.words import words
 from darkroom.foreign import carried
+from darkroom.models.embeddings import EmbeddingFile, placed, read_all, widths_of
 from darkroom.models.files import Fate
 from darkroom.models.judge import INDEX, LOCAL, Judgement, judge
 from darkroom.models.one_file import Part
@@ -123,6 +124,7 @@ class _Model:
     def __init__(self, of: Made, config: Config) -> None:
         self._alias = of.plan.model
         self._config = config
+        self._plan = of.plan
         loras = config.lora_sources()
         self._loras = [loras[each.name] for each in of.plan.loras if each.name in loras]
         self._source = config.sources().get(self._alias)
@@ -180,6 +182,7 @@ class _Model:
             variant=found.variant,
             preset=next((lora.preset for lora in self._loras if lora.preset), source.preset),
             loras={lora.alias: str(lora.file) for lora in self._loras},
+            embeddings=self._embeddings(found),
             is_starter=source.is_starter,
             is_one_file=found.folder is None,
             alone=_alone(found),
@@ -188,6 +191,16 @@ class _Model:
             controls={alias: _control(each) for alias, each in self._config.control_sources().items()},
             device=device.name if device is not None else name,
         )
+
+    def _embeddings(self, found: Judgement) -> dict[str, tuple[VectorsFile, ...]]:
+        """Those of the plan that fit, by alias."""
+        sources, widths = self._config.embedding_sources(), widths_of(found)
+        files = read_all(sources[each.name] for each in self._plan.embeddings if each.name in sources)
+        return {
+            alias: tuple(VectorsFile(str(each.file), each.key, suffix) for suffix, each in where.items())
+            for alias, file in files.items()
+            if isinstance(file, EmbeddingFile) and (where := placed(file, widths))
+        }
 
 
 # Of models that are one file -----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.config.load import Config
 from darkroom.errors import DarkroomError, ModelUnavailable
 from darkroom.executor.devices import likely_devices
+from darkroom.models import embeddings
 from darkroom.models.card import ModelCard
 from darkroom.models.family import Family
 from darkroom.models.files import Fate, Unusable
@@ -128,13 +129,43 @@ def _list(config: Config, rows: list[Row]) -> int:
     for row in rows:
         if row.found.fate in (Fate.HELD, Fate.NEVER):
             terminal.out().print(f"\n{row.source.alias} can't be rendered: {row.lacks}")
-    loras = Loras(config)
-    if loras.files:
-        terminal.out().print("\nLoRAs, the words that they were trained with, and the models that they fit:\n")
-        fits = {row.source.alias: loras.that_fit(row.source.alias, row.found) for row in rows}
-        lines = [(Text(alias, style="bold"), Text(loras.in_words(alias, fits))) for alias in loras.files]
-        terminal.out().print(*terminal.columns(*lines), sep="\n")
+    _list_more("LoRAs, the words that they were trained with, and the models that they fit", Loras(config), rows)
+    _list_more(
+        "Embeddings, the words that prompts have them by, and the models that read them", Embeddings(config), rows
+    )
     return DONE
+
+
+def _list_more(title: str, those: Loras | Embeddings, rows: list[Row]) -> None:
+    if those.files:
+        terminal.out().print(f"\n{title}:\n")
+        fits = {row.source.alias: those.that_fit(row.source.alias, row.found) for row in rows}
+        lines = [(Text(alias, style="bold"), Text(those.in_words(alias, fits))) for alias in those.files]
+        terminal.out().print(*terminal.columns(*lines), sep="\n")
+
+
+class Embeddings:
+    """Those of the configuration, as far as it can be told from their files."""
+
+    def __init__(self, config: Config) -> None:
+        self._sources = config.embedding_sources()
+        self.files = embeddings.read_all(self._sources.values())
+
+    def that_fit(self, alias: str, found: Judgement) -> list[str]:
+        """Those that a model reads, as far as its files and theirs tell."""
+        if found.family is None or not found.family.embeddings:
+            return []
+        wrong = embeddings.misfits(found, self.files)
+        meant = {name: each.models for name, each in self._sources.items() if name not in wrong}
+        return [name for name, models in meant.items() if not models or alias in models]
+
+    def in_words(self, alias: str, fits: Mapping[str, Collection[str]]) -> str:
+        """In one line; `fits` says which there are for each model."""
+        file = self.files[alias]
+        if isinstance(file, Unusable):
+            return f"can't be used: {file.message} {file.hint}"
+        models = ", ".join(model for model, names in fits.items() if alias in names) or "none of the models here"
+        return f"{self._sources[alias].word}, {file.in_words} — for {models}"
 
 
 class Loras:
@@ -189,6 +220,7 @@ def _show(config: Config, row: Row) -> int:
         }
     loras = Loras(config)
     its_loras = {"loras": ", ".join(loras.that_fit(row.source.alias, row.found))}
+    its_loras["embeddings"] = ", ".join(Embeddings(config).that_fit(row.source.alias, row.found))
     its_files = {"its files": f"{row.found.message} {row.found.hint}".strip()}
     terminal.fields(chosen | _can_do(row.card) | its_loras | size | its_files)
     if row.source.is_starter:

@@ -9,7 +9,7 @@ from typing import Any
 Values = dict[str, Any]
 
 #: Keys that hold a table for each alias.
-TABLES = ("models", "loras")
+TABLES = ("models", "loras", "embeddings")
 
 
 @dataclass(frozen=True, slots=True)

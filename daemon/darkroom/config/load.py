@@ -25,6 +25,7 @@ from darkroom.config.models import (
     SEVERAL,
     SHIPPED_MODELS,
     ControlSettings,
+    EmbeddingSettings,
     LoraSettings,
     ModelSettings,
     Names,
@@ -35,7 +36,7 @@ from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import ClusterSettings, PictureMetadata, RendererSettings
 from darkroom.http.address import Address
-from darkroom.models.source import ControlSource, LoraSource, ModelSource, is_file_name
+from darkroom.models.source import ControlSource, EmbeddingSource, LoraSource, ModelSource, is_file_name
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
 from darkroom.request.styles import StyleBook
@@ -190,6 +191,7 @@ class Config(BaseModel):
 
     models: dict[Alias, ModelSettings] = Field(default_factory=_shipped_models)
     loras: dict[Alias, LoraSettings] = Field(default_factory=dict)
+    embeddings: dict[Alias, EmbeddingSettings] = Field(default_factory=dict)
     controls: dict[Alias, ControlSettings] = Field(default_factory=dict)
 
     def style_book(self) -> StyleBook:
@@ -216,7 +218,7 @@ class Config(BaseModel):
         """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
         return Rules(
             self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority,
-            self.wildcard_lists(), self.lora_sources(), self.control_sources(),
+            self.wildcard_lists(), self.lora_sources(), self.control_sources(), self.embedding_sources(),
         )  # fmt: skip
 
     def sources(self) -> dict[str, ModelSource]:
@@ -227,6 +229,10 @@ class Config(BaseModel):
     def lora_sources(self) -> dict[str, LoraSource]:
         """Every configured LoRA, by alias."""
         return {alias: lora.of(alias) for alias, lora in self.loras.items()}
+
+    def embedding_sources(self) -> dict[str, EmbeddingSource]:
+        """Every configured embedding, by alias."""
+        return {alias: embedding.of(alias) for alias, embedding in self.embeddings.items()}
 
     def control_sources(self) -> dict[str, ControlSource]:
         """Every configured ControlNet, by alias."""
@@ -242,6 +248,7 @@ class Config(BaseModel):
             picture_metadata=self.picture_metadata,
             resident_models=self.resident_models,
             controls=self.control_sources(),
+            embeddings=self.embedding_sources(),
         )
 
     def cluster_settings(self) -> ClusterSettings:
@@ -385,7 +392,7 @@ def _style_book_beside(path: Path | None) -> Path:
 
 #: What a table that people name holds.
 _TABLES: Mapping[str, type[BaseModel]] = {
-    "models": ModelSettings, "loras": LoraSettings, "controls": ControlSettings,
+    "models": ModelSettings, "loras": LoraSettings, "embeddings": EmbeddingSettings, "controls": ControlSettings,
 }  # fmt: skip
 _MISSING = {
     "source": 'Say where it comes from: source = "…".',
@@ -482,7 +489,7 @@ def _contradictions(config: Config) -> list[Problem]:
         problems += error.problems
     for alias, model in config.models.items():
         problems += [Problem(f"models.{alias}.{key}", message) for key, message in model.contradictions()]
-    problems += _bases(config)
+    problems += [*_bases(config), *_alike(config)]
     if config.executor == "ray":
         problems += _without_ray(config)
     if kind_of(config.state_dir).network:
@@ -518,6 +525,18 @@ def _bases(config: Config) -> list[Problem]:
             hint = "Name a model that is a folder, or on the hub."
             problems.append(Problem(f"models.{alias}.base", message, hint))
     return problems
+
+
+def _alike(config: Config) -> list[Problem]:
+    """Text encoders don't tell capitals from small letters."""
+    aliases = {alias.lower(): alias for alias in config.embeddings}
+    return [
+        Problem(
+            f"embeddings.{alias}", f"is called like {aliases[alias.lower()]}.", "Give it another alias; `word` stays."
+        )
+        for alias in config.embeddings
+        if aliases[alias.lower()] != alias
+    ]
 
 
 def _tangled_folders(config: Config) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""`[models.ALIAS]`, `[loras.ALIAS]`, `[controls.ALIAS]`: where they come from, and what is asked of them by default.
+"""`[models.ALIAS]`, `[loras.ALIAS]`, `[embeddings.ALIAS]`, `[controls.ALIAS]`: whence, and their defaults.
 
 "auto" is: as a model's family has it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +18,15 @@ from pydantic_settings import NoDecode
 
 from darkroom.models.families import BY_KEY, PRESETS
 from darkroom.models.schedulers import SCHEDULERS
-from darkroom.models.source import STARTER, TESTCARD, ControlSource, LoraSource, ModelSource, is_file_name
+from darkroom.models.source import (
+    STARTER,
+    TESTCARD,
+    ControlSource,
+    EmbeddingSource,
+    LoraSource,
+    ModelSource,
+    is_file_name,
+)
 from darkroom.request.shape import MOST_LORA_WEIGHT
 from darkroom.spelling import suggestion
 
@@ -132,6 +141,39 @@ class LoraSettings(BaseModel):
         """The same, as the rest of Darkroom knows it."""
         chosen = {key: value for key, value in self.model_dump().items() if value not in ("", None, (), NO_PRESET)}
         return LoraSource(alias, **{**chosen, "source": str(self.source)})
+
+
+def _files(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises PydanticCustomError."""
+    if not paths or not all(paths):
+        hint = 'source = "/srv/embeddings/easynegative.safetensors"; two files where each text encoder has its own.'
+        raise PydanticCustomError(OWN_WORDS, "must name a .safetensors file", {"hint": hint})
+    return tuple(str(_no_pickle(absolute(Path(path)))) for path in paths)
+
+
+def _word(said: str) -> str:
+    """With or without angle brackets. Raises PydanticCustomError."""
+    word = said.removeprefix("<").removesuffix(">")
+    if said and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", word):
+        hint = 'Choose another one: word = "easynegative" is what prompts say, whatever the file calls it.'
+        raise PydanticCustomError(
+            OWN_WORDS, "must be one word of letters, digits, `.`, `_`, `+` and `-`", {"hint": hint}
+        )
+    return word
+
+
+class EmbeddingSettings(BaseModel):
+    """One `[embeddings.ALIAS]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    source: Annotated[Names, AfterValidator(_files)]  #: see `EmbeddingSource.source`
+    word: Annotated[str, AfterValidator(_word)] = ""  #: "" for the alias
+    models: Names = ()  #: () for all that it fits
+
+    def of(self, alias: str) -> EmbeddingSource:
+        """The same, as the rest of Darkroom knows it."""
+        return EmbeddingSource(alias, self.source, self.word or alias, self.models)
 
 
 #: Families that ControlNets are made for.

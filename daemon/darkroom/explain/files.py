@@ -26,6 +26,15 @@ class ControlFiles:
     mode: int | None = None  #: as what it reads a picture, where it reads several kinds
 
 
+@dataclass(frozen=True, slots=True)
+class VectorsFile:
+    """What a text encoder is taught."""
+
+    place: str
+    key: str  #: of the tensor in it
+    suffix: str  #: of the encoder's name: "" or "_2"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
     """What is loaded, from where, and onto what."""
@@ -39,6 +48,7 @@ class ModelFiles:
     variant: str | None = None
     preset: str | None = None  #: which kind of few-step model it is, as the configuration says
     loras: Mapping[str, str] = field(default_factory=dict)  #: the files of the plan's LoRAs, by alias
+    embeddings: Mapping[str, tuple[VectorsFile, ...]] = field(default_factory=dict)  #: of the plan, by alias
     is_starter: bool = False
     is_one_file: bool = False  #: whether `place` is one file, with all its parts in it
     alone: Mapping[str, Alone] = field(default_factory=dict)  #: parts that do not lie in `place`

@@ -93,6 +93,7 @@ def _plan(data: Any) -> Plan:
 def _is_sound(plan: Plan) -> bool:
     """Whether its values are of the right kinds."""
     texts: list[Any] = [plan.model, *plan.style, plan.scheduler, plan.format, *(lora.name for lora in plan.loras)]
+    texts += [text for each in plan.embeddings for text in (each.name, each.word)]
     numbers: list[Any] = [plan.width, plan.height, plan.num_inference_steps]
     scales: list[Any] = [scale for key in SCALES if (scale := getattr(plan, key)) is not None]
     scales += [lora.weight for lora in plan.loras]

@@ -11,6 +11,7 @@ from darkroom.explain.files import ControlFiles, ModelFiles
 from darkroom.explain.loading import dtype_of, written
 from darkroom.explain.made import Made
 from darkroom.printable import printable
+from darkroom.request.embeddings import token
 from darkroom.request.plan import Plan
 
 _LOSSY: Mapping[str, str] = {"jpeg": "jpg", "webp": "webp"}
@@ -35,6 +36,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         *(f"# {printable(remark)}" for remark in (*_remarks(made, files), *remarks)),
         *pictures.imports(plan),
         "import torch",
+        *(["from safetensors.torch import load_file"] * bool(made.plan.embeddings)),
         *loading.imports(files),
         f"from diffusers import {', '.join(sorted(classes))}",
         *(["import darkroom.starter.autoencoder  # its autoencoder is no class of diffusers"] * files.is_starter),
@@ -45,6 +47,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         *scheduler,
         f"pipe.to({files.device!r})",
         *_channels_last(files),
+        *_embeddings(made, files),
         *_loras(made, files),
         *([encoding] if encoding else []),
         *pictures.lines(plan),
@@ -155,6 +158,27 @@ def _loras(made: Made, files: ModelFiles) -> list[str]:
         given = {"weight_name": repr(file), "adapter_name": repr(name)}
         lines.append(written("pipe.load_lora_weights", given, first=repr(folder or "/")))
     return lines + ([f"pipe.set_adapters({names!r}, {[lora.weight for lora in loras]!r})"] if loras else [])
+
+
+def _embeddings(made: Made, files: ModelFiles) -> list[str]:
+    """Each text encoder is taught each word; then texts end by the sign that says so, not by the highest token."""
+    embeddings = made.plan.embeddings
+    if missing := next((each.name for each in embeddings if each.name not in files.embeddings), None):
+        message = f"The configuration has no embedding {missing} that fits the model any more."
+        raise DarkroomError(message, hint="Ask where the embedding's file is.")
+    lines, suffixes = [], dict[str, None]()
+    for each in embeddings:
+        for vectors in files.embeddings[each.name]:
+            reader = {key: f"pipe.{key}{vectors.suffix}" for key in ("tokenizer", "text_encoder")}
+            given = {"token": repr(token(each.name)), **reader}
+            tensor = f"load_file({vectors.place!r})[{vectors.key!r}]"
+            lines.append(written("pipe.load_textual_inversion", given, first=tensor))
+            suffixes[vectors.suffix] = None
+    for suffix in suffixes:
+        lines.append(f"for part in pipe.text_encoder{suffix}.modules():")
+        lines.append("    if hasattr(part, 'eos_token_id'):")
+        lines.append(f"        part.eos_token_id = pipe.tokenizer{suffix}.eos_token_id")
+    return lines
 
 
 def _saving(made: Made) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from darkroom.explain.calls import Way
 from darkroom.explain.made import Made
+from darkroom.request.embeddings import token, with_tokens
 from darkroom.request.weighted import Part, is_unweighted, parse, plain, words_of
 
 #: No text of so few bytes has more tokens.
@@ -16,15 +17,7 @@ _LINES = """\
 readers = {readers}
 
 
-def blocks(tokenizer, parts):
-    \"\"\"The tokens of a text with their weights, as many at a time as its encoder reads.\"\"\"
-    room = tokenizer.model_max_length - 2
-    tokens = [
-        [(token, weight) for words, weight in part for token in tokenizer(words, add_special_tokens=False).input_ids]
-        for part in parts
-    ]
-    return [each[start : start + room] for each in tokens for start in range(0, len(each), room)] or [[]]
-
+{blocks}
 
 @torch.no_grad()
 def embed(parts):
@@ -50,6 +43,41 @@ def embed(parts):
 count = max(len(blocks(tokenizer, parts)) for tokenizer, _ in readers for parts in ({names}))
 {embedded}"""
 
+_BLOCKS = """\
+def blocks(tokenizer, parts):
+    \"\"\"The tokens of a text with their weights, as many at a time as its encoder reads.\"\"\"
+    room = tokenizer.model_max_length - 2
+    tokens = [
+        [(token, weight) for words, weight in part for token in tokenizer(words, add_special_tokens=False).input_ids]
+        for part in parts
+    ]
+    return [each[start : start + room] for each in tokens for start in range(0, len(each), room)] or [[]]
+"""
+_BLOCKS_WITH_EMBEDDINGS = """\
+def whole(tokenizer, token):
+    \"\"\"A token, and the others of its word.\"\"\"
+    word, added, found = tokenizer.convert_ids_to_tokens(token), tokenizer.added_tokens_encoder, [token]
+    while word in {tokens} and f"{{word}}_{{len(found)}}" in added:
+        found.append(added[f"{{word}}_{{len(found)}}"])
+    return found
+
+
+def blocks(tokenizer, parts):
+    \"\"\"The tokens of a text with their weights, as many at a time as its encoder reads; no word is cut.\"\"\"
+    room, found = tokenizer.model_max_length - 2, []
+    for part in parts:
+        block = []
+        for words, weight in part:
+            for token in tokenizer(words, add_special_tokens=False).input_ids:
+                word = [(each, weight) for each in whole(tokenizer, token)]
+                if len(block) + len(word) > room:
+                    found.append(block)
+                    block = []
+                block = block + word
+        found += [block] if block else []
+    return found or [[]]
+"""
+
 _NAMES = ("prompt", "negative_prompt")
 _PLAIN_READERS = "[(pipe.tokenizer, pipe.text_encoder)]"
 _BOTH_READERS = "[(pipe.tokenizer, pipe.text_encoder), (pipe.tokenizer_2, pipe.text_encoder_2)]"
@@ -57,6 +85,7 @@ _BOTH_READERS = "[(pipe.tokenizer, pipe.text_encoder), (pipe.tokenizer_2, pipe.t
 
 def words(text: str, made: Made) -> str:
     """What a pipeline is told that reads it as it is."""
+    text = with_tokens(text, made.plan.embeddings)
     return words_of(parse(text)) if made.plan.weights is not None else text
 
 
@@ -67,6 +96,7 @@ def lines(made: Made, way: Way, *, empty_is_zero: bool) -> str:
         return ""
     is_zero = len(texts) == 2 and made.image.negative_prompt == "" and empty_is_zero
     return _LINES.format(
+        blocks=_blocks(made),
         readers=_BOTH_READERS if way.encoders == 2 else _PLAIN_READERS,
         numbers=_numbers(made.plan.clip_skip, way),
         texts="\n".join(f"{name} = {_written(parts)}" for name, parts in texts.items()),
@@ -89,17 +119,25 @@ def _texts(made: Made, way: Way) -> dict[str, tuple[Part, ...]]:
     is_guided = way.negative and (made.plan.guidance_scale or 0) > 1
     said = [made.image.prompt, made.image.negative_prompt][: 1 + is_guided]
     read = parse if made.plan.weights is not None else plain
-    return {name: read(text) for name, text in zip(_NAMES, said, strict=False)}
+    return {name: read(with_tokens(text, made.plan.embeddings)) for name, text in zip(_NAMES, said, strict=False)}
+
+
+def _blocks(made: Made) -> str:
+    """How a text is cut."""
+    tokens = tuple(token(each.name) for each in made.plan.embeddings)
+    return _BLOCKS_WITH_EMBEDDINGS.format(tokens=tokens) if tokens else _BLOCKS
 
 
 def _is_needed(made: Made, texts: dict[str, tuple[Part, ...]]) -> bool:
     blocks = made.tokens.get("blocks")
-    is_long = blocks > 1 if isinstance(blocks, int) else _may_be_long(texts)
+    is_long = blocks > 1 if isinstance(blocks, int) else _may_be_long(made, texts)
     return made.plan.clip_skip is not None or is_long or not all(map(is_unweighted, texts.values()))
 
 
-def _may_be_long(texts: dict[str, tuple[Part, ...]]) -> bool:
-    return any(len(words_of(parts).encode("utf-8", "replace")) > SURELY_ONE_BLOCK for parts in texts.values())
+def _may_be_long(made: Made, texts: dict[str, tuple[Part, ...]]) -> bool:
+    return bool(made.plan.embeddings) or any(
+        len(words_of(parts).encode("utf-8", "replace")) > SURELY_ONE_BLOCK for parts in texts.values()
+    )
 
 
 def _numbers(clip_skip: int | None, way: Way) -> str:

@@ -30,6 +30,7 @@ def words(made: Made, family: Family | None, *, where: str, files: ModelFiles | 
         *_scales(made, family),
         *_reading(made),
         *(("lora", f"{lora.name}, {lora.weight:g} of it") for lora in made.plan.loras),
+        *(("embedding", f"{each.name}, for the word {each.word}") for each in made.plan.embeddings),
         *_pictures(made.plan),
         ("seed", _seed(made)),
         *_tokens(made.tokens),

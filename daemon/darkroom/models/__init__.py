@@ -1,7 +1,7 @@
 """What a model is and can do, known without torch: read by service, renderer and command.
 
 card         pure            What planning must know of a model: its family, and what was chosen for it.
-source       pure            Where a model comes from, and a LoRA.
+source       pure            Where a model comes from, a LoRA, an embedding.
 schedulers   pure            Every scheduler that a request may name, and what makes it what it is called.
 family       pure            What a family can be asked for, and how it takes it.
 families     pure            The families that are described, one row each.
@@ -13,6 +13,7 @@ one_file     edge: models    A model that comes as one file, and parts that come
 weights      edge: models    The weights: which variant is meant, whether they are whole.
 layers       pure            The layers of weights by their names, and whether those of a LoRA are a model's.
 loras        edge: models    What the file of a LoRA says of it, and which models it fits.
+embeddings   edge: models    What the file of an embedding holds, and which models it fits.
 hub_cache    edge: models    The hub's cache on a disk.
 checkpoint   edge: models    The single file that a folder was made from, and its hash where others have told it.
 fit          pure            Where a model's parts lie, and which models stay when another one comes.

@@ -90,6 +90,11 @@ class Family:
     is_generic: bool = False  #: nobody has described it: by its signature alone
 
     @property
+    def embeddings(self) -> bool:
+        """Whether its text encoders can be taught words: those of CLIP alone, which read in blocks."""
+        return self.in_blocks and bool(self.pipelines)
+
+    @property
     def choose(self) -> str:
         """What to say to who has brought a model of another family."""
         return f"Choose a model of the {self.title} family."

@@ -1,4 +1,4 @@
-"""Where a model comes from, what is needed to load it, and what the operator has chosen for it. Likewise a LoRA."""
+"""Where a model comes from, what loading it takes, what the operator has chosen for it. So too a LoRA, an embedding."""
 
 from __future__ import annotations
 
@@ -94,3 +94,18 @@ class LoraSource:
     def file(self) -> Path:
         """Where its weights are."""
         return Path(self.source, self.weight_name) if self.weight_name else Path(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSource:
+    """One `[embeddings.ALIAS]` table of the configuration: a word that a model's text encoders are taught."""
+
+    alias: str
+    source: tuple[str, ...]  #: absolute paths of .safetensors files: one, or one for each text encoder
+    word: str  #: what stands for it in prompts, without angle brackets
+    models: tuple[str, ...] = ()  #: aliases of the models that it is for; (): of all that it fits
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Where its vectors are."""
+        return tuple(map(Path, self.source))

@@ -25,6 +25,7 @@ canny         pure           The edges of a picture.
 blocks        edge: device   Texts of any length and weight, in blocks.
 reader        edge: device   How many tokens a text has, and which words are not read.
 encoded       edge: device   Texts that are encoded already.
+embeddings    edge: device   Words that text encoders are taught when a model is loaded.
 loras         edge: device   LoRAs, put into a pipeline and taken out again.
 precision     edge: device   What half precision cannot hold, again in float32.
 torch_errors  edge: device   What torch and diffusers raise, in our words.

@@ -32,6 +32,7 @@ from darkroom.models.source import LoraSource, ModelSource
 from darkroom.render import pictures, scheduling
 from darkroom.render.blocks import Blocks
 from darkroom.render.controls import Controls
+from darkroom.render.embeddings import Embeddings
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.render.file_hash import FileHash
 from darkroom.render.loras import Loras
@@ -63,12 +64,14 @@ class DiffusionModel:
         loaded_as: str = "",
         make_room: Callable[[], bool] = lambda: False,
         loras: Mapping[str, LoraSource] = _NO_LORAS,
+        embeddings: Embeddings | None = None,
     ) -> None:
         assert found.family is not None  # noqa: S101 - what was loaded has one
         self._family: Family = found.family
         self._pipeline = pipeline
         self._saved = dict(found.scheduler)
-        self._blocks = blocks = Blocks(pipeline) if self._family.in_blocks else None
+        self._embeddings = embeddings or Embeddings(pipeline, ())
+        self._blocks = blocks = Blocks(pipeline, self._embeddings.tokens) if self._family.in_blocks else None
         self._siblings = Siblings(pipeline, self._family, blocks, controls)
         self._reader = Reader(pipeline, self._family, blocks)
         self._precision = Precision(pipeline)
@@ -147,7 +150,7 @@ class DiffusionModel:
     @property
     def is_spent(self) -> bool:
         """Whether it has to be loaded anew before its next request."""
-        return self._loras.is_spent
+        return self._loras.is_spent or self._embeddings.is_spent
 
     def close(self) -> None:
         """Free the device."""
@@ -163,9 +166,10 @@ class DiffusionModel:
         self._check(plan)
         inputs = pictures.read(plan, folder) if plan.files and folder is not None else NOTHING
         of_loras = self._loras.apply(plan.loras)
-        tokens, warnings = self._reader.read(plan)
+        of_embeddings = self._embeddings.check(plan)
+        tokens, warnings = self._reader.read(self._embeddings.told(plan))
         prompts = dict.fromkeys(image.prompt for image in plan.images)
-        warnings += [*of_loras, *self._siblings.of(plan).call.not_taken(plan), *inputs.warnings]
+        warnings += [*of_loras, *of_embeddings, *self._siblings.of(plan).call.not_taken(plan), *inputs.warnings]
         warnings += [self._zero_snr_warning(plan), *(self._starter_warning(prompt) for prompt in prompts)]
         return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))), inputs)
 
@@ -229,7 +233,8 @@ class DiffusionModel:
                     plan.width, plan.height, partial(self._render, plan, image, inputs, on_step)
                 )
                 warnings = (*warnings, *filter(None, [eased]))
-                return replace(pixels, warnings=warnings, lora_hashes=self._loras.hashes)
+                pixels = replace(pixels, lora_hashes=self._loras.hashes, embedding_hashes=self._embeddings.hashes(plan))
+                return replace(pixels, warnings=warnings)
             except Broken as broken:
                 raised = self._precision.raised(broken, self._siblings.of(plan).pipeline)
             warnings = (*warnings, *filter(None, [raised]))
@@ -247,6 +252,7 @@ class DiffusionModel:
         pipeline = painter.pipeline
         pipeline.scheduler = scheduling.fresh(plan.scheduler, self._saved_for(self._few_step(plan)))
         torch.manual_seed(image.seed)  # for what draws without the generator: SD3's control pictures
+        image = self._embeddings.told_of(plan, image)
         with painter.call.arguments(plan, image, inputs, on_step, _check_latents) as arguments:
             output = _called(pipeline, arguments)
         if any(getattr(output, "nsfw_content_detected", None) or ()):

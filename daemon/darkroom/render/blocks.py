@@ -6,9 +6,10 @@ multiplied by its weight; then the block is scaled back to the length that it ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, count, takewhile
 from typing import Any
 
 import torch
@@ -34,11 +35,12 @@ class Embedding:
 class Blocks:
     """The tokenizers and text encoders of one pipeline."""
 
-    def __init__(self, pipeline: Any) -> None:
+    def __init__(self, pipeline: Any, taught: tuple[str, ...] = ()) -> None:
+        """`taught`: the first token of each word that may stand for several."""
         self._pipeline = pipeline
         suffixes = [part for part in ("", "_2") if getattr(pipeline, f"text_encoder{part}", None) is not None]
         self._readers = [
-            _Reader(getattr(pipeline, f"tokenizer{part}"), getattr(pipeline, f"text_encoder{part}"))
+            _Reader(getattr(pipeline, f"tokenizer{part}"), getattr(pipeline, f"text_encoder{part}"), taught)
             for part in suffixes
         ]
         self._is_pooled = hasattr(pipeline, "text_encoder_2")
@@ -106,26 +108,42 @@ def _nothing_like(embedding: Embedding) -> Embedding:
     return Embedding(torch.zeros_like(embedding.tokens), pooled)
 
 
+def _tokens_of(word: str, tokenizer: Any) -> Iterator[int]:
+    """Of a word that was taught: diffusers numbers all but the first one."""
+    added = tokenizer.added_tokens_encoder
+    names = chain([word], (f"{word}_{number}" for number in count(1)))
+    return map(added.__getitem__, takewhile(added.__contains__, names))
+
+
 class _Reader:
     """A tokenizer, and the encoder that reads its tokens."""
 
-    def __init__(self, tokenizer: Any, encoder: Any) -> None:
+    def __init__(self, tokenizer: Any, encoder: Any, taught: tuple[str, ...]) -> None:
         self._tokenizer, self._encoder = tokenizer, encoder
+        words = (tuple(_tokens_of(word, tokenizer)) for word in taught)
+        self._whole = {tokens[0]: tokens for tokens in words if len(tokens) > 1}
         self.room = tokenizer.model_max_length - 2  #: tokens of a block, without its begin and end
 
     def blocks(self, parts: tuple[Part, ...]) -> list[Weighed]:
         """The tokens of a text, block by block; at least one."""
-        found = [block for part in parts for block in self._cut(tuple(self._weighed(part)))]
+        found = [block for part in parts for block in self._cut(self._weighed(part))]
         return found or [()]
 
-    def _weighed(self, part: Part) -> Iterator[tuple[int, float]]:
+    def _weighed(self, part: Part) -> Iterator[Weighed]:
+        """Token by token; those of one word that was taught together."""
         for piece in part:
             for token in self._tokenizer(piece.text, add_special_tokens=False, verbose=False).input_ids:
-                yield token, piece.weight
+                yield tuple((each, piece.weight) for each in self._whole.get(token, (token,)))
 
-    def _cut(self, tokens: Weighed) -> Iterator[Weighed]:
-        for start in range(0, len(tokens), self.room):
-            yield tokens[start : start + self.room]
+    def _cut(self, units: Iterable[Weighed]) -> Iterator[Weighed]:
+        block: list[tuple[int, float]] = []
+        for unit in units:
+            if len(block) + len(unit) > self.room:
+                yield tuple(block)
+                block = []
+            block += unit
+        if block:
+            yield tuple(block)
 
     def embed(
         self, parts: tuple[Part, ...], count: int, clip_skip: int | None, device: torch.device, *, deep: bool

@@ -23,10 +23,11 @@ from darkroom.models.files import Fate, Unusable
 from darkroom.models.fit import Offload, Room, picture_bytes
 from darkroom.models.judge import Judgement, judge_folder
 from darkroom.models.size import size_of
-from darkroom.models.source import ModelSource
+from darkroom.models.source import EmbeddingSource, ModelSource
 from darkroom.render import fetching, memory, model_files, pipelines, placing, quantizing
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.controls import Controls
+from darkroom.render.embeddings import Embeddings
 from darkroom.render.engine import DriverLate, Model
 from darkroom.render.prediction import prediction_of
 from darkroom.render.torch_errors import bytes_of, guarded, parts_of
@@ -60,6 +61,7 @@ class TorchDevice:
         self._fetch: fetching.Fetch | None = None
         self._asked = settings.device
         self._loras = settings.loras
+        self._embeddings = tuple(settings.embeddings.values())
         self._device = torch.device(_chosen(settings.device))
         self.name = str(self._device)
         self.cuda_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -139,6 +141,7 @@ class TorchDevice:
         pipeline = pipelines.read(source, found, _dtype(source.dtype, self._device, found.family))
         if self._device.type == "cuda":
             moving()  # a driver that hangs keeps the processor busy, so being busy is not a sign of life from here on
+        embeddings = Embeddings(pipeline, self._embeddings_for(source, found.family))
         offload = self._offload(source, found.family, pipeline)
         placing.place(pipeline, self._device, offload)
         if found.asks:
@@ -146,10 +149,15 @@ class TorchDevice:
         controls = Controls(self._controls, self._device, offline=self._offline)
         model = DiffusionModel(
             pipeline, found, controls, is_starter=source.is_starter, loaded_as=_as(source.quantize, offload),
-            make_room=make_room, loras=self._loras,
+            make_room=make_room, loras=self._loras, embeddings=embeddings,
         )  # fmt: skip
         model.warm_up(source)
         return model
+
+    def _embeddings_for(self, source: ModelSource, family: Family) -> list[EmbeddingSource]:
+        """Those that a model is to be taught."""
+        meant = [each for each in self._embeddings if not each.models or source.alias in each.models]
+        return meant if family.embeddings else []
 
     def _offload(self, source: ModelSource, family: Family, pipeline: Any) -> Offload:
         """Where the parts of a pipeline will lie, by what is free now."""

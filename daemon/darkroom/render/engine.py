@@ -42,6 +42,7 @@ class Pixels:
     rgb: bytes
     warnings: tuple[str, ...] = ()  #: what came to light while it was painted, for the person who asked
     lora_hashes: Mapping[str, str] = field(default_factory=dict)  #: by which others know the LoRAs in it, by alias
+    embedding_hashes: Mapping[str, str] = field(default_factory=dict)  #: likewise embeddings, by word
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ def _pairs(plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: str) -> dic
         **{f"ControlNet {index}": _control(each) for index, each in enumerate(plan.control)},
         "RNG": "CPU",
         "Lora hashes": ", ".join(f"{alias}: {sha256}" for alias, sha256 in pixels.lora_hashes.items()),
+        "TI hashes": ", ".join(f"{word}: {sha256}" for word, sha256 in pixels.embedding_hashes.items()),
         "Version": f"Darkroom {__version__}",
     }
     return {key: value for key, value in pairs.items() if value != ""}

@@ -11,6 +11,7 @@ style_files  pure   Files of styles, our own and other programs'.
 style_lint   pure   What could be better about a style book.
 style_choice pure   Which styles apply to a request, and what is wrong with those that it asks for.
 loras        pure   LoRAs that a request names, and whether its model can be rendered with them.
+embeddings   pure   Embeddings whose words stand in prompts.
 picture_choice pure Which pictures a request is painted from, and what is wrong with those that it asks for.
 weighted     pure   Parentheses that weigh.
 dynamic      pure   Many prompts from one, by the picture's seed.

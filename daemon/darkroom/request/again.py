@@ -100,5 +100,6 @@ _NEUTRAL = {
     "num_images": "this is one of them",
     "images": "this is one of them",
     "style": "its words stand in the prompt already",
+    "embeddings": "their words stand in the prompt already",
     "tokens": "counted anew",
 }

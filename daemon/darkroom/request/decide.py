@@ -12,8 +12,8 @@ from darkroom.models.families import STABLE_DIFFUSION
 from darkroom.models.family import SCALES, Family
 from darkroom.models.layers import Misfit
 from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
-from darkroom.models.source import ControlSource, LoraSource, ModelSource
-from darkroom.request import loras
+from darkroom.models.source import ControlSource, EmbeddingSource, LoraSource, ModelSource
+from darkroom.request import embeddings, loras
 from darkroom.request.dynamic import Wildcards
 from darkroom.request.picture_choice import fewest_steps, picture_problems, pictures, strength_problem
 from darkroom.request.plan import Plan
@@ -41,6 +41,7 @@ class Known:
     family: Family | None = None  #: None: nobody has seen its files yet
     impossible: Impossible = field(default_factory=dict)
     misfits: Mapping[str, Misfit] = field(default_factory=dict)  #: LoRAs that it can't be rendered with, by alias
+    unreadable: Mapping[str, Misfit] = field(default_factory=dict)  #: embeddings that it can't read, by alias
 
 
 #: By alias.
@@ -59,6 +60,7 @@ class Rules:
     wildcards: Wildcards = field(default_factory=dict)
     loras: Mapping[str, LoraSource] = field(default_factory=dict)  #: by alias
     controls: Mapping[str, ControlSource] = field(default_factory=dict)  #: by alias
+    embeddings: Mapping[str, EmbeddingSource] = field(default_factory=dict)  #: by alias
 
     def __post_init__(self) -> None:
         problems = self._unknown_styles() + self._unknown_schedulers() + self._unknown_models()
@@ -85,15 +87,14 @@ class Rules:
         return [problem for where, names in named.items() for problem in default_problems(where, names, self.book)]
 
     def _unknown_models(self) -> list[Problem]:
+        meant = {f"loras.{alias}.models": lora.models for alias, lora in self.loras.items()}
+        meant |= {f"embeddings.{alias}.models": each.models for alias, each in self.embeddings.items()}
         return [
-            Problem(
-                f"loras.{alias}.models", f"There is no model {name!r}.", suggestion(name, self.models),
-                ErrorCode.UNKNOWN_MODEL,
-            )
-            for alias, lora in self.loras.items()
-            for name in lora.models
+            Problem(where, f"There is no model {name!r}.", suggestion(name, self.models), ErrorCode.UNKNOWN_MODEL)
+            for where, names in meant.items()
+            for name in names
             if name not in self.models
-        ]  # fmt: skip
+        ]
 
     def _unknown_schedulers(self) -> list[Problem]:
         return [
@@ -138,8 +139,9 @@ def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = 
         raise RequestRefused((problem,))
     if is_impossible(impossible, plan.scheduler, plan.num_inference_steps):
         raise RequestRefused((_impossible_problem(asked, plan, model.family, impossible),))
+    plan, unread = embeddings.planned(plan, rules.embeddings, model, of_model.unreadable)
     priority = min(asked.priority, rules.max_priority)
-    warnings = _warnings(asked, plan, model, priority)
+    warnings = (*_warnings(asked, plan, model, priority), *unread)
     if rules.is_assumed(alias, of_model):
         warnings = (*warnings, _assumption(model))
     return Decision(plan, priority, asked.metadata, warnings)

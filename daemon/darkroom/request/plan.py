@@ -33,6 +33,14 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """A word that the model's text encoders are taught."""
+
+    name: str  #: alias of an embedding of the configuration
+    word: str  #: what stands for it in the prompts
+
+
+@dataclass(frozen=True, slots=True)
 class Hires:
     """A second pass over the finished picture, enlarged."""
 
@@ -73,6 +81,7 @@ class Plan:
     fit: str | None = None  #: "crop", "pad" or "stretch": of init, mask and control pictures; None without one
     control: tuple[Control, ...] = ()
     loras: tuple[Lora, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()  #: whose words stand in the prompts
     hires: Hires | None = None
     upscale: Upscale | None = None
     format: str = "png"  #: "png", "jpeg" or "webp"

@@ -146,6 +146,7 @@ class Daemon:
             emit=self._emit,
             clock=clock.monotonic_s,
             loras=settings.loras.values(),
+            embeddings=settings.embeddings.values(),
         )
         self.monitoring = monitoring or Monitoring(config, clock=clock, disk=disk)
         self.service = self._service(config, clock=clock, guard=guard, notifier=notifier)

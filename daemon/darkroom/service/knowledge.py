@@ -29,12 +29,14 @@ class Models:
         self._families: dict[str, Family] = {}  # by alias
         self._digests: dict[str, str] = {}  # of the scheduler that each model has now, by alias
         self._misfits: dict[str, Mapping[str, Misfit]] = {}  # LoRAs that each model can't be rendered with, by alias
+        self._unreadable: dict[str, Mapping[str, Misfit]] = {}  # embeddings that each model can't read, by alias
         self._diffusers = _version("diffusers")
 
     def looked(self, looked: Looked) -> None:
         """Note what the files of a model say now."""
         judgement = looked.judgement
         self._misfits[looked.alias] = looked.misfits
+        self._unreadable[looked.alias] = looked.unreadable
         self._digests[looked.alias] = ""
         if judgement.family is not None:
             self._families[looked.alias] = judgement.family
@@ -51,7 +53,8 @@ class Models:
 
     def known(self, alias: str) -> Known:
         """What is known of a model as it is now."""
-        return Known(self._families.get(alias), self._impossible(alias), self._misfits.get(alias, {}))
+        misfits, unreadable = (of.get(alias, {}) for of in (self._misfits, self._unreadable))
+        return Known(self._families.get(alias), self._impossible(alias), misfits, unreadable)
 
     def _impossible(self, alias: str) -> Impossible:
         kept = self._spool.recall(_key(alias))
