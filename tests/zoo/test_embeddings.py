@@ -9,6 +9,7 @@ from typing import Any
 
 import diffusers
 import pytest
+import torch
 
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.executor.settings import RendererSettings
@@ -22,6 +23,7 @@ from darkroom.models.judge import judge_folder
 from darkroom.models.source import EmbeddingSource, ModelSource
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.device import TorchDevice
+from darkroom.render.embeddings import Embeddings
 from darkroom.render.parameters import a1111_parameters
 from darkroom.request.decide import Decision, Known, Rules, decide
 from darkroom.request.embeddings import with_tokens
@@ -234,6 +236,17 @@ def test_one_that_does_not_fit_is_told_and_read_as_a_word(tmp_path: Path) -> Non
     )
     model.close()
     ground.model.close()
+
+
+def test_a_word_that_the_model_has_of_its_own_is_kept(tmp_path: Path) -> None:
+    zoo.build("sd15", tmp_path / "model")
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "model")
+    pipeline.load_textual_inversion(torch.ones(1, 32), token="<mine>")
+    embeddings.build(tmp_path / "mine.safetensors")
+    read = Embeddings(pipeline, [EmbeddingSource("mine", (str(tmp_path / "mine.safetensors"),), "mine")])
+    assert read.tokens == ()
+    row = pipeline.tokenizer.convert_tokens_to_ids("<mine>")
+    assert pipeline.text_encoder.get_input_embeddings().weight[row].eq(1).all()
 
 
 def test_the_rows_say_which_classes_read_embeddings() -> None:

@@ -6,7 +6,7 @@ Tokens are added and no other one is changed, so a text without these words is r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,9 +42,10 @@ class Embeddings:
         self._taught: dict[str, _Taught] = {}
         self.is_spent = False  #: whether a file has changed, so that the model has to be loaded anew
         widths = {suffix: _width(encoder) for suffix, encoder, _ in _readers(pipeline)}
+        known = {word for _, _, tokenizer in _readers(pipeline) for word in tokenizer.added_tokens_encoder}
         for source in sources:
             try:
-                self._taught[source.alias] = _read(source, widths)
+                self._taught[source.alias] = _read(source, widths, known)
             except Unusable as error:
                 self._untaught[source.alias] = error.message
             except OSError as error:
@@ -96,12 +97,17 @@ class Embeddings:
             return
         for suffix, encoder, tokenizer in _readers(pipeline):
             vectors = [taught.vectors[suffix] for taught in self._taught.values()]
+            room = len(tokenizer) + sum(map(_count, vectors))
+            encoder.resize_token_embeddings(room, mean_resizing=False)  # else what is overwritten is made up first
             pipeline.load_textual_inversion(vectors, token=list(self.tokens), tokenizer=tokenizer, text_encoder=encoder)
             _end_by_name(encoder, tokenizer)
 
 
-def _read(source: EmbeddingSource, widths: Mapping[str, int]) -> _Taught:
-    """Raises Unusable or OSError."""
+def _read(source: EmbeddingSource, widths: Mapping[str, int], known: Collection[str]) -> _Taught:
+    """Raises Unusable or OSError. `known`: words that the tokenizers have been taught before."""
+    if token(source.alias) in known:
+        message = f"{token(source.alias)} is a word of the model's own already."
+        raise Unusable(Fate.NEVER, message, "Give it another alias.")
     version, file = _version(source), read_embedding(source)
     where = placed(file, widths)
     if where is None:
@@ -120,6 +126,10 @@ def _readers(pipeline: Any) -> Iterator[tuple[str, Any, Any]]:
 
 def _width(encoder: Any) -> int:
     return int(encoder.get_input_embeddings().weight.shape[-1])
+
+
+def _count(tensor: torch.Tensor) -> int:
+    return len(tensor) if tensor.ndim > 1 else 1
 
 
 def _load(vectors: Vectors) -> torch.Tensor:
