@@ -124,18 +124,18 @@ def test_each_key_of_openai_is_said_once(data: dict[str, Any]) -> None:
 @given(payloads(invokeai.RULES, INVOKE, "scheduler"))
 def test_each_key_of_invokeai_is_said_once(data: dict[str, Any]) -> None:
     data = {key: value for key, value in data.items() if key not in ("nodes", "edges", "graph", "batch")}
-    check(data, "invokeai", "positive_prompt", {})
+    check(data, "invokeai", "positive_prompt", {"loras": list})
 
 
 @given(payloads({}, FOOOCUS_LOG, "Steps", "VAE", "CLIP Skip"))
 def test_each_key_of_fooocus_metadata_is_said_once(data: dict[str, Any]) -> None:
-    check({key: value for key, value in data.items() if key != "Styles"}, "fooocus", "Prompt", {})
+    check({key: value for key, value in data.items() if key != "Styles"}, "fooocus", "Prompt", {"loras": list})
 
 
 @given(payloads({}, FOOOCUS_CALL))
 def test_each_key_of_a_fooocus_call_is_said_once(data: dict[str, Any]) -> None:
     data = {key: value for key, value in data.items() if not str(key).startswith("default_")}
-    nested = {"style_selections": list, "advanced_params": dict}
+    nested = {"style_selections": list, "advanced_params": dict, "loras": list}
     check({**data, "performance_selection": "Speed"}, "fooocus", "prompt", nested)
 
 

@@ -171,7 +171,7 @@ def test_a_graph_of_comfyui_is_followed_from_its_sampler() -> None:
         "clip_skip": 1,
     }
     assert sheet.request == expected
-    assert fates(sheet, Fate.LOST) == {"4 CheckpointLoaderSimple.ckpt_name", "10 LoraLoader"}
+    assert fates(sheet, Fate.LOST) == {"4 CheckpointLoaderSimple.ckpt_name", "10 LoraLoader.lora_name"}
     assert sheet_of({"prompt": WORKFLOW, "client_id": "x"}).request == expected
 
 
@@ -269,7 +269,7 @@ def test_metadata_of_invokeai_becomes_a_request() -> None:
         "num_inference_steps": 30,
         "model": "DreamShaper",
     }
-    assert fates(sheet, Fate.LOST) == {"loras"}
+    assert fates(sheet, Fate.LOST) == {"loras.0"}
 
 
 def test_a_graph_of_invokeai_is_followed_from_what_denoises() -> None:
@@ -338,6 +338,57 @@ def test_a_call_of_fooocus_and_a_preset_become_requests() -> None:
     assert sheet.request["num_inference_steps"] == 20
     assert (sheet.request["scheduler"], sheet.request["format"]) == ("dpmsolver_multistep_karras", "jpeg")
     assert sheet_of(FOOOCUS_PRESET, Target(KEYS, CLASSIC)).request["num_inference_steps"] == 60
+
+
+def test_loras_of_comfyui_invokeai_and_fooocus_are_asked_for() -> None:
+    target = Target(KEYS, CLASSIC, loras=("fur", "ink"))
+    loader = {"lora_name": "sub\\fur.safetensors", "strength_model": 0.8, "strength_clip": 0.8, "model": ["4", 0]}
+    second = {"lora_name": "ink.safetensors", "strength_model": 0.5, "strength_clip": 1, "model": ["10", 0]}
+    nodes = {"10": {"class_type": "LoraLoader", "inputs": loader}, "11": {"class_type": "LoraLoader", "inputs": second}}
+    sampler = {**WORKFLOW["3"], "inputs": {**WORKFLOW["3"]["inputs"], "model": ["11", 0]}}
+    both = [{"name": "fur", "weight": 0.8}, {"name": "ink", "weight": 0.5}]
+    sheet = sheet_of({**WORKFLOW, **nodes, "3": sampler}, target)
+    assert sheet.request["loras"] == both
+    assert "11 LoraLoader.strength_clip" in fates(sheet, Fate.LOST)
+    assert "10 LoraLoader.strength_clip" not in fates(sheet, Fate.LOST)
+
+    loaders = [
+        {**node, "mode": 0, "widgets_values": ["fur.safetensors", 0.7, 0.7]} if node["type"] == "LoraLoader" else node
+        for node in EDITOR["nodes"]
+    ]
+    sheet = sheet_of({**EDITOR, "nodes": loaders}, target)
+    assert sheet.request["loras"] == [{"name": "fur", "weight": 0.7}]
+
+    invoke = [{"model": {"name": "fur"}, "weight": 0.8}, {"lora": {"model_name": "ink"}, "weight": 0.5}, {"weight": 1}]
+    sheet = sheet_of({**INVOKE, "loras": invoke}, target)
+    assert sheet.request["loras"] == both
+    assert "loras.2" in fates(sheet, Fate.LOST)
+
+    for key, said in (
+        ("loras", [[True, "fur.safetensors", 0.8], [False, "x.safetensors", 1], ["ink.safetensors", 0.5], ["None", 1]]),
+        (
+            "loras",
+            [{"model_name": "fur.safetensors", "weight": 0.8}, {"enabled": True, "model_name": "ink", "weight": 0.5}],
+        ),
+    ):
+        sheet = sheet_of({**FOOOCUS_CALL, key: said}, target)
+        assert sheet.request["loras"] == both
+        assert not any(where.startswith("loras") for where in fates(sheet, Fate.LOST))
+    numbered = {"LoRA 1": "fur.safetensors : 0.8", "LoRA 2": "ink.safetensors : 0.5", "LoRA 3": "odd"}
+    sheet = sheet_of({**FOOOCUS_LOG, **numbered}, target)
+    assert sheet.request["loras"] == both
+    assert "LoRA 3" in fates(sheet, Fate.LOST)
+
+
+def test_embeddings_of_other_programs_are_words() -> None:
+    text = "a cat, (embedding:easy.safetensors:1.2), embedding:sub/bad-hands.pt, embedding:v1.5."
+    nodes = {"6": {**WORKFLOW["6"], "inputs": {**WORKFLOW["6"]["inputs"], "text": text}}}
+    sheet = sheet_of({**WORKFLOW, **nodes})
+    assert sheet.request["prompt"] == "a cat, (easy:1.2), bad-hands, v1.5."
+    assert len([where for where in fates(sheet, Fate.NEUTRAL) if "embedding:" in where]) == 3
+    ours = 'a easy cat\nSteps: 3, Seed: 5, Size: 64x64, TI hashes: "easy: 0dddd294a7e7", Version: Darkroom 1'
+    sheet = translated(parse(ours), INFOTEXT, TARGET, lambda _: ())
+    assert (sheet.request["prompt"], fates(sheet, Fate.LOST)) == ("a easy cat", set())
 
 
 # Values and texts ----------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from darkroom.explain.made import Made
 from darkroom.explain.script import script
 from darkroom.models.families import BY_KEY
 from darkroom.models.family import Family
-from darkroom.models.judge import Judgement, judge_folder
-from darkroom.models.loras import misfits, read_all
+from darkroom.models.judge import Judgement, judge, judge_folder
+from darkroom.models.loras import layers_of_file, misfits, read_all
 from darkroom.models.source import LoraSource, ModelSource
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.device import TorchDevice
@@ -28,7 +28,7 @@ from darkroom.request.plan import Plan
 from darkroom.request.shape import read
 from darkroom.request.styles import StyleBook
 from darkroom.testing import zoo
-from darkroom.testing.zoo import loras
+from darkroom.testing.zoo import checkpoints, loras
 from tests.zoo.test_oracle import picture_in
 
 pytestmark = [
@@ -155,6 +155,31 @@ def test_one_for_another_kind_of_model_is_refused_by_its_header(
     asked = read(b'{"prompt": "a cat", "loras": [{"name": "lora"}]}')
     with pytest.raises(RequestRefused, match="can't be used with the model"):
         decide(asked, rules, drawn_seed=0, known=lambda _: known)
+
+
+#: A model in one file → LoRAs that it takes, and that it can't.
+IN_ONE_FILE = {"sd15": (("sd15",), ("sdxl", "flux_dev")), "sdxl": (("sdxl",), ("sd15", "z_image"))}
+
+
+@pytest.mark.parametrize("name", IN_ONE_FILE)
+@pytest.mark.parametrize("spelling", loras.SPELLINGS)
+def test_a_model_in_one_file_refuses_those_of_another_kind_and_no_others(
+    name: str, spelling: str, tmp_path: Path
+) -> None:
+    takes, refuses = IN_ONE_FILE[name]
+    zoo.build(name, tmp_path / name)
+    pipeline = getattr(diffusers, zoo.class_of(zoo.BUILDERS[name])).from_pretrained(tmp_path / name)
+    checkpoints.write(pipeline, tmp_path / "model.safetensors")
+    found = judge(ModelSource(name, str(tmp_path / "model.safetensors")), tmp_path, offline=True)
+    assert found.folder is None
+    assert layers_of_file(found)
+    for other in (*takes, *refuses):
+        if other != name:
+            zoo.build(other, tmp_path / other)
+        parts = WITH_WORDS.get(other, ("unet", "transformer"))
+        loras.build(tmp_path / other, tmp_path / "lora.safetensors", spelling, parts=parts)
+        wrong = misfits(found, read_all([LoraSource("lora", str(tmp_path / "lora.safetensors"))]))
+        assert (other in refuses) == ("lora" in wrong), (other, wrong)
 
 
 def test_many_switches_leave_memory_as_it_was() -> None:

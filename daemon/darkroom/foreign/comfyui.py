@@ -8,7 +8,21 @@ from typing import Any
 from darkroom.foreign import comfyui_forms as forms
 from darkroom.foreign import samplers, wording
 from darkroom.foreign.graph import Graph, Node
-from darkroom.foreign.rules import count, guidance, idle, layer, model, never, pictures, scale, seed, side, text, whole
+from darkroom.foreign.rules import (
+    count,
+    guidance,
+    idle,
+    layer,
+    model,
+    never,
+    number,
+    pictures,
+    scale,
+    seed,
+    side,
+    text,
+    whole,
+)
 from darkroom.foreign.sheet import NothingToAsk, Rule, Sheet, apply
 
 _FILES = idle("the model has its own")
@@ -57,6 +71,8 @@ RULES: dict[str, Mapping[str, Rule]] = {
     },
     "CLIPSetLastLayer": {"stop_at_clip_layer": _last_layer},
 }
+_LORAS = ("LoraLoader", "LoraLoaderModelOnly")
+_OF_LORA = ("lora_name", "strength_model", "strength_clip")
 _SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
 #: What a text may be called; where there are several encoders, the first one that says something counts.
 _TEXTS = ("text", "text_g", "t5xxl", "prompt", "clip_g", "clip_l", "text_l")
@@ -73,8 +89,6 @@ _ANYWAY = {
     "ConditioningZeroOut": "no words",
 }
 _WHY = {
-    "LoraLoader": "name them by their aliases in `loras`",
-    "LoraLoaderModelOnly": "name them by their aliases in `loras`",
     "VAELoader": "a model is used with its own VAE",
     "CLIPLoader": "a model is used with its own text encoders",
     "DualCLIPLoader": "a model is used with its own text encoders",
@@ -142,6 +156,9 @@ def follow(graph: Graph, sheet: Sheet) -> None:
     is_flux = graph.first(used, "guidance") is not None
     _say_texts(graph, sampler, used, sheet)
     _say_sampler(graph, used, sheet)
+    for node in reversed(used):
+        if node.kind in _LORAS:
+            _say_lora(graph, node, sheet)
     for node in used:
         if _rules_of(node) is not None or node is sampler:
             _say_values(graph, node, sheet, is_flux=is_flux)
@@ -187,7 +204,7 @@ def _say_whole(node: Node, sheet: Sheet, *, is_used: bool) -> None:
         sheet.neutral(node.name, "it says nothing by itself")
     elif _samples(node):
         sheet.lost(node.name, "there is one pass here, that of the first sampler")
-    elif not is_used and (_rules_of(node) is not None or "TextEncode" in node.kind):
+    elif not is_used and (_rules_of(node) is not None or node.kind in _LORAS or "TextEncode" in node.kind):
         sheet.lost(node.name, "the first sampler takes nothing from it")
     else:
         sheet.lost(node.name, _WHY.get(node.kind, "nothing here does what it does"))
@@ -205,6 +222,23 @@ def _say_values(graph: Graph, node: Node, sheet: Sheet, *, is_flux: bool) -> Non
         if value is None:
             sheet.lost(f"{node.name}.{key}", f"it comes from {source.name if source else 'a node that is not there'}")
     apply(rules, values, sheet, inside=f"{node.name}.")
+
+
+def _say_lora(graph: Graph, node: Node, sheet: Sheet) -> None:
+    """How much of it applies to the text encoders is one number with how much does to the network."""
+    said = {key: graph.value(node, key)[0] for key in _OF_LORA if key in node.values or key in node.links}
+    name, strength, of_text = map(said.get, _OF_LORA)
+    if not isinstance(name, str) or (strength is None and "strength_model" in said):
+        sheet.lost(node.name, "its name or its strength comes from a node that can't be followed: name it in `loras`")
+        return
+    sheet.adds_lora(f"{node.name}.lora_name", name, number(strength))
+    if "strength_model" in said:
+        sheet.neutral(f"{node.name}.strength_model", "the weight of the LoRA")
+    if "strength_clip" in said and number(of_text) == number(strength):
+        sheet.neutral(f"{node.name}.strength_clip", "the weight of the LoRA")
+    elif "strength_clip" in said:
+        sheet.lost(f"{node.name}.strength_clip", "text encoders are changed as much as the network here")
+    apply({}, node.values, sheet, inside=f"{node.name}.")
 
 
 def _tell_sources(sources: list[Node | None], sheet: Sheet) -> None:

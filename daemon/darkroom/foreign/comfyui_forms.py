@@ -33,6 +33,8 @@ _WIDGETS = {
     "FluxGuidance": ("guidance",),
     "RandomNoise": ("noise_seed", "control_after_generate"),
     "KSamplerSelect": ("sampler_name",),
+    "LoraLoader": ("lora_name", "strength_model", "strength_clip"),
+    "LoraLoaderModelOnly": ("lora_name", "strength_model"),
     "BasicScheduler": ("scheduler", "steps", "denoise"),
     "CFGGuider": ("cfg",),
     "SaveImage": ("filename_prefix",),

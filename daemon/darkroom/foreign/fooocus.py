@@ -62,6 +62,36 @@ def _format(sheet: Sheet, where: str, value: Any) -> None:
         sheet.becomes(where, {"format": known})
 
 
+def _loras(sheet: Sheet, where: str, value: Any) -> None:
+    """A list of [name, weight], of [whether, name, weight], or of objects."""
+    if not isinstance(value, list):
+        never(_NO_LORAS)(sheet, where, value)
+        return
+    if not value:
+        sheet.neutral(where, "off or empty")
+    for index, each in enumerate(value):
+        said = (
+            [each.get("enabled", True), each.get("model_name"), each.get("weight")] if isinstance(each, dict) else each
+        )
+        _say_lora(sheet, f"{where}.{index}", said if isinstance(said, list) else [])
+
+
+def _say_lora(sheet: Sheet, where: str, said: list[Any]) -> None:
+    *before, name, weight = [True, None, None, *said][-3:]
+    if name == "None" or before == [False]:
+        sheet.neutral(where, "off or empty")
+    elif isinstance(name, str) and number(weight) is not None:
+        sheet.adds_lora(where, name, number(weight))
+    else:
+        sheet.lost(where, _NO_LORAS)
+
+
+def _numbered_lora(sheet: Sheet, where: str, value: Any) -> None:
+    """`name.safetensors : 0.5`, as pictures say it."""
+    name, _, weight = value.rpartition(" : ") if isinstance(value, str) else ("", "", value)
+    _say_lora(sheet, where, [name.strip() or None, weight])
+
+
 _VAE = never("a model is used with its own VAE", "Default (model)")
 _SHARPNESS = never(f"{_OF_SAMPLER}: sharpness", 0)
 _EXPANSION = never("Fooocus adds these words itself: add them to `prompt` where they are wanted")
@@ -87,7 +117,7 @@ _METADATA: dict[str, Rule] = {
     "refiner_model_hash": never(_NO_REFINER, "None"),
     "refiner_switch": idle("of the refiner"),
     "seed": seed,
-    "loras": never(_NO_LORAS),
+    "loras": _loras,
     "vae": _VAE,
     "freeu": never(f"{_OF_SAMPLER}: FreeU"),
     **dict.fromkeys(("version", "metadata_scheme", "created_by", "user"), _OF_PROGRAM),
@@ -96,7 +126,7 @@ _PRESET: dict[str, Rule] = {
     "model": model,
     "refiner": never(_NO_REFINER, "None"),
     "refiner_switch": idle("of the refiner"),
-    "loras": never(_NO_LORAS),
+    "loras": _loras,
     "cfg_scale": scale("guidance_scale"),
     "sample_sharpness": _SHARPNESS,
     "cfg_tsnr": never(f"{_OF_SAMPLER}: adaptive CFG"),
@@ -125,7 +155,7 @@ _CALL: dict[str, Rule] = {
     "base_model_name": model,
     "refiner_model_name": never(_NO_REFINER, "None"),
     "refiner_switch": idle("of the refiner"),
-    "loras": never(_NO_LORAS),
+    "loras": _loras,
     "save_extension": _format,
     "input_image": never(_WORDS_ALONE),
     "image_prompts": never(_WORDS_ALONE),
@@ -198,7 +228,9 @@ def _say(
 
 def _rule_of(key: str, rules: Mapping[str, Rule]) -> Rule | None:
     """Metadata numbers its LoRAs; a preset has settings of the program, too."""
-    if re.fullmatch(r"lora_(combined_)?\d+|.*embeddings?_downloads|lora_downloads", key):
+    if re.fullmatch(r"lora_(combined_)?\d+", key):
+        return _numbered_lora
+    if re.fullmatch(r".*embeddings?_downloads|lora_downloads", key):
         return never(_NO_LORAS)
     if key in ("checkpoint_downloads", "vae_downloads", "previous_default_models") or key.startswith("default_save_"):
         return _OF_PROGRAM

@@ -40,10 +40,14 @@ RULES: dict[str, Rule] = {
     "Variation seed strength": never(_NO_VARIATION, "0"),
     "Face restoration": never("faces are not repaired here"),
     "Lora hashes": idle("a LoRA is named by its alias"),
-    "TI hashes": never("there are no embeddings here"),
+    "TI hashes": never("an embedding is used by its word, where the configuration has it"),
     "Style Selector Style": never('name a style of the style book as "style"'),
 }
-_OWN: dict[str, Rule] = {"prompt": text("prompt"), "Negative prompt": text("negative_prompt")}
+_OWN: dict[str, Rule] = {
+    "prompt": text("prompt"),
+    "Negative prompt": text("negative_prompt"),
+    "TI hashes": idle("an embedding is used by its word"),
+}
 
 
 def parse(text: str) -> dict[str, str]:

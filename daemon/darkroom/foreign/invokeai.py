@@ -7,7 +7,7 @@ from typing import Any
 
 from darkroom.foreign import samplers, wording
 from darkroom.foreign.graph import Graph, Node
-from darkroom.foreign.rules import count, guidance, idle, model, never, scale, seed, side
+from darkroom.foreign.rules import count, guidance, idle, model, never, number, scale, seed, side
 from darkroom.foreign.sheet import NothingToAsk, Rule, Sheet, apply
 
 _WORDS_ALONE = "pictures are made from words alone here"
@@ -19,6 +19,22 @@ def _model(sheet: Sheet, where: str, value: Any) -> None:
     """A model is an object; its name is said of it."""
     named = value.get("name") or value.get("model_name") if isinstance(value, dict) else value
     model(sheet, where, named or "")
+
+
+def _loras(sheet: Sheet, where: str, value: Any) -> None:
+    """Each is an object with a model and a weight."""
+    if not isinstance(value, list):
+        sheet.lost(where, "it is no list of LoRAs")
+    elif not value:
+        sheet.neutral(where, "off or empty")
+    for index, each in enumerate(value if isinstance(value, list) else ()):
+        said = each if isinstance(each, dict) else {}
+        of: Mapping[str, Any] = next((said[key] for key in ("model", "lora") if isinstance(said.get(key), dict)), {})
+        name = of.get("name") or of.get("model_name")
+        if isinstance(name, str):
+            sheet.adds_lora(f"{where}.{index}", name, number(said.get("weight")))
+        else:
+            sheet.lost(f"{where}.{index}", "it has no name: name it by its alias in `loras`")
 
 
 _SECOND_PROMPT = never("all text encoders read `prompt` here")
@@ -36,7 +52,7 @@ RULES: dict[str, Rule] = {
     "guidance": scale("guidance_scale"),
     "clip_skip": count("clip_skip"),
     "model": _model,
-    "loras": never("name them by their aliases in `loras`"),
+    "loras": _loras,
     "generation_mode": never(_WORDS_ALONE, "txt2img", "sdxl_txt2img", "flux_txt2img", "sd3_txt2img", "z_image_txt2img"),
     "rand_device": never("noise is drawn by the processor here", "cpu"),
     "cfg_rescale_multiplier": never("guidance is not rescaled here", 0),

@@ -13,6 +13,10 @@ from darkroom.foreign.sheet import Rule, Sheet
 
 _NETWORK = re.compile(r"\s*<(?:lora|lyco|hypernet):[^<>\n]*>", re.IGNORECASE)
 _LORA = re.compile(r"<(?:lora|lyco):([^:<>]+)(?::\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*)?>", re.IGNORECASE)
+#: As ComfyUI and Fooocus name one: by the file, with or without its folder and ending.
+_EMBEDDING = re.compile(
+    r"\bembedding:\s*(?:[^\s,:()]*[/\\])?([A-Za-z0-9](?:[\w.+-]*?[\w+-])??)(?:\.(?:safetensors|pt|bin))?(?![\w+-]|\.\w)"
+)
 _ESCAPED = re.compile(r"\\([()\[\]])")
 _ROUND = re.compile(r"(?<!\\)\([^()]*\)")
 _SQUARE = re.compile(r"(?<!\\)\[[^\[\]]*\]|\bBREAK\b")
@@ -36,6 +40,9 @@ def prompt(key: str, *, square: bool = False) -> Rule:
         words, networks = without_networks(value)
         for network in networks:
             _say_network(f"{where} {network}", network, sheet)
+        for embedding in dict.fromkeys(found[0] for found in _EMBEDDING.finditer(words)):
+            sheet.neutral(f"{where} {embedding}", "an embedding is used by its word, where the configuration has it")
+        words = _EMBEDDING.sub(r"\1", words)
         text(key)(sheet, where, words)
         sheet.prompts[key] = square
         if _ROUND.search(words) or (square and _SQUARE.search(words)):

@@ -85,10 +85,11 @@ class _Difference:
     of_model: int
 
 
-def misfit(lora: Layers, model: Layers) -> str | None:
+def misfit(lora: Layers, model: Layers, *, renamed: bool = False) -> str | None:
     """Why a LoRA is not for a model, the end of a sentence about it; None where some of its layers may be the model's.
 
-    What is spelled in a way of its own is told by its kind and its sizes, as far as that goes.
+    `renamed`: whether diffusers calls the model's layers otherwise when it loads them. What is spelled in a way of its
+    own is told by its kind and its sizes, as far as that goes.
     """
     shared = lora.keys() & model.keys()
     if wrong := _first_difference(lora, model, shared):
@@ -96,13 +97,13 @@ def misfit(lora: Layers, model: Layers) -> str | None:
     its, of_model = _of_denoiser(lora), _of_denoiser(model)
     if 0 < (count := len(its.keys() & of_model.keys())) < len(its) / 2:  # another kind, with blocks of the same name
         return f"only {count} of its {len(its)} layers are the model's"
-    if shared or not model:
+    if (shared and not renamed) or not model:
         return None
     if not its:
         return "it changes a text encoder that the model does not have" if _lacks_encoder(lora, model) else None
     if _is_unet(its) != _is_unet(of_model):
         return "it is for models with a U-Net" if _is_unet(its) else "it is for models without a U-Net"
-    if any(map(_OF_DIFFUSERS.match, its)):
+    if not renamed and any(map(_OF_DIFFUSERS.match, its)):
         return "none of its layers is one of the model's"
     return _other_widths(its, of_model)
 

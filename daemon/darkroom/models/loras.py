@@ -13,6 +13,7 @@ from darkroom.models.files import Fate, Unusable, exists
 from darkroom.models.header import read_header
 from darkroom.models.judge import Judgement
 from darkroom.models.layers import DENOISER, Layers, Misfit, layers_of_lora, layers_of_model, misfit
+from darkroom.models.layouts import beneath
 from darkroom.models.source import LoraSource
 
 #: A model's parts that a LoRA changes: folder → part.
@@ -100,14 +101,27 @@ def layers_in(folder: Path) -> Layers:
     return found
 
 
+def layers_of_file(found: Judgement) -> Layers:
+    """Of a model that is one file, as that calls them."""
+    layers: dict[tuple[str, str], tuple[int, int]] = {}
+    for name, part in found.parts.items():
+        if name in _FOLDERS and part.layout is not None:
+            try:
+                shapes = read_header(part.place).shapes
+            except (OSError, Unusable):
+                continue  # likewise
+            layers |= layers_of_model(_FOLDERS[name], beneath(shapes, part.layout.prefix))
+    return layers
+
+
 def misfits(found: Judgement, files: Mapping[str, LoraFile | Unusable]) -> dict[str, Misfit]:
     """Of these LoRAs, by alias, those that the model can't be rendered with. Nobody knows of one without its files."""
     wrong = {alias: Misfit(each.message, each.hint) for alias, each in files.items() if isinstance(each, Unusable)}
-    if found.family is None or not found.family.loras or found.folder is None:
+    if found.family is None or not found.family.loras:
         return wrong
-    layers = layers_in(found.folder)
+    layers = layers_in(found.folder) if found.folder is not None else layers_of_file(found)
     for alias, file in files.items():
-        if isinstance(file, LoraFile) and (why := misfit(file.layers, layers)):
+        if isinstance(file, LoraFile) and (why := misfit(file.layers, layers, renamed=found.folder is None)):
             wrong[alias] = Misfit(f"{why}.", "`darkroom models` says which LoRAs fit which model.")
     return wrong
 
