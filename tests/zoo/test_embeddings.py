@@ -19,11 +19,12 @@ from darkroom.explain.script import script
 from darkroom.models.embeddings import EmbeddingFile, misfits, placed, read_all, read_embedding, widths_of
 from darkroom.models.families import BY_KEY
 from darkroom.models.family import Family
-from darkroom.models.judge import judge_folder
+from darkroom.models.judge import judge, judge_folder
 from darkroom.models.source import EmbeddingSource, ModelSource
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.device import TorchDevice
 from darkroom.render.embeddings import Embeddings
+from darkroom.render.one_file import clip_tokenizer
 from darkroom.render.parameters import a1111_parameters
 from darkroom.request.decide import Decision, Known, Rules, decide
 from darkroom.request.embeddings import with_tokens
@@ -32,7 +33,7 @@ from darkroom.request.shape import read
 from darkroom.request.styles import StyleBook
 from darkroom.request.weighted import Piece
 from darkroom.testing import zoo
-from darkroom.testing.zoo import embeddings
+from darkroom.testing.zoo import checkpoints, embeddings, narrow
 from tests.zoo.test_oracle import picture_in
 
 pytestmark = [
@@ -236,6 +237,35 @@ def test_one_that_does_not_fit_is_told_and_read_as_a_word(tmp_path: Path) -> Non
     )
     model.close()
     ground.model.close()
+
+
+@pytest.mark.parametrize("build", [narrow.sd15, narrow.sdxl])
+def test_a_model_in_one_file_is_taught_what_its_folder_is(build: Any, tmp_path: Path) -> None:
+    pipeline = narrow.alive(lambda: build(clip_tokenizer))
+    pipeline.save_pretrained(tmp_path / "model")
+    checkpoints.write(pipeline, tmp_path / "model.safetensors")
+    sources = [ModelSource("it", str(tmp_path / name)) for name in ("model", "model.safetensors")]
+    folder, file = (judge(source, tmp_path, offline=True) for source in sources)
+    assert (file.folder, widths_of(file)) == (None, widths_of(folder))
+    files = []
+    for suffix, width in widths_of(file).items():
+        files.append(str(tmp_path / f"{suffix}.safetensors"))
+        embeddings.build(Path(files[-1]), count=2, width=width)
+    taught = {"easy": EmbeddingSource("easy", tuple(files), "easy")}
+    assert misfits(file, read_all(taught.values())) == {}
+    device = TorchDevice(RendererSettings(embeddings=taught, device="cpu", offline=True))
+    rules = Rules(StyleBook({}, ""), {"it": sources[0]}, "it", ("none",), 0, embeddings=taught)
+    asked = b'{"prompt": "easy", "width": 64, "height": 64, "num_inference_steps": 2, "seed": 7}'
+    plan = decide(read(asked), rules, drawn_seed=0, known=lambda _: Known(folder.family)).plan
+    models = [device.load(source, lambda: None) for source in sources]
+    readings = [model.read(plan) for model in models]
+    assert [reading.tokens.prompt for reading in readings] == [2, 2]
+    pictures = [
+        model.paint(plan, reading, 0, lambda *_: None).rgb for model, reading in zip(models, readings, strict=True)
+    ]
+    assert pictures[0] == pictures[1]
+    for model in models:
+        model.close()
 
 
 def test_a_word_that_the_model_has_of_its_own_is_kept(tmp_path: Path) -> None:
