@@ -157,6 +157,7 @@ class _Calls:
     def fill_seats(self) -> Iterator[tuple[Entry, SeatView]]:
         """Each free seat, and who gets it."""
         free = [seat for seat in self._view.seats if seat.is_free]
+        self._leave_to_their_seats(free)
         while free and (best := self._best(free)) is not None:
             entry, seat = self._warm(best, _alike(free)) or (best, self._seat_for(best, free))
             free.remove(seat)
@@ -164,6 +165,13 @@ class _Calls:
             if self._view.is_on_trial(entry.model):
                 self._on_trial.add(entry.model)
             yield entry, seat
+
+    def _leave_to_their_seats(self, free: Sequence[SeatView]) -> None:
+        """For whom a seat is loading a model, no other one has to; one that has it is not kept from them."""
+        there = {model for seat in free for model in seat.warm}
+        for lane in self._lanes:
+            while (entry := lane.head) is not None and entry.id in self._view.loading_for and entry.model not in there:
+                self._call(entry)
 
     def take_ahead(self) -> list[Entry]:
         """While seats are busy, let the next ones' bytes come into state: then they start without a wait."""
