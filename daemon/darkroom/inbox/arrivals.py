@@ -230,7 +230,7 @@ class Inbox:
         self._look_ahead(closer, found)
 
     def _look_ahead(self, seen: Collection[str], found: Found) -> None:
-        """At those that are next in line; on a slow share at the first ones, so that none waits to be taken for this."""
+        """At those that are next in line; on a slow share at the first of them, so that taking does not wait for it."""
         until_s = self._clock() + AHEAD_S
         for path in self._expected:
             if self._clock() > until_s:
