@@ -11,7 +11,6 @@ import diffusers
 import pytest
 import torch
 
-from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.executor.settings import RendererSettings
 from darkroom.explain.files import ModelFiles, VectorsFile
 from darkroom.explain.made import Made
@@ -200,16 +199,20 @@ def test_a_picture_says_which_ones_it_has_by_their_hash(ground: Ground) -> None:
     assert len(sha256) == 12
 
 
-def test_a_file_that_has_changed_is_read_anew_and_not_painted_by_chance(tmp_path: Path) -> None:
-    ground = Ground("sd15", tmp_path)
-    plan = ground.decide("a cat, word0").plan
-    embeddings.build(Path(ground.embeddings["word0"].source[0]), count=2, seed=9)
-    with pytest.raises(RenderFailed, match="has changed since the model was loaded") as caught:
-        ground.model.read(plan)
-    assert caught.value.code is ErrorCode.MODEL_CHANGED
-    assert caught.value.can_retry
-    assert ground.model.is_spent
-    ground.model.close()
+def test_a_file_that_has_come_or_changed_has_the_model_loaded_anew(tmp_path: Path) -> None:
+    zoo.build("sd15", tmp_path / "model")
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "model")
+    files = [tmp_path / f"{name}.safetensors" for name in ("here", "later")]
+    embeddings.build(files[0])
+    read = Embeddings(pipeline, [EmbeddingSource(file.stem, (str(file),), file.stem) for file in files])
+    assert (read.tokens, read.is_spent) == (("<here>",), False)
+    embeddings.build(files[1])
+    assert read.is_spent
+    files[1].unlink()
+    embeddings.build(files[0], count=2)
+    assert read.is_spent
+    files[0].unlink()
+    assert not read.is_spent
 
 
 def test_one_that_does_not_fit_is_told_and_read_as_a_word(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ class DiffusionModel:
         self._check(plan)
         inputs = pictures.read(plan, folder) if plan.files and folder is not None else NOTHING
         of_loras = self._loras.apply(plan.loras)
-        of_embeddings = self._embeddings.check(plan)
+        of_embeddings = self._embeddings.untold(plan)
         tokens, warnings = self._reader.read(self._embeddings.told(plan))
         prompts = dict.fromkeys(image.prompt for image in plan.images)
         warnings += [*of_loras, *of_embeddings, *self._siblings.of(plan).call.not_taken(plan), *inputs.warnings]

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.models.embeddings import CHOOSE_ANOTHER, SUFFIXES, Vectors, misfit, placed, read_embedding
 from darkroom.models.files import Fate, Unusable
 from darkroom.models.source import EmbeddingSource
@@ -28,8 +27,6 @@ _Version = tuple[tuple[int, int], ...]  #: bytes and time of each file
 
 @dataclass(frozen=True, slots=True)
 class _Taught:
-    source: EmbeddingSource
-    version: _Version
     vectors: Mapping[str, torch.Tensor]  #: by suffix
     sha256: str  #: of its first file, the first digits
 
@@ -40,10 +37,10 @@ class Embeddings:
     def __init__(self, pipeline: Any, sources: Iterable[EmbeddingSource]) -> None:
         self._untaught: dict[str, str] = {}  # why, by alias
         self._taught: dict[str, _Taught] = {}
-        self.is_spent = False  #: whether a file has changed, so that the model has to be loaded anew
         widths = {suffix: _width(encoder) for suffix, encoder, _ in _readers(pipeline)}
         known = {word for _, _, tokenizer in _readers(pipeline) for word in tokenizer.added_tokens_encoder}
-        for source in sources:
+        self._versions = {source: _version(source) for source in sources}
+        for source in self._versions:
             try:
                 self._taught[source.alias] = _read(source, widths, known)
             except Unusable as error:
@@ -57,15 +54,13 @@ class Embeddings:
         """The first one of each."""
         return tuple(map(token, self._taught))
 
-    def check(self, plan: Plan) -> list[str]:
-        """What is to be told of those of a plan. Raises RenderFailed where the file of one has changed."""
-        for each in plan.embeddings:
-            taught = self._taught.get(each.name)
-            if taught is not None and _version(taught.source) not in (taught.version, ()):
-                self.is_spent = True
-                message = f"The file of the embedding {each.name} has changed since the model was loaded."
-                hint = "It is read anew with the next request: `darkroom retry NAME`."
-                raise RenderFailed(ErrorCode.MODEL_CHANGED, message, hint=hint, can_retry=True)
+    @property
+    def is_spent(self) -> bool:
+        """Whether a file has come or changed, so that the model has to be loaded anew."""
+        return any(_version(source) not in (version, ()) for source, version in self._versions.items())
+
+    def untold(self, plan: Plan) -> list[str]:
+        """A warning for each of a plan that is read as a word."""
         return [self._untold(each) for each in plan.embeddings if each.name not in self._taught]
 
     def told(self, plan: Plan) -> Plan:
@@ -108,12 +103,12 @@ def _read(source: EmbeddingSource, widths: Mapping[str, int], known: Collection[
     if token(source.alias) in known:
         message = f"{token(source.alias)} is a word of the model's own already."
         raise Unusable(Fate.NEVER, message, "Give it another alias.")
-    version, file = _version(source), read_embedding(source)
+    file = read_embedding(source)
     where = placed(file, widths)
     if where is None:
         raise Unusable(Fate.NEVER, f"{misfit(file, widths)}.", CHOOSE_ANOTHER)
     vectors = {suffix: _load(each) for suffix, each in where.items()}
-    return _Taught(source, version, vectors, _hash(source))
+    return _Taught(vectors, _hash(source))
 
 
 def _readers(pipeline: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -38,8 +38,11 @@ class Residents:
         return tuple(self._models)
 
     def use(self, alias: str) -> OnDevice | None:
-        """The one of this name, from now on the last used; None where it is not there."""
+        """The one of this name, from now on the last used; None where it is not there, or not as it should be."""
         found = self._models.pop(alias, None)
+        if found is not None and found.model.is_spent:
+            found.model.close()
+            return None
         return None if found is None else self.add(found)
 
     def add(self, loaded: OnDevice) -> OnDevice:
