@@ -298,7 +298,8 @@ def test_the_request_that_says_everything_does() -> None:
         "reference_images",
         "control",
         "loras",
-    )  # which that model, or configuration, has not
+        "hires",
+    )  # which that model, or configuration, has not, or not with a mask
     assert list(request) == [key for key in REQUEST_ROWS if key not in elsewhere]
 
 

@@ -232,12 +232,27 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         help="a LoRA of the configuration, and how much of it; say it again for more",
     )
     group.add_argument(
+        "--hires",
+        type=_hires,
+        metavar="SCALE",
+        default=argparse.SUPPRESS,
+        help="a second pass over the picture, so many times larger: 1.25 to 4",
+    )
+    group.add_argument(
         "--no-default-negative",
         dest="default_negative",
         action="store_false",
         default=argparse.SUPPRESS,
         help="only this request's own negative prompt applies",
     )
+
+
+def _hires(said: str) -> dict[str, object]:
+    """As a request has it; a scale that is no number is told as any wrong value."""
+    try:
+        return {"scale": float(said)}
+    except ValueError:
+        return {"scale": said}
 
 
 def _lora(said: str) -> dict[str, object]:

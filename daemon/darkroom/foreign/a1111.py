@@ -24,7 +24,7 @@ from darkroom.foreign.rules import (
 )
 from darkroom.foreign.sheet import Rule, Sheet, apply
 
-_NO_HIRES = "there is no second pass at a larger size here: ask for the size itself, within the model's limits"
+_NO_HIRES = 'ask for a second, larger pass with "hires"'
 _NO_INIT = "pictures are made from words alone here"
 _NO_VARIATION = "seeds can't be mixed here"
 _NOT_A_PICTURES = "it changes no picture: what is delivered is told by the answer"
@@ -126,7 +126,7 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
         rules = guidance(rules, "distilled_cfg_scale", "cfg_scale")
     if not data.get("enable_hr") and not data.get("init_images"):
         rules |= dict.fromkeys(_HIRES, idle("of a second pass, which was not asked for"))
-    rules |= dict.fromkeys(_HIRES - rules.keys(), never("there is no second pass here"))
+    rules |= dict.fromkeys(_HIRES - rules.keys(), never(_NO_HIRES))
     rules |= dict.fromkeys(_INIT, never(_NO_INIT) if data.get("init_images") else idle("of a picture to begin with"))
     apply(rules, data, sheet)
 

@@ -16,7 +16,7 @@ from darkroom.models.schedulers import SCHEDULERS
 _PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _FEWEST_PAIRS = 3
 _NEGATIVE = "Negative prompt:"
-_NO_HIRES = "there is no second pass at a larger size here"
+_NO_HIRES = 'ask for a second, larger pass with "hires"'
 _NO_VARIATION = "seeds can't be mixed here"
 
 RULES: dict[str, Rule] = {

@@ -21,6 +21,7 @@ siblings      edge: device   The pipelines of a model that also take pictures, o
 controls      edge: device   ControlNets, kept while plans name them.
 call          edge: device   How a plan is put to a pipeline.
 pictures      edge: pictures Pictures that come in, made sRGB of the size that is painted.
+passes        pure           Two passes of one picture, and the count of their steps.
 canny         pure           The edges of a picture.
 blocks        edge: device   Texts of any length and weight, in blocks.
 reader        edge: device   How many tokens a text has, and which words are not read.

@@ -35,6 +35,7 @@ from darkroom.render.controls import Controls
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.render.file_hash import FileHash
 from darkroom.render.loras import Loras
+from darkroom.render.passes import BothPasses
 from darkroom.render.pictures import Inputs
 from darkroom.render.precision import Broken, Precision
 from darkroom.render.reader import Reader
@@ -164,12 +165,16 @@ class DiffusionModel:
         of_loras = self._loras.apply(plan.loras)
         tokens, warnings = self._reader.read(plan)
         prompts = dict.fromkeys(image.prompt for image in plan.images)
-        warnings += [*of_loras, *self._siblings.of(plan).call.not_taken(plan), *inputs.warnings]
+        passes = [plan, *([plan.second_pass] if plan.second_pass is not None else [])]
+        warnings += [*of_loras, *inputs.warnings]
+        warnings += [told for each in passes for told in self._siblings.of(each).call.not_taken(each)]
         warnings += [self._zero_snr_warning(plan), *(self._starter_warning(prompt) for prompt in prompts)]
         return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))), inputs)
 
     def _check(self, plan: Plan) -> None:
         """What can be seen before the first step is told before it, and not after the last one. Raises RenderFailed."""
+        if plan.second_pass is not None:
+            self._check(plan.second_pass)
         family = self._few_step(plan)
         told = {key for key in SCALES if getattr(plan, key) is not None}
         fits = plan.scheduler in family.schedulers and told == set(family.scales)
@@ -219,8 +224,17 @@ class DiffusionModel:
     # Pictures -----------------------------------------------------------------------------------------------------
 
     def _paint(self, plan: Plan, image: ImagePlan, inputs: Inputs, on_step: OnStep) -> Pixels:
-        warnings: tuple[str, ...] = ()
         self._loras.apply(plan.loras)
+        if plan.hires is None or plan.second_pass is None:
+            return self._painted(plan, image, inputs, on_step)
+        both = BothPasses(plan.hires, on_step)
+        first = self._painted(plan, image, inputs, both.in_first)
+        pixels = self._painted(plan.second_pass, image, pictures.enlarged(first, plan.hires), both.in_second)
+        return replace(pixels, warnings=tuple(dict.fromkeys(first.warnings + pixels.warnings)))
+
+    def _painted(self, plan: Plan, image: ImagePlan, inputs: Inputs, on_step: OnStep) -> Pixels:
+        """One pass, with whatever it takes."""
+        warnings: tuple[str, ...] = ()
         while True:
             try:
                 pixels: Pixels
