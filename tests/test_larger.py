@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from darkroom.config.load import Config
 from darkroom.errors import DarkroomError, ErrorCode, Problem, RequestRefused
+from darkroom.executor.settings import RendererSettings
 from darkroom.explain.made import of_answer
 from darkroom.explain.words import words
 from darkroom.models.families import BY_KEY
-from darkroom.models.source import STARTER, ModelSource
+from darkroom.models.source import STARTER, ModelSource, UpscalerSource
 from darkroom.render import testcard
 from darkroom.render.engine import LeaveDevice, Pixels
 from darkroom.render.parameters import a1111_parameters
@@ -166,10 +168,10 @@ def test_an_unknown_key_within_is_told_with_the_nearest() -> None:
     assert {problem.where for problem in problems} == {
         "/hires/scale", "/hires/scal", "/hires/strength", "/hires/num_inference_steps",
     }  # fmt: skip
-    assert next(each for each in problems if each.where == "/hires/scal").hint == "Did you mean scale?"
+    assert next(each for each in problems if each.where == "/hires/scal").hint.startswith("Did you mean scale")
 
 
-SIMPLE = st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5)
+SIMPLE = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
 
 
 @given(value=SIMPLE | st.dictionaries(st.sampled_from(["scale", "strength", "x"]), SIMPLE | st.floats(0, 4)))
@@ -177,6 +179,31 @@ def test_the_schema_and_the_reading_agree(value: Any) -> None:
     entry = schema(rules("stable-diffusion"))["properties"]["hires"]
     fits = Draft202012Validator(entry).is_valid(value)
     assert fits == (read(json.dumps({"prompt": "a cat", "hires": value}).encode()).problems == ())
+
+
+def test_upscalers_are_those_of_the_configuration() -> None:
+    hires = {"scale": 2, "upscaler": "shar"}
+    unknown = refused("stable-diffusion", hires)
+    assert (unknown.where, unknown.code) == ("/hires/upscaler", ErrorCode.UNKNOWN_UPSCALER)
+    assert unknown.hint.startswith("The configuration has no `[upscalers.…]`: leave it out")
+    config = Config.model_validate({"upscalers": {"sharp": {"source": "/srv/4x.safetensors"}}})
+    raw = {"prompt": "a cat", "model": "testcard", "hires": hires}
+    with pytest.raises(RequestRefused, match="sharp"):
+        decide(read(json.dumps(raw).encode()), config.rules(), drawn_seed=7)
+    raw["hires"] = {"scale": 2, "upscaler": "sharp"}
+    plan = decide(read(json.dumps(raw).encode()), config.rules(), drawn_seed=7).plan
+    assert plan.hires is not None
+    assert plan.hires.upscaler == "sharp"
+    assert plan_json.load(plan_json.dump(plan)) == plan
+    settings = config.renderer_settings()
+    assert settings.upscalers == {"sharp": UpscalerSource("sharp", "/srv/4x.safetensors")}
+    assert RendererSettings.from_line(settings.as_line()) == settings
+
+
+@pytest.mark.parametrize("source", ["/srv/4x.pth", "/srv/4x.ckpt", "/srv/models", "owner/name", ""])
+def test_an_upscaler_is_one_safetensors_file(source: str) -> None:
+    with pytest.raises(ValueError, match=r"must be a \.safetensors file"):
+        Config.model_validate({"upscalers": {"sharp": {"source": source}}})
 
 
 def test_a_plan_says_all_of_it_and_is_asked_for_again() -> None:

@@ -55,7 +55,7 @@ def test_every_key_is_read() -> None:
         "reference_images": ["one.png", "two.png"],
         "fit": "pad",
         "control": [{"name": "edges", "image": "photo.jpg", "scale": 0.5, "detect": "canny"}],
-        "hires": {"scale": 1.5, "strength": 0.3, "num_inference_steps": 9},
+        "hires": {"scale": 1.5, "strength": 0.3, "num_inference_steps": 9, "upscaler": "sharp"},
         "seed": 7,
         "num_images": 2,
         "format": "webp",

@@ -234,9 +234,9 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--hires",
         type=_hires,
-        metavar="SCALE",
+        metavar="SCALE[:UPSCALER]",
         default=argparse.SUPPRESS,
-        help="a second pass over the picture, so many times larger: 1.25 to 4",
+        help="a second pass over the picture, so many times larger: 1.25 to 4; by an upscaler of the configuration",
     )
     group.add_argument(
         "--no-default-negative",
@@ -249,10 +249,12 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
 
 def _hires(said: str) -> dict[str, object]:
     """As a request has it; a scale that is no number is told as any wrong value."""
+    scale, colon, upscaler = said.partition(":")
+    enlarged_by: dict[str, object] = {"upscaler": upscaler} if colon else {}
     try:
-        return {"scale": float(said)}
+        return {"scale": float(scale), **enlarged_by}
     except ValueError:
-        return {"scale": said}
+        return {"scale": scale, **enlarged_by}
 
 
 def _lora(said: str) -> dict[str, object]:

@@ -126,7 +126,12 @@ def _has_sound_hires(hires: Hires | None) -> bool:
         return True
     numbers: list[Any] = [hires.width, hires.height, hires.num_inference_steps]
     scales: list[Any] = [hires.scale, hires.strength]
-    return all(type(number) is int for number in numbers) and all(type(scale) in (int, float) for scale in scales)
+    is_named = hires.upscaler is None or isinstance(hires.upscaler, str)
+    return (
+        is_named
+        and all(type(number) is int for number in numbers)
+        and all(type(scale) in (int, float) for scale in scales)
+    )
 
 
 def _is_image(image: ImagePlan) -> bool:

@@ -42,6 +42,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         *pictures.imports(plan),
         "import torch",
         *loading.imports(files),
+        *(["from spandrel import ModelLoader"] if plan.hires is not None and plan.hires.upscaler is not None else []),
         f"from diffusers import {', '.join(sorted(classes))}",
         *(["import darkroom.starter.autoencoder  # its autoencoder is no class of diffusers"] * files.is_starter),
         "",
@@ -131,10 +132,27 @@ def _second_pass(made: Made, files: ModelFiles, first: str, image: ImagePlan, *,
     same = "pipe" if kind == first else f"{kind}.from_pipe(pipe, dtype=torch.{dtype_of(files, way)})"
     return [
         "",
+        *_upscaled(made.plan, files),
         f"image = image.resize(({plan.width}, {plan.height}), Image.Resampling.LANCZOS)",
         f"larger = {same}",
         "larger.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)  # as new",
         written("image = larger", told | given | calls.arguments(kind, way, plan, image)) + ".images[0]",
+    ]
+
+
+def _upscaled(plan: Plan, files: ModelFiles) -> list[str]:
+    """What a network makes of the first picture, before it has its size. Raises DarkroomError."""
+    alias = plan.hires.upscaler if plan.hires is not None else None
+    if alias is None:
+        return []
+    if alias not in files.upscalers:
+        raise DarkroomError(f"The configuration has no upscaler {alias}.", hint="Put it back.")
+    return [
+        f"upscaler = ModelLoader({files.device!r}).load_from_file({files.upscalers[alias]!r}).float().eval()",
+        "with torch.inference_mode():",
+        "    numbers = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255",
+        f"    numbers = upscaler(numbers.to({files.device!r}))[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()",
+        "image = Image.fromarray((numbers * 255).round().astype(np.uint8))",
     ]
 
 

@@ -145,13 +145,8 @@ def _pictures(plan: Plan) -> Lines:
 def _second_pass(plan: Plan) -> Lines:
     if plan.hires is not None:
         hires = plan.hires
-        yield (
-            "then",
-            (
-                f"enlarged to {hires.width}×{hires.height} by Lanczos; {hires.strength:g} of it is painted anew, "
-                f"of {hires.num_inference_steps} steps"
-            ),
-        )
+        larger = f"enlarged to {hires.width}×{hires.height} by {hires.upscaler or 'Lanczos'}"
+        yield "then", f"{larger}; {hires.strength:g} of it is painted anew, of {hires.num_inference_steps} steps"
 
 
 def _seed(made: Made) -> str:

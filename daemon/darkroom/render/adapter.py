@@ -42,7 +42,8 @@ from darkroom.render.reader import Reader
 from darkroom.render.relief import Relief
 from darkroom.render.siblings import Siblings
 from darkroom.render.torch_errors import bytes_of, free_memory, guarded, parts_of
-from darkroom.request.plan import ImagePlan, Plan
+from darkroom.render.upscalers import Upscalers
+from darkroom.request.plan import Hires, ImagePlan, Plan
 
 #: The side of the picture that is rendered once after loading, so that the first request does not pay for it.
 WARM_UP_PX = 64
@@ -59,6 +60,7 @@ class DiffusionModel:
         pipeline: Any,
         found: Judgement,
         controls: Controls,
+        upscalers: Upscalers,
         *,
         is_starter: bool,
         loaded_as: str = "",
@@ -72,6 +74,7 @@ class DiffusionModel:
         self._blocks = blocks = Blocks(pipeline) if self._family.in_blocks else None
         self._siblings = Siblings(pipeline, self._family, blocks, controls)
         self._reader = Reader(pipeline, self._family, blocks)
+        self._upscalers = upscalers
         self._precision = Precision(pipeline)
         self._relief = Relief(pipeline, make_room)
         self._loras = Loras(pipeline, loras, self._forget)
@@ -161,6 +164,8 @@ class DiffusionModel:
 
     def _read(self, plan: Plan, folder: Path | None = None) -> Reading:
         self._check(plan)
+        if plan.hires is not None and plan.hires.upscaler is not None:
+            self._upscalers.ready(plan.hires.upscaler)
         inputs = pictures.read(plan, folder) if plan.files and folder is not None else NOTHING
         of_loras = self._loras.apply(plan.loras)
         tokens, warnings = self._reader.read(plan)
@@ -229,8 +234,16 @@ class DiffusionModel:
             return self._painted(plan, image, inputs, on_step)
         both = BothPasses(plan.hires, on_step)
         first = self._painted(plan, image, inputs, both.in_first)
-        pixels = self._painted(plan.second_pass, image, pictures.enlarged(first, plan.hires), both.in_second)
-        return replace(pixels, warnings=tuple(dict.fromkeys(first.warnings + pixels.warnings)))
+        larger, told = self._enlarged(first, plan.hires)
+        pixels = self._painted(plan.second_pass, image, Inputs(larger), both.in_second)
+        warnings = (*first.warnings, *filter(None, [told]), *pixels.warnings)
+        return replace(pixels, warnings=tuple(dict.fromkeys(warnings)))
+
+    def _enlarged(self, first: Pixels, hires: Hires) -> tuple[Image.Image, str | None]:
+        """What the second pass begins with, and what to tell of it."""
+        if hires.upscaler is None:
+            return pictures.by_lanczos(first, hires), None
+        return self._upscalers.enlarged(hires.upscaler, pictures.picture_of(first), (hires.width, hires.height))
 
     def _painted(self, plan: Plan, image: ImagePlan, inputs: Inputs, on_step: OnStep) -> Pixels:
         """One pass, with whatever it takes."""

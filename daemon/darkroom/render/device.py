@@ -30,6 +30,7 @@ from darkroom.render.controls import Controls
 from darkroom.render.engine import DriverLate, Model
 from darkroom.render.prediction import prediction_of
 from darkroom.render.torch_errors import bytes_of, guarded, parts_of
+from darkroom.render.upscalers import Upscalers
 
 #: Where drivers put the files of their devices.
 DEVICE_FILES = Path("/dev")
@@ -61,6 +62,7 @@ class TorchDevice:
         self._asked = settings.device
         self._loras = settings.loras
         self._device = torch.device(_chosen(settings.device))
+        self._upscalers = Upscalers(settings.upscalers, self._device)
         self.name = str(self._device)
         self.cuda_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         self.title = _title(self._device, available=_missing(settings.device) is None)
@@ -145,8 +147,8 @@ class TorchDevice:
             found = replace(found, scheduler={**found.scheduler, "prediction_type": prediction_of(pipeline)})
         controls = Controls(self._controls, self._device, offline=self._offline)
         model = DiffusionModel(
-            pipeline, found, controls, is_starter=source.is_starter, loaded_as=_as(source.quantize, offload),
-            make_room=make_room, loras=self._loras,
+            pipeline, found, controls, self._upscalers, is_starter=source.is_starter,
+            loaded_as=_as(source.quantize, offload), make_room=make_room, loras=self._loras,
         )  # fmt: skip
         model.warm_up(source)
         return model

@@ -90,7 +90,7 @@ def _hires(plan: Plan, hires: Hires) -> dict[str, object]:
         "Denoising strength": f"{hires.strength:g}",
         "Hires upscale": f"{hires.scale:g}",
         "Hires steps": hires.num_inference_steps,
-        "Hires upscaler": "Lanczos",
+        "Hires upscaler": hires.upscaler or "Lanczos",
     }
 
 

@@ -59,10 +59,14 @@ def pasted(painted: Image.Image, inputs: Inputs) -> Image.Image:
     return Image.composite(painted, inputs.init, inputs.mask)
 
 
-def enlarged(first: Pixels, hires: Hires) -> Inputs:
+def by_lanczos(first: Pixels, hires: Hires) -> Image.Image:
     """What a second pass begins with: the picture of the first, in its size."""
-    picture = Image.frombytes("RGB", (first.width, first.height), first.rgb)
-    return Inputs(init=picture.resize((hires.width, hires.height), Image.Resampling.LANCZOS))
+    return picture_of(first).resize((hires.width, hires.height), Image.Resampling.LANCZOS)
+
+
+def picture_of(pixels: Pixels) -> Image.Image:
+    """The same, as Pillow has it."""
+    return Image.frombytes("RGB", (pixels.width, pixels.height), pixels.rgb)
 
 
 def _mask(opened: _Folder, name: str, size: Size, fit: str | None) -> Image.Image:

@@ -171,11 +171,11 @@ class Card:
     def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:
         """Take the plan's number of steps, then paint; the same picture for the same prompts, seed and size."""
         if plan.hires is not None and plan.second_pass is not None:
-            from darkroom.render.pictures import enlarged  # noqa: PLC0415 - as above
+            from darkroom.render.pictures import Inputs, by_lanczos  # noqa: PLC0415 - as above
 
             both = BothPasses(plan.hires, on_step)
             first = self._painted(plan, reading.inputs, index, both.in_first)
-            painted = self._painted(plan.second_pass, enlarged(first, plan.hires), index, both.in_second)
+            painted = self._painted(plan.second_pass, Inputs(by_lanczos(first, plan.hires)), index, both.in_second)
         else:
             painted = self._painted(plan, reading.inputs, index, on_step)
         self._flag_if_told(plan.images[index].prompt, index + 1)

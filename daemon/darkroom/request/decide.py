@@ -12,10 +12,10 @@ from darkroom.models.families import STABLE_DIFFUSION
 from darkroom.models.family import SCALES, Family
 from darkroom.models.layers import Misfit
 from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
-from darkroom.models.source import ControlSource, LoraSource, ModelSource
+from darkroom.models.source import ControlSource, LoraSource, ModelSource, UpscalerSource
 from darkroom.request import loras
 from darkroom.request.dynamic import Wildcards
-from darkroom.request.larger import hires, hires_problems
+from darkroom.request.larger import hires, hires_problems, upscaler_problem
 from darkroom.request.picture_choice import fewest_steps, picture_problems, pictures, strength_problem
 from darkroom.request.plan import Plan
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
@@ -60,6 +60,7 @@ class Rules:
     wildcards: Wildcards = field(default_factory=dict)
     loras: Mapping[str, LoraSource] = field(default_factory=dict)  #: by alias
     controls: Mapping[str, ControlSource] = field(default_factory=dict)  #: by alias
+    upscalers: Mapping[str, UpscalerSource] = field(default_factory=dict)  #: by alias
 
     def __post_init__(self) -> None:
         problems = self._unknown_styles() + self._unknown_schedulers() + self._unknown_models()
@@ -282,6 +283,7 @@ def _problems(asked: Request, rules: Rules, model: ModelCard | None, known: Know
         *_unknown("scheduler", asked.scheduler, SCHEDULERS, ErrorCode.UNKNOWN_SCHEDULER),
         *of_model,
         *loras.problems(asked, rules.loras, model, known.misfits),
+        *upscaler_problem(asked, rules.upscalers),
         *weight_problems(asked),
         *_seed_problems(asked),
     )

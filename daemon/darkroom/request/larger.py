@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from darkroom.errors import ErrorCode, Problem
 from darkroom.models.card import ModelCard
+from darkroom.models.source import UpscalerSource
 from darkroom.request.picture_choice import OTHER_MODEL, steps_for
 from darkroom.request.pictures import LEAST_SCALE, HiresAsked
 from darkroom.request.plan import Hires
-from darkroom.request.shape import Request
+from darkroom.request.shape import Request, shown
+from darkroom.spelling import suggestion
 
 DEFAULT_STRENGTH = 0.4
 
@@ -27,12 +29,24 @@ def hires(asked: HiresAsked | None, model: ModelCard, width: int, height: int, s
         height=_enlarged(height, asked.scale, model),
         strength=strength,
         num_inference_steps=max(steps, fewest) if asked.num_inference_steps is None else asked.num_inference_steps,
+        upscaler=asked.upscaler,
     )
 
 
 def can_be_larger(model: ModelCard) -> bool:
     """Whether any picture of the model can have a second pass."""
     return "init" in model.family.siblings and _enlarged(model.min_px, LEAST_SCALE, model) <= model.max_px
+
+
+def upscaler_problem(asked: Request, upscalers: Mapping[str, UpscalerSource]) -> Iterator[Problem]:
+    """A name that nobody has configured."""
+    name = asked.hires.upscaler if asked.hires is not None else None
+    if name is None or name in upscalers:
+        return
+    none = "The configuration has no `[upscalers.…]`: leave it out, and it is enlarged by Lanczos."
+    hint = suggestion(name, upscalers) if upscalers else none
+    message = f"There is no upscaler {shown(name)}."
+    yield Problem("/hires/upscaler", message, hint, ErrorCode.UNKNOWN_UPSCALER)
 
 
 def hires_problems(asked: Request, model: ModelCard) -> Iterator[Problem]:

@@ -79,6 +79,9 @@ class HiresAsked(BaseModel):
     num_inference_steps: Annotated[int, Field(ge=1, le=150)] | None = Field(
         None, description="denoising steps of the second pass: a whole number from 1 to 150"
     )
+    upscaler: str | None = Field(
+        None, description="what enlarges it, an upscaler of the configuration by its alias: a name"
+    )
 
 
 References = Annotated[tuple[FileName, ...], BeforeValidator(listed(MOST_REFERENCES, "files"))]

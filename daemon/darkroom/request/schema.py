@@ -52,6 +52,7 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     keys["reference_images"] |= {"minItems": 1, "maxItems": MOST_REFERENCES}
     keys["control"] |= {"items": _object(shape, "ControlAsked"), "minItems": 1, "maxItems": MOST_CONTROLS}
     keys["hires"] = {"description": keys["hires"]["description"], **_object(shape, "HiresAsked")}
+    keys["hires"]["properties"]["upscaler"]["enum"] = sorted(rules.upscalers)
     cards = {alias: rules.card(alias, known(alias)) for alias in sorted(rules.models)}
     keys["style"] = {"description": keys["style"]["description"], **_style(rules)}
     keys["model"] |= {"enum": list(cards), "default": rules.default_model}

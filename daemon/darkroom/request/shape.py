@@ -172,8 +172,8 @@ class Request(BaseModel):
     )
     hires: HiresAsked | None = Field(
         None,
-        description="a second pass over the picture, enlarged: an object with `scale` and, if wanted, `strength` and "
-        "`num_inference_steps`",
+        description="a second pass over the picture, enlarged: an object with `scale` and, if wanted, `strength`, "
+        "`num_inference_steps` and `upscaler`",
     )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
