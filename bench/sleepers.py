@@ -298,10 +298,10 @@ class Meter:
     def measured(self, call: Callable[..., Any], kind_of: Callable[..., str]) -> Callable[..., Any]:
         """The same function, measured."""
 
-        def measured(*arguments: Any) -> Any:
+        def measured(*arguments: Any, **named: Any) -> Any:
             kind, before = kind_of(*arguments), self._now()
             try:
-                return call(*arguments)
+                return call(*arguments, **named)
             finally:
                 more, after = self.spent[kind], self._now()
                 more.times += 1
@@ -342,9 +342,12 @@ def run(root: Path, scene: Scene, *, rest_s: float = 0.0, within_s: float = 600.
     meter = Meter(slow, disk)
     sleepers: list[Sleeper] = []
 
-    def sleeper(name: str) -> Sleeper:
-        sleepers.append(Sleeper(name, picture, scene.render_s, scene.steps, clockwork, hear))
+    def sleeper(name: str, emit: Callable[[Any], None]) -> Sleeper:
+        sleepers.append(Sleeper(name, picture, scene.render_s, scene.steps, clockwork, emit))
         return sleepers[-1]
+
+    def first(_: object, __: str, emit: Callable[[Any], None]) -> Sleeper:
+        return sleeper("gpu-0", emit)
 
     with ExitStack() as stack:
         for owner, name, kind_of in (
@@ -355,12 +358,9 @@ def run(root: Path, scene: Scene, *, rest_s: float = 0.0, within_s: float = 600.
         stack.enter_context(slow.mounted())
         set_up(level="error", form="json")
         config = load(root / "darkroom.toml")
-        daemon = Counting(
-            config, notifier=Notifier({}), disk=disk, make_executor=lambda *_: sleeper("gpu-0"), watching=False
-        )
-        hear = daemon.service.events.put
+        daemon = Counting(config, notifier=Notifier({}), disk=disk, make_executor=first, watching=False)
         for number in range(1, scene.renderers):
-            daemon.service.fleet.add(Seat(sleeper(f"gpu-{number}")))
+            daemon.service.fleet.add(Seat(sleeper(f"gpu-{number}", daemon.service.events.put)))
         service = threading.Thread(target=daemon.run, kwargs={"once": False}, name="service", daemon=True)
         service.start()
         wait_until(lambda: _accepted(daemon) == scene.requests and daemon.outbox_thread.is_idle, within_s=within_s)

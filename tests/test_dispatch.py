@@ -64,8 +64,24 @@ def held(*keys: ModelHold | SeatHold) -> Holds:
 IN_INBOX = Place.IN_INBOX
 SEATS = (seat("0"), seat("1"), seat("2"))
 LATER_S = 999.0 + 5.0  #: when what is held may be tried again
+LOADING = (seat("0", "b", is_free=False), seat("1", "c"))
 CASES = [
     ("nobody waits", view_of(), {}),
+    (
+        "no second seat loads for the same request",
+        replace(view_of(waits(1, "b"), seats=LOADING), loading_for={"id-1": "its model b is being loaded"}),
+        {},
+    ),
+    (
+        "the next one of that model has a load of its own",
+        replace(view_of(waits(1, "b"), waits(2, "b"), seats=LOADING), loading_for={"id-1": "…"}),
+        {"load": ["b on 1"]},
+    ),
+    (
+        "a seat that has the model is not kept waiting by another one that loads it",
+        replace(view_of(waits(1, "b"), seats=(LOADING[0], seat("1", "b"))), loading_for={"id-1": "…"}),
+        {"start": ["1 on 1"]},
+    ),
     ("the first in line whose model is there starts", view_of(waits(1), waits(2)), {"start": ["1 on cpu"]}),
     ("one in the inbox is taken first", view_of(waits(1, place=IN_INBOX), waits(2)), {"take": ["1"]}),
     ("one that is being taken is waited for", view_of(waits(1, place=Place.TAKING), waits(2)), {}),

@@ -148,7 +148,7 @@ def test_a_weight_that_no_picture_survives_is_refused(prompt: str, where: str) -
         ("a [[red]] cat", '"prompt_syntax": "weighted"'),
         ("a {red|blue} cat", '"prompt_syntax": "dynamic"'),
         ("a __colour__ cat", '"prompt_syntax": "dynamic"'),
-        ("a cat <lora:fur:0.8>", "LoRAs are not loaded yet"),
+        ("a cat <lora:fur:0.8>", "`loras`"),
         ("a cat --ar 16:9", "`width` and `height`"),
     ],
 )

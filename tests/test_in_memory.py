@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import weakref
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from diffusers.models.transformers.transformer_qwenimage import QwenEmbedRope
 
 from darkroom.errors import ModelUnavailable, ModelUnsupported
 from darkroom.executor.port import Load, Loaded, LoadFailed, Unload, Unloaded
@@ -19,7 +25,7 @@ from darkroom.models.source import ModelSource
 from darkroom.render import device as devices
 from darkroom.render import memory
 from darkroom.render.adapter import DiffusionModel
-from darkroom.render.torch_errors import bytes_of, parts_of
+from darkroom.render.torch_errors import bytes_of, clear_caches, parts_of
 from darkroom.testing import tiny_pipeline
 from tests.worker_bench import Bench, asked
 
@@ -197,3 +203,26 @@ def test_a_request_may_name_any_of_those_that_are_there(bench: Bench, tmp_path: 
     pictures = [bench.pictures(f"{at}", asked(model=alias)) for at, alias in enumerate("aba")]
     assert pictures[0] == pictures[1] == pictures[2]
     assert len([each for each in bench.told if isinstance(each, Loaded)]) == 2
+
+
+class Counts(torch.nn.Module):  # type: ignore[misc]
+    """Keeps what it has computed, as modules of diffusers do: by an argument that is itself."""
+
+    @cache  # noqa: B019 - that is what it is about
+    def forward(self, number: int) -> int:
+        return number + 1
+
+
+def test_what_classes_keep_of_a_model_goes_with_it() -> None:
+    rope = QwenEmbedRope(theta=10_000, axes_dim=[4, 6, 6], scale_rope=True)
+    rope([(1, 4, 4)], torch.device("cpu"), max_txt_seq_len=8)
+    counts = Counts()
+    assert counts(1) == 2
+    gone = [weakref.ref(rope), weakref.ref(counts)]
+    pipeline = SimpleNamespace(components={"transformer": torch.nn.Sequential(rope), "unet": counts, "scheduler": None})
+
+    clear_caches(pipeline)
+    del rope, counts, pipeline
+    gc.collect()
+
+    assert [each() for each in gone] == [None, None]

@@ -8,6 +8,7 @@ import pytest
 
 from darkroom.disk.files import Disk
 from darkroom.inbox import listing as tree
+from darkroom.inbox.arrivals import AHEAD_S
 from darkroom.inbox.completeness import MALFORMED_SETTLE_S
 from darkroom.inbox.drops import BATCH_BYTES, BATCH_FILES, Found, Listing
 from darkroom.inbox.listing import RELIST_S, SHOWN
@@ -438,6 +439,26 @@ def test_those_that_are_next_in_line_are_looked_at_closely_even_without_a_hint(b
     for file in files:
         file.write_bytes(OTHER)
     assert paths(box.look()) == ["cat.json"]
+
+
+def test_on_a_slow_share_only_the_first_ones_in_line_are_looked_at_closely(tmp_path: Path) -> None:
+    """Each of them would keep others from being taken; whatever is taken is read then."""
+
+    class SlowDisk(Disk):
+        @contextmanager
+        def anchored(self, root: Path, folder: str) -> Iterator[Path]:
+            box.now_s += AHEAD_S / 4
+            with super().anchored(root, folder) as place:
+                yield place
+
+    box = Box(tmp_path / "inbox", SlowDisk())
+    names = [f"page-{number}.json" for number in range(1, 21)]
+    files = [box.drop(name) for name in names]
+    box.look()
+    box.inbox.expect(names)
+    for file in files:
+        file.write_bytes(OTHER)
+    assert paths(box.look()) == names[:5]
 
 
 def test_a_touch_of_a_waiting_request_is_no_new_request(box: Box) -> None:

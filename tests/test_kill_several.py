@@ -18,7 +18,7 @@ LARGE = {"width": 1024, "height": 1024, "num_images": 4}
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     settings = {"device": "cpu", "renderers_per_device": len(SEATS)}
-    models = dict.fromkeys(("slow", "slow_too"), "testcard:load_s=1")
+    models = dict.fromkeys(("slow", "slow_too"), "testcard:load_s=3")
     with DaemonProcess(tmp_path_factory.mktemp("several"), models=models, settings=settings) as daemon:
         yield daemon
 

@@ -9,7 +9,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,7 @@ from darkroom.names import (
 from darkroom.request.inputs import InputFile
 from darkroom.request.shape import MAX_BYTES, Reading
 
+AHEAD_S = 0.2  #: of each look, for those that are next in line: their bytes are read when they are taken, in any case
 STILL_S = 0.1  #: rsync, sftp and others set a file's time by its name, a moment after its last byte
 NEVER_STILL_S = 1.0  #: somebody rewrites it again and again
 
@@ -221,11 +222,21 @@ class Inbox:
     # Looking closer -----------------------------------------------------------------------------------------------
 
     def _examine_all(self, found: Found) -> None:
-        closer = self._tree.unsettled | set(self._take_hints()) | set(self._expected)
+        closer = self._tree.unsettled | set(self._take_hints())
         for path in sorted(closer, key=natural_key):
             self._examine(path, found)
         while self._tree.fresh and found.has_room:
             self._examine(self._tree.fresh.pop(), found)
+        self._look_ahead(closer, found)
+
+    def _look_ahead(self, seen: Collection[str], found: Found) -> None:
+        """At those that are next in line; on a slow share at the first of them, so that taking does not wait for it."""
+        until_s = self._clock() + AHEAD_S
+        for path in self._expected:
+            if self._clock() > until_s:
+                return
+            if path not in seen:
+                self._examine(path, found)
 
     def _examine(self, path: str, found: Found) -> None:
         """Look closer at one file, and say what has come of it."""

@@ -41,7 +41,7 @@ from darkroom.render.precision import Broken, Precision
 from darkroom.render.reader import Reader
 from darkroom.render.relief import Relief
 from darkroom.render.siblings import Siblings
-from darkroom.render.torch_errors import bytes_of, free_memory, guarded, parts_of
+from darkroom.render.torch_errors import bytes_of, clear_caches, free_memory, guarded, parts_of
 from darkroom.render.upscalers import Upscalers
 from darkroom.request.plan import Hires, ImagePlan, Plan
 
@@ -157,7 +157,9 @@ class DiffusionModel:
         """Free the device."""
         if self._file_hash is not None:
             self._file_hash.stop()
+        clear_caches(self._pipeline)
         del self._pipeline, self._siblings, self._reader, self._precision, self._relief, self._blocks, self._loras
+        del self._upscalers
         free_memory()
 
     # Text ---------------------------------------------------------------------------------------------------------

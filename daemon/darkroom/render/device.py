@@ -48,7 +48,7 @@ class TorchDevice:
         transformers.utils.logging.disable_progress_bar()
         if settings.device == "auto" and _driver_is_late():
             raise DriverLate
-        self._controls = settings.controls
+        self._controls, self._upscalers = settings.controls, settings.upscalers
         self._offline = model_files.is_offline(settings)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
@@ -62,7 +62,6 @@ class TorchDevice:
         self._asked = settings.device
         self._loras = settings.loras
         self._device = torch.device(_chosen(settings.device))
-        self._upscalers = Upscalers(settings.upscalers, self._device)
         self.name = str(self._device)
         self.cuda_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         self.title = _title(self._device, available=_missing(settings.device) is None)
@@ -146,8 +145,9 @@ class TorchDevice:
         if found.asks:
             found = replace(found, scheduler={**found.scheduler, "prediction_type": prediction_of(pipeline)})
         controls = Controls(self._controls, self._device, offline=self._offline)
+        upscalers = Upscalers(self._upscalers, self._device)
         model = DiffusionModel(
-            pipeline, found, controls, self._upscalers, is_starter=source.is_starter,
+            pipeline, found, controls, upscalers, is_starter=source.is_starter,
             loaded_as=_as(source.quantize, offload), make_room=make_room, loras=self._loras,
         )  # fmt: skip
         model.warm_up(source)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -63,6 +64,23 @@ def is_out_of_memory(error: Exception) -> bool:
 def parts_of(pipeline: Any) -> dict[str, torch.nn.Module]:
     """Those of its parts that have weights."""
     return {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
+
+
+def clear_caches(pipeline: Any) -> None:
+    """Let its classes forget what they have computed: some of diffusers' keep it for ever, and the module."""
+    modules = (module for part in parts_of(pipeline).values() for module in part.modules())
+    for kind in {base for module in modules for base in type(module).__mro__}:
+        for function in vars(kind).values():
+            for kept in (function, *_enclosed_by(function)):
+                if isinstance(kept, functools._lru_cache_wrapper):  # noqa: SLF001 - the type has no other name
+                    kept.cache_clear()
+
+
+def _enclosed_by(function: object) -> Iterator[object]:
+    """What a decorator has put beside a function."""
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # an empty one
+            yield cell.cell_contents
 
 
 def bytes_of(part: torch.nn.Module) -> int:

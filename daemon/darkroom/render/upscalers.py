@@ -25,7 +25,7 @@ Size = tuple[int, int]
 
 
 class Upscalers:
-    """Those of the configuration, on one device; the last one that was named stays on it."""
+    """Those of the configuration, beside one model; the last one that was named stays on its device."""
 
     def __init__(self, sources: Mapping[str, UpscalerSource], device: torch.device) -> None:
         self._sources, self._device = sources, device

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from darkroom.service.entries import Entry, Place
 from darkroom.service.holds import Holds, ModelHold
@@ -156,25 +157,33 @@ class _Calls:
     def fill_seats(self) -> Iterator[tuple[Entry, SeatView]]:
         """Each free seat, and who gets it."""
         free = [seat for seat in self._view.seats if seat.is_free]
+        self._leave_to_their_seats(free)
         while free and (best := self._best(free)) is not None:
-            entry, seat = self._warm(best, free) or (best, self._seat_for(best, free))
+            entry, seat = self._warm(best, _alike(free)) or (best, self._seat_for(best, free))
             free.remove(seat)
             self._call(entry)
             if self._view.is_on_trial(entry.model):
                 self._on_trial.add(entry.model)
             yield entry, seat
 
+    def _leave_to_their_seats(self, free: Sequence[SeatView]) -> None:
+        """For whom a seat is loading a model, no other one has to; one that has it is not kept from them."""
+        there = {model for seat in free for model in seat.warm}
+        for lane in self._lanes:
+            while (entry := lane.head) is not None and entry.id in self._view.loading_for and entry.model not in there:
+                self._call(entry)
+
     def take_ahead(self) -> list[Entry]:
         """While seats are busy, let the next ones' bytes come into state: then they start without a wait."""
         if self._view.only_here:
             return []
         busy = [seat for seat in self._view.seats if not seat.is_free]
-        found = []
+        found, alike = [], _alike(busy)
         for _ in busy:
             best = self._best(busy)
             if best is None:
                 break
-            best, _seat = self._warm(best, busy) or (best, None)
+            best, _seat = self._warm(best, alike) or (best, None)
             self._call(best)
             found.append(best)
         return [entry for entry in found if entry.place is Place.IN_INBOX]
@@ -217,16 +226,19 @@ class _Calls:
         others = {entry.model for entry in heads}
         return heads + [entry for entry in beside if entry.id in self._suspects and entry.model not in others]
 
-    def _warm(self, best: Entry, seats: Sequence[SeatView]) -> tuple[Entry, SeatView] | None:
+    def _warm(self, best: Entry, alike: Mapping[_Warm, Sequence[SeatView]]) -> tuple[Entry, SeatView] | None:
         """Whoever goes before the best of the turns, since a seat has its model and the bound is not reached."""
-        if any(best.model in seat.resident and self._may_render(best, seat) for seat in seats):
-            return None  # its turn costs nobody anything
+        for warm, seats in alike.items():
+            at_once = warm.is_resident and warm.model == best.model
+            if at_once and any(self._may_render(best, seat) for seat in seats):
+                return None  # its turn costs nobody anything
         found = []
-        for model in dict.fromkeys(model for seat in seats for model in sorted(seat.warm)):
-            having = [each for each in seats if model in each.warm and self._is_within_bound(each)]
-            entry = self._best(having, priority=best.priority, model=model)
+        for warm, seats in alike.items():
+            if not self._is_within_bound(seats[0]):
+                continue
+            entry = self._best(seats, priority=best.priority, model=warm.model)
             if entry is not None:
-                found.append((entry, next(each for each in having if self._may_render(entry, each))))
+                found.append((entry, next(each for each in seats if self._may_render(entry, each))))
         return min(found, key=lambda each: self._turns.rank(each[0]), default=None)
 
     def _is_within_bound(self, seat: SeatView) -> bool:
@@ -238,9 +250,7 @@ class _Calls:
     def _seat_for(self, entry: Entry, free: Sequence[SeatView]) -> SeatView:
         """Where it costs least: its model is there, or can be had at once; or none is there.
 
-        Else the one that the fewest wait for goes, of which others have a copy: a rare model does not evict a busy one.
-
-        Else the one that the fewest wait for goes: a rare model does not evict a busy one.
+        Else the one that the fewest wait for goes, for each copy of it: a rare model does not evict a busy one.
         """
         waiting = self._view.line.by_model()
         copies = Counter(seat.model for seat in self._view.seats)
@@ -255,6 +265,23 @@ class _Calls:
             return 3, waiting.get(seat.model, 0) / copies[seat.model]
 
         return min((seat for seat in free if self._may_render(entry, seat)), key=cost)
+
+
+class _Warm(NamedTuple):
+    """What a seat has: seats that have the same model in hand, and a model beside it, are alike in that."""
+
+    model: str  #: that it can render at once
+    in_hand: str | None
+    is_resident: bool
+
+
+def _alike(seats: Sequence[SeatView]) -> dict[_Warm, list[SeatView]]:
+    """What they have, and who has it: there are few models, however many seats there are."""
+    found: dict[_Warm, list[SeatView]] = {}
+    for seat in seats:
+        for model in sorted(seat.warm):
+            found.setdefault(_Warm(model, seat.model, model in seat.resident), []).append(seat)
+    return found
 
 
 class _Lane:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from darkroom.clock import Clock
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.thread import InboxThread
@@ -121,6 +119,7 @@ class Orders:
             why_no_seat=self._rendering.fleet.why_none,
             suspects=self._rendering.suspects,
             struck=self._rendering.struck,
+            loading_for=self._rendering.fleet.loading_for,
         )
 
     def _about(self, view: View) -> object:
@@ -130,7 +129,7 @@ class Orders:
 
     def _explain(self) -> None:
         """Tell those at the head of the line why they do not start, newcomers and those that came back too."""
-        view = replace(self._view(), loading_for=self._rendering.fleet.loading_for)
+        view = self._view()
         groups: dict[str | None, list[str]] = {}
         for entry in self.expected:
             if (why := reason(view, entry)) != entry.told:
