@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from darkroom.request.schema import schema
 from darkroom.request.shape import read
 from darkroom.request.styles import StyleBook
 from darkroom.testing.plans import plan as plan_of
+from darkroom.testing.process import DaemonProcess
 
 
 def rules(family: str, **chosen: Any) -> Rules:
@@ -300,7 +302,26 @@ def test_a_plan_that_somebody_has_changed_is_told(change: dict[str, Any]) -> Non
         of_answer(answer_of(hires), number=1, asked=None)
 
 
+# Through the daemon --------------------------------------------------------------------------------------------------
+
 PAGE = (Path(__file__).parents[1] / "docs" / "larger.md").read_text(encoding="utf-8")
+
+
+def test_the_example_of_the_page_is_delivered_in_its_final_size(tmp_path: Path) -> None:
+    example = json.loads(re.findall(r"^```json\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[0])
+    with DaemonProcess(tmp_path) as daemon:
+        daemon.drop("castle.json", example | {"width": 128, "height": 64})
+        answer = daemon.wait_for_state("castle", "done")
+        daemon.check_settled(["castle"])
+    assert answer["plan"]["hires"] == {
+        "scale": 2.0, "width": 256, "height": 128, "strength": 0.4, "num_inference_steps": 3,
+    }  # fmt: skip
+    (image,) = answer["images"]
+    assert (image["width"], image["height"]) == (256, 128)
+    with Image.open(daemon.outbox / answer["result"] / image["file"]) as picture:
+        assert picture.size == (256, 128)
+        assert "Hires upscale: 2" in picture.info["parameters"]
+        assert json.loads(picture.info["darkroom"])["plan"]["hires"] == answer["plan"]["hires"]
 
 
 def test_the_page_names_every_key() -> None:

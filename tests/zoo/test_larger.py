@@ -14,6 +14,7 @@ from PIL import Image
 
 from darkroom.models.families import BY_KEY
 from darkroom.render.adapter import DiffusionModel
+from darkroom.render.engine import LeaveDevice
 from darkroom.testing import zoo
 from tests.zoo.test_matrix import FAMILIES
 from tests.zoo.test_oracle import Ground, difference
@@ -108,6 +109,24 @@ def test_what_only_the_second_pass_needs_is_done_for_it_alone(tmp_path: Path, in
     assert tiled[1] == (2 * most, False)
     assert all(is_tiled for _, is_tiled in tiled[2:])
     assert not vae.use_tiling
+
+
+@pytest.mark.parametrize("at", [2, 4])
+def test_it_leaves_the_device_at_the_next_step_of_either_pass(at: int, tmp_path: Path, inputs: Path) -> None:
+    ground = grounded("sd15", tmp_path / "model", inputs)
+    plan = ground.decide(**HIRES, num_inference_steps=3).plan
+    whole = ground.paint(plan)[0]
+    told: list[int] = []
+
+    def leave(step: int, _steps: int) -> None:
+        told.append(step)
+        if step == at:
+            raise LeaveDevice
+
+    with pytest.raises(LeaveDevice):
+        ground.model.paint(plan, ground.model.read(plan), 0, leave)
+    assert told[-1] == at
+    assert np.array_equal(ground._paint(plan)[0], whole)
 
 
 def test_the_second_pass_has_noise_of_its_own_and_the_same_words(tmp_path: Path, inputs: Path) -> None:
