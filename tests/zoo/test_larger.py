@@ -15,9 +15,12 @@ from PIL import Image
 from darkroom.models.families import BY_KEY
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.engine import LeaveDevice
+from darkroom.request.plan import Hires
 from darkroom.testing import zoo
+from tests.zoo.test_loras import Ground as WithLoras
 from tests.zoo.test_matrix import FAMILIES
 from tests.zoo.test_oracle import Ground, difference
+from tests.zoo.test_pictures_in import grounded as controlled
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -68,6 +71,28 @@ def test_both_passes_are_those_that_a_few_lines_of_diffusers_paint(
     for plan in plans.values():
         picture = ground.paint(plan)[0]
         assert (picture.shape[1], picture.shape[0]) == plan.size
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd3_no_t5", "flux_dev"])
+def test_a_picture_to_follow_is_for_the_first_pass(
+    name: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(inputs.parent)
+    ground = controlled(name, tmp_path, inputs)
+    for alias in ground.controls:
+        plan = ground.decide(**HIRES, control=[{"name": alias, "image": "photo.png"}]).plan
+        assert difference(ground, plan, tmp_path) is None
+        assert not np.array_equal(ground.paint(plan)[0], ground.paint(replace(plan, control=(), fit=None))[0])
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl", "flux_dev"])
+def test_loras_apply_to_both_passes(name: str, tmp_path: Path) -> None:
+    ground = WithLoras(name, tmp_path)
+    alias = next(iter(ground.loras))
+    plan = replace(ground.plan((alias, 0.8)), hires=Hires(1.5, 96, 96, 0.5, 4))
+    painted = ground.paint(plan)
+    assert painted == ground.by_diffusers(plan, tmp_path)
+    assert painted != ground.paint(replace(plan, loras=()))
 
 
 @pytest.mark.parametrize("name", ["sd15", "sdxl", "flux_dev"])
