@@ -71,6 +71,7 @@ def test_a_few_step_model_takes_as_many_steps_as_leave_one() -> None:
     assert plan.hires is not None
     assert plan.hires.num_inference_steps == 3
     assert int(3 * 0.4) == 1
+    assert refused("stable-diffusion", {"scale": 2, "strength": 0.001}).where == "/hires/strength"
 
 
 @given(

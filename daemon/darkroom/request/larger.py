@@ -9,7 +9,7 @@ from darkroom.errors import ErrorCode, Problem
 from darkroom.models.card import ModelCard
 from darkroom.models.source import UpscalerSource
 from darkroom.request.picture_choice import OTHER_MODEL, steps_for
-from darkroom.request.pictures import LEAST_SCALE, HiresAsked
+from darkroom.request.pictures import LEAST_SCALE, MOST_STEPS, HiresAsked
 from darkroom.request.plan import Hires
 from darkroom.request.shape import Request, shown
 from darkroom.spelling import suggestion
@@ -22,7 +22,7 @@ def hires(asked: HiresAsked | None, model: ModelCard, width: int, height: int, s
     if asked is None:
         return None
     strength = DEFAULT_STRENGTH if asked.strength is None else float(asked.strength)
-    fewest = max(model.family.fewest_steps, steps_for(strength))
+    fewest = min(max(model.family.fewest_steps, steps_for(strength)), MOST_STEPS)
     return Hires(
         scale=float(asked.scale),
         width=_enlarged(width, asked.scale, model),

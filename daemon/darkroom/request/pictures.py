@@ -16,6 +16,7 @@ OWN_WORDS = "own_words"
 MOST_REFERENCES = 4
 MOST_CONTROLS = 4
 LEAST_SCALE, MOST_SCALE = 1.25, 4.0
+MOST_STEPS = 150
 
 
 def own_words(message: str, hint: str) -> PydanticCustomError:
@@ -76,8 +77,8 @@ class HiresAsked(BaseModel):
     strength: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="how much of it is painted anew: a number from 0 to 1"
     )
-    num_inference_steps: Annotated[int, Field(ge=1, le=150)] | None = Field(
-        None, description="denoising steps of the second pass: a whole number from 1 to 150"
+    num_inference_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = Field(
+        None, description=f"denoising steps of the second pass: a whole number from 1 to {MOST_STEPS}"
     )
     upscaler: str | None = Field(
         None, description="what enlarges it, an upscaler of the configuration by its alias: a name"
