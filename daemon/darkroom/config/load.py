@@ -28,6 +28,7 @@ from darkroom.config.models import (
     LoraSettings,
     ModelSettings,
     Names,
+    UpscalerSettings,
     absolute,
     as_several,
 )
@@ -35,7 +36,7 @@ from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import ClusterSettings, PictureMetadata, RendererSettings
 from darkroom.http.address import Address
-from darkroom.models.source import ControlSource, LoraSource, ModelSource, is_file_name
+from darkroom.models.source import ControlSource, LoraSource, ModelSource, UpscalerSource, is_file_name
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
 from darkroom.request.styles import StyleBook
@@ -191,6 +192,7 @@ class Config(BaseModel):
     models: dict[Alias, ModelSettings] = Field(default_factory=_shipped_models)
     loras: dict[Alias, LoraSettings] = Field(default_factory=dict)
     controls: dict[Alias, ControlSettings] = Field(default_factory=dict)
+    upscalers: dict[Alias, UpscalerSettings] = Field(default_factory=dict)
 
     def style_book(self) -> StyleBook:
         """Read the style book, of all its files. Raises ConfigUnusable with every problem in it."""
@@ -216,7 +218,7 @@ class Config(BaseModel):
         """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
         return Rules(
             self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority,
-            self.wildcard_lists(), self.lora_sources(), self.control_sources(),
+            self.wildcard_lists(), self.lora_sources(), self.control_sources(), self.upscaler_sources(),
         )  # fmt: skip
 
     def sources(self) -> dict[str, ModelSource]:
@@ -232,6 +234,10 @@ class Config(BaseModel):
         """Every configured ControlNet, by alias."""
         return {alias: control.of(alias) for alias, control in self.controls.items()}
 
+    def upscaler_sources(self) -> dict[str, UpscalerSource]:
+        """Every configured upscaler, by alias."""
+        return {alias: upscaler.of(alias) for alias, upscaler in self.upscalers.items()}
+
     def renderer_settings(self) -> RendererSettings:
         """What every renderer process is started with; its device stands in its `Place`."""
         return RendererSettings(
@@ -242,6 +248,7 @@ class Config(BaseModel):
             picture_metadata=self.picture_metadata,
             resident_models=self.resident_models,
             controls=self.control_sources(),
+            upscalers=self.upscaler_sources(),
         )
 
     def cluster_settings(self) -> ClusterSettings:
@@ -386,6 +393,7 @@ def _style_book_beside(path: Path | None) -> Path:
 #: What a table that people name holds.
 _TABLES: Mapping[str, type[BaseModel]] = {
     "models": ModelSettings, "loras": LoraSettings, "controls": ControlSettings,
+    "upscalers": UpscalerSettings,
 }  # fmt: skip
 _MISSING = {
     "source": 'Say where it comes from: source = "…".',

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from darkroom.models.source import ControlSource, LoraSource, ModelSource
+from darkroom.models.source import ControlSource, LoraSource, ModelSource, UpscalerSource
 
 #: What picture files say of themselves: all that made them, only that a machine did, or nothing.
 PictureMetadata = Literal["full", "mark", "none"]
@@ -24,6 +24,7 @@ class RendererSettings:
     picture_metadata: PictureMetadata = "full"
     resident_models: int = 1  #: so many stay on the device at most, where there is room
     controls: dict[str, ControlSource] = field(default_factory=dict)  #: by alias
+    upscalers: dict[str, UpscalerSource] = field(default_factory=dict)  #: by alias
     threads: int | None = None  #: CPU threads of one operation; None leaves it to the libraries
 
     def as_line(self) -> bytes:
@@ -37,7 +38,8 @@ class RendererSettings:
         models = {alias: _source(source) for alias, source in data.pop("models").items()}
         loras = {alias: LoraSource(**_with_tuples(source)) for alias, source in data.pop("loras").items()}
         controls = {alias: ControlSource(**source) for alias, source in data.pop("controls").items()}
-        return cls(models=models, loras=loras, controls=controls, **data)
+        upscalers = {alias: UpscalerSource(**source) for alias, source in data.pop("upscalers").items()}
+        return cls(models=models, loras=loras, controls=controls, upscalers=upscalers, **data)
 
     @property
     def needs_libraries(self) -> bool:
