@@ -21,7 +21,7 @@ from darkroom.errors import ErrorCode, Problem
 from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
 from darkroom.foreign.programs import recognised
 from darkroom.models.families import BY_KEY, PRESETS, ROWS, STABLE_DIFFUSION_XL, VARIATIONS, with_preset
-from darkroom.models.source import ControlSource, ModelSource
+from darkroom.models.source import ControlSource, ModelSource, UpscalerSource
 from darkroom.names import why_ignored
 from darkroom.report import snapshot as report
 from darkroom.report.snapshot import FolderReport, HoldReport, Life, NotTaken, RenderingReport, SeatReport, Snapshot
@@ -133,7 +133,8 @@ def with_what_pages_name(rules: Rules) -> Rules:
     """The shipped configuration, with the tables that the pages show."""
     klein = ModelSource("klein", "owner/name", family="flux2-klein")
     edges = ControlSource("edges", "owner/name", "stable-diffusion")
-    return replace(rules, models={**rules.models, "klein": klein}, controls={"edges": edges})
+    sharp = {"sharp": UpscalerSource("sharp", "/srv/models/4x-sharp.safetensors")}
+    return replace(rules, models={**rules.models, "klein": klein}, controls={"edges": edges}, upscalers=sharp)
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if requests_of(PAGES[name])])
@@ -298,7 +299,8 @@ def test_the_request_that_says_everything_does() -> None:
         "reference_images",
         "control",
         "loras",
-    )  # which that model, or configuration, has not
+        "hires",
+    )  # which that model, or configuration, has not, or not with a mask
     assert list(request) == [key for key in REQUEST_ROWS if key not in elsewhere]
 
 

@@ -1,5 +1,6 @@
 """What the doctor says of a daemon that runs."""
 
+import encodings.utf_8_sig  # noqa: F401 - the user that one test becomes may not read it
 import json
 import os
 import socket
@@ -13,9 +14,10 @@ import pytest
 
 from darkroom.cli import doctor
 from darkroom.config.load import Config
-from darkroom.config.models import LoraSettings
+from darkroom.config.models import LoraSettings, UpscalerSettings
 from darkroom.executor.devices import DeviceInfo
 from darkroom.systemd import host
+from darkroom.testing.zoo.upscalers import build_upscaler
 
 EVERYBODY = 65_534
 
@@ -194,6 +196,25 @@ def test_a_lora_whose_file_is_not_there_is_told(config: Config, tmp_path: Path) 
     gone = LoraSettings(source=tmp_path / "gone.safetensors")
     told = said_of("lora ink", config.model_copy(update={"loras": {"ink": gone}}))
     assert told == [(doctor.Verdict.WARN, f"it can't be used: there is no file {tmp_path / 'gone.safetensors'}.")]
+
+
+def test_an_upscaler_that_can_not_be_used_is_told(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "4x.safetensors"
+    config = config.model_copy(update={"upscalers": {"sharp": UpscalerSettings(source=file)}})
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    missing = "it can't be used: the package spandrel is not installed."
+    assert said_of("upscaler sharp", config) == [(doctor.Verdict.WARN, missing)]
+    monkeypatch.setattr(doctor, "find_spec", lambda _: object())
+    gone = f"it can't be used: {file} can't be read (No such file or directory)."
+    assert said_of("upscaler sharp", config) == [(doctor.Verdict.WARN, gone)]
+    build_upscaler(file)
+    assert said_of("upscaler sharp", config) == [(doctor.Verdict.OK, f"{file} is there, whole.")]
+    file.write_bytes(file.read_bytes()[:-9])
+    ((verdict, said),) = said_of("upscaler sharp", config)
+    assert verdict == doctor.Verdict.WARN
+    assert "is torn" in said
 
 
 def answering(listener: socket.socket, answer: bytes) -> None:

@@ -125,6 +125,27 @@ def test_a_torn_marker_counts_as_none(content: bytes, path: Path) -> None:
     assert marker_of(path) == folder.remembered.marker
 
 
+def test_between_two_checks_one_question_tells_whether_it_is_the_very_folder_that_was_judged(path: Path) -> None:
+    folder = Folder(path, None, disk=Disk())
+    assert not folder.is_as_judged()
+    folder.check()
+    assert folder.is_as_judged()
+    path.rename(path.with_name("moved"))
+    assert not folder.is_as_judged()
+    path.mkdir()
+    assert not folder.is_as_judged()
+    assert not folder.check()
+    assert not folder.is_as_judged()  # it is there, and away
+    path.rmdir()
+    path.write_text("no folder")
+    assert not folder.is_as_judged()
+    path.unlink()
+    path.with_name("moved").rename(path)
+    assert not folder.is_as_judged()  # nobody has looked at it since
+    assert folder.check()
+    assert folder.is_as_judged()
+
+
 def test_a_folder_that_goes_away_is_told_and_known_again_when_it_is_back(path: Path) -> None:
     folder = Folder(path, None, disk=Disk())
     folder.check()

@@ -438,6 +438,27 @@ def test_infotext_becomes_a_request() -> None:
     assert fates(sheet, Fate.LOST) == {"Model", "Denoising strength", "Hires upscale"}
 
 
+def test_a_second_pass_is_one_object_of_all_its_keys() -> None:
+    call = {"prompt": "a cat", "steps": 20, "width": 512, "height": 512, "enable_hr": True, "hr_scale": 1.5}
+    call |= {"denoising_strength": 0.4, "hr_second_pass_steps": 12, "hr_upscaler": "Latent", "hr_prompt": ""}
+    sheet = translated(call, PROGRAMS["a1111"], TARGET, asks)
+    assert sheet.request["hires"] == {"scale": 1.5, "strength": 0.4, "num_inference_steps": 12}
+    assert fates(sheet, Fate.LOST) == {"hr_upscaler"}
+    sheet = translated(call | {"hr_scale": 3, "hr_upscaler": "Lanczos"}, PROGRAMS["a1111"], TARGET, asks)
+    assert "hires" not in sheet.request
+    assert fates(sheet, Fate.LOST) == {"enable_hr", "hr_scale", "denoising_strength", "hr_second_pass_steps"}
+    assert "1536×1536" in sheet.notes["hr_scale"].words
+    plain = {key: value for key, value in call.items() if key not in ("hr_scale", "hr_upscaler")}
+    sheet = translated(plain | {"hr_second_pass_steps": 0}, PROGRAMS["a1111"], TARGET, asks)
+    assert sheet.request["hires"] == {"scale": 2, "strength": 0.4}
+    ours = "a cat\nSteps: 20, Sampler: DDIM, Denoising strength: 0.3, Seed: 7, Size: 256x256, Hires upscale: 2, "
+    sheet = translated(
+        parse(ours + "Hires steps: 9, Hires upscaler: Lanczos, Version: Darkroom 1"), INFOTEXT, TARGET, asks
+    )
+    assert sheet.request["hires"] == {"scale": 2, "strength": 0.3, "num_inference_steps": 9}
+    assert fates(sheet, Fate.LOST) == set()
+
+
 def test_fooocus_has_rules_for_what_its_samples_say() -> None:
     for data in (FOOOCUS_LOG, FOOOCUS_CALL, FOOOCUS_PRESET):
         sheet = translated(data, PROGRAMS["fooocus"], Target(KEYS, CLASSIC), lambda _: ())

@@ -71,7 +71,7 @@ def test_pictures_loras_and_a_second_pass_come_back_as_they_were() -> None:
         init_image="photo.png", strength=0.5, mask_image="mask.png", fit="pad",
         reference_images=("one.png", "two.png"),
         control=(Control("edges", "photo.png", 0.8, "canny"), Control("depth", "depth.png")),
-        loras=(Lora("ink", 0.7),), hires=Hires(2.0, 0.5, 20), upscale=Upscale("sharp", 4.0),
+        loras=(Lora("ink", 0.7),), hires=Hires(2.0, 1024, 1024, 0.5, 20), upscale=Upscale("sharp", 4.0),
     )  # fmt: skip
 
     data = json.loads(json.dumps(plan_json.dump(told)))

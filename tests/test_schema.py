@@ -27,7 +27,7 @@ BEYOND |= {"metadata": [{"a": "x" * 4089}, {"a": "é" * 2045}]}
 
 
 #: For models that can do it, or with a picture only.
-ELSEWHERE = ("clip_skip", "true_cfg_scale", "prompt_syntax", *NEEDS, "reference_images", "control")
+ELSEWHERE = ("clip_skip", "true_cfg_scale", "prompt_syntax", *NEEDS, "reference_images", "control", "hires")
 
 
 def is_refused(request: dict[str, Any]) -> bool:

@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_STYLE = "unknown_style"  #: not in the style book
     UNKNOWN_MODEL = "unknown_model"  #: not an alias of the configuration
     UNKNOWN_CONTROL = "unknown_control"  #: not a control of the configuration
+    UNKNOWN_UPSCALER = "unknown_upscaler"  #: not an upscaler of the configuration
     UNKNOWN_SCHEDULER = "unknown_scheduler"  #: not a listed scheduler
     UNKNOWN_LORA = "unknown_lora"  #: not an alias of the configuration
     UNSUPPORTED_SIZE = "unsupported_size"  #: the model cannot draw this width or height

@@ -1,4 +1,7 @@
-"""There are more families with torchvision: `pip install --no-deps --target FOLDER torchvision`, in PYTHONPATH."""
+"""There are more families and upscalers with more packages, in PYTHONPATH:
+
+`pip install --no-deps --target FOLDER torchvision spandrel einops`.
+"""
 
 from __future__ import annotations
 

@@ -370,7 +370,7 @@ def test_a_gguf_is_rendered_in_the_precision_that_was_asked_for_and_has_no_other
     model = load(source)
     assert {each.dtype for each in weights_of(model).values() if each.is_floating_point()} == {torch.bfloat16}
     assert paint(model, source).std() > 5
-    assert model._precision.raised(Broken(by_decoder=False)) is None
+    assert model._precision.raised(Broken(by_decoder=False), model._pipeline) is None
 
 
 # As they are published -----------------------------------------------------------------------------------------------

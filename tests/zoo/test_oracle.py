@@ -89,8 +89,8 @@ class Ground:
         shape = (pixels.height, pixels.width, 3)
         return np.frombuffer(pixels.rgb, np.uint8).reshape(shape), reading.warnings
 
-    def script(self, plan: Plan) -> str:
-        files = ModelFiles(
+    def files(self) -> ModelFiles:
+        return ModelFiles(
             pipeline=self.family.pipeline,
             place=str(self.folder),
             index=json.loads((self.folder / "model_index.json").read_text()),
@@ -99,7 +99,9 @@ class Ground:
             preset=self.source.preset,
             controls={alias: ControlFiles(each.source, mode=each.mode) for alias, each in self.controls.items()},
         )
-        return script(Made(name="cat", stem="cat-1", plan=plan), files)
+
+    def script(self, plan: Plan) -> str:
+        return script(Made(name="cat", stem="cat-1", plan=plan), self.files())
 
     def run(self, plan: Plan, folder: Path) -> Picture:
         """What its script paints, run in this process: the pipeline's files are read once."""

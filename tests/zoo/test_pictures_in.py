@@ -13,6 +13,7 @@ import torch
 from diffusers.pipelines.auto_pipeline import AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, AUTO_INPAINT_PIPELINES_MAPPING
 from PIL import Image
 
+from darkroom.errors import RenderFailed
 from darkroom.models.families import BY_KEY, ROWS
 from darkroom.models.source import ControlSource
 from darkroom.render.adapter import DiffusionModel
@@ -54,17 +55,18 @@ def grounded(name: str, folder: Path, inputs: Path) -> Ground:
     """The tiny model with every tiny ControlNet that there is of its family."""
 
     class Shown(Ground):
-        controls = controls_of(FAMILIES[name], folder)
+        controls = controls_of(name, folder)
 
     Shown.inputs = inputs
     return Shown(name, folder / "model")
 
 
-def controls_of(family: str, folder: Path) -> dict[str, ControlSource]:
-    made: dict[str, ControlSource] = {}
+def controls_of(model: str, folder: Path) -> dict[str, ControlSource]:
+    """Those that were made for a model like it: 2.x reads texts of another width than 1.x."""
+    made, family = dict[str, ControlSource](), FAMILIES[model]
     for name, (builder, _) in MAKERS.items():
         key = BY_KEY[FAMILIES[builder]].controls
-        if key is not None and key == BY_KEY[family].controls:
+        if key is not None and key == BY_KEY[family].controls and (builder == "sd21") == (model == "sd21"):
             build_control(name, folder / name)
             is_union = "union" in name
             if is_union and "union" not in BY_KEY[family].siblings:
@@ -164,6 +166,17 @@ def is_kept_where_it_is_black(ground: Ground, asked: dict[str, Any], picture: An
     before = np.asarray(given.init)
     half = SIDE_PX // 2
     return bool((picture[:, :half] == before[:, :half]).all() and (picture[:, half:] != before[:, half:]).any())
+
+
+def test_a_control_that_was_made_for_another_text_encoder_is_told(inputs: Path, tmp_path: Path) -> None:
+    class Other(Ground):
+        controls = controls_of("sd15", tmp_path)
+
+    Other.inputs = inputs
+    ground = Other("sd21", tmp_path / "model")
+    plan = ground.decide(control=[{"name": "sd15_control", "image": "drawing.png"}]).plan
+    with pytest.raises(RenderFailed, match="The control sd15_control reads texts of 32 numbers a token, and the model"):
+        ground.paint(plan)
 
 
 def test_steps_are_told_as_they_are_painted(inputs: Path, tmp_path: Path) -> None:

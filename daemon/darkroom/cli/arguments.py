@@ -232,12 +232,29 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         help="a LoRA of the configuration, and how much of it; say it again for more",
     )
     group.add_argument(
+        "--hires",
+        type=_hires,
+        metavar="SCALE[:UPSCALER]",
+        default=argparse.SUPPRESS,
+        help="a second pass over the picture, so many times larger: 1.25 to 4; by an upscaler of the configuration",
+    )
+    group.add_argument(
         "--no-default-negative",
         dest="default_negative",
         action="store_false",
         default=argparse.SUPPRESS,
         help="only this request's own negative prompt applies",
     )
+
+
+def _hires(said: str) -> dict[str, object]:
+    """As a request has it; a scale that is no number is told as any wrong value."""
+    scale, colon, upscaler = said.partition(":")
+    enlarged_by: dict[str, object] = {"upscaler": upscaler} if colon else {}
+    try:
+        return {"scale": float(scale), **enlarged_by}
+    except ValueError:
+        return {"scale": scale, **enlarged_by}
 
 
 def _lora(said: str) -> dict[str, object]:

@@ -36,6 +36,7 @@ KEYS = (
     "reference_images",
     "fit",
     "control",
+    "hires",
     "seed",
     "num_images",
     "format",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from darkroom.cli.finding import Finding, Verdict
@@ -26,6 +27,7 @@ from darkroom.executor.devices import DeviceInfo, cores, likely_devices
 from darkroom.hearsay import Json
 from darkroom.models import embeddings
 from darkroom.models.files import Fate, Unusable
+from darkroom.models.header import read_header
 from darkroom.models.judge import judge
 from darkroom.models.loras import read_all
 from darkroom.models.source import ModelSource
@@ -71,6 +73,7 @@ def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[
     yield "models", lambda: [_hub_cache(config)]
     yield "loras", partial(_loras, config)
     yield "embeddings", partial(_embeddings, config)
+    yield "upscalers", partial(_upscalers, config)
     yield "clock", lambda: [_clock()]
     yield "http", partial(shown, config)
     yield "notify", partial(told, config)
@@ -446,6 +449,29 @@ def _embeddings(config: Config) -> Iterator[Finding]:
         else:
             word = config.embeddings[alias].of(alias).word
             yield Finding(Verdict.OK, f"embedding {alias}", f"the word {word} {found.in_words}.")
+
+
+def _upscalers(config: Config) -> Iterator[Finding]:
+    """Each by its own file; which kind of network it is, only the renderer can tell."""
+    for alias, source in config.upscaler_sources().items():
+        wrong = _wrong_of_upscaler(Path(source.source))
+        if wrong is None:
+            yield Finding(Verdict.OK, f"upscaler {alias}", f"{source.source} is there, whole.")
+        else:
+            yield Finding(Verdict.WARN, f"upscaler {alias}", f"it can't be used: {wrong[0]}", wrong[1])
+
+
+def _wrong_of_upscaler(file: Path) -> tuple[str, str] | None:
+    """And what to do about it."""
+    if find_spec("spandrel") is None:
+        return "the package spandrel is not installed.", "pip install 'darkroom[upscale]', where Darkroom is."
+    try:
+        read_header(file)
+    except Unusable as error:
+        return error.message, error.hint
+    except OSError as error:
+        return f"{file} can't be read ({error.strerror}).", "Look at its `source` in the configuration."
+    return None
 
 
 def _hub_cache(config: Config) -> Finding:

@@ -189,6 +189,7 @@ class _Model:
             safety_checker=source.safety_checker,
             dtype=source.dtype,
             controls={alias: _control(each) for alias, each in self._config.control_sources().items()},
+            upscalers={alias: each.source for alias, each in self._config.upscaler_sources().items()},
             device=device.name if device is not None else name,
         )
 

@@ -153,7 +153,7 @@ def check(args: argparse.Namespace) -> int:
                 say(printable(f"{file}: warning: {warning}"))
             plan: Plan = decision.plan
             many = f"{plan.num_images} pictures" if plan.num_images > 1 else "1 picture"
-            size = f"{plan.width}×{plan.height}, {plan.num_inference_steps} steps"
+            size = f"{plan.size[0]}×{plan.size[1]}, {plan.num_inference_steps} steps"
             say(printable(f"{file}: fine: {many}, {size}, style {plan.style_in_words}, model {plan.model}"))
     return status
 

@@ -88,10 +88,17 @@ def _one_request(args: argparse.Namespace, config: Config, client: Client) -> in
     return REFUSED_OR_FAILED if answer.get("state") in FINAL_STATES - {"done"} else DONE
 
 
+def _second_pass(plan: Json) -> str:
+    hires = plan.get("hires")
+    if not isinstance(hires, dict):
+        return ""
+    return f", then {hires.get('width')}×{hires.get('height')}, {hires.get('num_inference_steps')} steps"
+
+
 def _request(answer: Json, path: Path, health: Json | None) -> RenderableType:
     lines = [Text.assemble((printable(str(answer.get("name"))), "bold"), "  ", state_line(answer, health))]
     if plan := answer.get("plan"):
-        size = f"{plan.get('width')}×{plan.get('height')}, {plan.get('num_inference_steps')} steps"
+        size = f"{plan.get('width')}×{plan.get('height')}, {plan.get('num_inference_steps')} steps{_second_pass(plan)}"
         lines.append(Text(printable(f"  {plan.get('prompt')}"), style="italic"))
         lines.append(Text(printable(f"  {size}, style {_named(plan.get('style'))}, seed {plan.get('seed')}")))
     lines += [Text(printable(f"  warning: {warning}"), style="yellow") for warning in answer.get("warnings", ())]

@@ -29,6 +29,7 @@ from darkroom.config.models import (
     LoraSettings,
     ModelSettings,
     Names,
+    UpscalerSettings,
     absolute,
     as_several,
 )
@@ -36,7 +37,14 @@ from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import ClusterSettings, PictureMetadata, RendererSettings
 from darkroom.http.address import Address
-from darkroom.models.source import ControlSource, EmbeddingSource, LoraSource, ModelSource, is_file_name
+from darkroom.models.source import (
+    ControlSource,
+    EmbeddingSource,
+    LoraSource,
+    ModelSource,
+    UpscalerSource,
+    is_file_name,
+)
 from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
 from darkroom.request.styles import StyleBook
@@ -193,6 +201,7 @@ class Config(BaseModel):
     loras: dict[Alias, LoraSettings] = Field(default_factory=dict)
     embeddings: dict[Alias, EmbeddingSettings] = Field(default_factory=dict)
     controls: dict[Alias, ControlSettings] = Field(default_factory=dict)
+    upscalers: dict[Alias, UpscalerSettings] = Field(default_factory=dict)
 
     def style_book(self) -> StyleBook:
         """Read the style book, of all its files. Raises ConfigUnusable with every problem in it."""
@@ -218,7 +227,8 @@ class Config(BaseModel):
         """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
         return Rules(
             self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority,
-            self.wildcard_lists(), self.lora_sources(), self.control_sources(), self.embedding_sources(),
+            self.wildcard_lists(), self.lora_sources(), self.control_sources(), self.upscaler_sources(),
+            self.embedding_sources(),
         )  # fmt: skip
 
     def sources(self) -> dict[str, ModelSource]:
@@ -238,6 +248,10 @@ class Config(BaseModel):
         """Every configured ControlNet, by alias."""
         return {alias: control.of(alias) for alias, control in self.controls.items()}
 
+    def upscaler_sources(self) -> dict[str, UpscalerSource]:
+        """Every configured upscaler, by alias."""
+        return {alias: upscaler.of(alias) for alias, upscaler in self.upscalers.items()}
+
     def renderer_settings(self) -> RendererSettings:
         """What every renderer process is started with; its device stands in its `Place`."""
         return RendererSettings(
@@ -249,6 +263,7 @@ class Config(BaseModel):
             resident_models=self.resident_models,
             controls=self.control_sources(),
             embeddings=self.embedding_sources(),
+            upscalers=self.upscaler_sources(),
         )
 
     def cluster_settings(self) -> ClusterSettings:
@@ -393,6 +408,7 @@ def _style_book_beside(path: Path | None) -> Path:
 #: What a table that people name holds.
 _TABLES: Mapping[str, type[BaseModel]] = {
     "models": ModelSettings, "loras": LoraSettings, "embeddings": EmbeddingSettings, "controls": ControlSettings,
+    "upscalers": UpscalerSettings,
 }  # fmt: skip
 _MISSING = {
     "source": 'Say where it comes from: source = "…".',

@@ -1,4 +1,4 @@
-"""`[models.ALIAS]`, `[loras.ALIAS]`, `[embeddings.ALIAS]`, `[controls.ALIAS]`: whence, and their defaults.
+"""`[models.ALIAS]` and the tables of LoRAs, embeddings, controls and upscalers: whence, and their defaults.
 
 "auto" is: as a model's family has it.
 """
@@ -19,12 +19,14 @@ from pydantic_settings import NoDecode
 from darkroom.models.families import BY_KEY, PRESETS
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.models.source import (
+    SAFETENSORS,
     STARTER,
     TESTCARD,
     ControlSource,
     EmbeddingSource,
     LoraSource,
     ModelSource,
+    UpscalerSource,
     is_file_name,
 )
 from darkroom.request.shape import MOST_LORA_WEIGHT
@@ -194,6 +196,27 @@ class ControlSettings(BaseModel):
     def of(self, alias: str) -> ControlSource:
         """The same, as the rest of Darkroom knows it."""
         return ControlSource(alias, self.source, self.family, self.revision or None, self.variant or None, self.mode)
+
+
+def _safetensors(path: Path) -> Path:
+    if path.suffix != SAFETENSORS:
+        hint = "Name one file, as its authors or openmodeldb.info have it; a .pth has to be converted elsewhere first."
+        raise PydanticCustomError(OWN_WORDS, "must be a .safetensors file", {"hint": hint})
+    return path
+
+
+class UpscalerSettings(BaseModel):
+    """One `[upscalers.ALIAS]` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Annotated[
+        Path, AfterValidator(absolute), AfterValidator(_no_pickle), AfterValidator(_safetensors)
+    ]  #: see `UpscalerSource.source`
+
+    def of(self, alias: str) -> UpscalerSource:
+        """The same, as the rest of Darkroom knows it."""
+        return UpscalerSource(alias, str(self.source))
 
 
 class ModelSettings(BaseModel):

@@ -40,6 +40,7 @@ class Found:
     network: bool  #: changes by others come without an event
     expected_mount: str | None = None  #: why it should wait for a mount (`mounts.expected_mount`)
     adopt: bool = False  #: a person says that this is the right folder
+    device: int = 0  #: of its file system, as `stat` numbers them in this life
 
     def same_mount(self, remembered: Remembered) -> bool:
         """Whether it is the same folder of the same file system, marker or not."""
@@ -110,6 +111,7 @@ class Folder:
         self.is_insisted = False  #: a person adopted it though nothing was wrong with it but who claims it
         self._disk = disk
         self._is_prepared = False  # in this life
+        self._judged: tuple[int, int] | None = None  # device and inode of the folder that may be used
 
     @property
     def own(self) -> Path:
@@ -125,6 +127,7 @@ class Folder:
 
         `remembered` holds what is to be remembered from now on; OSErrors of the share become `away`.
         """
+        found = None
         try:
             found = look(self.path, first_time=self.remembered is None)
             judgement = judge(self.remembered, found, self.path)
@@ -133,7 +136,16 @@ class Folder:
         except OSError as error:
             judgement = Judgement(Verdict.AWAY, f"{self.path} cannot be used: {error.strerror or error}.{_mend(error)}")
         self.away = judgement.why if judgement.verdict is Verdict.AWAY else ""
+        self._judged = (found.device, found.inode) if found is not None and not self.away else None
         return not self.away
+
+    def is_as_judged(self) -> bool:
+        """Whether this is, by one question to the share, the very folder that the last check said may be used."""
+        try:
+            status = _stat(self.path)
+        except OSError:
+            return False
+        return status is not None and (status.st_dev, status.st_ino) == self._judged
 
     def state(self, role: str, *, free_bytes: int | None = 0) -> FolderState:
         """What the last check found, and what is new since this was last asked."""
@@ -203,6 +215,7 @@ def look(path: Path, *, first_time: bool) -> Found | None:
         source=mount.source,
         fs_type=mount.kind,
         root=mount.root,
+        device=before.st_dev,
         inode=before.st_ino,
         network=mount.network,
         expected_mount=mounts.expected_mount(path) if first_time else None,

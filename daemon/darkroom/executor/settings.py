@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from darkroom.models.source import ControlSource, EmbeddingSource, LoraSource, ModelSource
+from darkroom.models.source import ControlSource, EmbeddingSource, LoraSource, ModelSource, UpscalerSource
 
 #: What picture files say of themselves: all that made them, only that a machine did, or nothing.
 PictureMetadata = Literal["full", "mark", "none"]
@@ -25,6 +25,7 @@ class RendererSettings:
     resident_models: int = 1  #: so many stay on the device at most, where there is room
     controls: dict[str, ControlSource] = field(default_factory=dict)  #: by alias
     embeddings: dict[str, EmbeddingSource] = field(default_factory=dict)  #: by alias
+    upscalers: dict[str, UpscalerSource] = field(default_factory=dict)  #: by alias
     threads: int | None = None  #: CPU threads of one operation; None leaves it to the libraries
 
     def as_line(self) -> bytes:
@@ -38,8 +39,10 @@ class RendererSettings:
         models = {alias: _source(source) for alias, source in data.pop("models").items()}
         loras = {alias: LoraSource(**_with_tuples(source)) for alias, source in data.pop("loras").items()}
         controls = {alias: ControlSource(**source) for alias, source in data.pop("controls").items()}
+        upscalers = {alias: UpscalerSource(**source) for alias, source in data.pop("upscalers").items()}
         embeddings = {alias: EmbeddingSource(**_with_tuples(each)) for alias, each in data.pop("embeddings").items()}
-        return cls(models=models, loras=loras, controls=controls, embeddings=embeddings, **data)
+        sources: dict[str, Any] = {"controls": controls, "upscalers": upscalers, "embeddings": embeddings}
+        return cls(models=models, loras=loras, **sources, **data)
 
     @property
     def needs_libraries(self) -> bool:

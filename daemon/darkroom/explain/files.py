@@ -55,4 +55,5 @@ class ModelFiles:
     safety_checker: bool = False  #: whether its own one looks at the pictures
     dtype: str = "auto"  #: as the configuration has it
     controls: Mapping[str, ControlFiles] = field(default_factory=dict)  #: by alias
+    upscalers: Mapping[str, str] = field(default_factory=dict)  #: their files, by alias
     device: str = "cpu"  #: "cpu" or "cuda:N"

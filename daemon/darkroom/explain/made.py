@@ -9,7 +9,7 @@ from typing import Any
 from darkroom.errors import DarkroomError
 from darkroom.models.family import SCALES
 from darkroom.request import plan_json
-from darkroom.request.plan import ImagePlan, Plan
+from darkroom.request.plan import Hires, ImagePlan, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +103,7 @@ def _is_sound(plan: Plan) -> bool:
         and all(type(scale) in (int, float) for scale in scales)
         and all(map(_is_image, plan.images))
         and _has_sound_pictures(plan)
+        and _has_sound_hires(plan.hires)
     )
 
 
@@ -118,6 +119,19 @@ def _has_sound_pictures(plan: Plan) -> bool:
         all(isinstance(name, str) for name in named)
         and all(type(count) in (int, float) for count in counts)
         and plan.fit in (("crop", "pad", "stretch") if needs_fit else (None,))
+    )
+
+
+def _has_sound_hires(hires: Hires | None) -> bool:
+    if hires is None:
+        return True
+    numbers: list[Any] = [hires.width, hires.height, hires.num_inference_steps]
+    scales: list[Any] = [hires.scale, hires.strength]
+    is_named = hires.upscaler is None or isinstance(hires.upscaler, str)
+    return (
+        is_named
+        and all(type(number) is int for number in numbers)
+        and all(type(scale) in (int, float) for scale in scales)
     )
 
 

@@ -80,7 +80,8 @@ def canny(found):
 def imports(plan: Plan) -> list[str]:
     """What the lines need."""
     if not plan.files:
-        return []
+        numpy = ["import numpy as np"] if plan.hires is not None and plan.hires.upscaler is not None else []
+        return [*numpy, "from PIL import Image"] if plan.hires is not None else []
     scipy = ["from scipy import ndimage"] if any(each.detect for each in plan.control) else []
     return ["import io", "import numpy as np", "from PIL import Image, ImageCms, ImageOps", *scipy]
 

@@ -12,7 +12,7 @@ from darkroom.explain.loading import dtype_of, written
 from darkroom.explain.made import Made
 from darkroom.printable import printable
 from darkroom.request.embeddings import token
-from darkroom.request.plan import Plan
+from darkroom.request.plan import ImagePlan, Plan
 
 _LOSSY: Mapping[str, str] = {"jpeg": "jpg", "webp": "webp"}
 
@@ -25,7 +25,13 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         way = replace(way, takes=("guidance_scale",), negative=False)
     scheduler = _scheduler(made, files, way)
     encoding = texts.lines(made, way, empty_is_zero=files.index.get("force_zeros_for_empty_prompt", False))
-    classes = {kind, *loading.classes(files), *_class_of(plan.scheduler), *_nets(plan, files)}
+    classes = {
+        kind,
+        *_of_second_pass(plan, files),
+        *loading.classes(files),
+        *_class_of(plan.scheduler),
+        *_nets(plan, files),
+    }
     image = replace(
         made.image,
         prompt=texts.words(made.image.prompt, made),
@@ -38,6 +44,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         "import torch",
         *(["from safetensors.torch import load_file"] * bool(made.plan.embeddings)),
         *loading.imports(files),
+        *(["from spandrel import ModelLoader"] if plan.hires is not None and plan.hires.upscaler is not None else []),
         f"from diffusers import {', '.join(sorted(classes))}",
         *(["import darkroom.starter.autoencoder  # its autoencoder is no class of diffusers"] * files.is_starter),
         "",
@@ -55,6 +62,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         written("image = pipe", told | _shown(kind, plan, files) | calls.arguments(kind, way, plan, image))
         + ".images[0]",
         *(["image = Image.composite(image, init, mask)  # the rest is as it came in"] * (plan.mask_image is not None)),
+        *_second_pass(made, files, kind, image, encoded=encoding != ""),
         written("image.save", _saving(made), first=repr(_file(made))),
     ]
     return "\n".join(lines) + "\n"
@@ -109,6 +117,46 @@ def _net(kind: str, source: ControlFiles, files: ModelFiles, way: calls.Way) -> 
 def _shown(kind: str, plan: Plan, files: ModelFiles) -> dict[str, str]:
     control = "image" if kind in calls.CONTROLLED_BY_IMAGE else "control_image"
     return pictures.arguments(plan, files, control=control)
+
+
+def _of_second_pass(plan: Plan, files: ModelFiles) -> list[str]:
+    """The class that paints it, where there is one."""
+    return [_kind(plan.second_pass, files)] if plan.second_pass is not None else []
+
+
+def _second_pass(made: Made, files: ModelFiles, first: str, image: ImagePlan, *, encoded: bool) -> list[str]:
+    """What is painted over the first picture, enlarged: the same words, noise from the same seed."""
+    plan = made.plan.second_pass
+    if plan is None:
+        return []
+    (kind,), way = _of_second_pass(made.plan, files), calls.way_of(files.pipeline)
+    told = texts.arguments(made, way) if encoded else calls.texts(way, plan, image)
+    given = {"image": "image", "strength": repr(plan.strength)}
+    same = "pipe" if kind == first else f"{kind}.from_pipe(pipe, dtype=torch.{dtype_of(files, way)})"
+    return [
+        "",
+        *_upscaled(made.plan, files),
+        f"image = image.resize(({plan.width}, {plan.height}), Image.Resampling.LANCZOS)",
+        f"larger = {same}",
+        "larger.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)  # as new",
+        written("image = larger", told | given | calls.arguments(kind, way, plan, image)) + ".images[0]",
+    ]
+
+
+def _upscaled(plan: Plan, files: ModelFiles) -> list[str]:
+    """What a network makes of the first picture, before it has its size. Raises DarkroomError."""
+    alias = plan.hires.upscaler if plan.hires is not None else None
+    if alias is None:
+        return []
+    if alias not in files.upscalers:
+        raise DarkroomError(f"The configuration has no upscaler {alias}.", hint="Put it back.")
+    return [
+        f"upscaler = ModelLoader({files.device!r}).load_from_file({files.upscalers[alias]!r}).float().eval()",
+        "with torch.inference_mode():",
+        "    numbers = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255",
+        f"    numbers = upscaler(numbers.to({files.device!r}))[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy()",
+        "image = Image.fromarray((numbers * 255).round().astype(np.uint8))",
+    ]
 
 
 def _remarks(made: Made, files: ModelFiles) -> list[str]:

@@ -32,6 +32,7 @@ def words(made: Made, family: Family | None, *, where: str, files: ModelFiles | 
         *(("lora", f"{lora.name}, {lora.weight:g} of it") for lora in made.plan.loras),
         *(("embedding", f"{each.name}, for the word {each.word}") for each in made.plan.embeddings),
         *_pictures(made.plan),
+        *_second_pass(made.plan),
         ("seed", _seed(made)),
         *_tokens(made.tokens),
         *(("warning", warning) for warning in made.warnings),
@@ -140,6 +141,13 @@ def _pictures(plan: Plan) -> Lines:
         yield "follows", f"{edges}{each.image}, as the control {each.name} reads it; it counts {each.scale:g}"
     if plan.reference_images:
         yield "edits by", ", ".join(plan.reference_images)
+
+
+def _second_pass(plan: Plan) -> Lines:
+    if plan.hires is not None:
+        hires = plan.hires
+        larger = f"enlarged to {hires.width}×{hires.height} by {hires.upscaler or 'Lanczos'}"
+        yield "then", f"{larger}; {hires.strength:g} of it is painted anew, of {hires.num_inference_steps} steps"
 
 
 def _seed(made: Made) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from darkroom.foreign import samplers, wording
+from darkroom.foreign import samplers, second_pass, wording
 from darkroom.foreign.rules import (
     count,
     guidance,
@@ -24,7 +24,7 @@ from darkroom.foreign.rules import (
 )
 from darkroom.foreign.sheet import Rule, Sheet, apply
 
-_NO_HIRES = "there is no second pass at a larger size here: ask for the size itself, within the model's limits"
+_NO_HIRES = 'ask for a second, larger pass with "hires"'
 _NO_INIT = "pictures are made from words alone here"
 _NO_VARIATION = "seeds can't be mixed here"
 _NOT_A_PICTURES = "it changes no picture: what is delivered is told by the answer"
@@ -98,6 +98,10 @@ _HIRES = frozenset(
     "hr_resize_y hr_checkpoint_name hr_sampler_name hr_scheduler hr_prompt hr_negative_prompt hr_additional_modules "
     "hr_cfg hr_distilled_cfg".split()
 )
+#: Those that a request has words for: key there → key of `hires`.
+_OF_HIRES = {"hr_scale": "scale", "denoising_strength": "strength", "hr_second_pass_steps": "num_inference_steps"}
+_AS_THE_FIRST = "the second pass is painted as the first one is, so many times larger"
+_THE_SAME = (0, "Use same checkpoint", "Use same sampler", "Use same scheduler")
 #: Of a picture to begin with: without it, likewise.
 _INIT = frozenset(
     "mask_blur mask_blur_x mask_blur_y inpaint_full_res inpaint_full_res_padding inpainting_fill "
@@ -124,9 +128,12 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
     rules = dict(RULES)
     if data.get("distilled_cfg_scale") and number(data.get("cfg_scale")) == 1:
         rules = guidance(rules, "distilled_cfg_scale", "cfg_scale")
-    if not data.get("enable_hr") and not data.get("init_images"):
+    if data.get("enable_hr") is True and not data.get("init_images"):
+        second_pass.say(sheet, data, _OF_HIRES, switch="enable_hr", upscaler="hr_upscaler")
+        rules |= dict.fromkeys(_HIRES, never(_AS_THE_FIRST, *_THE_SAME))
+    elif not data.get("enable_hr") and not data.get("init_images"):
         rules |= dict.fromkeys(_HIRES, idle("of a second pass, which was not asked for"))
-    rules |= dict.fromkeys(_HIRES - rules.keys(), never("there is no second pass here"))
+    rules |= dict.fromkeys(_HIRES - rules.keys(), never(_NO_HIRES))
     rules |= dict.fromkeys(_INIT, never(_NO_INIT) if data.get("init_images") else idle("of a picture to begin with"))
     apply(rules, data, sheet)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from darkroom.foreign import samplers, wording
+from darkroom.foreign import samplers, second_pass, wording
 from darkroom.foreign.a1111 import SETTINGS
 from darkroom.foreign.rules import count, guidance, idle, layer, model, never, scale, seed, size, text
 from darkroom.foreign.sheet import Rule, Sheet, apply
@@ -16,7 +16,7 @@ from darkroom.models.schedulers import SCHEDULERS
 _PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _FEWEST_PAIRS = 3
 _NEGATIVE = "Negative prompt:"
-_NO_HIRES = "there is no second pass at a larger size here"
+_NO_HIRES = 'ask for a second, larger pass with "hires"'
 _NO_VARIATION = "seeds can't be mixed here"
 
 RULES: dict[str, Rule] = {
@@ -43,6 +43,8 @@ RULES: dict[str, Rule] = {
     "TI hashes": never("an embedding is used by its word, where the configuration has it"),
     "Style Selector Style": never('name a style of the style book as "style"'),
 }
+#: Of the second pass: key there → key of `hires`.
+_OF_HIRES = {"Hires upscale": "scale", "Denoising strength": "strength", "Hires steps": "num_inference_steps"}
 _OWN: dict[str, Rule] = {
     "prompt": text("prompt"),
     "Negative prompt": text("negative_prompt"),
@@ -85,6 +87,8 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
         rules["prompt"] = wording.own("prompt")
     if "Distilled CFG Scale" in data:
         rules = guidance(rules, "Distilled CFG Scale", "CFG scale")
+    if "Hires upscale" in data:
+        second_pass.say(sheet, data, _OF_HIRES, upscaler="Hires upscaler")
     rules |= {key: never(_NO_HIRES) for key in data if key.startswith("Hires ")}
     apply(rules, data, sheet)
 

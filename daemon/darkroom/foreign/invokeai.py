@@ -11,7 +11,7 @@ from darkroom.foreign.rules import count, guidance, idle, model, never, number, 
 from darkroom.foreign.sheet import NothingToAsk, Rule, Sheet, apply
 
 _WORDS_ALONE = "pictures are made from words alone here"
-_NO_HIRES = "there is no second pass at a larger size here"
+_NO_HIRES = 'ask for a second, larger pass with "hires"'
 _OF_PROGRAM = idle("of the other program alone")
 
 

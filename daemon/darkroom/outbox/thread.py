@@ -104,7 +104,7 @@ class Outbox:
         """Do the next thing. Returns False when there is nothing to do, or when it did not work and has to wait."""
         if self.is_idle or self.wait_s > 0:
             return False
-        if not self.check():
+        if not self.folder.is_as_judged() and not self.check():
             return self._back_off(self.folder.away)
         item, failures = self._backlog.next()
         kind, name = _key(item)

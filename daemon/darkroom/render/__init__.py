@@ -19,8 +19,10 @@ file_hash     edge: models   The hash of a single file, by which other programs 
 adapter       edge: device   One adapter for the models of every family.
 siblings      edge: device   The pipelines of a model that also take pictures, of the same parts.
 controls      edge: device   ControlNets, kept while plans name them.
+upscalers     edge: device   Networks that enlarge a picture.
 call          edge: device   How a plan is put to a pipeline.
 pictures      edge: pictures Pictures that come in, made sRGB of the size that is painted.
+passes        pure           Two passes of one picture, and the count of their steps.
 canny         pure           The edges of a picture.
 blocks        edge: device   Texts of any length and weight, in blocks.
 reader        edge: device   How many tokens a text has, and which words are not read.

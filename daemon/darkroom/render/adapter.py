@@ -36,13 +36,15 @@ from darkroom.render.embeddings import Embeddings
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
 from darkroom.render.file_hash import FileHash
 from darkroom.render.loras import Loras
+from darkroom.render.passes import BothPasses
 from darkroom.render.pictures import Inputs
 from darkroom.render.precision import Broken, Precision
 from darkroom.render.reader import Reader
 from darkroom.render.relief import Relief
 from darkroom.render.siblings import Siblings
 from darkroom.render.torch_errors import bytes_of, clear_caches, free_memory, guarded, parts_of
-from darkroom.request.plan import ImagePlan, Plan
+from darkroom.render.upscalers import Upscalers
+from darkroom.request.plan import Hires, ImagePlan, Plan
 
 #: The side of the picture that is rendered once after loading, so that the first request does not pay for it.
 WARM_UP_PX = 64
@@ -59,6 +61,7 @@ class DiffusionModel:
         pipeline: Any,
         found: Judgement,
         controls: Controls,
+        upscalers: Upscalers,
         *,
         is_starter: bool,
         loaded_as: str = "",
@@ -74,6 +77,7 @@ class DiffusionModel:
         self._blocks = blocks = Blocks(pipeline, self._embeddings.tokens) if self._family.in_blocks else None
         self._siblings = Siblings(pipeline, self._family, blocks, controls)
         self._reader = Reader(pipeline, self._family, blocks)
+        self._upscalers = upscalers
         self._precision = Precision(pipeline)
         self._relief = Relief(pipeline, make_room)
         self._loras = Loras(pipeline, loras, self._forget)
@@ -158,23 +162,30 @@ class DiffusionModel:
             self._file_hash.stop()
         clear_caches(self._pipeline)
         del self._pipeline, self._siblings, self._reader, self._precision, self._relief, self._blocks, self._loras
+        del self._upscalers
         free_memory()
 
     # Text ---------------------------------------------------------------------------------------------------------
 
     def _read(self, plan: Plan, folder: Path | None = None) -> Reading:
         self._check(plan)
+        if plan.hires is not None and plan.hires.upscaler is not None:
+            self._upscalers.ready(plan.hires.upscaler)
         inputs = pictures.read(plan, folder) if plan.files and folder is not None else NOTHING
         of_loras = self._loras.apply(plan.loras)
         of_embeddings = self._embeddings.untold(plan)
         tokens, warnings = self._reader.read(self._embeddings.told(plan))
         prompts = dict.fromkeys(image.prompt for image in plan.images)
-        warnings += [*of_loras, *of_embeddings, *self._siblings.of(plan).call.not_taken(plan), *inputs.warnings]
+        passes = [plan, *([plan.second_pass] if plan.second_pass is not None else [])]
+        warnings += [*of_loras, *of_embeddings, *inputs.warnings]
+        warnings += [told for each in passes for told in self._siblings.of(each).call.not_taken(each)]
         warnings += [self._zero_snr_warning(plan), *(self._starter_warning(prompt) for prompt in prompts)]
         return Reading(tokens, tuple(dict.fromkeys(filter(None, warnings))), inputs)
 
     def _check(self, plan: Plan) -> None:
         """What can be seen before the first step is told before it, and not after the last one. Raises RenderFailed."""
+        if plan.second_pass is not None:
+            self._check(plan.second_pass)
         family = self._few_step(plan)
         told = {key for key in SCALES if getattr(plan, key) is not None}
         fits = plan.scheduler in family.schedulers and told == set(family.scales)
@@ -224,8 +235,25 @@ class DiffusionModel:
     # Pictures -----------------------------------------------------------------------------------------------------
 
     def _paint(self, plan: Plan, image: ImagePlan, inputs: Inputs, on_step: OnStep) -> Pixels:
-        warnings: tuple[str, ...] = ()
         self._loras.apply(plan.loras)
+        if plan.hires is None or plan.second_pass is None:
+            return self._painted(plan, image, inputs, on_step)
+        both = BothPasses(plan.hires, on_step)
+        first = self._painted(plan, image, inputs, both.in_first)
+        larger, told = self._enlarged(first, plan.hires)
+        pixels = self._painted(plan.second_pass, image, Inputs(larger), both.in_second)
+        warnings = (*first.warnings, *filter(None, [told]), *pixels.warnings)
+        return replace(pixels, warnings=tuple(dict.fromkeys(warnings)))
+
+    def _enlarged(self, first: Pixels, hires: Hires) -> tuple[Image.Image, str | None]:
+        """What the second pass begins with, and what to tell of it."""
+        if hires.upscaler is None:
+            return pictures.by_lanczos(first, hires), None
+        return self._upscalers.enlarged(hires.upscaler, pictures.picture_of(first), (hires.width, hires.height))
+
+    def _painted(self, plan: Plan, image: ImagePlan, inputs: Inputs, on_step: OnStep) -> Pixels:
+        """One pass, with whatever it takes."""
+        warnings: tuple[str, ...] = ()
         while True:
             try:
                 pixels: Pixels

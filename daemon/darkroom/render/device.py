@@ -31,6 +31,7 @@ from darkroom.render.embeddings import Embeddings
 from darkroom.render.engine import DriverLate, Model
 from darkroom.render.prediction import prediction_of
 from darkroom.render.torch_errors import bytes_of, guarded, parts_of
+from darkroom.render.upscalers import Upscalers
 
 #: Where drivers put the files of their devices.
 DEVICE_FILES = Path("/dev")
@@ -48,7 +49,7 @@ class TorchDevice:
         transformers.utils.logging.disable_progress_bar()
         if settings.device == "auto" and _driver_is_late():
             raise DriverLate
-        self._controls = settings.controls
+        self._controls, self._upscalers = settings.controls, settings.upscalers
         self._offline = model_files.is_offline(settings)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
@@ -147,9 +148,11 @@ class TorchDevice:
         if found.asks:
             found = replace(found, scheduler={**found.scheduler, "prediction_type": prediction_of(pipeline)})
         controls = Controls(self._controls, self._device, offline=self._offline)
+        upscalers = Upscalers(self._upscalers, self._device)
         model = DiffusionModel(
-            pipeline, found, controls, is_starter=source.is_starter, loaded_as=_as(source.quantize, offload),
-            make_room=make_room, loras=self._loras, embeddings=embeddings,
+            pipeline, found, controls, upscalers, is_starter=source.is_starter,
+            loaded_as=_as(source.quantize, offload), make_room=make_room, loras=self._loras,
+            embeddings=embeddings,
         )  # fmt: skip
         model.warm_up(source)
         return model

@@ -11,7 +11,7 @@ from darkroom import __version__
 from darkroom.models.schedulers import OWN, SCHEDULERS
 from darkroom.render.engine import Pixels
 from darkroom.request import plan_json
-from darkroom.request.plan import Control, ImagePlan, Plan
+from darkroom.request.plan import Control, Hires, ImagePlan, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ def _pairs(plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: str) -> dic
         "Denoising strength": "" if plan.strength is None else f"{plan.strength:g}",
         "Seed": image.seed,
         "Size": f"{pixels.width}x{pixels.height}",
+        **(_hires(plan, plan.hires) if plan.hires is not None else {}),
         "Model hash": model_hash,
         "Model": plan.model,
         "Clip skip": plan.clip_skip + 1 if plan.clip_skip else "",  # A1111 counts from 1
@@ -81,6 +82,17 @@ def _pairs(plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: str) -> dic
         "Version": f"Darkroom {__version__}",
     }
     return {key: value for key, value in pairs.items() if value != ""}
+
+
+def _hires(plan: Plan, hires: Hires) -> dict[str, object]:
+    """As A1111 says it: `Size` is that of the first pass then, and one strength that of the second."""
+    return {
+        "Size": f"{plan.width}x{plan.height}",
+        "Denoising strength": f"{hires.strength:g}",
+        "Hires upscale": f"{hires.scale:g}",
+        "Hires steps": hires.num_inference_steps,
+        "Hires upscaler": hires.upscaler or "Lanczos",
+    }
 
 
 def _control(control: Control) -> str:

@@ -12,7 +12,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.render.canny import edges
-from darkroom.request.plan import Control, Plan
+from darkroom.render.engine import Pixels
+from darkroom.request.plan import Control, Hires, Plan
 
 #: What is read. No format that runs programs, or that is a drawing.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -56,6 +57,16 @@ def pasted(painted: Image.Image, inputs: Inputs) -> Image.Image:
     if inputs.mask is None or inputs.init is None:
         return painted
     return Image.composite(painted, inputs.init, inputs.mask)
+
+
+def by_lanczos(first: Pixels, hires: Hires) -> Image.Image:
+    """What a second pass begins with: the picture of the first, in its size."""
+    return picture_of(first).resize((hires.width, hires.height), Image.Resampling.LANCZOS)
+
+
+def picture_of(pixels: Pixels) -> Image.Image:
+    """The same, as Pillow has it."""
+    return Image.frombytes("RGB", (pixels.width, pixels.height), pixels.rgb)
 
 
 def _mask(opened: _Folder, name: str, size: Size, fit: str | None) -> Image.Image:

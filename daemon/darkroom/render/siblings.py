@@ -40,6 +40,8 @@ class Siblings:
     def of(self, plan: Plan) -> Painter:
         """What paints this plan. Raises RenderFailed."""
         nets = self._controls.nets(plan, _precision(self._pipeline)) if plan.control else None
+        if nets is not None:
+            _check_widths(plan, nets, self._pipeline)
         given = way_of(plan, nets)
         made = self._made.get(given)
         if made is None or made.nets != nets:
@@ -54,6 +56,24 @@ class Siblings:
     def _make(self, given: str, nets: Nets | None) -> Painter:
         pipeline = self._pipeline if given == "" else _sibling(self._pipeline, _class(self._family, given), nets)
         return Painter(pipeline, Call(pipeline, self._family, self._blocks, nets), Encoded(pipeline), nets)
+
+
+def _check_widths(plan: Plan, nets: Nets, pipeline: Any) -> None:
+    """One that was made for another text encoder would fail deep inside. Raises RenderFailed."""
+    width = _width_of_text(getattr(pipeline, "unet", None))
+    for control, net in zip(plan.control, nets.weights, strict=True):
+        its = _width_of_text(net)
+        if width is not None and its not in (None, width):
+            raise RenderFailed(
+                ErrorCode.UNSUPPORTED,
+                f"The control {control.name} reads texts of {its} numbers a token, and the model those of {width}.",
+                hint="It was made for another kind of model: name a control that was made for this one.",
+            )
+
+
+def _width_of_text(part: Any) -> int | None:
+    width = part.config.get("cross_attention_dim") if part is not None else None
+    return width if isinstance(width, int) else None
 
 
 def way_of(plan: Plan, nets: Nets | None) -> str:

@@ -47,6 +47,7 @@ from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
 from darkroom.render import memory
 from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
+from darkroom.render.passes import BothPasses
 from darkroom.request.plan import ImagePlan, Plan
 
 if TYPE_CHECKING:
@@ -169,16 +170,26 @@ class Card:
 
     def paint(self, plan: Plan, reading: Reading, index: int, on_step: OnStep) -> Pixels:
         """Take the plan's number of steps, then paint; the same picture for the same prompts, seed and size."""
+        if plan.hires is not None and plan.second_pass is not None:
+            from darkroom.render.pictures import Inputs, by_lanczos  # noqa: PLC0415 - as above
+
+            both = BothPasses(plan.hires, on_step)
+            first = self._painted(plan, reading.inputs, index, both.in_first)
+            painted = self._painted(plan.second_pass, Inputs(by_lanczos(first, plan.hires)), index, both.in_second)
+        else:
+            painted = self._painted(plan, reading.inputs, index, on_step)
+        self._flag_if_told(plan.images[index].prompt, index + 1)
+        return replace(painted, warnings=self._warnings(plan.images[index].prompt))
+
+    def _painted(self, plan: Plan, inputs: Inputs | None, index: int, on_step: OnStep) -> Pixels:
+        """One pass."""
         for step in range(1, plan.num_inference_steps + 1):
             if self.options.step_s:
                 time.sleep(self.options.step_s)
             on_step(step, plan.num_inference_steps)
             self._fail_if_told(plan.images[index].prompt)
-        self._flag_if_told(plan.images[index].prompt, index + 1)
         painted = _paint(plan, plan.images[index])
-        if reading.inputs is not None:
-            painted = _over(painted, plan, reading.inputs)
-        return replace(painted, warnings=self._warnings(plan.images[index].prompt))
+        return painted if inputs is None else _over(painted, plan, inputs)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -13,6 +13,7 @@ style_choice pure   Which styles apply to a request, and what is wrong with thos
 loras        pure   LoRAs that a request names, and whether its model can be rendered with them.
 embeddings   pure   Embeddings whose words stand in prompts.
 picture_choice pure Which pictures a request is painted from, and what is wrong with those that it asks for.
+larger       pure   Larger pictures: a second pass, and what is wrong with it.
 weighted     pure   Parentheses that weigh.
 dynamic      pure   Many prompts from one, by the picture's seed.
 wording      pure   What each picture is told: choices made, the style around it.

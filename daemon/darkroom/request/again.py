@@ -9,6 +9,7 @@ from typing import Any
 from darkroom.errors import DarkroomError
 from darkroom.foreign.sheet import Sheet
 from darkroom.models.family import SCALES
+from darkroom.request.pictures import HiresAsked
 from darkroom.request.plan import ImagePlan, Plan
 from darkroom.request.weighted import ALGORITHM
 
@@ -50,6 +51,8 @@ def request_of(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     asked |= {key: value for key in optional if (value := getattr(plan, key)) is not None}
     if plan.loras:
         asked["loras"] = [{"name": lora.name, "weight": lora.weight} for lora in plan.loras]
+    if plan.hires is not None:
+        asked["hires"] = _of_hires(asdict(plan.hires))
     return {**asked, **_pictures(plan), "seed": image.seed}
 
 
@@ -65,6 +68,11 @@ def _pictures(plan: Plan) -> dict[str, Any]:
     return asked
 
 
+def _of_hires(planned: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of it; its size follows."""
+    return {key: planned[key] for key in HiresAsked.model_fields if planned.get(key) is not None}
+
+
 def _own(plan: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """What is the picture's own, where the pictures of a plan differ by more than their seed."""
     images = plan.get("images")
@@ -78,6 +86,8 @@ def _say_plan(plan: Mapping[str, Any], sheet: Sheet) -> None:
         where = f"plan.{key}"
         if key in _NEUTRAL:
             sheet.neutral(where, _NEUTRAL[key])
+        elif key == "hires" and isinstance(value, dict):
+            sheet.becomes(where, {key: _of_hires(value)})
         elif key == "weights":
             _say_weights(where, value, sheet)
         elif key == "negative_prompt" and value == "":

@@ -12,9 +12,10 @@ from darkroom.models.families import STABLE_DIFFUSION
 from darkroom.models.family import SCALES, Family
 from darkroom.models.layers import Misfit
 from darkroom.models.schedulers import SCHEDULERS, Impossible, is_impossible, way_out
-from darkroom.models.source import ControlSource, EmbeddingSource, LoraSource, ModelSource
+from darkroom.models.source import ControlSource, EmbeddingSource, LoraSource, ModelSource, UpscalerSource
 from darkroom.request import embeddings, loras
 from darkroom.request.dynamic import Wildcards
+from darkroom.request.larger import hires, hires_problems, upscaler_problem
 from darkroom.request.picture_choice import fewest_steps, picture_problems, pictures, strength_problem
 from darkroom.request.plan import Plan
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
@@ -60,6 +61,7 @@ class Rules:
     wildcards: Wildcards = field(default_factory=dict)
     loras: Mapping[str, LoraSource] = field(default_factory=dict)  #: by alias
     controls: Mapping[str, ControlSource] = field(default_factory=dict)  #: by alias
+    upscalers: Mapping[str, UpscalerSource] = field(default_factory=dict)  #: by alias
     embeddings: Mapping[str, EmbeddingSource] = field(default_factory=dict)  #: by alias
 
     def __post_init__(self) -> None:
@@ -135,10 +137,8 @@ def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = 
     # What was tried was tried without a few-step LoRA.
     impossible = {} if any(lora.preset for lora in with_loras) else of_model.impossible
     plan = _plan(asked, rules, model, drawn_seed, impossible)
-    if problem := strength_problem(plan.strength, plan.num_inference_steps):
+    if problem := _pass_problem(asked, plan, model.family, impossible):
         raise RequestRefused((problem,))
-    if is_impossible(impossible, plan.scheduler, plan.num_inference_steps):
-        raise RequestRefused((_impossible_problem(asked, plan, model.family, impossible),))
     plan, unread = embeddings.planned(plan, rules.embeddings, model, of_model.unreadable)
     priority = min(asked.priority, rules.max_priority)
     warnings = (*_warnings(asked, plan, model, priority), *unread)
@@ -158,19 +158,21 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
         scheduler, steps = _way(asked, _NO_DEFAULTS, model)
     scales: dict[str, Any] = _scales(asked, style, model)
     family = model.family
+    width, height = _first(asked.width, model.width), _first(asked.height, model.height)
     first_seed, is_guided = _first(asked.seed, drawn_seed), family.negative and family.is_guided(scales)
     return Plan(
         model=model.alias,
         images=images(asked, rules.book, style, rules.wildcards, first_seed=first_seed, negative=is_guided),
         style=tuple(each.name for each in styles),
-        width=_first(asked.width, model.width),
-        height=_first(asked.height, model.height),
+        width=width,
+        height=height,
         num_inference_steps=steps,
         scheduler=scheduler,
         clip_skip=_first_or_none(asked.clip_skip, model.clip_skip),
         weights=ALGORITHM if asked.prompt_syntax != "plain" and family.in_blocks else None,
         on_overflow=asked.on_overflow,
         loras=loras.planned(asked, rules.loras),
+        hires=hires(asked.hires, model, width, height, steps),
         format=asked.format,
         quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
         **pictures(asked),
@@ -276,12 +278,14 @@ def _problems(asked: Request, rules: Rules, model: ModelCard | None, known: Know
     of_model = _unplaced_sides(asked)
     if model is not None:
         of_model = [*_model_problems(asked, model), *picture_problems(asked, rules.controls, model)]
+        of_model += hires_problems(asked, model)
     return (
         *choice_problems(asked.style or (), asked.prompt, rules.book, model),
         *_unknown("model", asked.model, rules.models, ErrorCode.UNKNOWN_MODEL),
         *_unknown("scheduler", asked.scheduler, SCHEDULERS, ErrorCode.UNKNOWN_SCHEDULER),
         *of_model,
         *loras.problems(asked, rules.loras, model, known.misfits),
+        *upscaler_problem(asked, rules.upscalers),
         *weight_problems(asked),
         *_seed_problems(asked),
     )
@@ -376,8 +380,21 @@ def _steps_problem(asked: Request, model: ModelCard) -> Problem | None:
     return Problem("/num_inference_steps", message, f"Use {fewest}.", ErrorCode.UNSUPPORTED_KEY)
 
 
-def _impossible_problem(asked: Request, plan: Plan, family: Family, impossible: Impossible) -> Problem:
-    where = "/num_inference_steps" if asked.scheduler is None else "/scheduler"
+def _pass_problem(asked: Request, plan: Plan, family: Family, impossible: Impossible) -> Problem | None:
+    """What can't be painted of the steps of either pass."""
+    for each, key in ((plan, ""), (plan.second_pass, "hires")):
+        if each is None:
+            continue
+        if problem := strength_problem(each.strength, each.num_inference_steps, key):
+            return problem
+        if is_impossible(impossible, each.scheduler, each.num_inference_steps):
+            return _impossible_problem(asked, each, family, impossible, key)
+    return None
+
+
+def _impossible_problem(asked: Request, plan: Plan, family: Family, impossible: Impossible, within: str) -> Problem:
+    steps = f"/{within}/num_inference_steps" if within else "/num_inference_steps"
+    where = steps if asked.scheduler is None else "/scheduler"
     message = f"The model {plan.model} can't be rendered with {plan.scheduler} in {plan.num_inference_steps} steps."
 
     def works(scheduler: str, steps: int) -> bool:

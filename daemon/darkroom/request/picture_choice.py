@@ -19,7 +19,7 @@ DEFAULT_FIT = "crop"
 
 Controls = Mapping[str, ControlSource]
 
-_OTHER_MODEL = "Leave it out, or choose a model that can: `darkroom models` says which."
+OTHER_MODEL = "Leave it out, or choose a model that can: `darkroom models` says which."
 _CANT = {
     "init_image": "begins with no picture",
     "mask_image": "paints no part of a picture anew",
@@ -49,22 +49,25 @@ def fewest_steps(asked: Request) -> int:
     if asked.init_image is None or asked.num_inference_steps is not None:
         return 1
     strength = DEFAULT_STRENGTH if asked.strength is None else asked.strength
-    return _steps_for(strength) if strength > 0 else 1
+    return steps_for(strength)
 
 
-def _steps_for(strength: float) -> int:
-    """The fewest of which one is left: pipelines round down."""
+def steps_for(strength: float) -> int:
+    """The fewest of which one is left: pipelines round down. 1 where none ever is."""
+    if strength <= 0:
+        return 1
     steps = math.ceil(1 / strength)
     return steps if int(steps * strength) >= 1 else steps + 1
 
 
-def strength_problem(strength: float | None, steps: int) -> Problem | None:
-    """A strength that leaves nothing to be painted."""
+def strength_problem(strength: float | None, steps: int, within: str = "") -> Problem | None:
+    """A strength that leaves nothing to be painted; `within`: the key that it is a part of."""
     if strength is None or int(steps * strength) >= 1:
         return None
-    message = f"`strength` {strength:g} leaves none of {steps} steps: nothing would be painted anew."
+    owner, where = (f" of `{within}`", f"/{within}/strength") if within else ("", "/strength")
+    message = f"`strength`{owner} {strength:g} leaves none of {steps} steps: nothing would be painted anew."
     least = math.ceil(100 / steps) / 100
-    return Problem("/strength", message, f"Use {least:g} at least, or more `num_inference_steps`.")
+    return Problem(where, message, f"Use {least:g} at least, or more `num_inference_steps`.")
 
 
 def picture_problems(asked: Request, controls: Controls, model: ModelCard) -> Iterator[Problem]:
@@ -126,7 +129,7 @@ def _unsupported(key: str, model: ModelCard) -> Problem:
     family = model.family
     message = f"The model {model.alias} takes no `{key}`: {family.title} {_CANT[key]}."
     edits = family.references and key == "init_image"
-    hint = "Name the picture in `reference_images`: it edits by those." if edits else _OTHER_MODEL
+    hint = "Name the picture in `reference_images`: it edits by those." if edits else OTHER_MODEL
     return Problem(f"/{key}", message, hint, ErrorCode.UNSUPPORTED_KEY)
 
 
@@ -134,7 +137,7 @@ def _reference_problems(asked: Request, model: ModelCard) -> Iterator[Problem]:
     family, given = model.family, asked.reference_images or ()
     if given and not family.references:
         message = f"The model {model.alias} takes no `reference_images`: {family.title} does not edit by pictures."
-        can = "Name one in `init_image`, or choose another model." if "init" in family.siblings else _OTHER_MODEL
+        can = "Name one in `init_image`, or choose another model." if "init" in family.siblings else OTHER_MODEL
         yield Problem("/reference_images", message, can, ErrorCode.UNSUPPORTED_KEY)
     elif len(given) > family.references:
         message = f"The model {model.alias} edits by {family.references} of `reference_images` at most."

@@ -15,6 +15,8 @@ from darkroom.names import MAX_NAME_BYTES, is_request, why_ignored, wish_of
 OWN_WORDS = "own_words"
 MOST_REFERENCES = 4
 MOST_CONTROLS = 4
+LEAST_SCALE, MOST_SCALE = 1.25, 4.0
+MOST_STEPS = 150
 
 
 def own_words(message: str, hint: str) -> PydanticCustomError:
@@ -61,6 +63,25 @@ class ControlAsked(BaseModel):
     scale: Annotated[float, Field(ge=0, le=2)] = Field(1.0, description="how much it counts: a number from 0 to 2")
     detect: Literal["canny"] | None = Field(
         None, description='how the control picture is made of `image`, unless that is one: "canny"'
+    )
+
+
+class HiresAsked(BaseModel):
+    """A second pass over the picture, enlarged; None: as it is decided."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    scale: Annotated[float, Field(ge=LEAST_SCALE, le=MOST_SCALE)] = Field(
+        description=f"how much larger each side becomes: a number from {LEAST_SCALE:g} to {MOST_SCALE:g}"
+    )
+    strength: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="how much of it is painted anew: a number from 0 to 1"
+    )
+    num_inference_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = Field(
+        None, description=f"denoising steps of the second pass: a whole number from 1 to {MOST_STEPS}"
+    )
+    upscaler: str | None = Field(
+        None, description="what enlarges it, an upscaler of the configuration by its alias: a name"
     )
 
 

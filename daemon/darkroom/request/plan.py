@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+#: What a second pass begins with, where others name a file.
+FIRST_PICTURE = "the first picture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,9 @@ class Embedding:
 class Hires:
     """A second pass over the finished picture, enlarged."""
 
-    scale: float  #: of each side
+    scale: float  #: of each side, as asked
+    width: int  #: pixels, of the picture that is delivered
+    height: int  #: pixels, likewise
     strength: float  #: as in image-to-image
     num_inference_steps: int
     upscaler: str | None = None  #: alias of an upscaler of the configuration; None: Lanczos
@@ -91,6 +96,28 @@ class Plan:
     def num_images(self) -> int:
         """How many pictures."""
         return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the pictures that are delivered, in pixels."""
+        return (self.width, self.height) if self.hires is None else (self.hires.width, self.hires.height)
+
+    @property
+    def second_pass(self) -> Plan | None:
+        """What is painted over the first picture, enlarged: by words and LoRAs alone. None: nothing."""
+        if self.hires is None:
+            return None
+        return replace(
+            self,
+            width=self.hires.width,
+            height=self.hires.height,
+            num_inference_steps=self.hires.num_inference_steps,
+            init_image=FIRST_PICTURE,
+            strength=self.hires.strength,
+            fit=None,
+            control=(),
+            hires=None,
+        )
 
     @property
     def files(self) -> tuple[str, ...]:

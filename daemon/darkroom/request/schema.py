@@ -9,6 +9,7 @@ from darkroom.models.card import ModelCard
 from darkroom.models.family import SCALES, Family
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.decide import Known, KnownOf, Rules
+from darkroom.request.larger import can_be_larger
 from darkroom.request.pictures import MOST_CONTROLS, MOST_REFERENCES
 from darkroom.request.shape import MOST_LORA_WEIGHT, MOST_LORAS, NEEDS, Request
 from darkroom.request.styles import MOST_STYLES, NO_STYLE
@@ -34,6 +35,7 @@ _SHOWN: dict[str, tuple[str, list[Any]]] = {
     "reference_images": ("Edits by", [["cat.jpg", "hat.jpg"]]),
     "fit": ("Pictures of another size", ["pad", "stretch"]),
     "control": ("Follows", [[{"name": "edges", "image": "photo.jpg", "detect": "canny"}]]),
+    "hires": ("A second, larger pass", [{"scale": 2}, {"scale": 1.5, "strength": 0.3}]),
     "seed": ("Seed", [7]),
     "num_images": ("How many", [4]),
     "format": ("Kind of file", ["jpeg", "webp"]),
@@ -48,7 +50,9 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     shape = Request.model_json_schema()
     keys = {key: _without_null(entry) for key, entry in shape["properties"].items()}
     keys["reference_images"] |= {"minItems": 1, "maxItems": MOST_REFERENCES}
-    keys["control"] |= {"items": _control(shape), "minItems": 1, "maxItems": MOST_CONTROLS}
+    keys["control"] |= {"items": _object(shape, "ControlAsked"), "minItems": 1, "maxItems": MOST_CONTROLS}
+    keys["hires"] = {"description": keys["hires"]["description"], **_object(shape, "HiresAsked")}
+    keys["hires"]["properties"]["upscaler"]["enum"] = sorted(rules.upscalers)
     cards = {alias: rules.card(alias, known(alias)) for alias in sorted(rules.models)}
     keys["style"] = {"description": keys["style"]["description"], **_style(rules)}
     keys["model"] |= {"enum": list(cards), "default": rules.default_model}
@@ -83,9 +87,9 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     }
 
 
-def _control(shape: dict[str, Any]) -> dict[str, Any]:
-    """One of `control`."""
-    part = shape["$defs"]["ControlAsked"]
+def _object(shape: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object that a key holds."""
+    part = shape["$defs"][name]
     return {
         "type": "object",
         "properties": {key: _without_null(entry) for key, entry in part["properties"].items()},
@@ -157,6 +161,8 @@ def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
     if unfit := [style.name for style in rules.book.styles.values() if not style.suits(family)]:
         keys["style"] = {"not": {"anyOf": [{"enum": unfit}, {"type": "array", "contains": {"enum": unfit}}]}}
     keys |= _of_pictures(family, rules)
+    if not can_be_larger(card):
+        keys["hires"] = False
     needed = {"required": ["reference_images"]} if family.fewest_references else {}
     return {"properties": keys, **needed}
 

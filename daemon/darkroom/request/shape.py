@@ -31,6 +31,7 @@ from darkroom.request.pictures import (
     Controls,
     FileName,
     Fit,
+    HiresAsked,
     References,
 )
 from darkroom.request.styles import MOST_STYLES
@@ -169,6 +170,11 @@ class Request(BaseModel):
         description=f"pictures that lead the composition: a list of 1 to {MOST_CONTROLS} objects with `name`, "
         "`image` and, if wanted, `scale` and `detect`",
     )
+    hires: HiresAsked | None = Field(
+        None,
+        description="a second pass over the picture, enlarged: an object with `scale` and, if wanted, `strength`, "
+        "`num_inference_steps` and `upscaler`",
+    )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
     )
@@ -200,7 +206,7 @@ KEYS = tuple(Request.model_fields)
 #: What may be said of a key that has a few words only.
 CHOICES = {
     key: words
-    for model in (Request, ControlAsked)
+    for model in (Request, ControlAsked, HiresAsked)
     for key, field in model.model_fields.items()
     if (words := tuple(chain.from_iterable(map(_words_of, (field.annotation, *get_args(field.annotation))))))
 }
@@ -212,6 +218,8 @@ NEEDS = {
 }
 #: Keys that are lists of objects, and what each of them holds.
 PARTS: dict[str, type[BaseModel]] = {"control": ControlAsked}
+#: Keys that are one object, and what it holds.
+OBJECTS: dict[str, type[BaseModel]] = {"hires": HiresAsked}
 
 #: What other programs call it.
 _OTHER_WORDS = {
@@ -230,6 +238,8 @@ _OTHER_WORDS = {
     "batch_size": "num_images",
     "checkpoint": "model",
     "lora": "loras",
+    "hires_fix": "hires",
+    "enable_hr": "hires",
 }
 
 
@@ -298,7 +308,8 @@ def _fault(fault: ErrorDetails) -> Problem:
     key, *inner = map(str, fault["loc"])
     if key == "loras" and inner:
         return _fault_of_lora(fault)
-    part = PARTS[key] if len(inner) > 1 else None
+    part = OBJECTS.get(key) if inner else None
+    part = PARTS[key] if len(inner) > 1 and part is None else part
     fields, name = (Request.model_fields, key) if part is None else (part.model_fields, inner[-1])
     where, within = f"/{key}" + "".join(map(_pointer, inner)), "" if part is None else f" of `{key}`"
     if fault["type"] == "extra_forbidden":

@@ -62,6 +62,7 @@ def _qwen(pipeline: Any) -> QwenImageControlNetModel:
 MAKERS: Mapping[str, tuple[str, Callable[[Any], torch.nn.Module]]] = MappingProxyType(
     {
         "sd15_control": ("sd15", _unet),
+        "sd21_control": ("sd21", _unet),
         "sdxl_control": ("sdxl", _unet),
         "sdxl_union": ("sdxl", _union),
         "sd3_control": ("sd3", _sd3),

@@ -1,0 +1,128 @@
+"""Upscalers: networks that enlarge a picture by what they have seen, read when a plan first names one."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from darkroom.errors import ErrorCode, RenderFailed
+from darkroom.models.source import UpscalerSource
+from darkroom.render.torch_errors import clear_frames, free_memory, is_out_of_memory, named
+
+#: Pixels of a tile's side, the largest first, where a picture is too much at once.
+TILES_PX = (1024, 512, 256, 128)
+#: What is seen around a tile and cut off again, so that no seam shows.
+AROUND_PX = 32
+IN_TILES = "Memory ran out: the picture was enlarged in tiles, which takes longer."
+
+Size = tuple[int, int]
+
+
+class Upscalers:
+    """Those of the configuration, beside one model; the last one that was named stays on its device."""
+
+    def __init__(self, sources: Mapping[str, UpscalerSource], device: torch.device) -> None:
+        self._sources, self._device = sources, device
+        self._kept: tuple[UpscalerSource, Any] | None = None
+
+    def ready(self, alias: str) -> None:
+        """See that it can be used. Raises RenderFailed."""
+        self._network(alias)
+
+    def enlarged(self, alias: str, picture: Image.Image, size: Size) -> tuple[Image.Image, str | None]:
+        """In this size, by Lanczos from what the network makes of it; and what to tell. Raises RenderFailed."""
+        network = self._network(alias)
+        with torch.inference_mode():
+            numbers = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+            made, told = _made(network, numbers.to(self._device))
+            if not bool(torch.isfinite(made).all()):
+                raise _broken(alias)
+        eight_bits = (made[0].clamp(0, 1).permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
+        return Image.fromarray(eight_bits).resize(size, Image.Resampling.LANCZOS), told
+
+    def _network(self, alias: str) -> Any:
+        source = self._sources.get(alias)
+        if source is None:
+            hint = "Put it back, or send the request again without it."
+            message = f"The configuration has no upscaler {alias} any more."
+            raise RenderFailed(ErrorCode.MODEL_CHANGED, message, hint=hint)
+        if self._kept is None or self._kept[0] != source:
+            self._kept = None
+            free_memory()
+            self._kept = (source, _read(source).to(self._device))
+        return self._kept[1]
+
+
+def _read(source: UpscalerSource) -> Any:
+    """By the names and sizes of its tensors, which tell what it is."""
+    try:
+        from spandrel import ImageModelDescriptor, ModelLoader  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        hint = "Install it where Darkroom is: `pip install 'darkroom[upscale]'`."
+        message = f"The upscaler {source.alias} needs the package spandrel, which can't be imported ({error})."
+        raise RenderFailed(ErrorCode.UNSUPPORTED, message, hint=hint) from None
+    if not Path(source.source).is_file():
+        raise _unusable(source, "is not there.")
+    try:
+        network: Any = ModelLoader("cpu").load_from_file(source.source)
+    except Exception as error:  # noqa: BLE001 - the edge that knows what the library raises
+        traceback.print_exc()
+        raise _unusable(source, f"can't be loaded ({type(error).__name__}).") from None
+    is_usable = isinstance(network, ImageModelDescriptor) and network.input_channels == network.output_channels == 3
+    if not is_usable or network.scale < 2:
+        raise _unusable(source, f"is a {network.architecture.name} that enlarges no colour pictures.")
+    return network.float().eval()
+
+
+def _broken(alias: str) -> RenderFailed:
+    message = f"The upscaler {alias} returned numbers that are not a picture (NaN or infinite)."
+    return RenderFailed(ErrorCode.BROKEN_PICTURE, message, hint="Its file may be damaged: copy it again.")
+
+
+def _unusable(source: UpscalerSource, what: str) -> RenderFailed:
+    hint = "Look at `source` of it in the configuration: docs/larger.md says which files it may be."
+    return RenderFailed(ErrorCode.UNSUPPORTED, f"The upscaler {source.alias} ({source.source}) {what}", hint=hint)
+
+
+def _made(network: Any, numbers: torch.Tensor) -> tuple[torch.Tensor, str | None]:
+    """At once, or in tiles of the size that there is memory for."""
+    longest = max(numbers.shape[-2:])
+    why = ""
+    for side in (longest, *(side for side in TILES_PX if side < longest)):
+        try:
+            made = in_tiles(network, network.scale, numbers, side)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            traceback.print_exception(error)
+            clear_frames(error)
+            why = named(error)
+        else:
+            return made, None if side == longest else IN_TILES
+        free_memory()
+    message = f"The device has too little memory to enlarge a picture, also in tiles ({why})."
+    hint = "Leave `upscaler` out, or end other programs that use the device."
+    raise RenderFailed(ErrorCode.OUT_OF_MEMORY, message, hint=hint, can_retry=True)
+
+
+def in_tiles(
+    network: Callable[[torch.Tensor], torch.Tensor], scale: int, numbers: torch.Tensor, side: int
+) -> torch.Tensor:
+    """Tile by tile, each seen with what is around it."""
+    count, channels, height, width = numbers.shape
+    made = numbers.new_empty((count, channels, height * scale, width * scale))
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            bottom, right = min(top + side, height), min(left + side, width)
+            above, before = max(top - AROUND_PX, 0), max(left - AROUND_PX, 0)
+            seen = network(numbers[..., above : bottom + AROUND_PX, before : right + AROUND_PX])
+            rows = slice((top - above) * scale, (bottom - above) * scale)
+            columns = slice((left - before) * scale, (right - before) * scale)
+            made[..., top * scale : bottom * scale, left * scale : right * scale] = seen[..., rows, columns]
+    return made
