@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from darkroom.models.family import SCALES
-from darkroom.request.plan import Control, Hires, ImagePlan, Lora, Plan, Upscale, images_of
+from darkroom.request.plan import Control, Hires, ImagePlan, Lora, Plan, images_of
 from darkroom.request.styles import NO_STYLE
 
 _SHARED = ("width", "height", "num_inference_steps", "scheduler")
@@ -66,7 +66,6 @@ _PARTS: dict[str, Callable[[Any], object]] = {
     "control": lambda data: tuple(Control(**each) for each in data),
     "loras": lambda data: tuple(Lora(**each) for each in data),
     "hires": lambda data: Hires(**data),
-    "upscale": lambda data: Upscale(**data),
 }
 
 
@@ -74,7 +73,7 @@ def _plain(value: Any) -> Any:
     """As JSON has it; what has no value is absent."""
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
-    if isinstance(value, Control | Lora | Hires | Upscale):
+    if isinstance(value, Control | Lora | Hires):
         return {key: each for key, each in asdict(value).items() if each is not None}
     return value
 
