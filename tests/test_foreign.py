@@ -93,7 +93,11 @@ def leaves(data: Mapping[str, Any], nested: Mapping[str, type]) -> set[str]:
 
 
 VALUES: st.SearchStrategy[Any] = (
-    st.none() | st.booleans() | st.integers(-2, 5000) | st.floats(allow_nan=False) | st.text(max_size=8)
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 5000)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
 )
 VALUES |= st.sampled_from(["512x512", "Euler a", "DPM++ 2M Karras", "auto", "a (red:1.2) <lora:x:1>", "png", "Speed"])
 VALUES |= st.lists(st.text(max_size=5), max_size=2)

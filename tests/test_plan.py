@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request import plan_json
-from darkroom.request.plan import Control, Hires, ImagePlan, Lora, Plan, Upscale
+from darkroom.request.plan import Control, Hires, ImagePlan, Lora, Plan
 from darkroom.testing.plans import plan
 
 IMAGES = st.lists(st.builds(ImagePlan, st.integers(0, 2**63 - 1), st.text(), st.text()), min_size=1, max_size=4)
@@ -71,7 +71,7 @@ def test_pictures_loras_and_a_second_pass_come_back_as_they_were() -> None:
         init_image="photo.png", strength=0.5, mask_image="mask.png", fit="pad",
         reference_images=("one.png", "two.png"),
         control=(Control("edges", "photo.png", 0.8, "canny"), Control("depth", "depth.png")),
-        loras=(Lora("ink", 0.7),), hires=Hires(2.0, 1024, 1024, 0.5, 20), upscale=Upscale("sharp", 4.0),
+        loras=(Lora("ink", 0.7),), hires=Hires(2.0, 1024, 1024, 0.5, 20),
     )  # fmt: skip
 
     data = json.loads(json.dumps(plan_json.dump(told)))

@@ -55,14 +55,6 @@ class Hires:
     upscaler: str | None = None  #: alias of an upscaler of the configuration; None: Lanczos
 
 
-@dataclass(frozen=True, slots=True)
-class Upscale:
-    """`init_image` made larger, without diffusion."""
-
-    by: str  #: alias of an upscaler of the configuration
-    scale: float  #: of each side
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Every value that rendering needs, in diffusers' terms; nothing is left to default."""
@@ -88,7 +80,6 @@ class Plan:
     loras: tuple[Lora, ...] = ()
     embeddings: tuple[Embedding, ...] = ()  #: whose words stand in the prompts
     hires: Hires | None = None
-    upscale: Upscale | None = None
     format: str = "png"  #: "png", "jpeg" or "webp"
     quality: int | None = None  #: 1 to 100, None for png
 

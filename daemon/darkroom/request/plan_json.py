@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from darkroom.models.family import SCALES
-from darkroom.request.plan import Control, Embedding, Hires, ImagePlan, Lora, Plan, Upscale, images_of
+from darkroom.request.plan import Control, Embedding, Hires, ImagePlan, Lora, Plan, images_of
 from darkroom.request.styles import NO_STYLE
 
 _SHARED = ("width", "height", "num_inference_steps", "scheduler")
@@ -67,7 +67,6 @@ _PARTS: dict[str, Callable[[Any], object]] = {
     "loras": lambda data: tuple(Lora(**each) for each in data),
     "embeddings": lambda data: tuple(Embedding(**each) for each in data),
     "hires": lambda data: Hires(**data),
-    "upscale": lambda data: Upscale(**data),
 }
 
 
@@ -75,7 +74,7 @@ def _plain(value: Any) -> Any:
     """As JSON has it; what has no value is absent."""
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
-    if isinstance(value, Control | Lora | Embedding | Hires | Upscale):
+    if isinstance(value, Control | Lora | Embedding | Hires):
         return {key: each for key, each in asdict(value).items() if each is not None}
     return value
 
