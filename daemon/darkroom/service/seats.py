@@ -77,6 +77,7 @@ DOING: Mapping[tuple[Doing, type[object]], Doing] = MappingProxyType(
         (Doing.LOADING, LoadFailed): Doing.IDLE,
         (Doing.RENDERING, Alive): Doing.RENDERING,
         (Doing.RENDERING, Unloaded): Doing.RENDERING,
+        (Doing.RENDERING, Loaded): Doing.RENDERING,  # its model had to be loaded anew for it
         (Doing.RENDERING, Started): Doing.RENDERING,
         (Doing.RENDERING, Stepped): Doing.RENDERING,
         (Doing.RENDERING, Painted): Doing.RENDERING,
