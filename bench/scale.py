@@ -24,10 +24,11 @@ from typing import Any
 import simpy
 from figures import Row, machine, show
 from rig import scratch
-from sleepers import WORK, Scene, Spent, run
+from sleepers import AHEAD_S, WORK, Scene, Spent, run
 
 GOAL = 0.10  #: how far the model may be from what was measured
 SCAN_S = 1.0  #: `scan_interval_s`
+CLOSER_CALLS = 200  #: of a look, for the next hundred in line
 MANY = 32  #: renderers of the second measurement
 STEPS = 20
 
@@ -121,7 +122,6 @@ class Modelled:
     def run(self) -> float:
         """How long it takes, from the first take to the last answer."""
         self._env.process(self._inbox())
-        self._env.process(self._looks())
         self._env.process(self._service())
         self._env.process(self._outbox())
         self._events.put(("begin", 0))
@@ -144,17 +144,19 @@ class Modelled:
             yield self._env.timeout(seconds)
         self.busy_s["interpreter"] += seconds
 
-    def _looks(self) -> Iterator[Any]:
-        while True:
-            yield self._env.timeout(SCAN_S)
-            self._takes.put(None)
-
     def _inbox(self) -> Iterator[Any]:
+        """A look each second, which spends no more than a moment on those that are next in line; else, takes."""
+        base = self._costs.look.calls - CLOSER_CALLS
+        closer_s = min(CLOSER_CALLS * self._scene.share_s, AHEAD_S)
+        look = replace(self._costs.look, calls=base, state_s=closer_s)
+        next_look_s = SCAN_S
         while True:
             request = yield self._takes.get()
-            yield from self._do("inbox", self._costs.look if request is None else self._costs.take)
-            if request is not None:
-                self._events.put(("taken", request))
+            yield from self._do("inbox", self._costs.take)
+            self._events.put(("taken", request))
+            if self._env.now >= next_look_s:
+                yield from self._do("inbox", look)
+                next_look_s = self._env.now + SCAN_S
 
     def _service(self) -> Iterator[Any]:
         while True:

@@ -49,7 +49,7 @@ from darkroom.executor.port import (
     Unloaded,
 )
 from darkroom.facts import Artefact, Progress, Tokens
-from darkroom.inbox.arrivals import Inbox
+from darkroom.inbox.arrivals import AHEAD_S, Inbox
 from darkroom.log.setup import set_up
 from darkroom.outbox.backlog import Delivery
 from darkroom.outbox.events import Told
@@ -59,6 +59,8 @@ from darkroom.service.loop import Stop
 from darkroom.service.seats import Seat
 from darkroom.spool.answer import Answer
 from darkroom.systemd.notify import Notifier
+
+__all__ = ["AHEAD_S", "WORK", "Scene", "Spent", "run"]
 
 #: Calls of `os` by path, each a question to the server of a share.
 BY_PATH = ("stat", "lstat", "rename", "replace", "unlink", "mkdir", "rmdir", "link", "scandir", "listdir", "chmod")

@@ -205,7 +205,7 @@ def test_words_become_tokens_and_nothing_else_does() -> None:
     assert with_tokens(text, ()) == text
 
 
-@given(st.text(), st.lists(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,5}", fullmatch=True), max_size=4))
+@given(st.text(), st.lists(st.from_regex(r"[0-9]{0,2}[A-Za-z][A-Za-z0-9._+-]{0,5}", fullmatch=True), max_size=4))
 def test_a_text_without_the_words_stays_as_it_is(text: str, words: list[str]) -> None:
     embeddings = tuple(Embedding(f"e{number}", word) for number, word in enumerate(words))
     told = with_tokens(text, embeddings)
@@ -259,3 +259,11 @@ def test_a_table_that_is_wrong_is_told(table: str, said: str, tmp_path: Path) ->
     with pytest.raises(ConfigUnusable) as caught:
         configured(tmp_path, table)
     assert said in str([(problem.where, problem.message, problem.hint) for problem in caught.value.problems])
+
+
+@pytest.mark.parametrize("table", ['[embeddings.1]\nsource = "/x.safetensors"\n',
+                                   '[embeddings.a]\nsource = "/x.safetensors"\nword = "1.2"\n'])  # fmt: skip
+def test_a_number_is_no_word_since_weights_are_numbers(tmp_path: Path, table: str) -> None:
+    with pytest.raises(ConfigUnusable) as caught:
+        configured(tmp_path, table)
+    assert "letter" in str(caught.value.problems[0])

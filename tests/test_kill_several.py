@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,10 +26,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 
 @pytest.fixture
 def daemon(shared: DaemonProcess) -> DaemonProcess:
+    """Its heartbeat may be older than the last death."""
+    shared.wait_for(lambda: all(lives(pid_of(shared, seat)) for seat in SEATS), "all have been begun anew")
     shared.wait_for_health(
         lambda health: all(seat["state"] in ("ready", "unloaded") for seat in health["seats"]), "all are ready"
     )
     return shared
+
+
+def lives(pid: int) -> bool:
+    """What has died and is not waited for yet has no command."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def killed(pid: int) -> None:
@@ -36,7 +47,8 @@ def killed(pid: int) -> None:
 
 
 def pid_of(daemon: DaemonProcess, seat: str) -> int:
-    return int(daemon.log.find("renderer_ready", seat=seat)[-1]["pid"])
+    begun = daemon.log.find("renderer_ready", seat=seat)
+    return int(begun[-1]["pid"]) if begun else 0
 
 
 def seat_of(daemon: DaemonProcess, name: str) -> str:

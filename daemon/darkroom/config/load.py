@@ -32,6 +32,7 @@ from darkroom.config.models import (
     UpscalerSettings,
     absolute,
     as_several,
+    has_letter,
 )
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
@@ -505,6 +506,10 @@ def _contradictions(config: Config) -> list[Problem]:
         problems += error.problems
     for alias, model in config.models.items():
         problems += [Problem(f"models.{alias}.{key}", message) for key, message in model.contradictions()]
+    for alias, embedding in config.embeddings.items():
+        if not has_letter(embedding.word or alias):
+            hint = "A number alone would be found in the weights of prompts: choose a word with a letter."
+            problems.append(Problem(f"embeddings.{alias}.word", "is missing, and the alias has no letter.", hint))
     problems += [*_bases(config), *_alike(config)]
     if config.executor == "ray":
         problems += _without_ray(config)

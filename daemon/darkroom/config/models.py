@@ -156,12 +156,17 @@ def _files(paths: tuple[str, ...]) -> tuple[str, ...]:
 def _word(said: str) -> str:
     """With or without angle brackets. Raises PydanticCustomError."""
     word = said.removeprefix("<").removesuffix(">")
-    if said and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", word):
+    if said and not (re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", word) and has_letter(word)):
         hint = 'Choose another one: word = "easynegative" is what prompts say, whatever the file calls it.'
         raise PydanticCustomError(
-            OWN_WORDS, "must be one word of letters, digits, `.`, `_`, `+` and `-`", {"hint": hint}
+            OWN_WORDS, "must be one word of letters, digits, `.`, `_`, `+` and `-`, a letter among them", {"hint": hint}
         )
     return word
+
+
+def has_letter(word: str) -> bool:
+    """A number would be found in weights, too."""
+    return any(map(str.isalpha, word))
 
 
 class EmbeddingSettings(BaseModel):
