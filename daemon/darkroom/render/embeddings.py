@@ -37,9 +37,11 @@ class Embeddings:
     def __init__(self, pipeline: Any, sources: Iterable[EmbeddingSource]) -> None:
         self._untaught: dict[str, str] = {}  # why, by alias
         self._taught: dict[str, _Taught] = {}
+        self._versions = {source: _version(source) for source in sources}
+        if not self._versions:
+            return  # not every text encoder says how wide it is
         widths = {suffix: _width(encoder) for suffix, encoder, _ in _readers(pipeline)}
         known = {word for _, _, tokenizer in _readers(pipeline) for word in tokenizer.added_tokens_encoder}
-        self._versions = {source: _version(source) for source in sources}
         for source in self._versions:
             try:
                 self._taught[source.alias] = _read(source, widths, known)
