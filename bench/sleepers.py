@@ -60,7 +60,7 @@ from darkroom.service.seats import Seat
 from darkroom.spool.answer import Answer
 from darkroom.systemd.notify import Notifier
 
-__all__ = ["AHEAD_S", "WORK", "Scene", "Spent", "run"]
+__all__ = ["AHEAD_S", "SHARES", "WORK", "Run", "Scene", "Spent", "run"]
 
 #: Calls of `os` by path, each a question to the server of a share.
 BY_PATH = ("stat", "lstat", "rename", "replace", "unlink", "mkdir", "rmdir", "link", "scandir", "listdir", "chmod")
@@ -98,11 +98,13 @@ class Run:
     """One run, from the moment at which all requests are accepted and every renderer is free."""
 
     seconds: float
-    spent: dict[str, Spent]  #: "service", and each of WORK
+    spent: dict[str, Spent]  #: "service", each of SHARES as a whole, and each of WORK
 
 
 #: What the threads of the two shares do, by the method that does it.
 WORK = ("look", "take", "deliver", "final", "answer")
+#: The threads of the two shares, and their work.
+SHARES = {"inbox": ("look", "take"), "outbox": ("deliver", "final", "answer")}
 
 
 # The share --------------------------------------------------------------------------------------------------------
@@ -319,10 +321,17 @@ class Meter:
         return Spent(0, time.thread_time(), self._slow.calls[name], self._disk.waited_s[name], time.monotonic())
 
     def all(self, service: threading.Thread) -> dict[str, Spent]:
-        """Copies of all that has been measured so far, and of the service's thread."""
-        cpu_s = time.clock_gettime(time.pthread_getcpuclockid(service.ident or 0))
-        of_service = Spent(0, cpu_s, 0, self._disk.waited_s[service.name])
-        return {kind: replace(spent) for kind, spent in self.spent.items()} | {"service": of_service}
+        """Copies of all that has been measured so far, and of each thread as a whole."""
+        threads = [service, *(each for each in threading.enumerate() if each.name in SHARES)]
+        return {kind: replace(spent) for kind, spent in self.spent.items()} | {
+            each.name: Spent(
+                0,
+                time.clock_gettime(time.pthread_getcpuclockid(each.ident or 0)),
+                self._slow.calls[each.name],
+                self._disk.waited_s[each.name],
+            )
+            for each in threads
+        }
 
 
 class Counting(Daemon):
