@@ -13,11 +13,11 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.render.canny import edges
 from darkroom.render.engine import Pixels
+from darkroom.request.inputs import MAX_INPUT_PIXELS
 from darkroom.request.plan import Control, Hires, Plan
 
 #: What is read. No format that runs programs, or that is a drawing.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-MOST_PIXELS = 100_000_000  #: a picture of a few bytes may have as many as it likes
 WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
 HALF = 128  #: pipelines paint anew where a mask is as bright
 SRGB = ImageCms.createProfile("sRGB")
@@ -126,7 +126,7 @@ class _Folder:
             except FileNotFoundError:
                 raise _bad(name, "is not there any more.", "Send the request again, with its files.") from None
             except Image.DecompressionBombError:
-                raise _bad(name, f"has more than {MOST_PIXELS:,} pixels.", "Make it smaller.") from None
+                raise _bad(name, f"has more than {MAX_INPUT_PIXELS:,} pixels.", "Make it smaller.") from None
             except UnidentifiedImageError:
                 hint = "Save it as PNG, JPEG or WebP."
                 raise _bad(name, "is no picture of a kind that is read.", hint) from None
@@ -158,7 +158,7 @@ class _Folder:
 
 def _check_size(picture: Image.Image) -> None:
     """Before any of it is decoded."""
-    if picture.width * picture.height > MOST_PIXELS:
+    if picture.width * picture.height > MAX_INPUT_PIXELS:
         raise Image.DecompressionBombError
 
 
