@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 
-from darkroom.models.files import Fate, Unusable, exists, read_json
+from darkroom.models.files import Fate, Unusable, exists, read_json, unforeseen
 from darkroom.models.header import read_header
 from darkroom.models.judge import Judgement
 from darkroom.models.layers import Misfit
@@ -165,4 +165,6 @@ def read_all(sources: Iterable[EmbeddingSource]) -> dict[str, EmbeddingFile | Un
             found[source.alias] = read_embedding(source)
         except Unusable as error:
             found[source.alias] = error
+        except Exception as error:  # noqa: BLE001 - it costs this one
+            found[source.alias] = unforeseen("embedding", source.alias, error)
     return found
