@@ -227,6 +227,22 @@ def test_another_version_than_its_tables_are_of_is_damage(whole: Whole, version:
     check_none_is_lost(whole, whole.database[:60] + version.to_bytes(4, "big") + whole.database[64:])
 
 
+@pytest.mark.parametrize("at", range(16, 100))
+def test_damage_in_the_header_costs_no_request(whole: Whole, at: int) -> None:
+    for change in (b"\0", b"\x03", b"\xff"):
+        check_none_is_lost(whole, whole.database[:at] + change + whole.database[at + 1 :])
+
+
+def test_an_index_that_lacks_a_row_makes_no_stray_of_a_request_that_lives(whole: Whole) -> None:
+    folder = whole.state / "requests"
+    for request_id in sorted(os.listdir(folder)):
+        last = whole.database.rindex(request_id.encode())
+        first = whole.database.index(request_id.encode())
+        assert first != last
+        for at in (first, last):
+            check_none_is_lost(whole, whole.database[:at] + b"0" + whole.database[at + 1 :])
+
+
 @pytest.mark.parametrize("word", [b"CREATE TABLE", b"path", b"answer", b"PRIMARY KEY"], ids=bytes.decode)
 @pytest.mark.parametrize("change", [b"x", b"\xff", b"(", b"\0"], ids=repr)
 def test_damage_in_what_the_database_says_of_its_tables_costs_no_request(

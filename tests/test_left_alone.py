@@ -17,6 +17,7 @@ SYSTEM_FOLDERS = [
     *("Network Recycle Bin", "Network Recycle Bin 1", "$RECYCLE.BIN", "$Recycle.Bin", "RECYCLER", "Recycled"),
     *("System Volume Information", "FOUND.000", "lost+found", "~snapshot", "Network Trash Folder", "Temporary Items"),
     *("TheVolumeSettingsFolder", "Recycle.Bin", "trashbox", "Recycle Bin - Volume_1", "@GMT-2026.01.01-12.00.00"),
+    *("LOST.DIR", "DfsrPrivate", "_gsdata_"),
     *(".Trash-1000", ".Trashes", ".recycle", ".snapshot", ".snapshots", ".zfs", ".stversions", ".Spotlight-V100"),
 ]
 BUNDLES = [
@@ -40,6 +41,12 @@ CONFLICTS = [
     "cat (Unicode Encoding Conflict).json",
     "cat (SFConflict alice@example.com 2026-01-01-12-00-00).json",
     "cat.Conflict.json",
+    "cat.Conflict1.json",
+    "cat.Conflict 3.json",
+    "cat.Conflict.Conflict.json",
+    "cat-conflict-2018-11-08T01_02_03.004Z.json",
+    "cat (Conflicted copy ThinkPad-T14-G5 202603121129).json",
+    "cat (Sam's conflicting copy 2022-08-30).json",
     "cat.conflict1.json",
     "cat..path2.json",
     "cat_Andy-PC_Jan-03-0901-2013_CaseConflict_1.json",

@@ -39,6 +39,12 @@ FOLDERS: dict[str, str] = {
     "thevolumesettingsfolder": "a folder that the operating system keeps",
     # Linux: mke2fs(8), mklost+found(8)
     "lost+found": "a folder that the file system keeps",
+    # Android, on cards and sticks: source.android.com, "fsck_msdos"
+    "lost.dir": "a folder that the file system keeps",
+    # Windows' DFS Replication: learn.microsoft.com, "DfsrPrivate": conflicts, deleted and staged files
+    "dfsrprivate": "a folder that the operating system keeps",
+    # GoodSync: goodsync.com/manual, "_gsdata_": what it has replaced and deleted
+    "_gsdata_": "what a sync program keeps",
     # NetApp: docs.netapp.com, "~snapshot" over SMB and ".snapshot" over NFS
     "~snapshot": "snapshots",
     # Programs that take folders apart: macOS' Archive Utility, zip files that were made there
@@ -106,7 +112,9 @@ _CONFLICTS: tuple[re.Pattern[str], ...] = tuple(
         # Seafile: daemon/clone-mgr.c and its manual, "SFConflict"
         r"\(sfconflict .+\)$",
         # Resilio Sync: help.resilio.com, "Conflict files"
-        r"\.conflict(?:\(\d+\))?$",
+        r"\.conflict(?:\(\d+\)| \d+)?$",
+        # Cozy Drive, Twake: cozy-desktop, core/utils/conflicts.js
+        r"-conflict-\d{4}-\d\d-\d\dT\d\d_\d\d_\d\d(?:\.\d+)?Z$",
         # rclone bisync: rclone.org/bisync, --conflict-suffix; before 1.66 "..path1"
         r"\.conflict\d+$",
         r"\.\.path[12]$",

@@ -26,6 +26,8 @@ PATIENCE_ROWS = (
     5_000  #: more rows in a row than a damaged page can hide: behind so many there are none, or all are lost
 )
 
+_WRITE_VERSION = 18  # where it stands in the header: sqlite.org/fileformat.html
+
 #: What comes of a question: Python reads the words of an error as UTF-8, in which a damaged name may stand.
 _ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
 
@@ -189,11 +191,17 @@ class Database:
     def _is_sound(self, version: int) -> bool:
         if version == 0:
             return self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-        if self._beside("suspect").exists() or not 0 < version <= self._tables.version:
+        if self._beside("suspect").exists() or not 0 < version <= self._tables.version or not self._may_be_written():
             return False
         if self._path.stat().st_size > CHECKED_BYTES:
             return True
-        return [row[0] for row in self._db.execute("PRAGMA quick_check(1)")] == ["ok"]
+        # Indexes as well: by one that lacks a row, a request that lives would be taken for a stray.
+        return [row[0] for row in self._db.execute("PRAGMA integrity_check(1)")] == ["ok"]
+
+    def _may_be_written(self) -> bool:
+        """Whether the file's header says that this SQLite may change it: one of a later version may only be read."""
+        with self._path.open("rb") as file:
+            return file.read(_WRITE_VERSION + 1)[_WRITE_VERSION] in (1, 2)
 
     def _bring_up_to_date(self, version: int) -> None:
         tables = self._tables
