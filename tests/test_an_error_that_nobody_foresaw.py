@@ -21,8 +21,10 @@ import structlog
 
 import darkroom
 from darkroom.guard import Guard
+from darkroom.names import GALLERY
 from darkroom.testing.world import World
 from tests import sampling
+from tests.pictures_made import PNG
 
 HOME = os.path.dirname(darkroom.__file__) + os.sep
 OURS = "cat"  #: the one over which the errors come
@@ -77,7 +79,7 @@ class Plant:
         self.seen: dict[Site, None] = {}
         self.erred = 0
         self._at, self._once = at, once
-        self._ids: set[str] = {OURS, f"{OURS}.json", f"{OURS}.cancel"}
+        self._ids: set[str] = {OURS, f"{OURS}.json", f"{OURS}.cancel", f"{OURS}.5.priority"}
         self._depth = 0  # of guards around what is done for OURS
         self._codes: dict[CodeType, Site | None] = {}
 
@@ -132,7 +134,9 @@ class Plant:
     @staticmethod
     def _new_site(code: CodeType) -> Site | None:
         module = code.co_filename.removeprefix(HOME)
-        is_ours = code.co_filename.startswith(HOME) and not module.startswith(("testing", "guard.py"))
+        is_ours = code.co_filename.startswith(HOME) and not module.startswith(
+            ("testing", "guard.py", "inbox/decoder.py")
+        )
         if not is_ours or code.co_qualname.endswith(">") or code.co_qualname == "Daemon._emit":
             return None  # the last one is also how the painter, which has no thread, tells what it does
         return module, code.co_qualname
@@ -157,6 +161,7 @@ class Story:
     then: Callable[[World], None]
     end: str
     result: str | None
+    gallery: bool = False
 
 
 def nothing(world: World) -> None:
@@ -173,6 +178,14 @@ def drop_wrong(world: World) -> None:
 
 def drop_half(world: World) -> None:
     world.drop(f"{OURS}.json", b'{"prompt": "a c')
+
+
+def drop_bundle(world: World) -> None:
+    """With one picture beside it, and one in its folder."""
+    (world.inbox / "photo.png").write_bytes(PNG)
+    (world.inbox / f"{OURS}.files").mkdir()
+    (world.inbox / f"{OURS}.files" / "mask.png").write_bytes(PNG)
+    world.drop(f"{OURS}.json", {"prompt": "a cat", "init_image": "photo.png", "mask_image": "mask.png"})
 
 
 def is_accepted(world: World) -> None:
@@ -224,6 +237,13 @@ def delete(world: World) -> None:
     release(world)
 
 
+def rank(world: World) -> None:
+    (world.inbox / f"{OURS}.5.priority").touch()
+    for _ in range(3):
+        world.step()
+    release(world)
+
+
 def is_done(world: World) -> None:
     drop_ours(world)
     world.live()
@@ -253,6 +273,9 @@ STORIES = [
     Story("accepted in another life", and_dies(is_accepted), nothing, "done", OURS),
     Story("rendering in another life", and_dies(is_rendering), nothing, "done", OURS),
     Story("beside a sub-folder", nothing, drop_in, "done", OURS),
+    Story("with pictures", nothing, drop_bundle, "done", OURS),
+    Story("ranked while it waits", is_accepted, rank, "done", OURS),
+    Story("shown in the gallery", nothing, drop_ours, "done", OURS, gallery=True),
 ]
 
 
@@ -287,6 +310,12 @@ def check_ours(world: World, story: Story, plant: Plant) -> None:
     assert folders == ([story.result] if story.result else [])
 
 
+def check_gallery(world: World, *names: str) -> None:
+    parts = [each.read_text() for each in (world.outbox / GALLERY / "parts").iterdir()]
+    for name in names:
+        assert sum(part.count(f'"at":"{name}"') for part in parts) == 1, f"{name} is shown once"
+
+
 def check_nothing_is_left(world: World, story: Story) -> None:
     left = {each.name for each in world.inbox.rglob("*") if each.is_file() and ".darkroom" not in each.parts}
     assert left == ({f"{OURS}.json"} if story.name == "incomplete" else set())
@@ -306,7 +335,7 @@ def check_told(world: World, log: Lines, plant: Plant) -> None:
 
 
 def tell_a_story(root: Path, story: Story, log: Lines, plant: Plant, *, steps: int = 12) -> World:
-    world = World(root, max_attempts=3)
+    world = World(root, max_attempts=3, gallery=story.gallery)
     story.before(world)
     log.events.clear()
     live(world, story, plant, steps=steps)
@@ -316,8 +345,12 @@ def tell_a_story(root: Path, story: Story, log: Lines, plant: Plant, *, steps: i
     world.run()
     check_ours(world, story, plant)
     check_others(world)
+    if story.gallery:
+        check_gallery(world, "dog", "bob/owl")
     world.die()
     world.live()
+    if story.gallery:
+        check_gallery(world, OURS, "dog", "bob/owl")
     check_ours(world, story, plant)
     check_nothing_is_left(world, story)
     return world

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from darkroom.clock import Clock
-from darkroom.executor.port import Command, Died, Places
+from darkroom.executor.port import Alive, Command, Died, Places
 from darkroom.service.cluster import SILENCE_S, Cluster
 from darkroom.service.fleet import Fleet
 from darkroom.service.seats import Doing, Running
@@ -136,6 +136,14 @@ def test_what_an_earlier_life_of_the_watcher_tells_is_late(world: World) -> None
 def test_a_watcher_that_falls_silent_is_ended(world: World) -> None:
     world.told(a="1")
     world.clock.now_s += SILENCE_S + 1
+    world.cluster.tick()
+    assert world.watcher.killed == 1
+
+
+def test_a_stray_event_of_a_watcher_is_no_sign_of_life(world: World) -> None:
+    world.told(a="1")
+    world.clock.now_s += SILENCE_S + 1
+    world.cluster.hear(Alive(executor="ray", life=world.life, doing="loading"))
     world.cluster.tick()
     assert world.watcher.killed == 1
 

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -123,6 +124,21 @@ def test_all_problems_are_told_at_once_with_place_and_nearest_key(
     assert found[f"{file}: setle_s"].hint == "Did you mean settle_s?"
     assert "[models." in found[f"{file}: width"].hint
     assert "513" in found[f"{file}: models.sd15.width"].message
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["fifo", "folder"])
+def test_a_style_book_or_a_list_that_is_not_a_file_keeps_no_start_waiting(
+    folder: Path, make: Callable[[Path], None]
+) -> None:
+    make(folder / "words.txt")
+    make(folder / "book.toml")
+    (told,) = problems(write(folder, '[wildcards]\nwords = "words.txt"\n'))
+    assert (told.where, told.message) == (
+        "wildcards.words",
+        f"{folder / 'words.txt'} cannot be read: it is not a file.",
+    )
+    (told,) = problems(write(folder, 'styles = "book.toml"\n'))
+    assert told.message == f"{folder / 'book.toml'} cannot be read: it is not a file."
 
 
 def test_problems_of_the_style_book_are_problems_of_the_configuration(folder: Path) -> None:

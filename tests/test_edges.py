@@ -1,8 +1,11 @@
 """Small things at the edges: unknown room, coarse times, true reasons, other spellings, names that nobody can read."""
 
 import errno
+import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +28,7 @@ from darkroom.spool.record import Record, Stage
 from darkroom.spool.records import Spool
 from darkroom.testing.world import World
 from tests.inbox_box import GOOD, SETTLE_S, Box, paths
+from tests.pictures_made import PNG
 
 ID = "01J00000000000000000000000"
 
@@ -165,6 +169,48 @@ def test_a_hidden_name_whose_own_name_is_odd_is_put_back_and_told(tmp_path: Path
 def test_a_hidden_name_that_had_been_cut_is_still_ours() -> None:
     name = "x" * 250 + ".json"
     assert parse_taken(taken_name(name, ID)) is not None
+
+
+class ShortNames(Disk):
+    """A file system that encrypts names, and has less room for them."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    @contextmanager
+    def effect(self, kind: str, path: Path) -> Iterator[None]:
+        if kind in ("write", "rename", "mkdir") and len(os.fsencode(path.name)) > self._limit:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), os.fspath(path))
+        yield
+
+
+@pytest.mark.parametrize("limit", [143, 175], ids=["eCryptfs", "encfs"])
+@pytest.mark.parametrize("char", ["x", "é", "猫"])
+@pytest.mark.parametrize("short", [0, 1, 5, 30], ids=lambda by: f"{by} shorter than can be")
+def test_where_names_are_short_each_that_fits_is_rendered(tmp_path: Path, limit: int, char: str, short: int) -> None:
+    world = World(tmp_path)
+    room = limit - short - len(".json")
+    stem = char * (room // len(char.encode()))
+    picture = f"{char * ((limit - 4) // len(char.encode()))}.png"
+    for name in (picture, "other.png"):
+        (world.inbox / name).write_bytes(PNG)
+    world.drop(f"{stem}.json", {"prompt": "a cat", "init_image": "other.png" if limit > 143 else picture})
+    (world.inbox / f"{stem[:-1]}.json").write_bytes(b'{"prompt": ""}')
+    with capture_logs():
+        world.live(ShortNames(limit))
+    told = [json.loads(path.read_bytes())["state"] for path in world.outbox.glob("*.json")]
+    assert sorted(told) == ["done", "refused"]
+    assert not list(world.inbox.glob("*.json"))
+    assert len(list(world.outbox.glob("*/answer.json"))) == 2
+
+
+def test_where_names_are_short_a_request_that_comes_back_finds_one_that_is_free(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(GOOD)
+    box = Box(tmp_path / "inbox", disk=ShortNames(143))
+    name = "x" * 138 + ".json"
+    box.drop(name)
+    back = box.inbox._taker.give_back(name, tmp_path / "kept")
+    assert back in (name, "x" * 123 + "-2.json")
 
 
 # Many cancel files ---------------------------------------------------------------------------------------------------

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
+from darkroom.disk.files import Disk
 from darkroom.report.look import STILL_S, Look, health, troubles
 from darkroom.report.metrics import Metrics
 from darkroom.report.snapshot import FolderReport, HoldReport, Life, RenderingReport, SeatReport, Snapshot
 from darkroom.report.tally import Ending, Tally
+from darkroom.report.textfile import Textfile
 from darkroom.testing.world import World
 
 LIFE = Life("1.2.3", "01J", "tower", 7, "2026-01-01T00:00:00.000Z")
@@ -205,6 +208,25 @@ def test_a_pause_and_a_model_that_nobody_waits_for_are_no_trouble() -> None:
     assert troubles(Look(LIFE, idle)) == ()
     told = health(Look(LIFE, WELL, age_s=0.5))
     assert (told["healthy"], told["why"], told["age_s"], told["version"]) == (True, [], 0.5, "1.2.3")
+
+
+def test_an_error_that_nobody_foresaw_costs_one_writing_of_the_text_file(tmp_path: Path) -> None:
+    texts = iter([b"first", b"", b"", b"last"])
+
+    def text() -> bytes:
+        said = next(texts)
+        if not said:
+            raise ZeroDivisionError("a bug")
+        return said
+
+    file = Textfile(tmp_path / "x.prom", text, every_s=1.0, disk=Disk())
+    with capture_logs() as logs:
+        for _ in range(3):
+            file.write()
+        assert (tmp_path / "x.prom").read_bytes() == b"first"
+        file.write()
+    assert (tmp_path / "x.prom").read_bytes() == b"last"
+    assert [(log["event"], log["why"]) for log in logs] == [("unforeseen_error", "ZeroDivisionError: a bug")]
 
 
 # Through the whole daemon --------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from darkroom.names import (
     OWN_FOLDER,
     PAUSE,
     WISHES,
-    cut,
+    arriving_name,
     file_of,
     folder_of,
     is_files_folder,
@@ -216,7 +216,7 @@ class Client:
                 why = f"{name} is larger than {_FILE_LIMIT_BYTES >> 20} MiB."
                 raise DarkroomError(why, hint="Make it smaller.")
             with self._written(self.inbox, f"{folder}/{name}") as place:
-                hidden = place.with_name(f".{cut(name, 200)}.part")
+                hidden = place.with_name(arriving_name(name))
                 self.disk.copy_from(handle, hidden, limit=_FILE_LIMIT_BYTES, mode=0o666)
                 try:
                     self.disk.rename_new(hidden, place)

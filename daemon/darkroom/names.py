@@ -32,6 +32,7 @@ MAX_STEM_BYTES = 100
 NAME_WORDS = 5  #: of a prompt, in a name that is made from it
 NAME_WORDS_BYTES = 48
 MAX_NAME_BYTES = 255  #: what Linux file systems allow
+MAX_HIDDEN_BYTES = 143  #: of a name that we make of a person's: eCryptfs allows no more, which NAS systems encrypt with
 FILES = ".files"  #: `cat.files/` holds files that `cat.json` names
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
@@ -92,8 +93,25 @@ def is_plain_file(name: str) -> bool:
 
 def leaving_name(name: str, request_id: str) -> str:
     """The hidden name that a file of a taken request has between its renaming and its removal."""
-    raw = os.fsencode(name)[: MAX_NAME_BYTES - len(_leaving(request_id)) - 1]
-    return f".{os.fsdecode(raw)}{_leaving(request_id)}"
+    return _hidden(name, _leaving(request_id))
+
+
+def arriving_name(name: str) -> str:
+    """The hidden name of a file that is being written, and gets this name when it is whole."""
+    return _hidden(name, ".part")
+
+
+def _hidden(name: str, ending: str) -> str:
+    """It does not grow with the name: a file system whose names are short has to take it.
+
+    Cut between characters, since some take nothing else, and filled up: what is cut again stays as it is.
+    """
+    room = MAX_HIDDEN_BYTES - len(ending) - 1
+    if len(os.fsencode(name)) <= room:
+        return f".{name}{ending}"
+    while len(os.fsencode(name)) > room:
+        name = name[:-1]
+    return f".{name}{'_' * (room - len(os.fsencode(name)))}{ending}"
 
 
 def left_by(name: str, request_id: str) -> str | None:
@@ -235,9 +253,7 @@ def dropped_as(path: str) -> str:
 
 def taken_name(name: str, request_id: str) -> str:
     """The hidden name that a request file has between its renaming and its removal."""
-    ending = f".{request_id}.taken"
-    raw = os.fsencode(name)[: MAX_NAME_BYTES - len(ending) - 1]
-    return f".{os.fsdecode(raw)}{ending}"
+    return _hidden(name, f".{request_id}.taken")
 
 
 def parse_taken(name: str) -> tuple[str, str] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +27,15 @@ def read_book(files: Iterable[Path]) -> StyleBook:
     return together(books)
 
 
+def refuse_no_file(file: Path) -> None:
+    """Raises OSError for what is there and is not a file: a FIFO would keep the start waiting for ever."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(file))
+
+
 def _read(file: Path) -> StyleBook:
     try:
+        refuse_no_file(file)
         with file.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.exceptions import SettingsError
 
 from darkroom import window
-from darkroom.config.book import read_book
+from darkroom.config.book import read_book, refuse_no_file
 from darkroom.config.layers import Layer, Values, merge, origin, without
 from darkroom.config.models import (
     OWN_WORDS,
@@ -213,6 +213,7 @@ class Config(BaseModel):
         found, problems = {}, []
         for name, file in self.wildcards.items():
             try:
+                refuse_no_file(file)
                 found[name] = tuple(lines_of(file.read_text(encoding="utf-8-sig")))
             except (OSError, UnicodeDecodeError) as error:
                 message = f"{file} cannot be read: {in_words(error)}."

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import structlog
 
+from darkroom.names import arriving_name
+
 MOST_TREE_STEPS = 100_000  #: of a folder that is being removed; each looks at up to a thousand names
 MOST_IN_THE_WAY = 100  #: so many temporary names are tried where folders have them
 RENAME_NOREPLACE = 1  # linux/fs.h
@@ -411,13 +413,14 @@ def _temporary_for(path: Path) -> Path:
 
     A folder of that name is somebody's: it is left alone and told, and the next name is taken.
     """
-    start = os.fsdecode(os.fsencode(path.name)[:200])
-    names = chain((f".{start}.part",), (f".{start}.{number}.part" for number in range(2, MOST_IN_THE_WAY)))
+    first = arriving_name(path.name)
+    start = arriving_name(os.fsdecode(os.fsencode(path.name)[:100])).removesuffix(".part")
+    names = chain((first,), (f"{start}.{number}.part" for number in range(2, MOST_IN_THE_WAY)))
     for each in map(path.with_name, names):
         if not each.is_dir() or each.is_symlink():
             return each
         _tell_in_the_way(os.path.realpath(each))
-    return path.with_name(f".{start}.part")
+    return path.with_name(first)
 
 
 @lru_cache(maxsize=1000)

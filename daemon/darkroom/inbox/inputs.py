@@ -22,7 +22,7 @@ from darkroom.errors import Problem
 from darkroom.inbox.drops import Lying, Version
 from darkroom.inbox.judge import Judge, Verdict
 from darkroom.inbox.listing import Tree
-from darkroom.names import file_of, files_folder, folder_of, is_plain_file, joined, leaving_name, left_by
+from darkroom.names import arriving_name, file_of, files_folder, folder_of, is_plain_file, joined, leaving_name, left_by
 from darkroom.printable import printable
 from darkroom.request.inputs import MAX_INPUT_BYTES, InputFile
 from darkroom.request.shape import Request
@@ -277,7 +277,7 @@ class InputFiles:
                     if not self._is_copy(target, file):
                         return False
                     continue
-                hidden = inside / f".{file.name}.part"
+                hidden = inside / arriving_name(file.name)
                 self._disk.copy_new(file, hidden)
                 self._disk.rename_new(hidden, target)
         return True

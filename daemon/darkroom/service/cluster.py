@@ -58,8 +58,8 @@ class Cluster:
         """Act on what the watcher told."""
         if event.life != self._life:
             return
-        self._sign_s = self._clock.monotonic_s()
-        if isinstance(event, port.Places):
+        if isinstance(event, port.Places):  # nothing else that it says is a sign of life
+            self._sign_s = self._clock.monotonic_s()
             self._deaths, self._wanted = 0, event.nodes
             self._say(f"no machine of the Ray cluster at {self._name} has a free place; start a Ray worker on one")
         elif isinstance(event, port.Died):
