@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -189,6 +190,17 @@ def test_the_files_of_a_request_go_with_it(live: Callable[..., Life], monkeypatc
     ((line, files),) = life.actor.sent
     assert json.loads(line)["kind"] == "Render"
     assert files == {"a.png": b"a picture"}
+
+
+def test_a_request_that_names_no_files_has_no_folder_of_them(
+    live: Callable[..., Life], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("darkroom.cluster.bridge.os._exit", lambda _: None)
+    life = live()
+    render = Render(replace(life.render.attempt, inputs=tmp_path / "none"))
+    life.bridge.listen([encode(render)])  # type: ignore[arg-type]
+    ((_, files),) = life.actor.sent
+    assert files == {}
 
 
 def test_pages_of_an_error_become_a_line() -> None:

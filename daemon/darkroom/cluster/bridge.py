@@ -65,7 +65,7 @@ class Bridge:
             files: dict[str, bytes] = {}
             if isinstance(message, Render):
                 self._returned.expect(message.attempt)
-                files = {path.name: path.read_bytes() for path in message.attempt.inputs.iterdir() if path.is_file()}
+                files = _files_in(message.attempt.inputs)
             self._stopping = self._stopping or isinstance(message, Stop)
             self._actor.send.options(concurrency_group="commands").remote(line, files)
         os._exit(0)
@@ -128,6 +128,11 @@ class Bridge:
             os._exit(0)
         sys.stdout.write("".join(f"{line}\n" for line in died.tail))
         raise Gone(f"on {self._host} {died.why}")
+
+
+def _files_in(folder: Path) -> dict[str, bytes]:
+    """What was dropped for a request; one that names no files has no such folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
 
 
 def _make_actor(settings: BridgeSettings) -> Any:
