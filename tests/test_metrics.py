@@ -102,12 +102,14 @@ def test_a_tally_that_counts_nothing_hears_the_same() -> None:
 
 def test_what_has_not_happened_yet_is_told_as_zero() -> None:
     metrics = Metrics(Look, models=["sd15"], seats=["auto"])
+    metrics.seat_ready("cuda:1")
     for name, labels in (
         ("requests_total", {"state": "failed", "model": "sd15"}),
         ("requests_total", {"state": "refused", "model": ""}),
         ("request_errors_total", {"code": "out_of_memory"}),
         ("pictures_total", {"model": "sd15"}),
         ("renderer_deaths_total", {"seat": "auto", "how": "died"}),
+        ("renderer_deaths_total", {"seat": "cuda:1", "how": "stalled"}),
         ("notifications_total", {"outcome": "dropped"}),
     ):
         assert read(metrics, name, **labels) == 0, name
