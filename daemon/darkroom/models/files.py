@@ -9,6 +9,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
+from darkroom.printable import printable
+
 COPY_AGAIN = "Copy or download the model again."
 
 
@@ -26,7 +28,7 @@ class Unusable(Exception):
 
     def __init__(self, fate: Fate, message: str, hint: str) -> None:
         super().__init__(message)
-        self.fate, self.message, self.hint = fate, message, hint
+        self.fate, self.message, self.hint = fate, printable(message), printable(hint)
 
 
 def exists(path: Path) -> bool:
@@ -44,12 +46,17 @@ def exists(path: Path) -> bool:
     return True
 
 
+def check_file(file: Path) -> None:
+    """Raises Unusable for a folder, or for what would never end when it is read."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise Unusable(Fate.HELD, f"{short(file)} is not a file.", COPY_AGAIN)
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """A configuration. Raises Unusable when it is missing, torn, or not a JSON object."""
     if not exists(file):
         raise Unusable(Fate.HELD, f"{short(file)} is missing.", COPY_AGAIN)
-    if not stat.S_ISREG(file.stat().st_mode):
-        raise Unusable(Fate.HELD, f"{short(file)} is not a file.", COPY_AGAIN)
+    check_file(file)
     try:
         data = json.loads(file.read_bytes())
     except (ValueError, RecursionError):

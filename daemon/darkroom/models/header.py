@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, short
+from darkroom.models.files import COPY_AGAIN, Fate, Unusable, check_file, exists, short
 from darkroom.models.layouts import Header
 
 #: A header of safetensors is JSON and no larger, says its own library.
@@ -34,7 +34,10 @@ _ALIGNED_TO = "general.alignment"
 
 def read_header(file: Path) -> Header:
     """Of a .safetensors or a .gguf file, without its weights. Raises Unusable where it is missing, torn or cut off."""
-    size = file.stat().st_size if exists(file) else 0
+    size = 0
+    if exists(file):
+        check_file(file)
+        size = file.stat().st_size
     with file.open("rb") as opened:
         begin = opened.read(len(POINTER))
         opened.seek(0)
