@@ -12,12 +12,11 @@ from typing import Any, BinaryIO
 import structlog
 
 from darkroom.guard import describe
+from darkroom.printable import printable
 
 MOST_JSON_BYTES = 64 << 20  #: of a configuration
 
 _log = structlog.get_logger("darkroom.models")
-
-from darkroom.printable import printable
 
 COPY_AGAIN = "Copy or download the model again."
 
