@@ -501,7 +501,9 @@ def test_a_daemon_shows_its_health_its_numbers_and_its_pictures_while_it_renders
         daemon.wait_for_state("slow", "rendering")
         told = daemon.wait_for(lambda: _rendering(port), "its health tells what renders")
         assert (told["healthy"], told["seats"][0]["rendering"][0]["name"]) == (True, "slow")
-        assert b'darkroom_requests_total{model="card",state="done"} 1.0' in get(port, "/metrics").body
+        numbers = get(port, "/metrics").body
+        assert b'darkroom_requests_total{model="card",state="done"} 1.0' in numbers
+        assert b"darkroom_lives_total 1.0" in numbers, "what came before HTTP is counted, too"
         assert daemon.answer("slow")["state"] == "rendering"
         mark = daemon.log.length
         daemon.stop()

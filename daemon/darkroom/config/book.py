@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from darkroom.config.reading import read_begin
 from darkroom.errors import ConfigUnusable, Problem, in_words
 from darkroom.request.style_files import MAX_BYTES, read_styles, together
 from darkroom.request.styles import StyleBook
@@ -27,17 +26,9 @@ def read_book(files: Iterable[Path]) -> StyleBook:
     return together(books)
 
 
-def refuse_no_file(file: Path) -> None:
-    """Raises OSError for what is there and is not a file: a FIFO would keep the start waiting for ever."""
-    if not stat.S_ISREG(file.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is not a file", str(file))
-
-
 def _read(file: Path) -> StyleBook:
     try:
-        refuse_no_file(file)
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = read_begin(file, MAX_BYTES)
     except OSError as error:
         hint = "Name another file, or leave `styles` out for the book that comes with Darkroom."
         raise ConfigUnusable((Problem("styles", f"{file} cannot be read: {in_words(error)}.", hint),)) from error

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import structlog
 
 from darkroom.guard import describe
+from darkroom.printable import printable
 
 MOST_JSON_BYTES = 64 << 20  #: of a configuration
 
@@ -34,7 +35,7 @@ class Unusable(Exception):
 
     def __init__(self, fate: Fate, message: str, hint: str) -> None:
         super().__init__(message)
-        self.fate, self.message, self.hint = fate, message, hint
+        self.fate, self.message, self.hint = fate, printable(message), printable(hint)
 
 
 def exists(path: Path) -> bool:
