@@ -213,6 +213,46 @@ def test_where_names_are_short_a_request_that_comes_back_finds_one_that_is_free(
     assert back in (name, "x" * 123 + "-2.json")
 
 
+# Folders in each other ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_known", ["by what it is", "by its marker"])
+def test_an_outbox_that_lies_in_the_inbox_is_not_read(tmp_path: Path, is_known: str) -> None:
+    world = World(tmp_path)
+    results = world.inbox / "alice" / "results"
+    results.mkdir(parents=True)
+    world.outbox.rmdir()
+    world.outbox.symlink_to(results)
+    world.start()
+    if is_known == "by its marker":  # as over two mounts, which have different numbers
+        world.running.outbox_thread.outbox.folder.identity = None
+    world.drop("alice/cat.json", {"prompt": "a cat"})
+    world.drop("bob/dog.json", {"prompt": "a dog"})
+    for _ in range(12):
+        world.step()
+        if is_known == "by its marker":
+            world.running.outbox_thread.outbox.folder.identity = None
+    assert sorted(
+        str(each.relative_to(results)) for each in results.rglob("*.json") if each.stem in ("cat", "dog")
+    ) == [
+        "alice/cat.json",
+        "bob/dog.json",
+    ]
+    assert (world.answer("alice/cat") or {})["state"] == "done"
+    told = {each.name: each.why for each in world.running.service.snapshot.not_taken}  # type: ignore[union-attr]
+    assert told["alice/results"] == "not looked into: it is the inbox itself or the outbox of this daemon"
+
+
+def test_a_strange_marker_in_a_sub_folder_blinds_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    own = world.inbox / "alice" / ".darkroom"
+    own.mkdir(parents=True)
+    (own / "folder.json").write_text('{"folder": "somebody-elses"}')
+    world.drop("alice/cat.json", {"prompt": "a cat"})
+    world.live()
+    assert (world.answer("alice/cat") or {})["state"] == "done"
+
+
 # Many cancel files ---------------------------------------------------------------------------------------------------
 
 

@@ -112,6 +112,7 @@ class Folder:
         self._disk = disk
         self._is_prepared = False  # in this life
         self._judged: tuple[int, int] | None = None  # device and inode of the folder that may be used
+        self.identity: tuple[int, int] | None = None  #: likewise, as it was last; any thread may read it
 
     @property
     def own(self) -> Path:
@@ -137,6 +138,7 @@ class Folder:
             judgement = Judgement(Verdict.AWAY, f"{self.path} cannot be used: {error.strerror or error}.{_mend(error)}")
         self.away = judgement.why if judgement.verdict is Verdict.AWAY else ""
         self._judged = (found.device, found.inode) if found is not None and not self.away else None
+        self.identity = self._judged or self.identity
         return not self.away
 
     def is_as_judged(self) -> bool:
@@ -146,6 +148,14 @@ class Folder:
         except OSError:
             return False
         return status is not None and (status.st_dev, status.st_ino) == self._judged
+
+    def is_at(self, place: Path, status: os.stat_result) -> bool:
+        """Whether a folder that we came to in another way is this one, by what it is or by its marker."""
+        if (status.st_dev, status.st_ino) == self.identity:
+            return True
+        remembered = self.remembered
+        own = place / OWN_FOLDER
+        return remembered is not None and os.path.lexists(own) and _read_marker(own / MARKER) == remembered.marker
 
     def state(self, role: str, *, free_bytes: int | None = 0) -> FolderState:
         """What the last check found, and what is new since this was last asked."""

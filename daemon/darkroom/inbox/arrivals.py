@@ -103,6 +103,10 @@ class Inbox:
         self._paused = False
         self._returned: list[Returned] = []
 
+    def stay_out_of(self, outbox: Folder) -> None:
+        """It may lie in the inbox by a link or a mount: what is in it is not a request."""
+        self._tree.ours.append(outbox)
+
     @property
     def patience(self) -> Patience:
         """How still a file has to be."""

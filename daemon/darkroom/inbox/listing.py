@@ -97,12 +97,17 @@ class Fresh:
         return path
 
 
+class _Own(OSError):
+    """A sub-folder is one of our own folders, by a link or a mount: what lies there is not a request."""
+
+
 class Tree:
     """The inbox and its sub-folders; `clock` is monotonic."""
 
     def __init__(self, folder: Folder, *, disk: Disk, clock: Callable[[], float], guard: Guard) -> None:
         self.fresh = Fresh()
         self.unsettled: set[str] = set()  #: paths that are looked at closer at each look
+        self.ours = [folder]  #: folders that are never taken for sub-folders
         self._folder = folder
         self._root = os.fspath(folder.path)
         self._disk = disk
@@ -240,7 +245,8 @@ class Tree:
                 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                     there.discard(folder)
                 else:
-                    unreadable[folder] = f"cannot be listed: {error.strerror}"
+                    why = str(error.strerror)
+                    unreadable[folder] = why if isinstance(error, _Own) else f"cannot be listed: {why}"
                     there.update(each for each in self._views if each.startswith(f"{folder}/"))
                 continue
             for name in view.folders:
@@ -286,6 +292,8 @@ class Tree:
         now = self._clock()
         with self._disk.anchored(self._folder.path, folder) as place:
             status = os.stat(place)
+            if folder and any(each.is_at(place, status) for each in self.ours):
+                raise _Own(errno.EBUSY, "not looked into: it is the inbox itself or the outbox of this daemon")
             self._device = status.st_dev if folder == "" else self._device
             is_mount = status.st_dev != self._device
             self._refuse_other_mount(folder, view, is_mount=is_mount)

@@ -123,6 +123,7 @@ class Daemon:
             clock=clock.monotonic_s,
             guard=inbox_guard,
         )
+        inbox.stay_out_of(outbox_folder)
         self.inbox_thread = InboxThread(
             inbox,
             Owner(config.inbox, self.spool.instance, disk=disk, clock=clock.monotonic_s, pid=os.getpid()),
