@@ -570,6 +570,37 @@ def test_a_warm_model_goes_before_the_turns_of_others_at_most_as_often_as_the_bo
     assert before_others <= bound
 
 
+def counted(line: Line) -> list[str]:
+    """The ids of the entries that are looked at from now on."""
+    seen: list[str] = []
+
+    class Seen(dict[str, Entry]):
+        def __getitem__(self, key: str) -> Entry:
+            seen.append(key)
+            return super().__getitem__(key)
+
+        def get(self, key: str, default: object = None) -> Entry | None:  # type: ignore[override]
+            seen.append(key)
+            return super().get(key)
+
+    line._entries = Seen(line._entries)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("gate", "holds"),
+    [(AWAY, Holds()), (Gate(why="paused"), Holds()), (FREE, held(ModelHold("a"))), (Gate(inbox_hangs=True), Holds())],
+    ids=["the inbox is away", "paused", "its model is held", "the inbox hangs"],
+)
+def test_while_nothing_can_start_ten_thousand_that_wait_cost_nothing(gate: Gate, holds: Holds) -> None:
+    line = Line()
+    for order in range(10_000):
+        line.add(waits(order, place=IN_INBOX))
+    seen = counted(line)
+    assert dispatch(View(line, SEATS, gate, holds, BOUND, 0.0)).starts == ()
+    assert len(seen) < 100
+
+
 def test_a_lane_of_ten_thousand_is_not_walked_through_for_each_seat() -> None:
     line = Line()
     for order in range(10_000):

@@ -20,10 +20,15 @@ from darkroom.disk.files import Disk
 from darkroom.executor import local
 from darkroom.executor.port import Executor
 from darkroom.executor.settings import RendererSettings
+from darkroom.gallery.thread import Gallery
+from darkroom.http.server import Server
 from darkroom.inbox.thread import InboxThread
+from darkroom.models.thread import ModelsThread
 from darkroom.outbox.thread import Outbox
 from darkroom.report.heartbeat import Heartbeat
-from darkroom.service import supervise
+from darkroom.report.messenger import Messenger
+from darkroom.report.textfile import Textfile
+from darkroom.service import monitoring, supervise
 from darkroom.service.compose import Daemon, Emit
 from darkroom.service.loop import Service
 from darkroom.testing.painter import Painter
@@ -86,6 +91,7 @@ def serve(world: World, monkeypatch: pytest.MonkeyPatch) -> int:
 THREADS = [
     ("inbox", InboxThread, "look"),
     ("outbox", Outbox, "check"),
+    ("models", ModelsThread, "idle"),
     ("heartbeat state", Heartbeat, "_news"),
     ("heartbeat outbox", Heartbeat, "_news"),
 ]
@@ -120,6 +126,36 @@ def test_an_error_that_is_nobodys_ends_the_life_and_another_one_begins(
     assert serve(world, monkeypatch) == 0
     (ended,) = [each for each in log if each["event"] == "life_ended"]
     assert ended["exc_info"] is error
+
+
+BESIDE = [
+    ("gallery", Gallery, "work", "gallery_ended", {"gallery": True}),
+    ("notify", Messenger, "_told", "unforeseen_error", {"notify": ["true"]}),
+    ("textfile", Textfile, "write", "thread_ended", {"textfile": "numbers.prom"}),
+    ("http", Server, "_listen", "http_unavailable", {"http": "127.0.0.1:0"}),
+]
+
+
+@pytest.mark.parametrize(("thread", "owner", "method", "event", "settings"), BESIDE, ids=lambda value: str(value)[:9])
+def test_a_thread_that_nobody_waits_for_is_heard_and_costs_no_request(
+    thread: str,
+    owner: type,
+    method: str,
+    event: str,
+    settings: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    log: list[dict[str, Any]],
+) -> None:
+    if "textfile" in settings:
+        settings = {"textfile": str(tmp_path / "numbers.prom")}
+    world = World(tmp_path, **settings)
+    error = MemoryError() if thread == "gallery" else RuntimeError("planted")
+    err_once(monkeypatch, owner, method, error, thread)
+    monkeypatch.setattr(monitoring, "FIRST_ANSWERS_S", 0.0)
+    assert serve(world, monkeypatch) == 0
+    assert [each for each in log if each["event"] == event], f"the death of {thread} is heard"
+    assert not [each for each in log if each["event"] == "life_ended"]
 
 
 def _sleeper(*_: object) -> subprocess.Popen[bytes]:
