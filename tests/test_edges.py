@@ -20,6 +20,7 @@ from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
 from darkroom.inbox import taking
 from darkroom.inbox.drops import BATCH_FILES
+from darkroom.inbox.listing import HIDDEN_AT_ONCE
 from darkroom.names import parse_taken, safe_name, taken_name
 from darkroom.request.inputs import Bundle
 from darkroom.service.entries import Entries, Entry, Place
@@ -211,6 +212,17 @@ def test_where_names_are_short_a_request_that_comes_back_finds_one_that_is_free(
     box.drop(name)
     back = box.inbox._taker.give_back(name, tmp_path / "kept")
     assert back in (name, "x" * 123 + "-2.json")
+
+
+def test_thousands_of_hidden_names_that_anybody_made_let_others_go_on(box: Box) -> None:
+    made = 3 * HIDDEN_AT_ONCE + 10
+    for number in range(made):
+        (box.path / f".x{number}.json.{ID[:-4]}{number:04}.taken").touch()
+    told = [box.look() for _ in range(4)]
+    assert [len(listing.hidden) for listing in told] == [HIDDEN_AT_ONCE] * 4
+    assert len({found.id for listing in told for found in listing.hidden}) == made, "each has its turn"
+    box.drop("cat.json")
+    assert paths(box.look()) == ["cat.json"]
 
 
 # Folders in each other ------------------------------------------------------------------------------------------------

@@ -252,7 +252,8 @@ class InputFiles:
                     raise
 
     def _show_all(self, place: Path, request_id: str) -> None:
-        for hidden in os.listdir(place):
+        ending = leaving_name("", request_id)[1:]
+        for hidden in [each for each in os.listdir(place) if each.endswith(ending)]:  # of thousands, in no time
             if (name := left_by(hidden, request_id)) is not None:
                 self._show(place / hidden, place / name)
 

@@ -43,6 +43,7 @@ RELIST_S = 60.0  #: list a calm folder anew at least this often
 COARSE_S = 2.0  #: the coarsest step of a folder's time, that of FAT
 LOST_AND_FOUND = "lost+found"  #: every ext4 has one: nothing to tell anybody
 GONE_S = 0.5  #: from the first listing that lacks a file to the one that may say that it is gone
+HIDDEN_AT_ONCE = 20  #: of ours, in one look: to put one back takes as long as to list its folder
 SHOWN = 100  #: at most so many names that are not taken are told; the rest is counted
 
 _log = structlog.get_logger("darkroom.inbox")
@@ -115,6 +116,7 @@ class Tree:
         self._guard = guard
         self._views: dict[str, View] = {}
         self._too_deep: set[str] = set()
+        self._hidden_told = 0
         self._device = 0  # of the inbox itself
         self._unreadable: dict[str, str] = {}  # sub-folder → why it cannot be listed now
 
@@ -341,29 +343,48 @@ class Tree:
         for gone in view.wishes.keys() - names:
             del view.wishes[gone]
         now = self._clock()
-        for name in names.difference(view.files, view.ignored, view.wishes):
+        hidden = {name for name in names if name.startswith(".") and parse_taken(name) is not None}
+        for name in names.difference(view.files, view.ignored, view.wishes, hidden):
             path = joined(folder, name)
             if not self._guard.waits(Kind.FILE, path):
                 with self._guard.alone(Kind.FILE, path):
-                    self._sort(view, path, place, found)
+                    self._sort(view, path, place)
                     continue
             view.calm = False
+        self._tell_hidden(folder, view, hidden, found)
         for name, since_s in sorted(view.wishes.items()):
             found.add_wish(joined(folder, name), now - since_s)
 
-    def _sort(self, view: View, path: str, place: Path, found: Found) -> None:
+    def _sort(self, view: View, path: str, place: Path) -> None:
         if path in self.fresh:
             return  # first, for in a flood these are thousands at each listing
-        folder, name = folder_of(path), file_of(path)
+        name = file_of(path)
         if is_request(name):
             self._queue_fresh(path, within(place, name))
         elif wish_of(name) is not None:
             view.wishes[name] = self._clock()
-        elif taken := parse_taken(name):
-            found.hidden.append(_hidden(folder, name, *taken))
         elif not name.startswith("."):
             why = why_ignored(name) or why_no_wish(name)
             view.ignored[name] = f"ignored: {why}" if why else "ignored: its name does not end in .json"
+
+    def _tell_hidden(self, folder: str, view: View, names: Collection[str], found: Found) -> None:
+        """Hidden names of ours, some at each look: thousands, which anybody may have made, let others go on."""
+        room = max(0, HIDDEN_AT_ONCE - len(found.hidden))
+        hidden = sorted(names)
+        if len(hidden) > room:
+            begin = self._hidden_told % len(hidden)  # those that stay, whatever we do, keep no other one waiting
+            hidden = (hidden[begin:] + hidden[:begin])[:room]
+            self._hidden_told += room
+            view.calm = False
+        for name in hidden:
+            path = joined(folder, name)
+            if self._guard.waits(Kind.FILE, path):
+                view.calm = False
+                continue
+            with self._guard.alone(Kind.FILE, path):
+                taken = parse_taken(name)
+                if taken is not None:
+                    found.hidden.append(_hidden(folder, name, *taken))
 
     def _queue_fresh(self, path: str, place: Path) -> None:
         try:
