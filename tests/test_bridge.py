@@ -196,6 +196,17 @@ def test_the_files_of_a_request_go_with_it_and_most_have_none(
     assert [files for _, files in life.actor.sent] == [{}, {"a.png": b"a picture"}]
 
 
+def test_a_request_that_names_no_files_has_no_folder_of_them(
+    live: Callable[..., Life], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("darkroom.cluster.bridge.os._exit", lambda _: None)
+    life = live()
+    render = Render(replace(life.render.attempt, inputs=tmp_path / "none"))
+    life.bridge.listen([encode(render)])  # type: ignore[arg-type]
+    ((_, files),) = life.actor.sent
+    assert files == {}
+
+
 def test_pages_of_an_error_become_a_line() -> None:
     assert in_a_line(ValueError("first\nsecond")) == "first"
     pages = "\x1b[36mray::X\x1b[39m\n  File 'x', line 1\nModuleNotFoundError: No module named 'darkroom'\n"

@@ -53,8 +53,8 @@ from darkroom.service.monitoring import Monitoring
 from darkroom.service.orders import Orders
 from darkroom.service.rendering import Rendering
 from darkroom.service.restart import Restart
-from darkroom.service.seating import AUTO, Place, places, places_beside
-from darkroom.service.seats import Seat
+from darkroom.service.seating import Place, places, places_beside
+from darkroom.service.seats import AUTO, Seat
 from darkroom.service.taking import Takes
 from darkroom.service.wishes import Wishes
 from darkroom.spool.answer import Answer
