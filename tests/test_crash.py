@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.inbox.drops import Taking
 from darkroom.inbox.taking import Taker
 from darkroom.outbox.results import Results
