@@ -28,7 +28,8 @@ from rig import DAEMON, Arrivals, Daemon, cpu_s, environment, renderers_of, scra
 
 sys.path.insert(0, str(DAEMON))
 
-from darkroom.config.load import ModelSettings, load
+from darkroom.config.load import load
+from darkroom.config.models import ModelSettings
 from darkroom.models.schedulers import SCHEDULERS
 
 GOAL = 0.95

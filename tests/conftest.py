@@ -1,17 +1,56 @@
 """What holds for all tests, and what several of them look at: an inbox, a folder to say commands in."""
 
+import logging
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from darkroom.disk import mounts
+from darkroom.spool.record import Stage
+from darkroom.testing.world import World
 from tests.inbox_box import Box
 
 # How long an example takes tells how busy the machine is, and nothing about the code.
 settings.register_profile("darkroom", deadline=None)
 settings.load_profile("darkroom")
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Hundreds of lives say the same few things."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder on memory where there is one: hundreds of lives, each with its fsyncs."""
+    memory = Path("/dev/shm")
+    base = memory if memory.is_dir() else tmp_path_factory.getbasetemp()
+    path = base / f"darkroom-test-{tmp_path_factory.mktemp('lives').name}-{os.getpid()}"
+    path.mkdir()
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> World:
+    """The first one renders, the second one is taken, the third one lies in the inbox."""
+    world = World(tmp_path, max_priority=5)
+    world.holding = True
+    world.start()
+    for name in ("first", "second", "third"):
+        world.drop(f"{name}.json", {"prompt": name})
+        world.steps()
+    stages = [world.record(name).stage for name in ("first", "second", "third")]
+    assert stages == [Stage.RENDERING, Stage.TAKEN, Stage.ACCEPTED]
+    return world
 
 
 @pytest.fixture

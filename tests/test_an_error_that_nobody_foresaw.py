@@ -38,17 +38,6 @@ class Unforeseen(RuntimeError):
     """What nobody has thought of."""
 
 
-@pytest.fixture
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """On memory where there is one: hundreds of lives, each with its fsyncs."""
-    memory = Path("/dev/shm")
-    base = memory if memory.is_dir() else tmp_path_factory.getbasetemp()
-    path = base / f"darkroom-test-{tmp_path_factory.mktemp('unforeseen').name}-{os.getpid()}"
-    path.mkdir()
-    yield path
-    shutil.rmtree(path)
-
-
 @dataclass
 class Lines:
     """What the log says."""

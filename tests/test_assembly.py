@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from darkroom.disk.files import Disk
+from darkroom.report.tally import Tally
 from darkroom.service import compose
 from darkroom.service.compose import Daemon
 from darkroom.spool.records import Spool
@@ -58,7 +59,7 @@ def test_what_is_off_is_not_there(tmp_path: Path, gallery: bool, executor: str) 
     world = World(tmp_path, gallery=gallery, executor=executor)
     daemon = made(world)
     assert (daemon.gallery_thread is not None) == gallery
-    assert (daemon.monitoring.metrics, daemon.monitoring.server, daemon.monitoring.messenger) == (None, None, None)
+    assert (daemon.monitoring.messenger, type(daemon.monitoring.tally)) == (None, Tally)
     daemon.abandon()
 
 

@@ -1,15 +1,13 @@
 """A crash at every disk effect while a request and its files are taken, delivered, sent again; two in a row; faults."""
 
 import errno
-import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from darkroom.inbox.inputs import InputFiles
 from darkroom.inbox.taking import Taker
@@ -23,26 +21,7 @@ FILES = {"photo.png": PNG, "cat.files/mask.jpg": JPEG}
 REQUESTS = {"cat.json": {**CAT, "mask_image": "mask.jpg"}, "dog.json": {**CAT, "prompt": "a dog"}}
 INPUTS = {"cat": {"photo.png": PNG, "mask.jpg": JPEG}, "dog": {"photo.png": PNG}}
 FIRSTS, SECONDS, EACH = 3, 2, 8  #: so many of each, where not all are tried
-pytestmark = pytest.mark.timeout(900)  # many lives, on a machine that may be busy
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Many lives say the same few things."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder on memory where there is one."""
-    memory = Path("/dev/shm")
-    base = Path(memory if memory.is_dir() else tmp_path_factory.getbasetemp())
-    path = base / f"darkroom-test-{tmp_path_factory.mktemp('bundles').name}-{id(tmp_path_factory)}"
-    path.mkdir()
-    yield path
-    shutil.rmtree(path)
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.timeout(900)]  # many lives, on a machine that may be busy
 
 
 def drop_all(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -45,12 +44,12 @@ def test_a_request_that_has_not_left_the_device_yet_is_cancelled_however_the_att
     world.drop("cat.cancel", b"")
     for _ in range(3):
         world.step()
-    assert (world.answer("cat") or {})["state"] == "rendering"
+    assert world.said("cat")["state"] == "rendering"
     assert not (world.inbox / "cat.cancel").exists()
     world.holding = False
     end(world)
     world.live()
-    assert (world.answer("cat") or {})["state"] == "cancelled"
+    assert world.said("cat")["state"] == "cancelled"
 
 
 def test_a_corrected_request_is_not_cancelled_in_place_of_the_one_that_was_meant(tmp_path: Path) -> None:
@@ -73,7 +72,7 @@ def test_a_corrected_request_is_not_cancelled_in_place_of_the_one_that_was_meant
         "cat",
         "cat.cancelled",
     ]
-    assert (world.answer("cat") or {})["plan"]["prompt"].endswith("a cat")
+    assert world.said("cat")["plan"]["prompt"].endswith("a cat")
 
 
 def test_a_file_that_comes_back_in_the_very_look_that_finds_it_gone_is_a_new_request(
@@ -97,7 +96,7 @@ def test_a_file_that_comes_back_in_the_very_look_that_finds_it_gone_is_a_new_req
     monkeypatch.setattr(Tree, "list_all", list_and_come_back)
     for _ in range(3):
         world.step()
-    assert (world.answer("cat") or {})["state"] == "queued"
+    assert world.said("cat")["state"] == "queued"
     assert world.painter is not None
     world.painter.hold = False
     world.painter.release()
@@ -109,31 +108,9 @@ def test_a_file_that_comes_back_in_the_very_look_that_finds_it_gone_is_a_new_req
 # What a `.cancel` file does, wherever its request is ------------------------------------------------------------------
 
 
-def steps(world: World, number: int = 3) -> None:
-    for _ in range(number):
-        world.step()
-
-
 def cancel(world: World, name: str) -> None:
     (world.inbox / f"{name}.cancel").touch()
-    steps(world)
-
-
-def answer(world: World, name: str) -> dict[str, Any]:
-    return world.answer(name) or {}
-
-
-@pytest.fixture
-def busy(tmp_path: Path) -> World:
-    """The first one renders, the second one is taken, the third one lies in the inbox."""
-    world = World(tmp_path)
-    world.holding = True
-    world.start()
-    for name in ("first", "second", "third"):
-        world.drop(f"{name}.json", {"prompt": name})
-        steps(world)
-    assert [answer(world, name).get("in_inbox") for name in ("first", "second", "third")] == [None, False, True]
-    return world
+    world.steps()
 
 
 def release(world: World) -> None:
@@ -148,14 +125,14 @@ def test_whoever_is_cancelled_leaves_the_inbox_and_the_line_at_once_and_the_othe
     name: str, busy: World
 ) -> None:
     cancel(busy, name)
-    assert (answer(busy, name)["state"], answer(busy, name)["result"]) == ("cancelled", f"{name}.cancelled")
+    assert (busy.said(name)["state"], busy.said(name)["result"]) == ("cancelled", f"{name}.cancelled")
     assert not (busy.inbox / f"{name}.cancel").exists()
     assert not (busy.inbox / f"{name}.json").exists()
     assert (busy.outbox / f"{name}.cancelled" / "request.json").exists()
     release(busy)
     others = {"first", "second", "third"} - {name}
-    assert {each: answer(busy, each)["state"] for each in others} == dict.fromkeys(others, "done")
-    assert answer(busy, name)["state"] == "cancelled"
+    assert {each: busy.said(each)["state"] for each in others} == dict.fromkeys(others, "done")
+    assert busy.said(name)["state"] == "cancelled"
     busy.die()
 
 
@@ -163,12 +140,12 @@ def test_whose_end_is_decided_is_cancelled_no_more(busy: World) -> None:
     busy.outbox.rename(busy.outbox.with_name("elsewhere"))
     assert busy.painter is not None
     busy.painter.release()
-    steps(busy)
+    busy.steps()
     cancel(busy, "first")
     assert not (busy.inbox / "first.cancel").exists()
     busy.outbox.with_name("elsewhere").rename(busy.outbox)
     release(busy)
-    assert (answer(busy, "first")["state"], answer(busy, "first")["result"]) == ("done", "first")
+    assert (busy.said("first")["state"], busy.said("first")["result"]) == ("done", "first")
     busy.die()
 
 
@@ -178,11 +155,11 @@ def test_what_was_refused_stays_so_whoever_cancels_it(busy: World, monkeypatch: 
         Taker, "take", lambda _, path, *what, **__: Taking(what[0], path, Outcome.TROUBLE, why="not now")
     )
     busy.drop("wrong.json", {"prompt": ""})
-    steps(busy)
+    busy.steps()
     cancel(busy, "wrong")
     monkeypatch.setattr(Taker, "take", take)
     release(busy)
-    assert (answer(busy, "wrong")["state"], answer(busy, "wrong")["result"]) == ("refused", "wrong.refused")
+    assert (busy.said("wrong")["state"], busy.said("wrong")["result"]) == ("refused", "wrong.refused")
     busy.die()
 
 
@@ -198,7 +175,7 @@ def test_a_request_that_cannot_be_taken_for_now_is_cancelled_when_it_can(
     assert (busy.inbox / "third.json").exists()
     monkeypatch.setattr(Taker, "take", take)
     release(busy)
-    assert (answer(busy, "third")["state"], answer(busy, "third")["result"]) == ("cancelled", "third.cancelled")
+    assert (busy.said("third")["state"], busy.said("third")["result"]) == ("cancelled", "third.cancelled")
     busy.die()
 
 
@@ -206,12 +183,12 @@ def test_a_wish_without_a_request_is_kept_for_one_that_comes_and_then_removed(bu
     cancel(busy, "late")
     assert (busy.inbox / "late.cancel").exists()
     busy.drop("late.json", {"prompt": "late"})
-    steps(busy)
-    assert answer(busy, "late")["state"] == "cancelled"
+    busy.steps()
+    assert busy.said("late")["state"] == "cancelled"
     cancel(busy, "nobody")
     settle_s = busy.config.settle_s
     busy.step(settle_s)
-    steps(busy)
+    busy.steps()
     assert not (busy.inbox / "nobody.cancel").exists()
     busy.die()
 
@@ -220,17 +197,17 @@ def test_a_file_that_is_deleted_while_it_waits_cancels_its_request_and_one_that_
     busy: World,
 ) -> None:
     (busy.inbox / "third.json").unlink()
-    steps(busy, 4)
-    assert (answer(busy, "third")["state"], answer(busy, "third").get("result")) == ("cancelled", None)
+    busy.steps(4)
+    assert (busy.said("third")["state"], busy.said("third").get("result")) == ("cancelled", None)
     entries, cancelling = busy.running.service._ledger.entries, busy.running.service._rooms.cancelling
     busy.drop("fourth.json", {"prompt": "fourth"})
-    steps(busy)
+    busy.steps()
     fourth = next(entry for entry in entries.at(Place.IN_INBOX) if entry.name == "fourth")
     busy.running.service._ledger.move(fourth, Place.TAKING)
     cancelling.vanish("fourth.json")
     assert fourth.place is Place.TAKING
     busy.running.service._ledger.move(fourth, Place.MISSING)
     cancelling.vanish("fourth.json")
-    steps(busy)
-    assert answer(busy, "fourth")["state"] == "cancelled"
+    busy.steps()
+    assert busy.said("fourth")["state"] == "cancelled"
     busy.die()

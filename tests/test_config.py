@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from darkroom.config import load as config
-from darkroom.config import models
-from darkroom.config.load import Config, find_file, foreign_variables, load, relative_values
+from darkroom.config import contradictions, models
+from darkroom.config.load import find_file, foreign_variables, load, relative_values
 from darkroom.config.reading import MOST_BYTES
+from darkroom.config.settings import Config
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, Problem
 from darkroom.request.decide import Known
@@ -299,7 +299,7 @@ def test_inbox_outbox_and_state_must_not_lie_in_one_another() -> None:
 def test_state_on_a_network_file_system_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = folder / "mountinfo"
     table.write_text("27 1 254:0 / / rw - ext4 /dev/vda rw\n40 27 0:50 / /mnt/nas rw - nfs4 nas:/x rw\n")
-    monkeypatch.setattr(config, "kind_of", partial(kind_of, mount_table=table))
+    monkeypatch.setattr(contradictions, "kind_of", partial(kind_of, mount_table=table))
     assert "nfs4" in problems(state_dir="/mnt/nas/state")[0].message
     load(None, {"state_dir": "/srv/state", "inbox": "/mnt/nas/inbox"})
 

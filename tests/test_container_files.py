@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from darkroom.config.load import USUAL_FILES, Config
+from darkroom.config.load import USUAL_FILES
+from darkroom.config.settings import Config
 from darkroom.http.address import Address
 
 CHECKOUT = Path(__file__).parents[1]

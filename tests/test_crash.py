@@ -3,17 +3,14 @@
 import errno
 import hashlib
 import json
-import logging
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.inbox.drops import Taking
 from darkroom.inbox.taking import Taker
 from darkroom.outbox.results import Results
@@ -31,26 +28,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 CHUNKS = 4
 FIRSTS, SECONDS = 3, 8  #: so many of each chunk, where not all pairs are tried
-pytestmark = pytest.mark.timeout(900)  # thousands of lives, on a machine that may be busy
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Thousands of lives say the same few things."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder on memory where there is one: thousands of lives, each with its fsyncs."""
-    memory = Path("/dev/shm")
-    base = Path(memory if memory.is_dir() else tmp_path_factory.getbasetemp())
-    path = base / f"darkroom-test-{tmp_path_factory.mktemp('crash').name}-{id(tmp_path_factory)}"
-    path.mkdir()
-    yield path
-    shutil.rmtree(path)
+pytestmark = [
+    pytest.mark.usefixtures("quiet"),
+    pytest.mark.timeout(900),
+]  # thousands of lives, on a machine that may be busy
 
 
 def new_world(root: Path) -> tuple[World, dict[str, bytes]]:

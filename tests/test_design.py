@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.config.load import Config, shipped
+from darkroom.config.settings import Config, shipped
 from darkroom.report.messenger import END_S
 from darkroom.service.compose import LEAVE_S
 from darkroom.service.loop import FLUSH_S
@@ -320,6 +320,7 @@ def test_pydantic_stays_where_shapes_are_checked() -> None:
         "request.schema",
         "config.load",
         "config.models",
+        "config.settings",
     }
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from darkroom.cli.arguments import parser
-from darkroom.config.load import Config, load
+from darkroom.config.load import load
 from darkroom.config.models import LoraSettings
+from darkroom.config.settings import Config
 from darkroom.errors import ErrorCode, Problem
 from darkroom.facts import Artefact, Progress, RenderedBy, Tokens
 from darkroom.foreign.programs import recognised

@@ -13,8 +13,8 @@ from tempfile import gettempdir
 import pytest
 
 from darkroom.cli import doctor
-from darkroom.config.load import Config
 from darkroom.config.models import LoraSettings, UpscalerSettings
+from darkroom.config.settings import Config
 from darkroom.executor.devices import DeviceInfo
 from darkroom.systemd import host
 from darkroom.testing.zoo.upscalers import build_upscaler

@@ -146,8 +146,9 @@ def test_each_key_of_a_fooocus_call_is_said_once(data: dict[str, Any]) -> None:
 def check(data: dict[str, Any], program: str, prompt: str, nested: Mapping[str, type]) -> None:
     data = {**data, prompt: "a cat, (sitting:1.1)"}
     sheet = translated(data, PROGRAMS[program], TARGET, asks)
+    of_words = (" (word:1.2)", " <lora", " DPM++")  # weights and networks in what VALUES makes a negative prompt of
     parts = {
-        where for where in sheet.notes if where.startswith(f"{prompt} ") or " (word:1.2)" in where or " <lora" in where
+        where for where in sheet.notes if where.startswith(f"{prompt} ") or any(part in where for part in of_words)
     }
     assert set(sheet.notes) - parts == leaves(data, nested)
     assert all(note.words for note in sheet.notes.values() if note.fate is not Fate.BECOMES)

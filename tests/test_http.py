@@ -497,7 +497,7 @@ def test_a_daemon_shows_its_health_its_numbers_and_its_pictures_while_it_renders
         daemon.wait_for(lambda: get(port, "/health").status == 200, "it has looked at the folders")
         picture = get(port, "/cat/cat-1.png")
         assert picture.body == (daemon.outbox / "cat" / "cat-1.png").read_bytes()
-        daemon.drop("slow.json", {"num_inference_steps": 150})
+        daemon.drop("slow.json", {"num_inference_steps": 150, "num_images": 16})
         daemon.wait_for_state("slow", "rendering")
         told = daemon.wait_for(lambda: _rendering(port), "its health tells what renders")
         assert (told["healthy"], told["seats"][0]["rendering"][0]["name"]) == (True, "slow")

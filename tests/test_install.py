@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.cli import main
-from darkroom.config.load import shipped
+from darkroom.config.settings import shipped
 from darkroom.errors import DarkroomError
 from darkroom.names import HEALTH
 from darkroom.report.snapshot import Life, RenderingReport, SeatReport, Snapshot, dump

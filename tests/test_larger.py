@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError, ErrorCode, Problem, RequestRefused
 from darkroom.executor.settings import RendererSettings
 from darkroom.explain.made import of_answer

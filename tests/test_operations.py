@@ -2,7 +2,7 @@
 
 import re
 
-from darkroom.config.load import Config, shipped
+from darkroom.config.settings import Config, shipped
 
 CHECKOUT = shipped("pyproject.toml").parent
 PAGE = (CHECKOUT / "docs/operations.md").read_text(encoding="utf-8")

@@ -15,7 +15,8 @@ import pytest
 from darkroom.cli import main
 from darkroom.cli.finding import Verdict
 from darkroom.cli.outward import cluster
-from darkroom.config.load import Config, load, shipped
+from darkroom.config.load import load
+from darkroom.config.settings import Config, shipped
 from darkroom.errors import ConfigUnusable, DarkroomError
 from darkroom.systemd.install import FULL_NAME, Account, Facts, Group, Wish, to_remove
 from darkroom.systemd.ray_install import TOKEN, RayFacts, RayWish, to_join, to_leave
@@ -157,7 +158,7 @@ def test_an_option_that_cannot_be_both_is_refused(capsys: pytest.CaptureFixture[
 
 
 def test_the_configuration_that_the_page_shows_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroom.config.load._is_installed", lambda _: True)
+    monkeypatch.setattr("darkroom.config.contradictions._is_installed", lambda _: True)
     page = (Path(__file__).parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"^```toml\n(executor = .*?)^```", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "darkroom.toml").write_text(shown)
@@ -186,7 +187,7 @@ def test_what_is_wrong_with_the_keys_is_told(text: str, said: str, tmp_path: Pat
 
 
 def test_without_ray_the_configuration_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darkroom.config.load._is_installed", lambda _: False)
+    monkeypatch.setattr("darkroom.config.contradictions._is_installed", lambda _: False)
     (tmp_path / "darkroom.toml").write_text('executor = "ray"\nray_address = "10.0.0.1:6379"')
     with pytest.raises(ConfigUnusable) as caught:
         load(tmp_path / "darkroom.toml")

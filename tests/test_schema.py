@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.errors import RequestRefused
 from darkroom.request.decide import Rules, decide
 from darkroom.request.schema import schema

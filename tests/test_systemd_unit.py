@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.cli import main
-from darkroom.config.load import Config, shipped
+from darkroom.config.settings import Config, shipped
 from darkroom.systemd.notify import Notifier
 from darkroom.systemd.unit import STOP_SPARE_S, TIMEOUT_STOP_S, service_unit
 

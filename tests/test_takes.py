@@ -14,30 +14,15 @@ from darkroom.names import taken_name
 from darkroom.request.inputs import Bundle
 from darkroom.service.entries import Place
 from darkroom.service.gate import TAKE_PATIENCE_S
-from darkroom.spool.record import Record, Stage
+from darkroom.spool.record import Stage
 from darkroom.testing.world import World
 
 CAT = {"prompt": "a cat"}
 ID = "01JD0000000000000000000000"
 
 
-def steps(world: World, number: int = 3) -> None:
-    for _ in range(number):
-        world.step()
-
-
-def answer(world: World, name: str = "cat") -> dict[str, Any]:
-    return world.answer(name) or {}
-
-
-def record(world: World, name: str = "cat") -> Record:
-    found = world.running.spool.current(name)
-    assert found is not None
-    return found
-
-
 def place(world: World, name: str = "cat") -> Place | None:
-    entry = world.running.service._ledger.entries.get(record(world, name).id)
+    entry = world.running.service._ledger.entries.get(world.record(name).id)
     return entry.place if entry is not None else None
 
 
@@ -78,15 +63,15 @@ def test_what_the_inbox_does_not_let_us_take_lets_others_go_first_and_is_tried_a
     unwilling = Unwilling(monkeypatch, "it is held open")
     world.drop("cat.json", CAT)
     with capture_logs() as log:
-        steps(world, 4)
+        world.steps(4)
         assert (place(world), unwilling.asked) == (Place.BLOCKED, 1)
-        assert (answer(world)["state"], answer(world)["waiting_for"]) == ("queued", "it is held open")
-        steps(world, 12)
+        assert (world.said("cat")["state"], world.said("cat")["waiting_for"]) == ("queued", "it is held open")
+        world.steps(12)
     assert unwilling.asked == 3
     assert [each["why"] for each in log if each["event"] == "cannot_take"] == ["it is held open"]
     unwilling.why = ""
     world.run()
-    assert (answer(world)["state"], "waiting_for" in answer(world)) == ("done", False)
+    assert (world.said("cat")["state"], "waiting_for" in world.said("cat")) == ("done", False)
     world.die()
 
 
@@ -96,14 +81,14 @@ def test_a_refused_request_that_cannot_be_taken_for_now_is_told_among_the_files_
     """Its answer is not told before its end is whole."""
     unwilling = Unwilling(monkeypatch, "the state folder cannot keep it")
     world.drop("cat.json", {"prompt": ""})
-    steps(world, 20)
+    world.steps(20)
     snapshot = world.running.service.snapshot
     assert snapshot is not None
     assert [(each.name, each.why) for each in snapshot.not_taken] == [("cat.json", "the state folder cannot keep it")]
-    assert answer(world) == {}
+    assert world.said("cat") == {}
     unwilling.why = ""
     world.run()
-    assert (answer(world)["state"], answer(world)["result"]) == ("refused", "cat.refused")
+    assert (world.said("cat")["state"], world.said("cat")["result"]) == ("refused", "cat.refused")
     assert snapshot != world.running.service.snapshot
     world.die()
 
@@ -113,9 +98,13 @@ def test_a_refused_request_that_can_never_be_taken_is_answered_and_left_in_the_i
 ) -> None:
     unwilling = Unwilling(monkeypatch, "it cannot be taken", lasting=True)
     world.drop("cat.json", {"prompt": ""})
-    steps(world, 20)
+    world.steps(20)
     assert unwilling.asked == 2
-    assert (answer(world)["state"], answer(world)["in_inbox"], answer(world).get("result")) == ("refused", True, None)
+    assert (world.said("cat")["state"], world.said("cat")["in_inbox"], world.said("cat").get("result")) == (
+        "refused",
+        True,
+        None,
+    )
     assert in_inbox(world) == ["cat.json"]
     world.die()
 
@@ -123,11 +112,11 @@ def test_a_refused_request_that_can_never_be_taken_is_answered_and_left_in_the_i
 def test_a_good_request_that_can_never_be_taken_waits_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     unwilling = Unwilling(monkeypatch, "it cannot be taken", lasting=True)
     world.drop("cat.json", CAT)
-    steps(world, 40)
+    world.steps(40)
     snapshot = world.running.service.snapshot
     assert snapshot is not None
     assert unwilling.asked > 3
-    assert (answer(world)["state"], answer(world)["waiting_for"]) == ("queued", "it cannot be taken")
+    assert (world.said("cat")["state"], world.said("cat")["waiting_for"]) == ("queued", "it cannot be taken")
     assert snapshot.troubled == ()
     world.die()
 
@@ -155,7 +144,7 @@ def test_an_error_that_nobody_foresaw_in_a_take_is_told_until_one_comes_through_
     assert in_inbox(world) == ["cat.json"]
     monkeypatch.undo()
     world.run()
-    assert (answer(world)["state"], answer(world)["result"]) == ("refused", "cat.refused")
+    assert (world.said("cat")["state"], world.said("cat")["result"]) == ("refused", "cat.refused")
     world.die()
 
 
@@ -164,19 +153,19 @@ def test_a_request_whose_file_has_other_bytes_when_its_turn_comes_makes_room_for
     world.painter.hold = True
     for name in ("first", "second", "cat"):
         world.drop(f"{name}.json", CAT)
-        steps(world)
-    before = record(world)
+        world.steps()
+    before = world.record("cat")
     (world.inbox / "cat.json").write_bytes(b'{"prompt": "a better cat"}')
     service = world.running.service
     service._rooms.takes.take(service._ledger.entries.get(before.id) or pytest.fail("it is not live"))
-    steps(world)
-    assert record(world).id != before.id
+    world.steps()
+    assert world.record("cat").id != before.id
     assert world.running.spool.get(before.id) is None
     assert service._ledger.entries.get(before.id) is None
     world.painter.hold = False
     world.painter.release()
     world.run()
-    assert answer(world)["plan"]["prompt"].endswith("a better cat")
+    assert world.said("cat")["plan"]["prompt"].endswith("a better cat")
     world.die()
 
 
@@ -187,7 +176,7 @@ def test_a_request_that_was_replaced_while_it_was_being_taken_gets_its_file_back
     world.running.inbox_thread.actor.step(0.0)  # at once, and not when the next listing finds it
     assert in_inbox(world) == ["cat.json"]
     world.run()
-    assert (answer(world)["state"], in_inbox(world)) == ("done", [])
+    assert (world.said("cat")["state"], in_inbox(world)) == ("done", [])
     world.die()
 
 
@@ -205,11 +194,11 @@ def test_a_hidden_name_is_put_back_until_its_request_is_in_our_keeping(
         world.painter.broken_models["testcard"] = "no paint"
         world.painter.die()
         world.drop("cat.json", CAT)
-        steps(world, 2)
-        request_id = record(world).id
+        world.steps(2)
+        request_id = world.record("cat").id
         unwilling.why = "not now"
     (world.inbox / taken_name("cat.json", request_id)).write_text('{"prompt": "another cat"}')
-    steps(world, round(RELIST_S) + 1)  # seconds pass in no time here: the folder's own time may be the same
+    world.steps(round(RELIST_S) + 1)  # seconds pass in no time here: the folder's own time may be the same
     assert in_inbox(world) == left
     world.die()
 
@@ -219,7 +208,7 @@ def test_a_take_that_hangs_lets_what_is_in_state_go_first(world: World, monkeypa
     world.painter.hold = True
     for name in ("first", "second"):
         world.drop(f"{name}.json", CAT)
-        steps(world)
+        world.steps()
     inbox = world.running.service._rooms.inbox
     take, owed = inbox.take, list[tuple[str, str, Bundle]]()
     monkeypatch.setattr(inbox, "take", lambda *what, some: owed.append(what))
@@ -228,12 +217,12 @@ def test_a_take_that_hangs_lets_what_is_in_state_go_first(world: World, monkeypa
     world.painter.release()
     world.step(TAKE_PATIENCE_S / 4)
     assert (place(world, "second"), place(world, "urgent")) == (Place.IN_STATE, Place.TAKING)
-    steps(world)
+    world.steps()
     assert (place(world, "second"), place(world, "urgent")) == (Place.RUNNING, Place.TAKING)
     (what,) = owed
     take(*what)
     world.painter.hold = False
     world.painter.release()
     world.run()
-    assert answer(world, "urgent")["state"] == "done"
+    assert world.said("urgent")["state"] == "done"
     world.die()

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from structlog.testing import capture_logs
 
 from darkroom.inbox.drops import WishFile
 from darkroom.service.cancelling import Cancelling
 from darkroom.testing.world import World
-
-
-@pytest.fixture
-def busy(tmp_path: Path) -> World:
-    """The first one renders, the others wait."""
-    world = World(tmp_path, max_priority=5)
-    world.holding = True
-    world.start()
-    for name in ("first", "second", "third"):
-        world.drop(f"{name}.json", {"prompt": name})
-        world.steps()
-    return world
 
 
 def obey(world: World, path: str, *, expired: bool = False) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.errors import Problem, RequestRefused
 from darkroom.foreign.programs import program_of, translated
 from darkroom.foreign.sheet import Fate, Sheet, Target

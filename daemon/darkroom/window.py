@@ -36,10 +36,6 @@ class Window:
         """The first moment after now at which it opens."""
         return min(begin for begin, _ in self._openings(now) if begin > now).astimezone(now.tzinfo)
 
-    def next_closing(self, now: datetime) -> datetime:
-        """The first moment after now at which it closes."""
-        return min(end for _, end in self._openings(now) if end > now).astimezone(now.tzinfo)
-
     def _openings(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
         """In UTC, about now, in their order; those that touch are one."""
         zone, last = now.tzinfo or UTC, None

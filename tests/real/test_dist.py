@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.config.load import shipped
+from darkroom.config.settings import shipped
 
 CHECKOUT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -7,7 +7,6 @@ leaves the service running.
 from __future__ import annotations
 
 import json
-import logging
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from darkroom.testing.faults import CountingDisk, Crash
 from darkroom.testing.process import DaemonProcess, check_complete
@@ -27,13 +25,7 @@ ROLES = ("inbox", "outbox", "state")
 #: Which disks lose their power at once. A share and the daemon's machine are two machines, or one.
 MACHINES = [("inbox",), ("outbox",), ("state",), ROLES]
 CUTS_OF_A_PROCESS = 10
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    yield
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

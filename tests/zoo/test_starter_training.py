@@ -12,6 +12,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
+import darkroom.starter.autoencoder  # noqa: F401 - the pipeline asks for it by name
 from darkroom.starter.concepts import CONCEPTS
 
 pytest.importorskip("resvg_py")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.cli.configured import known_of
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError, Problem, RequestRefused
 
 #: The keys of a request that `submit` has an option for, in the order in which they are written.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from darkroom.cli.arguments import OVERRIDES
 from darkroom.client import Client
-from darkroom.config.load import USUAL_FILES, Config, find_file, load
+from darkroom.config.load import USUAL_FILES, find_file, load
+from darkroom.config.settings import Config
 from darkroom.disk.files import Disk
 from darkroom.models import embeddings
 from darkroom.models.judge import judge

@@ -15,7 +15,8 @@ from darkroom.cli.asking import problems_of
 from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import DONE
 from darkroom.client import INPUTS
-from darkroom.config.load import Config, find_file
+from darkroom.config.load import find_file
+from darkroom.config.settings import Config
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError
 from darkroom.foreign import carried, infotext

@@ -22,7 +22,7 @@ from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.follow import explanation, state_line
 from darkroom.cli.terminal import Console
 from darkroom.client import FINAL_STATES, Client, Ticket, is_answered, is_gone, pictures, seats_of
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError
 from darkroom.gallery.ground import NotOurs

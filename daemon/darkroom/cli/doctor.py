@@ -19,7 +19,8 @@ from pathlib import Path
 from darkroom.cli.finding import Finding, Verdict
 from darkroom.cli.outward import cluster, shown, told
 from darkroom.client import START_HINT, Client, is_gone, seats_of
-from darkroom.config.load import Config, foreign_variables, relative_values
+from darkroom.config.load import foreign_variables, relative_values
+from darkroom.config.settings import Config
 from darkroom.disk import inotify
 from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.mounts import Mount, expected_mount, kind_of

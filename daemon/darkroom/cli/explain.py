@@ -16,7 +16,7 @@ from darkroom import hearsay
 from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError
 from darkroom.executor.devices import likely_devices
 from darkroom.explain import made

@@ -11,7 +11,7 @@ from darkroom.cli import terminal
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
 from darkroom.cli.follow_many import follow_many
 from darkroom.client import FINAL_STATES, Client, Ticket
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.hearsay import Json
 from darkroom.many import Many
 from darkroom.printable import printable

@@ -9,7 +9,7 @@ import time
 from darkroom.cli import terminal
 from darkroom.cli.configured import configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.disk.files import Disk
 from darkroom.errors import FolderUnusable
 from darkroom.gallery.rebuild import rebuild

@@ -15,7 +15,7 @@ from rich.text import Text
 from darkroom.cli import terminal
 from darkroom.cli.configured import configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError, ModelUnavailable
 from darkroom.executor.devices import likely_devices
 from darkroom.models import embeddings

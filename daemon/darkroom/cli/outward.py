@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 
 from darkroom.cli.finding import Finding, Verdict
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.errors import in_words
 from darkroom.http.address import Address
 from darkroom.printable import printable

@@ -16,7 +16,8 @@ from darkroom.cli.configured import client_of, config_file, configuration, known
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.styles import check_styles, holds_styles
 from darkroom.client import Client, Ticket, why_never_taken
-from darkroom.config.load import Config, find_file
+from darkroom.config.load import find_file
+from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError, FolderUnusable, RequestRefused
 from darkroom.many import known_below
 from darkroom.names import MAX_PRIORITY, MIN_PRIORITY

@@ -14,7 +14,8 @@ from rich.text import Text
 from darkroom.cli import terminal
 from darkroom.cli.configured import config_file, configuration
 from darkroom.cli.exits import DONE
-from darkroom.config.load import Config, find_file, relative_values
+from darkroom.config.load import find_file, relative_values
+from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError
 from darkroom.hearsay import Json
 from darkroom.printable import printable

@@ -32,7 +32,7 @@ from darkroom.client import (
     rendering_of,
     seats_of,
 )
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.hearsay import Json
 from darkroom.many import is_folder
 from darkroom.printable import printable

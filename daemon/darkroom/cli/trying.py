@@ -15,7 +15,7 @@ from darkroom.actor import Broken
 from darkroom.cli import terminal
 from darkroom.cli.configured import known_of
 from darkroom.cli.exits import DONE
-from darkroom.config.load import Config
+from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError
 from darkroom.executor import port
 from darkroom.executor.local import RendererProcess

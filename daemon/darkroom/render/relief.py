@@ -5,7 +5,6 @@ What has helped is remembered for its size as long as the model is loaded: as ma
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.render import placing
-from darkroom.render.torch_errors import clear_frames, free_memory, is_out_of_memory, named
+from darkroom.render.torch_errors import free_memory, out_of_memory
 
 T = TypeVar("T")
 
@@ -99,12 +98,8 @@ class Relief:
                     for measure in self._measures[:count]:
                         stack.enter_context(measure.during(self._pipeline))
                     made = paint()
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                traceback.print_exception(error)
-                clear_frames(error)
-                why = named(error)
+            except Exception as error:  # noqa: BLE001 - any other one is raised again
+                why = out_of_memory(error)
             else:
                 return made, self._told(width, height, count, ran_out=ran_out)
             ran_out = True

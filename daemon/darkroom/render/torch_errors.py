@@ -108,6 +108,15 @@ def clear_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
+def out_of_memory(error: Exception) -> str:
+    """Why memory ran out, once nothing is held by the error any more. Raises it when it is another one."""
+    if not is_out_of_memory(error):
+        raise error
+    traceback.print_exception(error)
+    clear_frames(error)
+    return named(error)
+
+
 def free_memory() -> None:
     """Give back what nothing refers to any more."""
     gc.collect()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.models.source import UpscalerSource
-from darkroom.render.torch_errors import clear_frames, free_memory, is_out_of_memory, named
+from darkroom.render.torch_errors import free_memory, out_of_memory
 
 #: Pixels of a tile's side, the largest first, where a picture is too much at once.
 TILES_PX = (1024, 512, 256, 128)
@@ -97,12 +97,8 @@ def _made(network: Any, numbers: torch.Tensor) -> tuple[torch.Tensor, str | None
     for side in (longest, *(side for side in TILES_PX if side < longest)):
         try:
             made = in_tiles(network, network.scale, numbers, side)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            traceback.print_exception(error)
-            clear_frames(error)
-            why = named(error)
+        except Exception as error:  # noqa: BLE001 - any other one is raised again
+            why = out_of_memory(error)
         else:
             return made, None if side == longest else IN_TILES
         free_memory()

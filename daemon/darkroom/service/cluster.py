@@ -22,7 +22,7 @@ from darkroom.service.fleet import Fleet
 from darkroom.service.seats import Seat
 
 if TYPE_CHECKING:
-    from darkroom.config.load import Config
+    from darkroom.config.settings import Config
 
 SILENCE_S = 60.0  #: a watcher tells every second, once it has found the cluster
 

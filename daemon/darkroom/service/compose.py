@@ -62,7 +62,7 @@ from darkroom.spool.records import Spool
 from darkroom.systemd.notify import Notifier
 
 if TYPE_CHECKING:
-    from darkroom.config.load import Config
+    from darkroom.config.settings import Config
 
 _log = structlog.get_logger("darkroom")
 

@@ -27,7 +27,7 @@ from darkroom.spool import answer_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from darkroom.config.load import Config
+    from darkroom.config.settings import Config
     from darkroom.http.server import Server
     from darkroom.report.messenger import Messenger
     from darkroom.report.metrics import Metrics

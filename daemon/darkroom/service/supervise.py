@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from darkroom.config.load import Config
+    from darkroom.config.settings import Config
 
 FIRST_LOOK_S = 2.0
 INTERRUPTED = 130  #: exit status of a shell after Ctrl-C

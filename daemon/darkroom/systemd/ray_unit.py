@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from darkroom.config.load import shipped
+from darkroom.config.settings import shipped
 from darkroom.errors import DarkroomError
 from darkroom.systemd.unit import HOMES, filled, unit_word
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from darkroom.config.load import Config, shipped
+from darkroom.config.settings import Config, shipped
 from darkroom.disk.mounts import share_point
 
 STATE_DIR = Path("/var/lib/darkroom")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.clock import Clock
-from darkroom.config.load import Config, load
+from darkroom.config.load import load
+from darkroom.config.settings import Config
 from darkroom.disk.files import Disk
 from darkroom.executor.settings import RendererSettings
 from darkroom.service.compose import Daemon
