@@ -16,6 +16,7 @@ from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import DONE
 from darkroom.client import INPUTS
 from darkroom.config.load import Config, find_file
+from darkroom.config.reading import read_begin
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError
 from darkroom.foreign import carried, infotext
@@ -126,11 +127,7 @@ def _text_of(request: dict[str, Any]) -> str:
 
 
 def _read(file: str, limit: int) -> bytes:
-    if file == "-":
-        data = sys.stdin.buffer.read(limit + 1)
-    else:
-        with open(file, "rb") as stream:
-            data = stream.read(limit + 1)
+    data = sys.stdin.buffer.read(limit + 1) if file == "-" else read_begin(Path(file), limit)
     if len(data) > limit:
         raise DarkroomError(f"{file} is larger than {limit >> 20} MiB.")
     return data

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.progress import track
@@ -18,6 +19,7 @@ from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.client import Client, Ticket, bytes_of, refuse_misleading, why_never_taken, without_ending
 from darkroom.config.load import find_file
+from darkroom.config.reading import read_begin
 from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.hearsay import Json
 from darkroom.names import folded, joined, safe_name
@@ -155,8 +157,7 @@ def _naming(args: argparse.Namespace) -> Naming:
 
 
 def _read(file: str) -> bytes:
-    with open(file, "rb") as stream:
-        raw = stream.read(MAX_BYTES + 1)
+    raw = read_begin(Path(file), MAX_BYTES)
     if len(raw) > MAX_BYTES:
         raise DarkroomError(f"{file} is larger than {MAX_BYTES >> 20} MiB.", hint="Split it.")
     return raw

@@ -15,6 +15,7 @@ from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.follow import explanation, watched
 from darkroom.client import INPUTS, Client, pictures
+from darkroom.config.reading import read_begin
 from darkroom.errors import DarkroomError
 from darkroom.explain import made
 from darkroom.explain.made import Made
@@ -61,8 +62,7 @@ def _result(of: str, client: Client) -> _Result:
     """A folder that is there is meant before a name."""
     folder = Path(of)
     if (folder / "answer.json").is_file():
-        with (folder / "answer.json").open("rb") as stream:
-            answer = hearsay.read(stream.read(_LIMIT_BYTES), hearsay.ANSWER)
+        answer = hearsay.read(read_begin(folder / "answer.json", _LIMIT_BYTES), hearsay.ANSWER)
         if answer is None:
             raise DarkroomError(f"{folder / 'answer.json'} is not an answer of Darkroom.")
         return _Result(answer, folder)
