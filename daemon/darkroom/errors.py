@@ -29,7 +29,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_SIZE = "unsupported_size"  #: the model cannot draw this width or height
     UNSUPPORTED_KEY = "unsupported_key"  #: the model cannot do what this key asks for
     MISSING_FILE = "missing_file"  #: a file that it names does not come
-    BAD_FILE = "bad_file"  #: a file that it names is no whole picture of a kind that is read
+    BAD_FILE = "bad_file"  #: a file that it names is not a whole picture of a kind that is read
     INVALID_REQUEST = "invalid_request"  #: several of the above at once; `problems` names each
 
     # The machine is at fault (state `failed`): `darkroom retry NAME` asks again.

@@ -46,7 +46,9 @@ def convert(args: argparse.Namespace) -> int:
         raise DarkroomError(f"{args.file}: {error.problem}") from None
     program = PROGRAMS[args.of] if args.of else program_of(data)
     if program is None:
-        raise DarkroomError(f"{args.file} is none of what Darkroom knows of other programs.", hint=_what_to_do(data))
+        raise DarkroomError(
+            f"{args.file} is not a file of another program that Darkroom knows.", hint=_what_to_do(data)
+        )
     return _translate(args, data, program, recognised(data) or f"a file of {args.of}")
 
 
@@ -101,7 +103,7 @@ def _translate(
     _tell(sheet, what)
     _tell_files(named, there, args.output)
     if not here:
-        terminal.complain("there is no configuration here: which models and styles there are, the daemon knows")
+        terminal.complain("there is no configuration here: only the daemon knows which models and styles there are")
     return DONE
 
 

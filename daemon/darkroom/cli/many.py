@@ -63,7 +63,7 @@ class Naming:
         name = joined(self.folder, without_ending(pattern.fill(self.pattern, request, number=number)))
         refuse_misleading(name)
         if why := why_never_taken(f"{os.path.basename(name)}.json"):
-            raise DarkroomError(f"{name}.json would never be taken: {why}.", hint="Say another --name.")
+            raise DarkroomError(f"{name}.json would never be taken: {why}.", hint="Choose another --name.")
         return safe_name(name)
 
 
@@ -138,7 +138,7 @@ class _Known:
             return None
         if answer.get("request_sha256") == hashlib.sha256(wanted.raw).hexdigest():
             return ticket
-        hint = "Say another --folder or --name; or clear the old answer away, if nobody needs it."
+        hint = "Choose another --folder or --name; or clear the old answer away, if nobody needs it."
         raise DarkroomError(f"{wanted.name} was another request.", hint=hint)
 
     def _answered(self, name: str) -> Json | None:

@@ -168,7 +168,7 @@ class _Child:
         """Fork, listen, reap. All in one thread: the kernel kills the child when the thread that forked it ends."""
         try:
             self._emit(of_life(self._live_and_die(), self._name, self._life))
-        finally:  # also after an error that nobody foresaw, which ends the service's life: nobody waits for ever
+        finally:  # also after an unexpected error, which ends the service's life: nobody waits for ever
             self._gone.set()
             self._begun.set()
             self._told.set()
