@@ -51,6 +51,13 @@ def in_words(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+def with_place(error: Exception) -> str:
+    """The same, with the file or folder that it came with in front: "/srv/x: Permission denied"."""
+    place = getattr(error, "filename", None)
+    place = place.decode(errors="backslashreplace") if isinstance(place, bytes) else place
+    return f"{place}: {in_words(error)}" if isinstance(place, str) else in_words(error)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong, and what to do about it."""

@@ -16,7 +16,7 @@ from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.follow import explanation, watched
 from darkroom.client import INPUTS, Client, pictures
 from darkroom.config.reading import read_begin
-from darkroom.errors import DarkroomError
+from darkroom.errors import DarkroomError, in_words
 from darkroom.explain import made
 from darkroom.explain.made import Made
 from darkroom.printable import printable
@@ -100,7 +100,7 @@ def compared(before: Path, after: Path) -> tuple[bool, str]:
             one, other = first.convert("RGB"), second.convert("RGB")
     except OSError as error:
         hint = "Was it moved away? A folder of the outbox, or of its copy, can be named too."
-        raise DarkroomError(f"{before} or {after} cannot be read: {error}.", hint=hint) from error
+        raise DarkroomError(f"{before} or {after} cannot be read: {in_words(error)}.", hint=hint) from error
     if one.size != other.size:
         return False, f"different: it was {one.size[0]}×{one.size[1]}, and is {other.size[0]}×{other.size[1]} now."
     difference = ImageChops.difference(one, other)

@@ -22,7 +22,7 @@ import structlog
 
 import darkroom
 from darkroom.actor import Broken, start_thread
-from darkroom.errors import ErrorCode
+from darkroom.errors import ErrorCode, with_place
 from darkroom.executor.port import (
     AttemptKey,
     Cancelled,
@@ -177,7 +177,7 @@ class _Child:
         try:
             died = self._listen_until_death()
         except OSError as error:
-            died = Died(why=f"could not be started: {error}", asked=self._asked)
+            died = Died(why=f"could not be started: {with_place(error)}", asked=self._asked)
         finally:
             if self._process is not None and self._process.poll() is None:
                 self._process.kill()
