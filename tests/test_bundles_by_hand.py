@@ -61,7 +61,7 @@ def test_submit_brings_the_pictures_that_it_names(home: Path) -> None:
     ("words", "said"),
     [
         (("--init-image", "none.png"), "cannot be read"),
-        (("--init-image", "."), "is no name of a file"),
+        (("--init-image", "."), "is not the name of a file"),
         (("--control", "depth"), "names no picture"),
     ],
 )

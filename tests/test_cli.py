@@ -579,6 +579,24 @@ def test_an_output_that_takes_nothing_ends_in_words(home: Path, word: str) -> No
     assert done.stderr or word == "--help", "argparse itself says nothing about its output"
 
 
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_cost_what_is_said_and_nothing_else(home: Path, closed: str) -> None:
+    asked = f"{sys.executable} -m darkroom submit fox --name fox {closed}"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon")}
+    done = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, env=environment, cwd=home, check=False)
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (0, "", False)
+    assert json.loads((home / "inbox" / "fox.json").read_text()) == {"prompt": "fox"}
+
+
+@pytest.mark.parametrize("words", ["check", "convert", "reproduce", "submit --from"])
+def test_a_pipe_that_nobody_writes_to_is_told_and_not_waited_for(home: Path, words: str) -> None:
+    os.mkfifo(home / "pipe")
+    asked = [sys.executable, "-m", "darkroom", *words.split(), "pipe"]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon")}
+    done = subprocess.run(asked, capture_output=True, text=True, env=environment, cwd=home, check=False)
+    assert (done.returncode, "it is a pipe, not a file." in done.stdout + done.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(("words", "expected"), [([], "paused"), (["--json"], '"state": "paused"')])
 def test_what_is_watched_through_a_pipe_is_printed_when_it_changes(home: Path, words: list[str], expected: str) -> None:
     beat(home, state="paused", counter=1)

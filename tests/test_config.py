@@ -421,6 +421,51 @@ def test_a_style_book_may_be_several_files_the_usual_one_among_them(folder: Path
     assert relative_values(file) == {"styles": "mine.csv"}
 
 
+def test_every_path_that_is_relative_is_known(folder: Path) -> None:
+    """What the service has to be started in another place for."""
+    written = """
+        inbox = "in"
+        outbox = "/srv/out"
+        state_dir = "~/state"
+        textfile = "darkroom.prom"
+        ray_token_file = "token"
+        wildcards = {words = "words.txt", others = "/srv/words.txt"}
+        [models.mine]
+        source = "./mine"
+        vae = "vae.safetensors"
+        text_encoder = ["clip.safetensors", "/srv/t5.safetensors"]
+        [models.hub]
+        source = "owner/name"
+        [loras.ink]
+        source = "loras/ink.safetensors"
+        [embeddings.easy]
+        source = ["a.safetensors", "b.safetensors"]
+        [upscalers.esrgan]
+        source = "esrgan.safetensors"
+        [controls.edges]
+        source = "../edges"
+        family = "stable-diffusion"
+    """
+    assert relative_values(write(folder, written)) == {
+        "inbox": "in",
+        "textfile": "darkroom.prom",
+        "ray_token_file": "token",
+        "wildcards.words": "words.txt",
+        "models.mine.source": "./mine",
+        "models.mine.vae": "vae.safetensors",
+        "models.mine.text_encoder": "clip.safetensors",
+        "loras.ink.source": "loras/ink.safetensors",
+        "embeddings.easy.source": "a.safetensors, b.safetensors",
+        "upscalers.esrgan.source": "esrgan.safetensors",
+        "controls.edges.source": "../edges",
+    }
+
+
+@pytest.mark.parametrize("text", ["inbox = 5", "models = 3", "[models]\nx = 1", "wildcards = []", "styles = [1]"])
+def test_what_is_no_path_is_not_relative(folder: Path, text: str) -> None:
+    assert relative_values(write(folder, text)) == {}
+
+
 def test_lists_in_the_environment_are_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "mine.csv").write_text("name,prompt\nMine,x\n")
     monkeypatch.setenv("DARKROOM_STYLES", '["", "mine.csv"]')

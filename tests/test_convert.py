@@ -94,7 +94,7 @@ def test_stdin_is_read(home: Path, capsys: pytest.CaptureFixture[str], monkeypat
     ("data", "why"),
     [
         ({"prompt": "a cat"}, "Is it a request already?"),
-        ({"x": 1}, "is none of what Darkroom knows"),
+        ({"x": 1}, "is not a file of another program"),
         ({**TXT2IMG, "prompt": ""}, "no prompt that a request could say"),
         ({**TXT2IMG, "prompt": "x" * 5000}, "would be refused"),
         ({"9": WORKFLOW["9"]}, "There is no sampler in this graph"),

@@ -27,7 +27,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def daemon(shared: DaemonProcess) -> DaemonProcess:
     """Its heartbeat may be older than the last death."""
-    shared.wait_for(lambda: all(lives(pid_of(shared, seat)) for seat in SEATS), "all have been begun anew")
+    shared.wait_for(lambda: all(lives(pid_of(shared, seat)) for seat in SEATS), "all have been started again")
     shared.wait_for_health(
         lambda health: all(seat["state"] in ("ready", "unloaded") for seat in health["seats"]), "all are ready"
     )

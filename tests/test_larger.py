@@ -293,13 +293,13 @@ def answer_of(hires: Any) -> dict[str, Any]:
 def test_it_is_explained() -> None:
     answer = answer_of(plan_json.dump(plan_of(hires=LARGER))["hires"])
     said = dict(words(of_answer(answer, number=1, asked=None), None, where="here", files=None))
-    assert said["then"] == "enlarged to 256×128 by Lanczos; 0.5 of it is painted anew, of 8 steps"
+    assert said["then"] == "enlarged to 256×128 by Lanczos; 0.5 of it is repainted, of 8 steps"
 
 
 @pytest.mark.parametrize("change", [{"width": "1"}, {"strength": None}, {"x": 1}, {"num_inference_steps": 1.5}])
 def test_a_plan_that_somebody_has_changed_is_told(change: dict[str, Any]) -> None:
     hires = plan_json.dump(plan_of(hires=LARGER))["hires"] | change
-    with pytest.raises(DarkroomError, match="no plan of Darkroom's"):
+    with pytest.raises(DarkroomError, match="not one of Darkroom's plans"):
         of_answer(answer_of(hires), number=1, asked=None)
 
 

@@ -109,7 +109,7 @@ def test_a_table_of_any_spreadsheet_is_read(delimiter: str) -> None:
     ("text", "says"),
     [
         ("prompt,sed\na,1\n", r"Line 1: no request has a key 'sed'. Did you mean seed"),
-        ("prompt,prompt\na,b\n", "stands there twice"),
+        ("prompt,prompt\na,b\n", "two columns are called prompt"),
         ('prompt\n"a cat\n', "Line 2: this is not a table.* quote not closed"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Each of our threads, ended by an error that nobody foresaw: heard, told, and the life begins again in place."""
+"""Each of our threads, ended by an unexpected error: heard, told, and the life begins again in place."""
 
 import functools
 import json

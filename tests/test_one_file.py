@@ -392,7 +392,7 @@ def test_parts_can_be_named_for_themselves(flux: ModelSource, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("key", "shapes", "message"),
     [
-        ("vae", FLUX, "is no autoencoder"),
+        ("vae", FLUX, "is not an autoencoder"),
         ("vae", {"decoder.conv_in.weight": (1,), "decoder.up_blocks.0.x": (1,)}, "in the form of diffusers"),
         ("text_encoder", VAE, "no text encoder of this family"),
         ("vae", None, "there is no file"),

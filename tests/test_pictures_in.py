@@ -238,9 +238,9 @@ def test_colours_are_those_of_its_profile(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"", "is no picture of a kind that is read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture of a kind that is read"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no picture of a kind that is read"),
+        (b"", "is not a picture of a kind that is read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture of a kind that is read"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture of a kind that is read"),
         (None, "is not there any more"),
     ],
 )
@@ -342,7 +342,7 @@ def answer_of(**changes: Any) -> dict[str, Any]:
 
 def test_it_is_explained_what_came_in() -> None:
     said = dict(words(of_answer(answer_of(), number=1, asked=None), None, where="here", files=None))
-    assert said["begins with"] == "photo.png, padded to its size; 0.5 of it is painted anew, where sky.png is white"
+    assert said["begins with"] == "photo.png, padded to its size; 0.5 of it is repainted, where sky.png is white"
     assert said["follows"] == "the edges of photo.png, as the control edges reads it; it counts 0.8"
     assert said["edits by"] == "hat.png"
 
@@ -354,7 +354,7 @@ def test_it_is_explained_what_came_in() -> None:
      {"control": [{"name": "edges", "image": "x", "scale": "__import__('os')"}]}, {"control": [{"title": "x"}]}],
 )  # fmt: skip
 def test_a_plan_that_somebody_has_changed_is_told(changes: dict[str, Any]) -> None:
-    with pytest.raises(DarkroomError, match="no plan of Darkroom's"):
+    with pytest.raises(DarkroomError, match="not one of Darkroom's plans"):
         of_answer(answer_of(**changes), number=1, asked=None)
 
 

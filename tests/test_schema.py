@@ -21,7 +21,7 @@ from tests.test_request import VALUES
 RULES: Rules = Config.model_validate({"loras": loras_shown()}).rules()
 SCHEMA = schema(RULES)
 VALIDATOR = Draft202012Validator(SCHEMA)
-#: What no schema can say: that 7.0 is no whole number, and how many bytes an object takes.
+#: What no schema can say: that 7.0 is not a whole number, and how many bytes an object takes.
 BEYOND: dict[str, list[Any]] = {"num_inference_steps": [1.0], "seed": [1.0], "quality": [50.0]}
 BEYOND |= {"metadata": [{"a": "x" * 4089}, {"a": "é" * 2045}]}
 

@@ -20,7 +20,7 @@ from darkroom.testing.world import World
 def test_a_state_folder_that_cannot_be_made_is_told_at_the_start(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.state.write_text("a file")
-    with pytest.raises(FolderUnusable, match=r"The state folder .*/state cannot be used: .*File exists"):
+    with pytest.raises(FolderUnusable, match=r"The state folder .*/state cannot be used: /\S+: File exists\."):
         supervise.main(world.config)
 
 

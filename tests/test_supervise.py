@@ -71,7 +71,7 @@ def test_a_life_that_ends_by_an_error_is_abandoned_and_another_one_begins_later_
     assert told == [
         ("life_ended", "RuntimeError: planted"),
         ("life_ended", "KeyError: 'x'"),
-        ("state_folder_trouble", "[Errno 5] Input/output error"),
+        ("state_folder_trouble", "Input/output error"),
     ]
 
 

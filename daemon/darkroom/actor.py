@@ -17,7 +17,7 @@ About = tuple[Kind, str]
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A thread met an error that nobody foresaw: a bug. This life ends, and another one begins."""
+    """A thread met an unexpected error: a bug. This life ends, and another one begins."""
 
     thread: str
     error: BaseException

@@ -29,7 +29,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_SIZE = "unsupported_size"  #: the model cannot draw this width or height
     UNSUPPORTED_KEY = "unsupported_key"  #: the model cannot do what this key asks for
     MISSING_FILE = "missing_file"  #: a file that it names does not come
-    BAD_FILE = "bad_file"  #: a file that it names is no whole picture of a kind that is read
+    BAD_FILE = "bad_file"  #: a file that it names is not a whole picture of a kind that is read
     INVALID_REQUEST = "invalid_request"  #: several of the above at once; `problems` names each
 
     # The machine is at fault (state `failed`): `darkroom retry NAME` asks again.
@@ -49,6 +49,13 @@ class ErrorCode(StrEnum):
 def in_words(error: Exception) -> str:
     """What happened, for a sentence: without the number and the file name that an OSError puts around it."""
     return str(getattr(error, "strerror", None) or error)
+
+
+def with_place(error: Exception) -> str:
+    """The same, with the file or folder that it came with in front: "/srv/x: Permission denied"."""
+    place = getattr(error, "filename", None)
+    place = place.decode(errors="backslashreplace") if isinstance(place, bytes) else place
+    return f"{place}: {in_words(error)}" if isinstance(place, str) else in_words(error)
 
 
 @dataclass(frozen=True, slots=True)

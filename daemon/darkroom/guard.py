@@ -127,7 +127,7 @@ class Guard:
         before = self._troubles.get((kind, name))
         failures = before.failures if before is not None and now_s - before.until_s < FORGIVEN_S else 0
         delay_s = backoff.UNFORESEEN.delay_s(failures + 1)
-        why = f"an error that nobody foresaw: {describe(error)}; it is tried again. The service's log tells more"
+        why = f"an unexpected error: {describe(error)}; it is tried again. The service's log tells more"
         self._troubles = {key: each for key, each in self._troubles.items() if each.until_s > now_s - FORGIVEN_S}
         self._troubles[kind, name] = Trouble(why, failures + 1, now_s + delay_s)
         self._show()

@@ -24,6 +24,7 @@ FILES = {
     "test_two_daemons.py": (45, "owner|inbox/thread|disk/folders"),
     "test_systemd.py": (175, "systemd/|report/|supervise|config/"),
     "test_pages.py": (130, "systemd/|config/|cli/|client"),
+    "test_pages_for_people.py": (60, "cli/|many|client|cleaning"),
     "test_faults.py": (250, "disk/files|outbox/|inbox/|spool/|supervise|actor|guard"),
     "test_power_cut.py": (70, "disk/files|spool/|outbox/"),
     "test_memory.py": (10, "render/|executor/|rendering|fleet"),

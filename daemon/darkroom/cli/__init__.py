@@ -21,6 +21,7 @@ from darkroom.printable import printable
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 unusable."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # not every locale knows every character
@@ -69,6 +70,17 @@ def _parsed(grammar: argparse.ArgumentParser, argv: Sequence[str] | None) -> arg
                 _complain(f"{error.strerror}.")
                 raise SystemExit(REFUSED_OR_FAILED) from None
         raise
+
+
+def _open_what_is_closed() -> None:
+    """Whoever started us may have closed a stream (`>&-`): a file that is opened later would get its number."""
+    for number, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def _forget_output() -> None:

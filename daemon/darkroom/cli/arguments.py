@@ -106,7 +106,9 @@ def _service_command(commands: Any) -> None:
     )
     service.add_argument("action", choices=["show", "install", "remove"])
     service.add_argument("--user", help="the user that the service runs as (default: as it is installed, or darkroom)")
-    service.add_argument("--group", help="the group that may use inbox and outbox (default: likewise)")
+    service.add_argument(
+        "--group", help="the group that may use inbox and outbox (default: as it is installed, or darkroom)"
+    )
     role = service.add_mutually_exclusive_group()
     for each, help_text in (
         (
@@ -271,14 +273,14 @@ def _picture_options(submit: argparse.ArgumentParser) -> None:
     group = submit.add_argument_group("pictures", "files of this machine, which are copied beside the request")
     for flag, kind, metavar, text in (
         ("--init-image", str, "FILE", "the picture that it begins with"),
-        ("--strength", float, "X", "0 to 1: how much of it is painted anew"),
-        ("--mask-image", str, "FILE", "what of it is painted anew, in white"),
+        ("--strength", float, "X", "0 to 1: how much of it is repainted"),
+        ("--mask-image", str, "FILE", "which part of it is repainted, in white"),
         ("--fit", str, "HOW", "crop, pad or stretch a picture of another size"),
     ):
         group.add_argument(flag, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
     for flag, key, metavar, text in (
         ("--reference-image", "reference_images", "FILE", "one that a model edits by; say it again for more"),
-        ("--control", "control", "NAME=FILE", "one that leads the composition; likewise"),
+        ("--control", "control", "NAME=FILE", "one that leads the composition; say it again for more"),
     ):
         group.add_argument(flag, dest=key, action="append", metavar=metavar, default=argparse.SUPPRESS, help=text)
 
@@ -414,7 +416,7 @@ def _reference_commands(commands: Any) -> None:
         commands,
         "gallery [--rebuild]",
         "gallery:gallery",
-        "say where the page with all results is, or make it anew",
+        "say where the page with all results is, or make it again",
         "gallery",
         "gallery --rebuild                 after results were moved or deleted",
         "gallery --rebuild --outbox /mnt/nas/pictures",

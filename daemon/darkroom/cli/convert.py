@@ -16,6 +16,7 @@ from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import DONE
 from darkroom.client import INPUTS
 from darkroom.config.load import find_file
+from darkroom.config.reading import read_begin
 from darkroom.config.settings import Config
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError
@@ -46,7 +47,9 @@ def convert(args: argparse.Namespace) -> int:
         raise DarkroomError(f"{args.file}: {error.problem}") from None
     program = PROGRAMS[args.of] if args.of else program_of(data)
     if program is None:
-        raise DarkroomError(f"{args.file} is none of what Darkroom knows of other programs.", hint=_what_to_do(data))
+        raise DarkroomError(
+            f"{args.file} is not a file of another program that Darkroom knows.", hint=_what_to_do(data)
+        )
     return _translate(args, data, program, recognised(data) or f"a file of {args.of}")
 
 
@@ -101,7 +104,7 @@ def _translate(
     _tell(sheet, what)
     _tell_files(named, there, args.output)
     if not here:
-        terminal.complain("there is no configuration here: which models and styles there are, the daemon knows")
+        terminal.complain("there is no configuration here: only the daemon knows which models and styles there are")
     return DONE
 
 
@@ -127,11 +130,7 @@ def _text_of(request: dict[str, Any]) -> str:
 
 
 def _read(file: str, limit: int) -> bytes:
-    if file == "-":
-        data = sys.stdin.buffer.read(limit + 1)
-    else:
-        with open(file, "rb") as stream:
-            data = stream.read(limit + 1)
+    data = sys.stdin.buffer.read(limit + 1) if file == "-" else read_begin(Path(file), limit)
     if len(data) > limit:
         raise DarkroomError(f"{file} is larger than {limit >> 20} MiB.")
     return data

@@ -16,7 +16,7 @@ def age(text: str) -> timedelta:
     """`30d`, `12h`, `2w`, `6m` (of 30 days), `1y`. Raises DarkroomError."""
     found = _AGE.fullmatch(text.strip())
     if found is None:
-        raise DarkroomError(f"{text!r} is no age.", hint="Write it like 30d: h, d, w, m and y are known.")
+        raise DarkroomError(f"{text!r} is not an age.", hint="Write it like 30d: h, d, w, m and y are known.")
     return timedelta(hours=int(found[1]) * _HOURS[found[2].lower()])
 
 
@@ -31,7 +31,7 @@ def beginning(text: str, now: datetime) -> datetime:
         return now - age(text)
     except (DarkroomError, OverflowError):
         hint = "Write it like 2026-11-30, today, yesterday or 7d."
-        raise DarkroomError(f"{text!r} is no day.", hint=hint) from None
+        raise DarkroomError(f"{text!r} is not a day.", hint=hint) from None
 
 
 def moment(stamp: object) -> datetime | None:

@@ -111,7 +111,7 @@ def _configured(file: Path | None) -> Iterator[Finding]:
     unit = installed_unit() or ""
     start = setting_of(unit, "WorkingDirectory") or "/"
     if file is not None and configuration_of(unit) == file.absolute() and Path(start) != Path.cwd():
-        hint = f"Say this in {start}; or better, write absolute paths."
+        hint = f"Run this in {start}; or better, write absolute paths."
         says = f"relative paths start here at {Path.cwd()}, for the service at {start}: {keys}."
         yield Finding(Verdict.WARN, "configuration", says, hint)
         return

@@ -16,6 +16,7 @@ from darkroom import hearsay
 from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE
+from darkroom.config.reading import read_begin
 from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError
 from darkroom.executor.devices import likely_devices
@@ -78,11 +79,10 @@ def _of_folder(folder: Path, number: int | None) -> Made:
 
 
 def _of_picture(path: Path, number: int | None) -> Made:
-    with path.open("rb") as stream:
-        try:
-            texts = carried.texts_of(stream.read(carried.MAX_BYTES))
-        except DarkroomError as error:
-            raise DarkroomError(f"{path}: {error.message}", hint=error.hint) from None
+    try:
+        texts = carried.texts_of(read_begin(path, carried.MAX_BYTES))
+    except DarkroomError as error:
+        raise DarkroomError(f"{path}: {error.message}", hint=error.hint) from None
     record = carried.record_in(texts)
     if number is not None:
         raise DarkroomError(f"{path} is one picture already.", hint="Leave `--image` out.")
@@ -111,8 +111,7 @@ def _asked(folder: Path) -> Mapping[str, Any] | None:
 
 
 def _read(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(_LIMIT_BYTES)
+    return read_begin(file, _LIMIT_BYTES)
 
 
 # The model -----------------------------------------------------------------------------------------------------------

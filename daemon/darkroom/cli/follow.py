@@ -45,7 +45,7 @@ def follow(client: Client, ticket: Ticket, *, heartbeat_s: float) -> int:
         name = ticket.name
         word = shlex.quote(name)
         terminal.complain(
-            f"{name} is not cancelled: `darkroom status {word}` shows how it stands, `darkroom cancel {word}` stops it."
+            f"{name} is not cancelled: `darkroom status {word}` follows it, `darkroom cancel {word}` stops it."
         )
         return INTERRUPTED
     return conclude(answer, ticket.answer)

@@ -32,7 +32,7 @@ def follow_many(client: Client, tickets: Sequence[Ticket], *, folder: str, heart
     except KeyboardInterrupt:
         word = shlex.quote(f"{folder}/")
         terminal.complain(
-            f"nothing is cancelled: `darkroom status {word}` shows how it stands, `darkroom cancel {word}` stops it."
+            f"nothing is cancelled: `darkroom status {word}` follows it, `darkroom cancel {word}` stops it."
         )
         return INTERRUPTED
     return conclude_all(answers, where=str(client.outbox / folder))
@@ -45,7 +45,7 @@ def conclude_all(answers: Sequence[Json], *, where: str) -> int:
         for line in explanation(answer):
             terminal.complain(line)
     if len(spoilt) > MOST_TOLD:
-        terminal.complain(f"{len(spoilt) - MOST_TOLD} more came to no pictures")
+        terminal.complain(f"{len(spoilt) - MOST_TOLD} more ended without pictures")
     said = many.in_words(many.counted(map(many.state_of, answers)))
     terminal.out().print(printable(f"{said}, in {where}"))
     return REFUSED_OR_FAILED if spoilt else DONE

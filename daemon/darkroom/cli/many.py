@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.progress import track
@@ -18,6 +19,7 @@ from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.client import Client, Ticket, bytes_of, refuse_misleading, why_never_taken, without_ending
 from darkroom.config.load import find_file
+from darkroom.config.reading import read_begin
 from darkroom.errors import DarkroomError, FolderUnusable
 from darkroom.hearsay import Json
 from darkroom.names import folded, joined, safe_name
@@ -61,7 +63,7 @@ class Naming:
         name = joined(self.folder, without_ending(pattern.fill(self.pattern, request, number=number)))
         refuse_misleading(name)
         if why := why_never_taken(f"{os.path.basename(name)}.json"):
-            raise DarkroomError(f"{name}.json would never be taken: {why}.", hint="Say another --name.")
+            raise DarkroomError(f"{name}.json would never be taken: {why}.", hint="Choose another --name.")
         return safe_name(name)
 
 
@@ -136,7 +138,7 @@ class _Known:
             return None
         if answer.get("request_sha256") == hashlib.sha256(wanted.raw).hexdigest():
             return ticket
-        hint = "Say another --folder or --name; or clear the old answer away, if nobody needs it."
+        hint = "Choose another --folder or --name; or clear the old answer away, if nobody needs it."
         raise DarkroomError(f"{wanted.name} was another request.", hint=hint)
 
     def _answered(self, name: str) -> Json | None:
@@ -155,8 +157,7 @@ def _naming(args: argparse.Namespace) -> Naming:
 
 
 def _read(file: str) -> bytes:
-    with open(file, "rb") as stream:
-        raw = stream.read(MAX_BYTES + 1)
+    raw = read_begin(Path(file), MAX_BYTES)
     if len(raw) > MAX_BYTES:
         raise DarkroomError(f"{file} is larger than {MAX_BYTES >> 20} MiB.", hint="Split it.")
     return raw

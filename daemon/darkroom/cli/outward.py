@@ -37,7 +37,7 @@ def shown(config: Config) -> Iterator[Finding]:
         return
     yield Finding(Verdict.OK, "http", f"{address} is free.")
     if not address.is_of_this_machine:
-        hint = "Let a web server that asks who they are stand before it, or set http to 127.0.0.1 and a port."
+        hint = "Put a web server that asks who they are in front of it, or set http to 127.0.0.1 and a port."
         yield Finding(Verdict.WARN, "http", "whoever reaches that address sees every picture.", hint)
 
 
@@ -67,7 +67,7 @@ def told(config: Config) -> Iterator[Finding]:
     found = shutil.which(word)
     if found is None:
         yield Finding(
-            Verdict.WARN, "notify", f"{word} is no command that {who()} can run.", "Name it by its whole path."
+            Verdict.WARN, "notify", f"{word} is not a command that {who()} can run.", "Name it by its whole path."
         )
     else:
         yield Finding(Verdict.OK, "notify", f"{found} is run for each request that has come to its end.")

@@ -17,6 +17,7 @@ from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.styles import check_styles, holds_styles
 from darkroom.client import Client, Ticket, why_never_taken
 from darkroom.config.load import find_file
+from darkroom.config.reading import read_begin
 from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError, FolderUnusable, RequestRefused
 from darkroom.many import known_below
@@ -165,5 +166,4 @@ def _read(file: str) -> bytes:
 
     if file == "-":
         return sys.stdin.buffer.read(MAX_BYTES + 1)
-    with open(file, "rb") as stream:
-        return stream.read(MAX_BYTES + 1)
+    return read_begin(Path(file), MAX_BYTES)

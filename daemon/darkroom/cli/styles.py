@@ -6,6 +6,7 @@ from pathlib import Path
 
 from darkroom.cli import terminal
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
+from darkroom.config.reading import read_begin
 from darkroom.errors import ConfigUnusable, Problem
 from darkroom.printable import printable
 
@@ -19,8 +20,7 @@ def holds_styles(file: str) -> bool:
     if file == "-" or not Path(file).is_file():
         return False
     try:
-        with open(file, "rb") as stream:
-            return is_list_of_styles(stream.read(4096))
+        return is_list_of_styles(read_begin(Path(file), 4096))
     except OSError:
         return False
 
@@ -30,8 +30,7 @@ def check_styles(file: str) -> int:
     from darkroom.request.style_files import MAX_BYTES, read_styles, together
 
     try:
-        with open(file, "rb") as stream:
-            book = together([(file, read_styles(stream.read(MAX_BYTES + 1), file))])
+        book = together([(file, read_styles(read_begin(Path(file), MAX_BYTES), file))])
     except OSError as error:
         return _wrong(f"{file}: cannot be read: {error.strerror}.")
     except ConfigUnusable as error:

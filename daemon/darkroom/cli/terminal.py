@@ -61,7 +61,7 @@ def out() -> Console:
 
 
 def screen() -> Console:
-    """Where a person watches: lines that are too long are wrapped, since what is drawn anew can only be cut."""
+    """Where a person watches: lines that are too long are wrapped, since what is drawn again can only be cut."""
     return Console(highlight=False, markup=False, emoji=False)
 
 

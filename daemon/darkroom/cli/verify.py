@@ -15,7 +15,8 @@ from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.follow import explanation, watched
 from darkroom.client import INPUTS, Client, pictures
-from darkroom.errors import DarkroomError
+from darkroom.config.reading import read_begin
+from darkroom.errors import DarkroomError, in_words
 from darkroom.explain import made
 from darkroom.explain.made import Made
 from darkroom.printable import printable
@@ -61,8 +62,7 @@ def _result(of: str, client: Client) -> _Result:
     """A folder that is there is meant before a name."""
     folder = Path(of)
     if (folder / "answer.json").is_file():
-        with (folder / "answer.json").open("rb") as stream:
-            answer = hearsay.read(stream.read(_LIMIT_BYTES), hearsay.ANSWER)
+        answer = hearsay.read(read_begin(folder / "answer.json", _LIMIT_BYTES), hearsay.ANSWER)
         if answer is None:
             raise DarkroomError(f"{folder / 'answer.json'} is not an answer of Darkroom.")
         return _Result(answer, folder)
@@ -100,7 +100,7 @@ def compared(before: Path, after: Path) -> tuple[bool, str]:
             one, other = first.convert("RGB"), second.convert("RGB")
     except OSError as error:
         hint = "Was it moved away? A folder of the outbox, or of its copy, can be named too."
-        raise DarkroomError(f"{before} or {after} cannot be read: {error}.", hint=hint) from error
+        raise DarkroomError(f"{before} or {after} cannot be read: {in_words(error)}.", hint=hint) from error
     if one.size != other.size:
         return False, f"different: it was {one.size[0]}×{one.size[1]}, and is {other.size[0]}×{other.size[1]} now."
     difference = ImageChops.difference(one, other)

@@ -66,9 +66,9 @@ def within(seconds: float, why: str) -> Iterator[None]:
 
 
 def end_by(error: Exception) -> None:
-    """End this process by an error that nobody foresaw: not by an exit in order, in which Ray may hang."""
+    """End this process by an unexpected error: not by an exit in order, in which Ray may hang."""
     traceback.print_exception(error)
-    end(f"met an error that nobody foresaw: {type(error).__name__}: {in_a_line(error)}")
+    end(f"met an unexpected error: {type(error).__name__}: {in_a_line(error)}")
 
 
 def end(why: str) -> None:

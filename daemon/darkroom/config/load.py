@@ -29,6 +29,7 @@ from darkroom.config.models import (
     as_several,
 )
 from darkroom.config.reading import read_text
+from darkroom.config.relative import relative
 from darkroom.config.settings import Config, shipped
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
 
@@ -85,19 +86,7 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 def relative_values(path: Path | None) -> dict[str, str]:
     """The paths in a file that mean another place from each working directory: key → value."""
     values, _ = _read_file(path)
-    found = {key: values[key] for key in ("inbox", "outbox", "state_dir", "model_cache") if values.get(key)}
-    files = as_several(values.get("styles", ""))
-    found["styles"] = ", ".join(filter(_is_relative, files if isinstance(files, list) else ()))
-    for kind in _TABLES:
-        tables = values.get(kind, {})
-        for alias, table in tables.items() if isinstance(tables, dict) else ():
-            if isinstance(table, dict) and str(table.get("source", "")).startswith(("./", "../")):
-                found[f"{kind}.{alias}.source"] = table["source"]
-    return {key: value for key, value in found.items() if _is_relative(value)}
-
-
-def _is_relative(path: object) -> bool:
-    return isinstance(path, str) and path != "" and not path.startswith(("/", "~"))
+    return relative(values)
 
 
 def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:

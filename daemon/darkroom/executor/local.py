@@ -22,7 +22,7 @@ import structlog
 
 import darkroom
 from darkroom.actor import Broken, start_thread
-from darkroom.errors import ErrorCode
+from darkroom.errors import ErrorCode, with_place
 from darkroom.executor.port import (
     AttemptKey,
     Cancelled,
@@ -168,7 +168,7 @@ class _Child:
         """Fork, listen, reap. All in one thread: the kernel kills the child when the thread that forked it ends."""
         try:
             self._emit(of_life(self._live_and_die(), self._name, self._life))
-        finally:  # also after an error that nobody foresaw, which ends the service's life: nobody waits for ever
+        finally:  # also after an unexpected error, which ends the service's life: nobody waits for ever
             self._gone.set()
             self._begun.set()
             self._told.set()
@@ -177,7 +177,7 @@ class _Child:
         try:
             died = self._listen_until_death()
         except OSError as error:
-            died = Died(why=f"could not be started: {error}", asked=self._asked)
+            died = Died(why=f"could not be started: {with_place(error)}", asked=self._asked)
         finally:
             if self._process is not None and self._process.poll() is None:
                 self._process.kill()

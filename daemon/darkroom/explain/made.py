@@ -86,7 +86,9 @@ def _plan(data: Any) -> Plan:
     except (KeyError, TypeError, AttributeError):
         plan = None
     if plan is None or not _is_sound(plan):
-        raise DarkroomError("This is no plan of Darkroom's: somebody has changed it, or it is of another version.")
+        raise DarkroomError(
+            "This is not one of Darkroom's plans: somebody has changed it, or it is of another version."
+        )
     return plan
 
 

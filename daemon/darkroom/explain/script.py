@@ -46,7 +46,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         *loading.imports(files),
         *(["from spandrel import ModelLoader"] if plan.hires is not None and plan.hires.upscaler is not None else []),
         f"from diffusers import {', '.join(sorted(classes))}",
-        *(["import darkroom.starter.autoencoder  # its autoencoder is no class of diffusers"] * files.is_starter),
+        *(["import darkroom.starter.autoencoder  # its autoencoder is not a class of diffusers"] * files.is_starter),
         "",
         *(["torch.set_num_threads(1)"] * files.is_starter),  # who adds numbers up decides how they are rounded
         *_controls(plan, files, way),

@@ -135,7 +135,7 @@ def _pictures(plan: Plan) -> Lines:
     if plan.init_image is not None:
         fitted = {"crop": "cut", "pad": "padded", "stretch": "stretched"}[plan.fit or "crop"]
         where = "" if plan.mask_image is None else f", where {plan.mask_image} is white"
-        yield "begins with", f"{plan.init_image}, {fitted} to its size; {plan.strength:g} of it is painted anew{where}"
+        yield "begins with", f"{plan.init_image}, {fitted} to its size; {plan.strength:g} of it is repainted{where}"
     for each in plan.control:
         edges = "the edges of " if each.detect else ""
         yield "follows", f"{edges}{each.image}, as the control {each.name} reads it; it counts {each.scale:g}"
@@ -147,7 +147,7 @@ def _second_pass(plan: Plan) -> Lines:
     if plan.hires is not None:
         hires = plan.hires
         larger = f"enlarged to {hires.width}×{hires.height} by {hires.upscaler or 'Lanczos'}"
-        yield "then", f"{larger}; {hires.strength:g} of it is painted anew, of {hires.num_inference_steps} steps"
+        yield "then", f"{larger}; {hires.strength:g} of it is repainted, of {hires.num_inference_steps} steps"
 
 
 def _seed(made: Made) -> str:

@@ -60,7 +60,7 @@ def count(key: str, *, least: int = 1) -> Rule:
     def rule(sheet: Sheet, where: str, value: Any) -> None:
         found = whole(value)
         if found is None:
-            sheet.lost(where, "it is no whole number")
+            sheet.lost(where, "it is not a whole number")
         elif found < least:
             sheet.neutral(where, f"{found} leaves it to the program: it is decided here")
         else:
@@ -75,7 +75,7 @@ def scale(key: str) -> Rule:
     def rule(sheet: Sheet, where: str, value: Any) -> None:
         found = number(value)
         if found is None:
-            sheet.lost(where, "it is no number")
+            sheet.lost(where, "it is not a number")
         else:
             sheet.becomes(where, {key: int(found) if found.is_integer() else found})
 
@@ -86,7 +86,7 @@ def layer(sheet: Sheet, where: str, value: Any) -> None:
     """Which layer of the text encoder is used, counted from the end: 1 is the last."""
     found, own = whole(value), sheet.target.own_layer
     if found is None:
-        sheet.lost(where, "it is no whole number")
+        sheet.lost(where, "it is not a whole number")
     elif found <= own:
         sheet.neutral(where, "the layer that the model is used with anyway")
     else:
@@ -109,7 +109,7 @@ def pictures(sheet: Sheet, where: str, value: Any) -> None:
     """How many pictures come, or a factor of it."""
     found = whole(value)
     if found is None or found < 1:
-        sheet.lost(where, "it is no number of pictures")
+        sheet.lost(where, "it is not a number of pictures")
     else:
         sheet.counts(where, found)
 
@@ -118,7 +118,7 @@ def seed(sheet: Sheet, where: str, value: Any) -> None:
     """A seed; a negative one asks for any."""
     found = whole(value)
     if found is None:
-        sheet.lost(where, "it is no whole number")
+        sheet.lost(where, "it is not a whole number")
     elif found < 0:
         sheet.neutral(where, f"{found} asks for any seed: one is drawn")
     else:
@@ -131,7 +131,7 @@ def side(key: str) -> Rule:
     def rule(sheet: Sheet, where: str, value: Any) -> None:
         found = whole(value)
         if found is None or found < _STEP_PX:
-            sheet.lost(where, "it is no number of pixels")
+            sheet.lost(where, "it is not a number of pixels")
         else:
             sheet.becomes(where, *_stepped({key: found}))
 

@@ -25,7 +25,7 @@ def say(sheet: Sheet, data: Mapping[str, Any], names: Mapping[str, str], *, swit
     hires = {"scale": 2, **{key: int(value) if float(value).is_integer() else value for key, value in found.items()}}
     for key in (switch, *names):
         if key and data.get(key) is not None and read.get(key, 0) is None:
-            sheet.lost(key, "it is no number")
+            sheet.lost(key, "it is not a number")
         elif key and data.get(key) is not None:
             sheet.becomes(key, {"hires": hires})
     if isinstance(data.get(upscaler), str) and data[upscaler]:

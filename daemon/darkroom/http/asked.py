@@ -37,7 +37,7 @@ class Asked:
         first, *rest = head.split(b"\r\n")
         line = _LINE.fullmatch(first)
         if line is None:
-            raise Unanswerable(HTTPStatus.BAD_REQUEST, "this is no request of HTTP")
+            raise Unanswerable(HTTPStatus.BAD_REQUEST, "this is not an HTTP request")
         method, target, major, _ = line.groups()
         if major != b"1":
             raise Unanswerable(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
@@ -65,7 +65,7 @@ class Asked:
 def _path(target: bytes) -> bytes:
     path = _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), target.partition(b"?")[0])
     if not path.startswith(b"/") or b"\0" in path:
-        raise Unanswerable(HTTPStatus.BAD_REQUEST, "this is no path")
+        raise Unanswerable(HTTPStatus.BAD_REQUEST, "this is not a path")
     return path
 
 
@@ -74,6 +74,6 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     for line in lines:
         match = _HEADER.fullmatch(line)
         if match is None:
-            raise Unanswerable(HTTPStatus.BAD_REQUEST, "this is no header")
+            raise Unanswerable(HTTPStatus.BAD_REQUEST, "this is not a header")
         found.setdefault(match[1].decode("ascii").lower(), match[2].decode("latin-1"))
     return found

@@ -98,7 +98,7 @@ def fault_of(raw: bytes, most_bytes: int, most_pixels: int) -> Fault | None:
         return Fault(f"has more than {most_pixels // 1_000_000} million pixels", "Make it smaller.")
     except MemoryError:
         return Fault("needs too much memory to be decoded", "Make it smaller, or save it anew.")
-    except Exception as error:  # noqa: BLE001 - whatever a file can make Pillow say, it is no whole picture
+    except Exception as error:  # noqa: BLE001 - whatever a file can make Pillow say, it is not a whole picture
         begun = raw[:4096].strip(b"\0")
         if not raw.startswith(_STARTS) and len(raw) >= 16 and begun == raw[:4096].rstrip(b"\0"):
             return Fault("is not a picture of a kind that is read", AS_PNG)

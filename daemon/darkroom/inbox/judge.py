@@ -147,7 +147,7 @@ class DecodingJudge:
             except (OSError, ValueError, KeyError, TypeError, _Died) as error:
                 why = "cannot be decoded: the process that decodes dies of it"
                 _log.warning("decoder_died", request=path, status=self._end(), why=str(error))
-        return Verdict("", 0, Fault(why, "Save it anew, as PNG or JPEG.", open=False))
+        return Verdict("", 0, Fault(why, "Save it again, as PNG or JPEG.", open=False))
 
     @staticmethod
     def _ask(channel: socket.socket, handle: int) -> Verdict:

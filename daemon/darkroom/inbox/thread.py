@@ -80,7 +80,7 @@ class InboxThread:
 
     def take(self, path: str, request_id: str, bundle: Bundle, *, some: bool = False) -> None:
         """Take a request; answered by a Taking. `some`: of its files only those that are as they were."""
-        why = "an error that nobody foresaw; the service's log tells more"
+        why = "an unexpected error; the service's log tells more"
         trouble = Taking(request_id, path, Outcome.TROUBLE, why=why)
         self.actor.post(partial(self._take, path, request_id, bundle, some=some), (Kind.FILE, path), instead=trouble)
 

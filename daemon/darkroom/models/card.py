@@ -71,7 +71,7 @@ def misfits(source: ModelSource, family: Family) -> list[tuple[str, str]]:
     """What was chosen for a model and can't be had of its family: what is wrong, and what to do about it."""
     found = [
         (
-            f"its `{key}` of {side} is no multiple of {family.step_px}",
+            f"its `{key}` of {side} is not a multiple of {family.step_px}",
             f"Set `{key} = {max(_down(side, family), family.step_px)}`.",
         )
         for key in ("width", "height")

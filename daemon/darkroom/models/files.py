@@ -65,7 +65,7 @@ def opened(file: Path) -> BinaryIO:
 def unforeseen(what: str, alias: str, error: Exception) -> Unusable:
     """What becomes of a model, a LoRA or an embedding over which an error comes that nobody foresaw."""
     _log.error("unforeseen_error", **{what: alias}, why=describe(error), exc_info=error)
-    message = f"an error that nobody foresaw: {describe(error)}."
+    message = f"an unexpected error: {describe(error)}."
     return Unusable(Fate.HELD, message, "Report it: the service's log tells more. All others go on.")
 
 

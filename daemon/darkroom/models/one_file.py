@@ -263,7 +263,7 @@ def _vae_at(place: Path, like: str) -> Part:
     prefix = next((each for each in VAES if beneath(shapes, each)), "")
     inner = beneath(shapes, prefix)
     if "decoder.conv_in.weight" not in inner:
-        raise Unusable(Fate.NEVER, f"{short(place)} is no autoencoder (VAE).", "Correct `vae`, or leave it out.")
+        raise Unusable(Fate.NEVER, f"{short(place)} is not an autoencoder (VAE).", "Correct `vae`, or leave it out.")
     if any(name.startswith("decoder.up_blocks.") for name in inner):
         raise Unusable(
             Fate.NEVER, f"{short(place)} is in the form of diffusers.", "Set `vae` to the folder that it lies in."

@@ -213,7 +213,7 @@ class OutboxThread:
         self.actor.post(partial(self.outbox.publish, answer), (Kind.HANDOVER, f"{answer.name}.json"))
 
     def deliver(self, delivery: Delivery) -> None:
-        """Let a folder appear. Handed over once more, after an error that nobody foresaw, it may be there already."""
+        """Let a folder appear. Handed over once more, after an unexpected error, it may be there already."""
         handed = chain((delivery,), repeat(replace(delivery, again=True)))
         self.actor.post(lambda: self.outbox.deliver(next(handed)), (Kind.HANDOVER, delivery.answer.name))
 

@@ -194,7 +194,7 @@ class DiffusionModel:
             raise RenderFailed(
                 ErrorCode.MODEL_CHANGED,
                 f"The model is {family.title}, and the request was accepted for another one.",
-                hint="`darkroom retry NAME` decides it anew, for the model that is there now.",
+                hint="`darkroom retry NAME` decides it again, for the model that is there now.",
             )
         is_impossible: Callable[[str, int], bool] = self._is_impossible
         if family is not self._family:  # nobody has tried that
@@ -305,7 +305,7 @@ def _takes_pictures(family: Family, plan: Plan) -> bool:
 
 
 def _pasted(pixels: Pixels, inputs: Inputs) -> Pixels:
-    """With what is not painted anew as it came in."""
+    """With what is not repainted as it came in."""
     if inputs.mask is None:
         return pixels
     painted = Image.frombytes("RGB", (pixels.width, pixels.height), pixels.rgb)

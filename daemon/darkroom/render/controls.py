@@ -97,7 +97,7 @@ def _read(source: ControlSource, dtype: torch.dtype, *, offline: bool) -> Any:
     except Exception as error:  # noqa: BLE001 - the edge that knows what libraries and the hub raise
         traceback.print_exc()
         raise _unusable(source, f"can't be loaded ({type(error).__name__}).") from None
-    raise _unusable(source, f"is a {name or 'folder of no class'}, which is no ControlNet.")
+    raise _unusable(source, f"is a {name or 'folder of no class'}, which is not a ControlNet.")
 
 
 def _unusable(source: ControlSource, what: str) -> RenderFailed:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from darkroom.disk.files import Disk
-from darkroom.errors import ErrorCode
+from darkroom.errors import ErrorCode, with_place
 from darkroom.executor.port import Attempt, Cancelled, Event, Failed, Finished, Painted, Withheld
 from darkroom.executor.settings import PictureMetadata
 from darkroom.facts import Artefact, Fault
@@ -151,7 +151,7 @@ class Finisher:
 def _not_saved(job: Job, error: Exception) -> Failed:
     fault = Fault(
         ErrorCode.RENDER_ERROR,
-        f"A finished picture could not be saved: {error}",
+        f"A finished picture could not be saved: {with_place(error)}.",
         "Look at the free space and the rights of the state folder.",
         can_retry=True,
     )

@@ -71,7 +71,7 @@ class Loras:
     def source(self, lora: Lora) -> LoraSource:
         """Raises RenderFailed for one that the configuration does not have any more."""
         if lora.name not in self._sources:
-            hint = "`darkroom retry NAME` decides the request anew."
+            hint = "`darkroom retry NAME` decides the request again."
             raise RenderFailed(ErrorCode.MODEL_CHANGED, f"There is no LoRA {lora.name} any more.", hint=hint)
         return self._sources[lora.name]
 

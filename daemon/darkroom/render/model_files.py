@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from darkroom.errors import ModelUnavailable, ModelUnsupported
+from darkroom.errors import ModelUnavailable, ModelUnsupported, with_place
 from darkroom.executor.settings import RendererSettings
 from darkroom.models.files import Fate
 from darkroom.models.judge import Judgement, judge
@@ -156,7 +156,7 @@ def _disk_trouble(error: OSError) -> tuple[str, str]:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = f"Give the service the right to write {cache}, or set `model_cache`."
         return f"cannot be downloaded: {error.strerror}.", hint
-    return f"cannot be downloaded: {error}", "Look at the renderer's log."
+    return f"cannot be downloaded: {with_place(error)}.", "Look at the renderer's log."
 
 
 def unloadable(source: ModelSource) -> ModelUnavailable:

@@ -30,7 +30,7 @@ class Inputs:
     """The pictures of one plan, ready to be painted from."""
 
     init: Image.Image | None = None
-    mask: Image.Image | None = None  #: 8 bits: white is painted anew
+    mask: Image.Image | None = None  #: 8 bits: white is repainted
     references: tuple[Image.Image, ...] = ()  #: in their own sizes
     controls: tuple[Image.Image, ...] = ()  #: in the order of `Plan.control`
     warnings: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ def read(plan: Plan, folder: Path) -> Inputs:
 
 
 def pasted(painted: Image.Image, inputs: Inputs) -> Image.Image:
-    """What is not painted anew, as it was; a grey of the mask mixes both."""
+    """What is not repainted, as it was; a grey of the mask mixes both."""
     if inputs.mask is None or inputs.init is None:
         return painted
     return Image.composite(painted, inputs.init, inputs.mask)
@@ -70,7 +70,7 @@ def picture_of(pixels: Pixels) -> Image.Image:
 
 
 def _mask(opened: _Folder, name: str, size: Size, fit: str | None) -> Image.Image:
-    """Transparent is not white. What is added around a picture is painted anew."""
+    """Transparent is not white. What is added around a picture is repainted."""
     mask = fitted(opened.rgb(name, ground=BLACK).convert("L"), size, fit, around=255)
     if not (np.asarray(mask) >= HALF).any():
         raise _bad(name, "has nothing white in it: nothing would be painted.", "Paint white what is to be painted.")
@@ -129,9 +129,9 @@ class _Folder:
                 raise _bad(name, f"has more than {MAX_INPUT_PIXELS:,} pixels.", "Make it smaller.") from None
             except UnidentifiedImageError:
                 hint = "Save it as PNG, JPEG or WebP."
-                raise _bad(name, "is no picture of a kind that is read.", hint) from None
+                raise _bad(name, "is not a picture of a kind that is read.", hint) from None
             except Exception as error:  # noqa: BLE001 - decoders raise what they like at bytes that are torn
-                hint = "Save it anew as PNG or JPEG, and send the request again."
+                hint = "Save it again as PNG or JPEG, and send the request again."
                 raise _bad(
                     name, f"can't be decoded ({str(error).splitlines()[0] if str(error) else 'it is torn'}).", hint
                 ) from None

@@ -87,7 +87,7 @@ def _class(family: Family, given: str) -> Any:
     kind = getattr(diffusers, name, None) if name is not None else None
     if name is None:
         message = f"The model is {family.title}, which can't be given these pictures together."
-        raise RenderFailed(ErrorCode.MODEL_CHANGED, message, hint="`darkroom retry NAME` decides it anew.")
+        raise RenderFailed(ErrorCode.MODEL_CHANGED, message, hint="`darkroom retry NAME` decides it again.")
     if kind is None:
         message = f"diffusers {diffusers.__version__} has no {name}."
         raise RenderFailed(ErrorCode.UNSUPPORTED, message, hint="Install a newer one, or leave the picture out.")

@@ -48,7 +48,7 @@ def _of_snapshot(snapshot: Snapshot) -> Iterable[Metric]:
     yield _one("undelivered_bytes", "Of their pictures.", snapshot.undelivered_bytes)
     not_taken = len(snapshot.not_taken) + snapshot.not_taken_more
     yield _one("not_taken", "Files in the inbox that are not taken.", not_taken)
-    yield _one("troubled", "Requests that met an error that nobody foresaw (20 at most).", len(snapshot.troubled))
+    yield _one("troubled", "Requests that met an unexpected error (20 at most).", len(snapshot.troubled))
     held = dict.fromkeys((hold.model for hold in snapshot.held), 1)
     yield _each("model_held", "1 for a model that is not tried for a while.", "model", held)
     yield _seats(snapshot)

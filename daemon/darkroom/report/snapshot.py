@@ -73,7 +73,7 @@ class HoldReport:
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """A file that is not taken, or a request that has met an error that nobody foresaw."""
+    """A file that is not taken, or a request that has met an unexpected error."""
 
     name: str
     why: str

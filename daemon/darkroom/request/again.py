@@ -13,7 +13,7 @@ from darkroom.request.pictures import HiresAsked
 from darkroom.request.plan import ImagePlan, Plan
 from darkroom.request.weighted import ALGORITHM
 
-_NO_RECORD = "What the picture says of itself is no record of Darkroom's."
+_NO_RECORD = "What the picture says of itself is not a record of Darkroom's."
 #: What a picture's record says beside its plan.
 _BESIDE = {
     "darkroom": "the version that made it",
@@ -109,7 +109,7 @@ _NEUTRAL = {
     "seed": "of the first picture of its request",
     "num_images": "this is one of them",
     "images": "this is one of them",
-    "style": "its words stand in the prompt already",
-    "embeddings": "their words stand in the prompt already",
-    "tokens": "counted anew",
+    "style": "its words are in the prompt already",
+    "embeddings": "their words are in the prompt already",
+    "tokens": "counted again",
 }

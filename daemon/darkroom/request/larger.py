@@ -58,7 +58,7 @@ def hires_problems(asked: Request, model: ModelCard) -> Iterator[Problem]:
         yield Problem("/hires", message, OTHER_MODEL, ErrorCode.UNSUPPORTED_KEY)
         return
     if asked.mask_image is not None:
-        message = "`hires` paints all of the picture anew, and `mask_image` leaves a part of it as it is."
+        message = "`hires` repaints the whole picture, and `mask_image` leaves a part of it as it is."
         yield Problem("/hires", message, "Leave one of them out.", ErrorCode.UNSUPPORTED_KEY)
     fewest = model.family.fewest_steps
     if asked.hires.num_inference_steps is not None and asked.hires.num_inference_steps < fewest:

@@ -86,6 +86,6 @@ def _presets(loras: tuple[LoraSource, ...], model: ModelCard) -> Iterator[Proble
         yield Problem("/loras", message, "Name one of them.", ErrorCode.UNSUPPORTED_KEY)
     if few and few_step(model.family, few) is model.family and not model.family.key.startswith(PRESET_FAMILIES):
         message = (
-            f"The LoRA {few[0].alias} makes a few-step model of Stable Diffusion or SDXL, and {model.alias} is none."
+            f"The LoRA {few[0].alias} makes a few-step model of Stable Diffusion or SDXL, and {model.alias} is neither."
         )
         yield Problem("/loras", message, "Leave it out.", ErrorCode.UNSUPPORTED_KEY)

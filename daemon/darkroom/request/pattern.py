@@ -50,7 +50,7 @@ def _fields(pattern: str) -> Iterator[str]:
         parts = list(string.Formatter().parse(pattern))
     except ValueError as error:
         raise DarkroomError(
-            f"{pattern!r} is no pattern for names: {error}.", hint="Write it like {n}-{words}."
+            f"{pattern!r} is not a pattern for names: {error}.", hint="Write it like {n}-{words}."
         ) from None
     for _, name, form, conversion in parts:
         if name is not None:

@@ -22,7 +22,7 @@ Controls = Mapping[str, ControlSource]
 OTHER_MODEL = "Leave it out, or choose a model that can: `darkroom models` says which."
 _CANT = {
     "init_image": "begins with no picture",
-    "mask_image": "paints no part of a picture anew",
+    "mask_image": "repaints no part of a picture",
     "control": "follows no other picture here",
 }
 _KEY_OF = {"init": "init_image", "mask": "mask_image", "control": "control", "union": "control"}
@@ -65,7 +65,7 @@ def strength_problem(strength: float | None, steps: int, within: str = "") -> Pr
     if strength is None or int(steps * strength) >= 1:
         return None
     owner, where = (f" of `{within}`", f"/{within}/strength") if within else ("", "/strength")
-    message = f"`strength`{owner} {strength:g} leaves none of {steps} steps: nothing would be painted anew."
+    message = f"`strength`{owner} {strength:g} leaves none of {steps} steps: nothing would be repainted."
     least = math.ceil(100 / steps) / 100
     return Problem(where, message, f"Use {least:g} at least, or more `num_inference_steps`.")
 

@@ -26,7 +26,7 @@ def own_words(message: str, hint: str) -> PydanticCustomError:
 
 def _file_name(name: str) -> str:
     if name in ("", ".", "..") or "/" in name or "\\" in name:
-        raise own_words("is no name of a file", "Write its name without a folder, as photo.png.")
+        raise own_words("is not the name of a file", "Write its name without a folder, as photo.png.")
     if len(name.encode()) > MAX_NAME_BYTES or any(unicodedata.category(each) == "Cc" for each in name):
         raise own_words("is a name that no file can have everywhere", "Give the file a short, plain name.")
     if why := why_ignored(name):
@@ -75,7 +75,7 @@ class HiresAsked(BaseModel):
         description=f"how much larger each side becomes: a number from {LEAST_SCALE:g} to {MOST_SCALE:g}"
     )
     strength: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="how much of it is painted anew: a number from 0 to 1"
+        None, description="how much of it is repainted: a number from 0 to 1"
     )
     num_inference_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = Field(
         None, description=f"denoising steps of the second pass: a whole number from 1 to {MOST_STEPS}"

@@ -72,8 +72,8 @@ class Plan:
     weights: str | None = None  #: how parentheses weigh: `weighted.ALGORITHM`; None: they are characters
     on_overflow: str = "encode"  #: what comes of words that the model can't read: "encode" tells them, "refuse" fails
     init_image: str | None = None  #: a file of the request that the picture begins with
-    strength: float | None = None  #: how much of it is painted anew, 0 to 1; None without one
-    mask_image: str | None = None  #: a file of the request: white is painted anew
+    strength: float | None = None  #: how much of it is repainted, 0 to 1; None without one
+    mask_image: str | None = None  #: a file of the request: white is repainted
     reference_images: tuple[str, ...] = ()  #: files of the request, in order, for models that edit by reference
     fit: str | None = None  #: "crop", "pad" or "stretch": of init, mask and control pictures; None without one
     control: tuple[Control, ...] = ()

@@ -94,7 +94,7 @@ def _columns(line: int, cells: list[str]) -> list[str]:
         if name not in KEYS:
             raise DarkroomError(f"Line {line}: no request has a key {name!r}.", hint=suggestion(name, KEYS))
         if columns.count(name) > 1:
-            raise DarkroomError(f"Line {line}: {name} stands there twice.", hint="Take one column out.")
+            raise DarkroomError(f"Line {line}: two columns are called {name}.", hint="Remove one of them.")
     return columns
 
 

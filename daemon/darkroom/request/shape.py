@@ -84,7 +84,7 @@ def _as_names(value: object) -> object:
     if not isinstance(value, list):
         return value
     if not 1 <= len(value) <= MOST_STYLES:
-        hint = f'Name 1 to {MOST_STYLES}; "none" is no style.'
+        hint = f'Name 1 to {MOST_STYLES}; "none" is not a style.'
         raise PydanticCustomError(OWN_WORDS, f"is a list of {len(value)} names", {"hint": hint})
     return tuple(value)
 
@@ -156,10 +156,10 @@ class Request(BaseModel):
     )
     init_image: FileName | None = Field(None, description="the picture that it begins with: the name of a file")
     strength: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="how much of `init_image` is painted anew: a number from 0 to 1"
+        None, description="how much of `init_image` is repainted: a number from 0 to 1"
     )
     mask_image: FileName | None = Field(
-        None, description="what of `init_image` is painted anew, in white: the name of a file"
+        None, description="which part of `init_image` is repainted, in white: the name of a file"
     )
     reference_images: References | None = Field(
         None, description=f"pictures that a model edits by: a list of 1 to {MOST_REFERENCES} names of files"

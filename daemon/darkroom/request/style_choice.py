@@ -51,7 +51,7 @@ def _name_problems(names: Sequence[str], book: StyleBook) -> Iterator[Problem]:
         elif name in names[:index]:
             yield Problem(where, f"The style {shown(name)} is named twice.", "Name it once.")
         elif name == NO_STYLE and len(names) > 1:
-            yield Problem(where, f'"{NO_STYLE}" stands beside other styles.', "Leave it out, or the others.")
+            yield Problem(where, f'"{NO_STYLE}" is named beside other styles.', "Leave it out, or the others.")
 
 
 def _near(name: str, book: StyleBook) -> str:

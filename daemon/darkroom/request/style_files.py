@@ -63,7 +63,7 @@ def is_list_of_styles(raw: bytes) -> bool:
 
 def _text(raw: bytes, file: str) -> str:
     if len(raw) > MAX_BYTES:
-        raise _unusable(file, f"It is larger than {MAX_BYTES >> 20} MiB.", "Take the styles out that nobody uses.")
+        raise _unusable(file, f"It is larger than {MAX_BYTES >> 20} MiB.", "Remove the styles that nobody uses.")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -154,18 +154,18 @@ def _as_ours(style: Style) -> Style:
 def _why_left_out(style: Style | None) -> tuple[str, str] | None:
     """What is wrong, and what to do; None for one that can be used, and for the empty "None" that is always there."""
     if style is None:
-        return "It is no style, and left out.", "Write a name, a prompt and a negative prompt, each a text."
+        return "It is not a style, and is left out.", "Write a name, a prompt and a negative prompt, each a text."
     if not _is_name(style.name):
         return "Its name can't be used: it is left out.", f"A name is a text of 1 to {LONGEST_NAME} characters."
     texts = (style.prompt, style.negative_prompt, style.description)
     if not any(texts[:2]):
-        return None if style.name.casefold() == NO_STYLE else ("It is empty, and left out.", "Write its keywords.")
+        return None if style.name.casefold() == NO_STYLE else ("It is empty, and is left out.", "Write its keywords.")
     if style.name == NO_STYLE:
         return f'"{NO_STYLE}" means that no style applies: it is left out.', "Rename it."
     if any(len(text) > MOST_CHARACTERS for text in texts):
-        return "It is too long, and left out.", f"Keep each of its texts to {MOST_CHARACTERS} characters."
+        return "It is too long, and is left out.", f"Keep each of its texts to {MOST_CHARACTERS} characters."
     if not all(_is_plain(text) for text in texts):
-        return "It has characters that are none, and is left out.", "Write it anew."
+        return "It has broken characters, and is left out.", "Write it again."
     return None
 
 

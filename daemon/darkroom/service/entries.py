@@ -135,7 +135,7 @@ class Entries:
         return entry
 
     def forget(self, request_id: str) -> None:
-        """Whatever its place: an error that nobody foresaw has left it anywhere."""
+        """Whatever its place: an unexpected error has left it anywhere."""
         entry = self._entries.pop(request_id, None)
         if entry is not None:
             self._take(entry)

@@ -223,7 +223,7 @@ class Service:
         self._tell_systemd()
 
     def _begin_anew(self) -> None:
-        """Tell of what has met an error that nobody foresaw, and let it go on from what is recorded of it."""
+        """Tell of what has met an unexpected error, and let it go on from what is recorded of it."""
         for kind, name, why in self._guard.news():
             if kind is Kind.REQUEST:
                 self._ledger.explain([name], why)

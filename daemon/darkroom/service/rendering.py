@@ -142,7 +142,7 @@ class Rendering:
             self._leave_seat(seat, event.key)
 
     def _is_let_go(self, request_id: str) -> bool:
-        """Whether an error that nobody foresaw has left the request behind: it begins anew when it has left."""
+        """Whether an unexpected error has left the request behind: it starts again when it has left."""
         entry = self._ledger.entries.get(request_id)
         return entry is None or entry.place is not Place.RUNNING
 

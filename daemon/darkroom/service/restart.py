@@ -53,7 +53,7 @@ class Restart:
                 self._inbox.give_back(stray.path, stray.id, stray.file)
 
     def begin_anew(self, request_id: str) -> None:
-        """Do for one request what is done at a start: an error that nobody foresaw has left it anywhere."""
+        """Do for one request what is done at a start: an unexpected error has left it anywhere."""
         self._ledger.let_go(request_id)
         record = self._spool.get(request_id)
         if record is None:

@@ -18,7 +18,7 @@ from darkroom.actor import Broken, ThreadEnded, start_thread
 from darkroom.backoff import LIFE
 from darkroom.clock import Clock
 from darkroom.disk import mounts
-from darkroom.errors import DarkroomError, FolderUnusable
+from darkroom.errors import DarkroomError, FolderUnusable, with_place
 from darkroom.guard import describe
 from darkroom.service.compose import STATE_TROUBLE, Daemon
 from darkroom.service.loop import Stop
@@ -73,7 +73,7 @@ def main(config: Config, *, once: bool = False) -> int:
 
 def _tell_end(error: Exception, backoff_s: float) -> None:
     if isinstance(error, STATE_TROUBLE):
-        _log.error("state_folder_trouble", why=str(error), again_in_s=backoff_s)
+        _log.error("state_folder_trouble", why=with_place(error), again_in_s=backoff_s)
     else:
         _log.error("life_ended", why=describe(error), again_in_s=backoff_s, exc_info=error)
 
@@ -85,7 +85,7 @@ def _first(config: Config, *, notifier: Notifier, monitoring: Monitoring) -> Dae
         return Daemon(config, notifier=notifier, monitoring=monitoring)
     except (sqlite3.OperationalError, OSError) as error:
         raise FolderUnusable(
-            f"The state folder {config.state_dir} cannot be used: {error}.",
+            f"The state folder {config.state_dir} cannot be used: {with_place(error)}.",
             hint="See that its disk works and has room, and that the daemon's user may write there.",
         ) from error
 

@@ -69,7 +69,7 @@ class Wishes:
             _log.warning(event, file=file.path)
 
     def _is_for_one_in_trouble(self, wish: Wish) -> bool:
-        """Whether an error that nobody foresaw keeps its request from being live: it is when it begins anew."""
+        """Whether an unexpected error keeps its request from being live: it is when it starts again."""
         meant = {names.folded(stem) for stem in wish.stems}
         return any(names.folded(names.stem_of(path)) in meant for path in self._ledger.paths_of(self._troubled()))
 

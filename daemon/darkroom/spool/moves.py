@@ -109,7 +109,7 @@ def undelivered(answer: Answer, why: str) -> Answer:
 
 
 def back_in_line(answer: Answer, *, attempt: int) -> Answer:
-    """It left the device unfinished, or the service begins anew."""
+    """It left the device unfinished, or the service starts again."""
     return answer.moved_to(
         State.QUEUED, in_inbox=False, progress=None, eta_s=None, started_at=None, attempt=attempt or None
     )

@@ -107,7 +107,7 @@ def require_rights() -> None:
         hint = "`darkroom run` keeps it running without; `darkroom service show` prints the unit for another machine."
         raise DarkroomError("This machine does not run systemd.", hint=hint)
     if os.geteuid() != 0:
-        raise DarkroomError("Only root can do that.", hint="Say it with sudo; --dry-run shows what would be done.")
+        raise DarkroomError("Only root can do that.", hint="Run it with sudo; --dry-run shows what would be done.")
 
 
 def carry_out(step: Step) -> None:

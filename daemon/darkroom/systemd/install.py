@@ -353,7 +353,7 @@ def _cure(path: Path, closed: Path, wish: Wish) -> str:
     """Nobody should open root's home, or another's, for a program's sake."""
     if path == wish.python:
         return (
-            "This Python belongs to one person. Make the virtual environment anew with the system's own:"
+            "This Python belongs to one person. Make the virtual environment again with the system's own:"
             " make clean; make PYTHON=/usr/bin/python3 venv"
         )
     move = "Move it to where everybody can read it"

@@ -41,5 +41,7 @@ def _in_place_of(role: Role, address: str) -> tuple[str, str]:
     host, _colon, port = address.rpartition(":") if role == "worker" else (address, "", "")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", host) or (role == "worker" and not port.isdigit()):
         wanted = f"{HEAD}:{PORT}" if role == "worker" else HEAD
-        raise DarkroomError(f"{address!r} is no address of a head.", hint=f"Say it like this: --ray-{role} {wanted}")
+        raise DarkroomError(
+            f"{address!r} is not the address of a head.", hint=f"Say it like this: --ray-{role} {wanted}"
+        )
     return (f"{HEAD}:{PORT}", address) if role == "worker" else (f"address={HEAD}", f"address={host}")
