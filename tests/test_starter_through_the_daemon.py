@@ -112,7 +112,6 @@ def test_ink_has_no_colour_and_a_negative_monochrome_gives_it_back(daemon: Daemo
 COLOURED = (
     ("umbrella", "green", (-0.5, 1.0, -0.5)),
     ("house", "red", (1.0, -0.5, -0.5)),
-    ("car", "blue", (-0.5, -0.5, 1.0)),
 )
 
 
@@ -125,7 +124,7 @@ def much(path: Path, channels: tuple[float, ...]) -> float:
 def test_a_word_that_weighs_more_is_seen_more(
     daemon: DaemonProcess, thing: str, colour: str, channels: tuple[float, ...]
 ) -> None:
-    half, once, twice = (
+    half, once, more = (
         [
             much(each, channels)
             for each in drawn(
@@ -140,7 +139,7 @@ def test_a_word_that_weighs_more_is_seen_more(
         for weight in (0.5, 1.0, 1.5)
     )
     assert sum(half) < sum(once) - 2
-    assert sum(twice) > sum(half) + 4
+    assert sum(more) > sum(once) + 2
 
 
 def test_each_picture_shows_the_colour_that_was_chosen_for_it(daemon: DaemonProcess) -> None:
@@ -158,17 +157,19 @@ def test_each_picture_shows_the_colour_that_was_chosen_for_it(daemon: DaemonProc
 
 
 def test_both_of_two_styles_are_seen(daemon: DaemonProcess) -> None:
-    """Fantasy glows purple, and pixel art has squares of one colour."""
-    alone = drawn(daemon, "one-style", prompt="a castle", style="fantasy", default_negative=True)[0]
-    both = drawn(daemon, "two-styles", prompt="a castle", style=["fantasy", "pixel-art"], default_negative=True)[0]
-    assert corner(both)[2] - corner(both)[1] > 40
-    assert squares(both) > squares(alone) * 1.3
+    """The golden hour is warm, and ink has next to no colour: together they are lines on warm paper."""
+    warm, ink, both = (
+        drawn(daemon, f"{len(style)}-{style[-1]}", prompt="a castle", style=style, default_negative=True)[0]
+        for style in (["golden-hour"], ["ink"], ["golden-hour", "ink"])
+    )
+    assert warmth(both) > warmth(ink) + 15
+    assert saturation(both) < saturation(warm) * 0.7
 
 
-def squares(path: Path) -> float:
-    """How much more two neighbours differ across the sides of squares of four pixels than within them."""
-    steps = np.abs(np.diff(np.asarray(picture(path).convert("L"), np.float64), axis=1))
-    return float(steps[:, 3::4].mean() / steps[:, 1::4].mean())
+def warmth(path: Path) -> float:
+    """How far the corners' red stands above their blue."""
+    red, _, blue = corner(path)
+    return red - blue
 
 
 def test_a_prompt_with_no_word_that_it_knows_is_warned_of(daemon: DaemonProcess) -> None:
