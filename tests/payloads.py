@@ -264,3 +264,98 @@ low quality
 Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 965400086, Size: 512x768, \
 Model hash: 879db523c3, Model: dreamshaper_8, Denoising strength: 0.5, Clip skip: 2, Hires upscale: 2, \
 Lora hashes: "x: 1234, y: 5678", Version: v1.10.1"""
+
+
+#: A graph as people share them: base and refiner of SDXL, a LoRA, a control, an upscaler.
+REFINED: dict[str, Any] = {
+    "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd_xl_base_1.0.safetensors"}},
+    "12": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd_xl_refiner_1.0.safetensors"}},
+    "30": {
+        "class_type": "LoraLoader",
+        "inputs": {
+            "lora_name": "xl/ink.safetensors",
+            "strength_model": 0.8,
+            "strength_clip": 0.8,
+            "model": ["4", 0],
+            "clip": ["4", 1],
+        },
+    },
+    "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 1024, "height": 1024, "batch_size": 2}},
+    "6": {
+        "class_type": "CLIPTextEncodeSDXL",
+        "inputs": {
+            "width": 4096,
+            "height": 4096,
+            "crop_w": 0,
+            "crop_h": 0,
+            "target_width": 4096,
+            "target_height": 4096,
+            "text_g": "a fox",
+            "text_l": "a red fox",
+            "clip": ["30", 1],
+        },
+    },
+    "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "text, watermark", "clip": ["30", 1]}},
+    "15": {
+        "class_type": "CLIPTextEncodeSDXLRefiner",
+        "inputs": {"ascore": 6, "width": 2048, "height": 2048, "text": "a fox", "clip": ["12", 1]},
+    },
+    "16": {
+        "class_type": "CLIPTextEncodeSDXLRefiner",
+        "inputs": {"ascore": 2.5, "width": 2048, "height": 2048, "text": "text", "clip": ["12", 1]},
+    },
+    "20": {"class_type": "ControlNetLoader", "inputs": {"control_net_name": "canny_xl.safetensors"}},
+    "21": {"class_type": "LoadImage", "inputs": {"image": "pose.png", "upload": "image"}},
+    "22": {
+        "class_type": "ControlNetApplyAdvanced",
+        "inputs": {
+            "strength": 0.7,
+            "start_percent": 0,
+            "end_percent": 0.8,
+            "positive": ["6", 0],
+            "negative": ["7", 0],
+            "control_net": ["20", 0],
+            "image": ["21", 0],
+        },
+    },
+    "10": {
+        "class_type": "KSamplerAdvanced",
+        "inputs": {
+            "add_noise": "enable",
+            "noise_seed": 721897303308196,
+            "steps": 25,
+            "cfg": 8,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "start_at_step": 0,
+            "end_at_step": 20,
+            "return_with_leftover_noise": "enable",
+            "model": ["30", 0],
+            "positive": ["22", 0],
+            "negative": ["22", 1],
+            "latent_image": ["5", 0],
+        },
+    },
+    "11": {
+        "class_type": "KSamplerAdvanced",
+        "inputs": {
+            "add_noise": "disable",
+            "noise_seed": 0,
+            "steps": 25,
+            "cfg": 8,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "start_at_step": 20,
+            "end_at_step": 10000,
+            "return_with_leftover_noise": "disable",
+            "model": ["12", 0],
+            "positive": ["15", 0],
+            "negative": ["16", 0],
+            "latent_image": ["10", 0],
+        },
+    },
+    "17": {"class_type": "VAEDecode", "inputs": {"samples": ["11", 0], "vae": ["12", 2]}},
+    "25": {"class_type": "UpscaleModelLoader", "inputs": {"model_name": "4x-UltraSharp.pth"}},
+    "26": {"class_type": "ImageUpscaleWithModel", "inputs": {"upscale_model": ["25", 0], "image": ["17", 0]}},
+    "19": {"class_type": "SaveImage", "inputs": {"filename_prefix": "ComfyUI", "images": ["26", 0]}},
+}

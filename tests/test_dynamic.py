@@ -17,6 +17,7 @@ from darkroom.request.decide import Decision, Rules, decide
 from darkroom.request.dynamic import Dice, NotDynamic, expand, lines_of
 from darkroom.request.shape import read
 from darkroom.request.styles import Style, StyleBook
+from darkroom.request.weighted import ALGORITHM, NORM
 
 LISTS = {"colour": ("red", "{dark|light} blue"), "endless": ("__endless__",), "snow_white": ("apple",)}
 BOOK = StyleBook(styles={"ink": Style("ink", "ink {of|in}, {prompt}")}, default_negative_prompt="blurry")
@@ -127,11 +128,17 @@ def test_styles_are_not_chosen_from() -> None:
 
 
 def test_parentheses_weigh_only_where_a_model_can() -> None:
-    assert decided().plan.weights == "norm-1"
+    assert decided().plan.weights == ALGORITHM
     assert decided(model="flux").plan.weights is None
-    assert decided(prompt_syntax="weighted").plan.weights == "norm-1"
+    assert decided(prompt_syntax="weighted").plan.weights == ALGORITHM
     assert decided(prompt_syntax="plain").plan.weights is None
     assert refused(prompt_syntax="weighted", model="flux").where == "/prompt_syntax"
+
+
+def test_how_they_weigh_is_asked_for_where_they_do() -> None:
+    assert decided(weights=NORM).plan.weights == decided(weights=NORM, prompt_syntax="weighted").plan.weights == NORM
+    assert "sentences whole" in refused(weights=NORM, model="flux").message
+    assert '"prompt_syntax": "weighted"' in refused(weights=NORM, prompt_syntax="plain").hint
 
 
 @pytest.mark.parametrize(("prompt", "where"), [("(a:11)", "/prompt"), ("((a:5):5)", "/prompt")])

@@ -16,7 +16,7 @@ from darkroom.foreign.programs import PROGRAMS, recognised, translated
 from darkroom.foreign.sheet import Fate, NothingToAsk, Sheet, Target
 from darkroom.models.schedulers import CLASSIC, FLOW
 from darkroom.request.shape import KEYS, read
-from tests.payloads import EVERYTHING, FLUX, FOOOCUS_CALL, FOOOCUS_LOG, IMAGES, INVOKE, TXT2IMG, WORKFLOW
+from tests.payloads import EVERYTHING, FLUX, FOOOCUS_CALL, FOOOCUS_LOG, IMAGES, INVOKE, REFINED, TXT2IMG, WORKFLOW
 from tests.translating import TARGET, asks
 
 #: What people write by hand, where a hint for each key says more.
@@ -161,7 +161,7 @@ def check(data: dict[str, Any], program: str, prompt: str, nested: Mapping[str, 
 UNKNOWN = {"class_type": "Mystery", "inputs": {"positive": ["6", 0], "image": ["3", 0], "text": "x", "n": 3}}
 
 
-@given(st.sampled_from([WORKFLOW, FLUX]), st.data())
+@given(st.sampled_from([WORKFLOW, FLUX, REFINED]), st.data())
 def test_each_node_is_told_whole_or_by_its_values(graph: dict[str, Any], data: st.DataObject) -> None:
     nodes = st.sampled_from(sorted(graph))
     gone, changed = data.draw(st.sets(nodes, max_size=3)), data.draw(st.sets(nodes, max_size=3))

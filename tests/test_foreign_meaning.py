@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,7 @@ from tests.payloads import (
     INFO,
     INVOKE,
     INVOKE_GRAPH,
+    REFINED,
     TXT2IMG,
     WORKFLOW,
 )
@@ -464,3 +466,27 @@ def test_fooocus_has_rules_for_what_its_samples_say() -> None:
         sheet = translated(data, PROGRAMS["fooocus"], Target(KEYS, CLASSIC), lambda _: ())
         assert not [note.where for note in sheet.notes.values() if "does not know it" in note.words]
     assert fooocus.recognise({"prompt": "x"}) is None
+
+
+def test_what_comes_with_pictures_is_told_with_the_key_that_does_it() -> None:
+    of_graph = sheet_of(REFINED).notes
+    keys = {
+        "20 ControlNetLoader": "control",
+        "22 ControlNetApplyAdvanced": "control",
+        "21 LoadImage": "",
+        "11 KSamplerAdvanced": "hires",
+        "25 UpscaleModelLoader": "hires",
+        "26 ImageUpscaleWithModel": "hires",
+    }
+    told = {where: of_graph[where].words for where in keys}
+    assert {where: key for where, key in keys.items() if f"`{key}`" not in told[where]} == {"21 LoadImage": ""}
+    assert of_graph["12 CheckpointLoaderSimple"].fate is Fate.LOST
+    of_a1111 = sheet_of(TXT2IMG | {"init_images": ["aGk="], "mask": "aGk=", "denoising_strength": 0.4}).notes
+    assert "`init_image`" in of_a1111["init_images"].words
+    assert "`mask_image`" in of_a1111["mask"].words
+    of_openai = sheet_of(IMAGES | {"image": "cat.png", "mask": "m.png"}).notes
+    assert "`reference_images`" in of_openai["image"].words
+    named = KEYS.__contains__
+    for notes in (of_graph, of_a1111, of_openai):
+        said = [key for note in notes.values() for key in re.findall("`([a-z]+_image[s]?|control|hires)`", note.words)]
+        assert all(map(named, said))

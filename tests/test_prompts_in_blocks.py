@@ -16,7 +16,7 @@ from darkroom.render.adapter import DiffusionModel
 from darkroom.render.device import TorchDevice
 from darkroom.render.engine import Model
 from darkroom.request.plan import Plan, images_of
-from darkroom.request.weighted import ALGORITHM
+from darkroom.request.weighted import ALGORITHM, ALGORITHMS
 from darkroom.testing import zoo
 from darkroom.testing.plans import plan
 
@@ -81,7 +81,7 @@ def test_what_is_encoded_here_is_what_the_pipeline_encodes(named: tuple[str, Dif
     name, model = named
     pipeline, blocks = model._pipeline, model._siblings._blocks
     assert blocks is not None
-    ours = blocks._embed("a red cat", False, None, 1)
+    ours = blocks._embed("a red cat", None, None, 1)
     theirs = pipeline.encode_prompt("a red cat", device=torch.device("cpu"), num_images_per_prompt=1,
                                     do_classifier_free_guidance=False)  # fmt: skip
     assert torch.equal(ours.tokens, theirs[0])
@@ -90,25 +90,62 @@ def test_what_is_encoded_here_is_what_the_pipeline_encodes(named: tuple[str, Dif
     assert (ours.pooled is None) == (name in ("sd15", "lcm"))
 
 
-def test_a_weight_of_one_is_no_weight_and_others_are(named: tuple[str, DiffusionModel]) -> None:
+@pytest.mark.parametrize("way", ALGORITHMS)
+def test_a_weight_of_one_is_no_weight_and_others_are(named: tuple[str, DiffusionModel], way: str) -> None:
     plain = painted(named, "a red cat")
-    said = {
-        text: painted(named, text, weights=ALGORITHM) for text in ("a (red:1.0) cat", "a (red:1.4) cat", "a [red] cat")
-    }
+    said = {text: painted(named, text, weights=way) for text in ("a (red:1.0) cat", "a (red:1.4) cat", "a [red] cat")}
     assert said["a (red:1.0) cat"] == plain
     assert len({plain, *said.values()}) == 3
-    assert painted(named, r"a \(red\) cat", weights=ALGORITHM) == painted(named, "a (red) cat")
-    assert painted(named, "a red BREAK cat", weights=ALGORITHM) != painted(named, "a red cat")
+    assert painted(named, r"a \(red\) cat", weights=way) == painted(named, "a (red) cat")
+    assert painted(named, "a red BREAK cat", weights=way) != painted(named, "a red cat")
 
 
-def test_weights_leave_the_length_of_a_block_as_it_was(named: tuple[str, DiffusionModel]) -> None:
+@pytest.mark.parametrize("way", ALGORITHMS)
+def test_weights_leave_the_length_of_a_block_as_it_was(named: tuple[str, DiffusionModel], way: str) -> None:
     blocks = named[1]._siblings._blocks
     assert blocks is not None
-    plain, heavy = (blocks._embed(text, True, None, 1).tokens for text in ("a red cat", "a (red:1.6) cat"))
+    plain, heavy = (blocks._embed(text, way, None, 1).tokens for text in ("a red cat", "a (red:1.6) cat"))
     widths = [reader._encoder.config.hidden_size for reader in blocks._readers]
     for one, other in zip(plain.split(widths, dim=-1), heavy.split(widths, dim=-1), strict=True):
         assert torch.allclose(one.norm(), other.norm(), rtol=1e-4)
         assert not torch.allclose(one, other)
+
+
+def test_words_that_weigh_nothing_are_not_there(named: tuple[str, DiffusionModel]) -> None:
+    blocks = named[1]._siblings._blocks
+    assert blocks is not None
+    nothing, other = (blocks._embed(text, ALGORITHM, None, 1) for text in ("a (red:0) cat", "a (blue:0) cat"))
+    said = blocks._embed("a red cat", None, None, 1)
+    widths = [reader._encoder.config.hidden_size for reader in blocks._readers]
+    split = (each.tokens.split(widths, dim=-1) for each in (nothing, other, said))
+    for one, two, spoken in zip(*split, strict=True):  # whatever their length was
+        assert torch.allclose(one / one.norm(), two / two.norm(), atol=1e-5)
+        assert not torch.allclose(one / one.norm(), spoken / spoken.norm(), atol=1e-3)
+    behind = blocks._embed("a (red:1.5) cat", ALGORITHM, None, 1).tokens - said.tokens
+    assert behind[0, 3].norm() > 0, "what `cat` has heard of `red` weighs, too"
+    if said.pooled is not None:
+        assert nothing.pooled is not None
+        assert torch.equal(blocks._embed("a (red:1.5) cat", ALGORITHM, None, 1).pooled, said.pooled)
+
+
+def test_a_block_is_read_once_more_for_each_weight_in_it(named: tuple[str, DiffusionModel]) -> None:
+    blocks = named[1]._siblings._blocks
+    assert blocks is not None
+    read: list[int] = []
+    hook = blocks._readers[0]._encoder.register_forward_pre_hook(
+        lambda _module, given, _options: read.append(len(given[0])), with_kwargs=True
+    )
+    try:
+        blocks._embed("a cat BREAK (a fox:1.3) and [a (dog:1.3)] BREAK (a hen:1.3)", ALGORITHM, None, 3)
+        assert read == [3, 1, 1, 2]  # all; the second one without each of its lighter words; both that have 1.3
+    finally:
+        hook.remove()
+
+
+def test_a_way_to_weigh_that_is_not_known_is_told(named: tuple[str, DiffusionModel]) -> None:
+    with pytest.raises(RenderFailed, match="other-9") as caught:
+        painted(named, "a (red:1.5) cat", weights="other-9")
+    assert ALGORITHM in caught.value.hint
 
 
 def test_layers_can_be_left_out(named: tuple[str, DiffusionModel]) -> None:

@@ -29,6 +29,7 @@ from darkroom.request.decide import Rules, decide
 from darkroom.request.plan import Plan
 from darkroom.request.shape import KEYS, read
 from darkroom.request.styles import Style, StyleBook
+from darkroom.request.weighted import ALGORITHMS
 from tests.payloads import INFO, INVOKE, WORKFLOW
 
 BOOK = StyleBook(
@@ -126,6 +127,13 @@ def test_each_part_of_a_record_is_said() -> None:
     assert set(sheet.notes) == expected
     assert (sheet.request["seed"], "num_images" in sheet.request) == (100, False)
     assert [note.where for note in sheet.notes.values() if note.fate is Fate.LOST] == []
+
+
+@pytest.mark.parametrize("way", ALGORITHMS)
+def test_words_weigh_again_as_they_did(way: str) -> None:
+    plan = plan_of(prompt="a (red:1.2) cat", prompt_syntax="weighted", model="sd15", weights=way)
+    assert sheet_of(picture_of(replace(plan, model="card"))).request["weights"] == way
+    assert again.request_of(plan, plan.images[0])["weights"] == way
 
 
 @pytest.mark.parametrize(

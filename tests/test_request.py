@@ -8,6 +8,7 @@ import pytest
 
 from darkroom.errors import ErrorCode, RequestRefused
 from darkroom.request.shape import KEYS, MAX_BYTES, Incomplete, Reading, Request, read
+from darkroom.request.weighted import ALGORITHMS
 
 PACKAGES = Path(__file__).parents[1] / "daemon"
 MAX_SEED = 2**63 - 1
@@ -38,6 +39,7 @@ def test_every_key_is_read() -> None:
         "negative_prompt": "people",
         "default_negative": False,
         "prompt_syntax": "weighted",
+        "weights": "norm-1",
         "on_overflow": "refuse",
         "clip_skip": 2,
         "style": "ink",
@@ -120,6 +122,14 @@ def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[ob
 )
 def test_names_of_files(key: str, good: list[object], bad: list[object]) -> None:
     test_types_and_bounds_of_each_key(key, good, bad)
+
+
+def test_how_parentheses_weigh_is_one_of_the_ways_that_there_are() -> None:
+    for way in ALGORITHMS:
+        assert reading(prompt_syntax="weighted", weights=way).problems == ()
+    for value in ("norm-2", "", 1, True, None):
+        assert codes(reading(prompt_syntax="weighted", weights=value)) == {"/weights": ErrorCode.BAD_VALUE}
+    assert "means nothing without `prompt_syntax`" in reading(weights="norm-1").problems[0].message
 
 
 def test_one_style_is_a_list_of_one_and_each_wrong_one_is_told_with_its_place() -> None:

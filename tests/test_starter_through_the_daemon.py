@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageStat
 
+from darkroom.starter.drawings import HUES
+from darkroom.starter.measures import colour_of
 from darkroom.testing.process import DaemonProcess
 
 STARTER = {
@@ -103,6 +106,70 @@ def test_ink_has_no_colour_and_a_negative_monochrome_gives_it_back(daemon: Daemo
         grey = saturation(drawn(daemon, f"{thing}-grey", prompt=f"black and white, a {thing}")[0])
         assert ink < plain / 2
         assert back > grey
+
+
+#: What a word's weight is told by: a thing, the colour that it is asked for, and how much each channel tells of that.
+COLOURED = (
+    ("umbrella", "green", (-0.5, 1.0, -0.5)),
+    ("house", "red", (1.0, -0.5, -0.5)),
+)
+
+
+def much(path: Path, channels: tuple[float, ...]) -> float:
+    """Of a colour, as the mean of the whole picture, from 0 to 255."""
+    return sum(share * mean for share, mean in zip(channels, ImageStat.Stat(picture(path)).mean, strict=True))
+
+
+@pytest.mark.parametrize(("thing", "colour", "channels"), COLOURED)
+def test_a_word_that_weighs_more_is_seen_more(
+    daemon: DaemonProcess, thing: str, colour: str, channels: tuple[float, ...]
+) -> None:
+    half, once, more = (
+        [
+            much(each, channels)
+            for each in drawn(
+                daemon,
+                f"{colour}-{weight * 10:g}",
+                prompt=f"a ({colour}:{weight}) {thing}",
+                prompt_syntax="weighted",
+                default_negative=True,
+                num_images=2,
+            )
+        ]
+        for weight in (0.5, 1.0, 1.5)
+    )
+    assert sum(half) < sum(once) - 2
+    assert sum(more) > sum(once) + 2
+
+
+def test_each_picture_shows_the_colour_that_was_chosen_for_it(daemon: DaemonProcess) -> None:
+    asked = {
+        "prompt": "a {red|green|blue} house",
+        "prompt_syntax": "dynamic",
+        "num_images": 6,
+        "default_negative": True,
+    }
+    pictures = drawn(daemon, "many", **asked)
+    images = daemon.wait_for_state("many", "done")["plan"]["images"]
+    chosen = [next(word for word in HUES if word in image["prompt"]) for image in images]
+    assert len(set(chosen)) > 1
+    assert [colour_of(np.asarray(picture(each))) for each in pictures] == chosen
+
+
+def test_both_of_two_styles_are_seen(daemon: DaemonProcess) -> None:
+    """The golden hour is warm, and ink has next to no colour: together they are lines on warm paper."""
+    warm, ink, both = (
+        drawn(daemon, f"{len(style)}-{style[-1]}", prompt="a castle", style=style, default_negative=True)[0]
+        for style in (["golden-hour"], ["ink"], ["golden-hour", "ink"])
+    )
+    assert warmth(both) > warmth(ink) + 15
+    assert saturation(both) < saturation(warm) * 0.7
+
+
+def warmth(path: Path) -> float:
+    """How far the corners' red stands above their blue."""
+    red, _, blue = corner(path)
+    return red - blue
 
 
 def test_a_prompt_with_no_word_that_it_knows_is_warned_of(daemon: DaemonProcess) -> None:

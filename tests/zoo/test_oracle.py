@@ -181,6 +181,8 @@ LONG = ", ".join(["a red cat on the hill by the house"] * 15)
 def asked_in_blocks(family: Family) -> Iterator[dict[str, Any]]:
     yield {"prompt": LONG}
     yield {"prompt": "a (red:1.4) cat BREAK [hill], (house)", "prompt_syntax": "weighted"}
+    yield {"prompt": "a (red:1.4) cat BREAK [hill]", "prompt_syntax": "weighted", "weights": "norm-1"}
+    yield {"prompt": f"(a fox:0), {LONG} (red:1.4)", "prompt_syntax": "weighted"}
     yield {"prompt": r"a red cat \(on a hill\)", "prompt_syntax": "weighted"}
     if family.negative:
         yield {"prompt": LONG, "negative_prompt": "blurry (ugly:1.2)", "prompt_syntax": "weighted"}

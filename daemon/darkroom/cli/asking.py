@@ -19,6 +19,7 @@ KEYS = (
     "negative_prompt",
     "default_negative",
     "prompt_syntax",
+    "weights",
     "on_overflow",
     "clip_skip",
     "style",

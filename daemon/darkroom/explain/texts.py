@@ -5,10 +5,11 @@ The lines encode them as Darkroom says that it does (docs/prompts.md), with noth
 
 from __future__ import annotations
 
+from darkroom.errors import DarkroomError
 from darkroom.explain.calls import Way
 from darkroom.explain.made import Made
 from darkroom.request.embeddings import token, with_tokens
-from darkroom.request.weighted import Part, is_unweighted, parse, plain, words_of
+from darkroom.request.weighted import ALGORITHMS, NORM, Part, is_unweighted, parse, plain, words_of
 
 #: No text of so few bytes has more tokens.
 SURELY_ONE_BLOCK = 75
@@ -18,6 +19,10 @@ readers = {readers}
 
 
 {blocks}
+
+def numbers_of(encoder, said):
+    return {numbers}
+
 
 @torch.no_grad()
 def embed(parts):
@@ -30,18 +35,36 @@ def embed(parts):
         ids = [[first, *(token for token, _ in each), last] + [fill] * (size - 2 - len(each)) for each in cut]
         weights = [[1.0, *(weight for _, weight in each)] + [1.0] * (size - 1 - len(each)) for each in cut]
         said = encoder(torch.tensor(ids, device=pipe.device), output_hidden_states=True)
-        numbers = {numbers}
-        weighed = numbers * torch.tensor(weights, dtype=numbers.dtype, device=pipe.device)[:, :, None]
-        if any(weight != 1 for each in weights for weight in each):
-            lengths = [torch.linalg.vector_norm(each.float(), dim=(1, 2), keepdim=True) for each in (numbers, weighed)]
-            weighed = (weighed * torch.where(lengths[1] > 0, lengths[0] / lengths[1], 1)).to(numbers.dtype)
-        found.append(weighed.reshape(1, -1, weighed.shape[-1]))
+        numbers = numbers_of(encoder, said)
+{weighed}        found.append(numbers.reshape(1, -1, numbers.shape[-1]))
     return torch.cat(found, dim=-1), said[0][:1]
 
 
 {texts}
 count = max(len(blocks(tokenizer, parts)) for tokenizer, _ in readers for parts in ({names}))
 {embedded}"""
+
+#: Each token's numbers, multiplied.
+_NORM = """\
+        weighed = numbers * torch.tensor(weights, dtype=numbers.dtype, device=pipe.device)[:, :, None]
+"""
+#: In both ways.
+_SCALED = """\
+        if any(weight != 1 for each in weights for weight in each):
+            lengths = [torch.linalg.vector_norm(each.float(), dim=(1, 2), keepdim=True) for each in (numbers, weighed)]
+            numbers = (weighed * torch.where(lengths[1] > 0, lengths[0] / lengths[1], 1)).to(numbers.dtype)
+"""
+#: The blocks, moved away from the same ones without the words of each weight.
+_WITHOUT = """\
+        weighed = numbers
+        for weight in sorted({weight for each in weights for weight in each} - {1.0}):
+            rows = [row for row, each in enumerate(weights) if weight in each]
+            hidden = torch.tensor([[other == weight for other in weights[row]] for row in rows], device=pipe.device)
+            less = torch.tensor([ids[row] for row in rows], device=pipe.device).masked_fill(hidden, fill)
+            less = encoder(less, attention_mask=(~hidden).long(), output_hidden_states=True)
+            less = numbers[rows].float() - numbers_of(encoder, less).float()
+            weighed = weighed.float().index_add(0, torch.tensor(rows, device=pipe.device), less, alpha=weight - 1)
+"""
 
 _BLOCKS = """\
 def blocks(tokenizer, parts):
@@ -99,6 +122,7 @@ def lines(made: Made, way: Way, *, empty_is_zero: bool) -> str:
         blocks=_blocks(made),
         readers=_BOTH_READERS if way.encoders == 2 else _PLAIN_READERS,
         numbers=_numbers(made.plan.clip_skip, way),
+        weighed=_weighed(made.plan.weights),
         texts="\n".join(f"{name} = {_written(parts)}" for name, parts in texts.items()),
         names=", ".join(texts) + ("," if len(texts) == 1 else ""),
         embedded="\n".join(_embedded(name, is_zero=is_zero) for name in texts),
@@ -138,6 +162,17 @@ def _may_be_long(made: Made, texts: dict[str, tuple[Part, ...]]) -> bool:
     return bool(made.plan.embeddings) or any(
         len(words_of(parts).encode("utf-8", "replace")) > SURELY_ONE_BLOCK for parts in texts.values()
     )
+
+
+def _weighed(way: str | None) -> str:
+    """How words weigh. Raises DarkroomError for a way that is not known."""
+    if way is None:
+        return ""
+    if way not in ALGORITHMS:
+        raise DarkroomError(
+            f"How words weigh as {way} is not known here.", hint="Ask the Darkroom that made the picture."
+        )
+    return (_NORM if way == NORM else _WITHOUT) + _SCALED
 
 
 def _numbers(clip_skip: int | None, way: Way) -> str:

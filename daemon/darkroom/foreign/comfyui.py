@@ -9,6 +9,9 @@ from darkroom.foreign import comfyui_forms as forms
 from darkroom.foreign import samplers, wording
 from darkroom.foreign.graph import Graph, Node
 from darkroom.foreign.rules import (
+    CONTROL,
+    INIT,
+    MASK,
     count,
     guidance,
     idle,
@@ -27,8 +30,9 @@ from darkroom.foreign.sheet import NothingToAsk, Rule, Sheet, apply
 
 _FILES = idle("the model has its own")
 _SOME_STEPS = "all steps are done here"
-_WHOLE = never("pictures are made from words alone here", 1)
-_CONTROL = idle("of the editor alone")
+_WHOLE = never(INIT, 1)
+_OF_EDITOR = idle("of the editor alone")
+_LARGER = "a larger picture is asked for by `hires`, and an upscaler of the configuration in it"
 
 
 def _last_layer(sheet: Sheet, where: str, value: Any) -> None:
@@ -93,10 +97,12 @@ _WHY = {
     "CLIPLoader": "a model is used with its own text encoders",
     "DualCLIPLoader": "a model is used with its own text encoders",
     "TripleCLIPLoader": "a model is used with its own text encoders",
-    "LoadImage": "pictures are made from words alone here",
-    "VAEEncode": "pictures are made from words alone here",
-    "ControlNetApply": "there are no control pictures here yet",
-    "ControlNetApplyAdvanced": "there are no control pictures here yet",
+    **dict.fromkeys(("VAEEncode", "VAEEncodeTiled"), INIT),
+    **dict.fromkeys(("VAEEncodeForInpaint", "SetLatentNoiseMask", "LoadImageMask"), MASK),
+    "LoadImage": "put the picture beside the request, and name it there",
+    **dict.fromkeys(("ControlNetApply", "ControlNetApplyAdvanced", "ControlNetApplySD3", "ControlNetLoader"), CONTROL),
+    **dict.fromkeys(("LatentUpscale", "LatentUpscaleBy", "ImageScaleBy", "ImageScale"), _LARGER),
+    **dict.fromkeys(("UpscaleModelLoader", "ImageUpscaleWithModel"), _LARGER),
 }
 
 
@@ -143,7 +149,7 @@ def _say_editors(data: Mapping[str, Any], sheet: Sheet) -> None:
             sheet.neutral(f"{node.get('id')} {node.get('type')}", "it is switched off")
     if definitions := data.get("definitions"):
         never("nodes that are made of others can't be followed: unpack them first")(sheet, "definitions", definitions)
-    apply(dict.fromkeys(data, _CONTROL), data, sheet)
+    apply(dict.fromkeys(data, _OF_EDITOR), data, sheet)
 
 
 # Following the graph -------------------------------------------------------------------------------------------------
@@ -203,7 +209,7 @@ def _say_whole(node: Node, sheet: Sheet, *, is_used: bool) -> None:
     elif _rules_of(node) is not None and is_used and not node.values:
         sheet.neutral(node.name, "it says nothing by itself")
     elif _samples(node):
-        sheet.lost(node.name, "there is one pass here, that of the first sampler")
+        sheet.lost(node.name, "the first sampler counts; a second pass over a larger picture is asked for by `hires`")
     elif not is_used and (_rules_of(node) is not None or node.kind in _LORAS or "TextEncode" in node.kind):
         sheet.lost(node.name, "the first sampler takes nothing from it")
     else:

@@ -11,6 +11,12 @@ from darkroom.foreign.sheet import Rule, Sheet, apply
 #: What says nothing, whatever the key.
 _NOTHING: tuple[Any, ...] = ("", [], {}, False)
 _SIDES = re.compile(r"\(?\s*(\d{1,6})\s*[x×*, ]\s*(\d{1,6})\s*\)?")
+#: What a file of another program can't bring along: pictures are files beside a request here, with a key each.
+INIT = "put the picture beside the request, and name it as `init_image`, with its `strength`"
+MASK = "put the mask beside the request, and name it as `mask_image`"
+CONTROL = "put the picture beside the request, and name it in `control`, with a control of the configuration"
+REFERENCE = "put the picture beside the request, and name it in `reference_images`, for a model that edits"
+
 #: Other programs draw a size down to this, too.
 _STEP_PX = 8
 

@@ -1,7 +1,7 @@
 """Texts of any length and weight for encoders that read a fixed number of tokens: whole, in blocks of that length.
 
-What fits in one block and weighs nothing is left to the pipeline, so it is its own to the bit. Each token's numbers are
-multiplied by its weight; then the block is scaled back to the length that it had (`weighted.ALGORITHM`).
+What fits in one block and weighs nothing is left to the pipeline, so it is its own to the bit. Words weigh in one of
+the ways of `weighted.ALGORITHMS`; then each block is scaled back to the length that it had.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.request.plan import ImagePlan, Plan
-from darkroom.request.weighted import Part, is_unweighted, parse, plain, words_of
+from darkroom.request.weighted import ALGORITHMS, NORM, Part, is_unweighted, parse, plain, words_of
 
 #: Texts whose numbers are kept: the default negative prompt hits nearly always.
 KEPT = 16
@@ -58,9 +58,15 @@ class Blocks:
     def arguments(self, plan: Plan, image: ImagePlan, negative: str | None) -> dict[str, Any] | None:
         """Those of a call; None where the pipeline does the same with the words. `negative`: None where none is used.
 
-        Raises RenderFailed for more layers to skip than there are.
+        Raises RenderFailed for more layers to skip than there are, and for a way to weigh that is not known.
         """
         weighed = plan.weights is not None
+        if weighed and plan.weights not in ALGORITHMS:
+            raise RenderFailed(
+                ErrorCode.UNSUPPORTED,
+                f"Words can't weigh as {plan.weights} here.",
+                hint=f"Ask for {' or '.join(ALGORITHMS)}.",
+            )
         texts = [image.prompt] if negative is None else [image.prompt, negative]
         count = max(self.count(text, weighed=weighed)[1] for text in texts)
         if (
@@ -69,13 +75,13 @@ class Blocks:
             and all(is_unweighted(_parts(text, weighed=weighed)) for text in texts)
         ):
             return None
-        given = {"prompt": self._embedded(image.prompt, weighed, plan.clip_skip, count)}
+        given = {"prompt": self._embedded(image.prompt, plan.weights, plan.clip_skip, count)}
         if negative is not None:
             is_nothing = negative == "" and getattr(self._pipeline.config, "force_zeros_for_empty_prompt", False)
             given["negative_prompt"] = (
                 _nothing_like(given["prompt"])
                 if is_nothing
-                else self._embedded(negative, weighed, plan.clip_skip, count)
+                else self._embedded(negative, plan.weights, plan.clip_skip, count)
             )
         return self._as_arguments(given)
 
@@ -86,11 +92,12 @@ class Blocks:
             arguments |= {pooled[key]: each.pooled for key, each in given.items()}
         return arguments
 
-    def _embed(self, text: str, weighed: bool, clip_skip: int | None, count: int) -> Embedding:  # noqa: FBT001 - a key
-        parts = _parts(text, weighed=weighed)
+    def _embed(self, text: str, weights: str | None, clip_skip: int | None, count: int) -> Embedding:
+        parts = _parts(text, weighed=weights is not None)
         device = self._pipeline.fixed_device
+        way = _Way(count, clip_skip, self._is_pooled, weights, device)
         with torch.inference_mode():
-            told = [reader.embed(parts, count, clip_skip, device, deep=self._is_pooled) for reader in self._readers]
+            told = [reader.embed(parts, way) for reader in self._readers]
         return Embedding(torch.cat([numbers for numbers, _ in told], dim=-1), told[-1][1] if self._is_pooled else None)
 
 
@@ -113,6 +120,17 @@ def _tokens_of(word: str, tokenizer: Any) -> Iterator[int]:
     added = tokenizer.added_tokens_encoder
     names = chain([word], (f"{word}_{number}" for number in count(1)))
     return map(added.__getitem__, takewhile(added.__contains__, names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a text is read."""
+
+    count: int  #: of blocks, side by side in one batch
+    clip_skip: int | None
+    is_deep: bool  #: as SDXL reads, without the last layer and its norm
+    weights: str | None
+    device: torch.device
 
 
 class _Reader:
@@ -145,18 +163,41 @@ class _Reader:
         if block:
             yield tuple(block)
 
-    def embed(
-        self, parts: tuple[Part, ...], count: int, clip_skip: int | None, device: torch.device, *, deep: bool
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """`count` blocks, side by side in one batch; `deep`: as SDXL reads, without the last layer and its norm."""
+    def embed(self, parts: tuple[Part, ...], way: _Way) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The numbers of all blocks, and those of the whole; these are the same whatever weighs."""
         blocks = self.blocks(parts)
-        blocks += [()] * (count - len(blocks))
-        ids = torch.tensor([self._framed(block) for block in blocks], device=device)
-        output = self._encoder(ids, attention_mask=self._mask(blocks, device), output_hidden_states=True)
-        numbers = self._layer(output, clip_skip, deep=deep)
-        numbers = _weigh(numbers, [self._weights(block) for block in blocks])
+        blocks += [()] * (way.count - len(blocks))
+        output = self._read(blocks, way)
+        numbers = self._layer(output, way)
+        if way.weights == NORM:
+            numbers = _multiplied(numbers, [self._weights(block) for block in blocks])
+        elif way.weights is not None:
+            numbers = self._moved(numbers, blocks, way)
         pooled = output[0][:1] if output[0].ndim == 2 else None
         return numbers.reshape(1, -1, numbers.shape[-1]), pooled
+
+    def _moved(self, numbers: torch.Tensor, blocks: list[Weighed], way: _Way) -> torch.Tensor:
+        """Away from the same blocks without the heavy words, and towards those without the light ones.
+
+        What the words behind them have heard of them moves, too: an encoder tells most of a colour by its thing.
+        """
+        moved = numbers.float()
+        for weight in sorted({weight for block in blocks for _, weight in block} - {1.0}):
+            rows = [row for row, block in enumerate(blocks) if any(each == weight for _, each in block)]
+            without = self._layer(self._read([blocks[row] for row in rows], way, but=weight), way)
+            difference = numbers[rows].float() - without.float()
+            moved = moved.index_add(0, torch.tensor(rows, device=way.device), difference, alpha=weight - 1)
+        return _as_long_as(numbers, moved)
+
+    def _read(self, blocks: list[Weighed], way: _Way, but: float | None = None) -> Any:
+        """What the encoder says. `but`: words of this weight are not there, and nothing is heard in their places."""
+        ids = torch.tensor([self._framed(block) for block in blocks], device=way.device)
+        mask = self._mask(blocks, way.device)
+        if but is not None:
+            hidden = torch.tensor([[each == but for each in self._weights(block)] for block in blocks]).to(way.device)
+            ids = ids.masked_fill(hidden, self._tokenizer.pad_token_id)
+            mask = (torch.ones_like(ids) if mask is None else mask).masked_fill(hidden, 0)
+        return self._encoder(ids, attention_mask=mask, output_hidden_states=True)
 
     def _framed(self, block: Weighed) -> list[int]:
         tokenizer = self._tokenizer
@@ -174,19 +215,19 @@ class _Reader:
         weights = [weight for _, weight in block]
         return [1.0, *weights, *[1.0] * (self.room + 1 - len(weights))]
 
-    def _layer(self, output: Any, clip_skip: int | None, *, deep: bool) -> torch.Tensor:
-        if clip_skip is None and not deep:
+    def _layer(self, output: Any, way: _Way) -> torch.Tensor:
+        if way.clip_skip is None and not way.is_deep:
             last: torch.Tensor = output.last_hidden_state
             return last
-        back = (clip_skip or 0) + (2 if deep else 1)
+        back = (way.clip_skip or 0) + (2 if way.is_deep else 1)
         if back > len(output.hidden_states) - 1:
             raise RenderFailed(
                 ErrorCode.UNSUPPORTED,
                 f"`clip_skip` leaves nothing: its text encoder has {len(output.hidden_states) - 1} layers.",
-                hint=f"Use {len(output.hidden_states) - (3 if deep else 2)} at most.",
+                hint=f"Use {len(output.hidden_states) - (3 if way.is_deep else 2)} at most.",
             )
         hidden: torch.Tensor = output.hidden_states[-back]
-        return hidden if deep else self._norm(hidden)
+        return hidden if way.is_deep else self._norm(hidden)
 
     def _norm(self, hidden: torch.Tensor) -> torch.Tensor:
         """Transformers has moved it once."""
@@ -194,14 +235,18 @@ class _Reader:
         return normed
 
 
-def _weigh(numbers: torch.Tensor, weights: list[list[float]]) -> torch.Tensor:
-    """Multiply each token's numbers by its weight; then scale each block back to its length.
-
-    The mean, by which others scale back, is near zero with some encoders: then nothing would be left of the text.
-    """
+def _multiplied(numbers: torch.Tensor, weights: list[list[float]]) -> torch.Tensor:
+    """Each token's numbers times its weight."""
     factors = torch.tensor(weights, dtype=numbers.dtype, device=numbers.device)
     if bool((factors == 1).all()):
         return numbers
-    weighed = numbers * factors[:, :, None]
-    before, after = (torch.linalg.vector_norm(each.float(), dim=(1, 2), keepdim=True) for each in (numbers, weighed))
-    return (weighed * torch.where(after > 0, before / after, 1)).to(numbers.dtype)
+    return _as_long_as(numbers, numbers * factors[:, :, None])
+
+
+def _as_long_as(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Each block scaled back to its length.
+
+    The mean, by which others scale back, is near zero with some encoders: then nothing would be left of the text.
+    """
+    lengths = [torch.linalg.vector_norm(each.float(), dim=(1, 2), keepdim=True) for each in (before, after)]
+    return (after * torch.where(lengths[1] > 0, lengths[0] / lengths[1], 1)).to(before.dtype)

@@ -11,7 +11,7 @@ from darkroom.foreign.sheet import Sheet
 from darkroom.models.family import SCALES
 from darkroom.request.pictures import HiresAsked
 from darkroom.request.plan import ImagePlan, Plan
-from darkroom.request.weighted import ALGORITHM
+from darkroom.request.weighted import ALGORITHMS
 
 _NO_RECORD = "What the picture says of itself is not a record of Darkroom's."
 #: What a picture's record says beside its plan.
@@ -44,7 +44,7 @@ def request_of(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     if image.negative_prompt:
         asked["negative_prompt"] = image.negative_prompt
     if plan.weights is not None:
-        asked["prompt_syntax"] = "weighted"
+        asked |= {"prompt_syntax": "weighted", "weights": plan.weights}
     same = ("model", "width", "height", "num_inference_steps", "scheduler", "format")
     asked |= {key: getattr(plan, key) for key in same}
     optional = (*SCALES, "clip_skip", "quality")
@@ -98,10 +98,10 @@ def _say_plan(plan: Mapping[str, Any], sheet: Sheet) -> None:
 
 def _say_weights(where: str, value: object, sheet: Sheet) -> None:
     """How brackets weighed: in one of these ways."""
-    if value == ALGORITHM:
-        sheet.becomes(where, {"prompt_syntax": "weighted"})
+    if value in ALGORITHMS:
+        sheet.becomes(where, {"prompt_syntax": "weighted", "weights": value})
     else:
-        sheet.lost(where, f"brackets weigh as {ALGORITHM} here")
+        sheet.lost(where, f"brackets weigh as {' or '.join(ALGORITHMS)} here")
 
 
 #: Of a plan: what the request of one of its pictures says otherwise, or not at all.

@@ -169,7 +169,7 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
         num_inference_steps=steps,
         scheduler=scheduler,
         clip_skip=_first_or_none(asked.clip_skip, model.clip_skip),
-        weights=ALGORITHM if asked.prompt_syntax != "plain" and family.in_blocks else None,
+        weights=_first(asked.weights, ALGORITHM) if asked.prompt_syntax != "plain" and family.in_blocks else None,
         on_overflow=asked.on_overflow,
         loras=loras.planned(asked, rules.loras),
         hires=hires(asked.hires, model, width, height, steps),

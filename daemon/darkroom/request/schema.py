@@ -24,6 +24,7 @@ _SHOWN: dict[str, tuple[str, list[Any]]] = {
     "negative_prompt": ("What it does not show", ["people, text"]),
     "default_negative": ("The usual negative prompt", [False]),
     "prompt_syntax": ("How prompts are read", ["weighted", "dynamic"]),
+    "weights": ("How parentheses weigh", ["norm-1"]),
     "on_overflow": ("What the model cannot read", ["refuse"]),
     "clip_skip": ("Layers left out", [1]),
     "num_inference_steps": ("Steps", [20, 50]),
@@ -152,6 +153,7 @@ def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
         keys["negative_prompt"] = {"pattern": r"^\s*$"}
     if not family.in_blocks:
         keys["prompt_syntax"] = {"enum": ["plain", "dynamic"]}
+        keys["weights"] = False
     if not family.clip_skip:
         keys["clip_skip"] = False
     if not family.loras:

@@ -128,6 +128,9 @@ class Request(BaseModel):
     prompt_syntax: Literal["plain", "weighted", "dynamic"] = Field(
         "plain", description='how both prompts are read: "plain", "weighted" or "dynamic"'
     )
+    weights: Literal["without-1", "norm-1"] | None = Field(
+        None, description='how parentheses weigh: "without-1" or "norm-1"'
+    )
     on_overflow: Literal["encode", "refuse"] = Field(
         "encode", description='what comes of words that the model cannot read: "encode" or "refuse"'
     )
@@ -212,6 +215,7 @@ CHOICES = {
 }
 #: Keys that mean nothing without one of others.
 NEEDS = {
+    "weights": ("prompt_syntax",),
     "strength": ("init_image",),
     "mask_image": ("init_image",),
     "fit": ("init_image", "control"),

@@ -110,6 +110,11 @@ def _as_words(said: str, what: str, meant: str, does: str) -> str:
 
 def syntax_problem(asked: Request, alias: str, title: str, *, weighs: bool) -> Problem | None:
     """Weights asked of a model that cannot weigh words."""
+    if asked.weights is not None and (asked.prompt_syntax == "plain" or not weighs):
+        why = "prompts are read as they are" if weighs else f"{title} reads sentences whole"
+        message = f"`weights` has nothing to weigh with the model {alias}: {why}."
+        hint = 'Leave it out, or add "prompt_syntax": "weighted".' if weighs else "Leave it out."
+        return Problem("/weights", message, hint, ErrorCode.UNSUPPORTED_KEY)
     if asked.prompt_syntax != "weighted" or weighs:
         return None
     message = f"The model {alias} can't weigh words: {title} reads sentences whole."
