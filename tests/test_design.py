@@ -288,6 +288,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.encoded",
         "render.fetching",
         "render.loras",
+        "render.lora_spelling",
         "render.one_file",
         "render.pipelines",
         "render.placing",

@@ -43,7 +43,13 @@ class Stranger(Exception):
     what: str  #: "a LoRA"
     to_do: str = "Name a file with a whole model, or with its transformer."
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anybody can tell what it is."""
+        return self.what != NOTHING_KNOWN
 
+
+NOTHING_KNOWN = "nothing that is known here"
 _MODEL_THERE = "Name the model that it was made for as `source`"
 
 #: Names of tensors that tell what a file is, where it is no model; the first that fits counts.
@@ -106,7 +112,7 @@ def _part_alone(shapes: Shapes) -> Stranger:
         return Stranger("an autoencoder (VAE) alone", "Name the model as `source`, and this file as its `vae`.")
     if "shared.weight" in shapes or any(map(_TEXT.match, shapes)):
         return Stranger("a text encoder alone", "Name the model as `source`, and this file as its `text_encoder`.")
-    return Stranger("nothing that is known here")
+    return Stranger(NOTHING_KNOWN)
 
 
 def _by(make: Callable[[Shapes, str], Layout], *signs: str) -> Callable[[Shapes, str], Layout | None]:

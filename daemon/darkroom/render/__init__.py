@@ -29,6 +29,7 @@ reader        edge: device   How many tokens a text has, and which words are not
 encoded       edge: device   Texts that are encoded already.
 embeddings    edge: device   Words that text encoders are taught when a model is loaded.
 loras         edge: device   LoRAs, put into a pipeline and taken out again.
+lora_spelling edge: device   LoRAs whose layers are called otherwise than diffusers reads them.
 precision     edge: device   What half precision cannot hold, again in float32.
 torch_errors  edge: device   What torch and diffusers raise, in our words.
 scheduling    edge: device   Schedulers as diffusers makes them, tried before a picture depends on them.
