@@ -35,6 +35,7 @@ torch_errors  edge: device   What torch and diffusers raise, in our words.
 scheduling    edge: device   Schedulers as diffusers makes them, tried before a picture depends on them.
 model_files   edge: models   A model's files that are not there yet.
 fetching      edge: models   A model of the hub on its way here, and whether it came whole.
+resuming      edge: models   Downloads that were cut short go on where they ended.
 pull          shell          Downloads one model of the hub, in a process of its own.
 token_limit   pure           Which words of a text a model does not read.
 testcard      edge: device   Paints without any model.
