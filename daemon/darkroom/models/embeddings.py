@@ -13,7 +13,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from darkroom.models.files import Fate, Unusable, exists, read_json
+from darkroom.models.files import Fate, Unusable, exists, read_json, unforeseen
 from darkroom.models.header import read_header
 from darkroom.models.judge import Judgement
 from darkroom.models.layers import Misfit
@@ -171,4 +171,6 @@ def read_all(sources: Iterable[EmbeddingSource]) -> dict[str, EmbeddingFile | Un
             found[source.alias] = read_embedding(source)
         except Unusable as error:
             found[source.alias] = error
+        except Exception as error:  # noqa: BLE001 - it costs this one
+            found[source.alias] = unforeseen("embedding", source.alias, error)
     return found
