@@ -58,6 +58,7 @@ CHANGES_ALLOWED = {
     "report.messenger": {"os.write"},  # a file in memory
     "cli.demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say
     "render.fetching": {"blob.unlink", "link.unlink"},  # in the hub's cache, what has come damaged
+    "render.resuming": {"shutil.copyfileobj", "each.unlink", "path.replace"},  # in the hub's cache, what was cut short
     "cli.trying": {"TemporaryDirectory"},  # for one picture
     "gallery.small": {"Image.open"},  # reads a picture
     "render.pictures": {"Image.open"},  # reads those that a request names
@@ -288,6 +289,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.encoded",
         "render.fetching",
         "render.loras",
+        "render.lora_spelling",
         "render.one_file",
         "render.pipelines",
         "render.placing",

@@ -18,6 +18,7 @@ from darkroom.models.families import BY_KEY, STABLE_DIFFUSION_XL, with_preset
 from darkroom.models.files import Fate, Unusable
 from darkroom.models.judge import judge_folder
 from darkroom.models.layers import Layers, Misfit, layers_of_lora, layers_of_model, misfit
+from darkroom.models.lora_names import is_read
 from darkroom.models.loras import misfits, read_all, read_lora
 from darkroom.models.source import LoraSource, ModelSource
 from darkroom.models.thread import Looked, ModelsThread
@@ -175,6 +176,15 @@ def test_what_is_no_lora_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert unusable(LoraSource("a", str(model)))[:2] == (Fate.NEVER, "its file holds no LoRA.")
     loha = weights(tmp_path / "loha.safetensors", {"lora_unet_x.hada_w1_a": (4, 4)})
     assert unusable(LoraSource("a", str(loha)))[1] == "it is a LoHa, which diffusers does not load."
+    for key, what in (
+        ("lora_unet_x.oft_blocks", "an OFT"),
+        ("lora_unet_x.lora_mid.weight", "a LoCon with three matrices for a layer"),
+        ("double_blocks.0.img_attn.norm.query_norm.scale", "a control LoRA of FLUX.1"),
+    ):
+        other = weights(tmp_path / "other.safetensors", {**spelled("kohya"), key: (4, 4)})
+        assert unusable(LoraSource("a", str(other)))[1] == f"it is {what}, which diffusers does not load."
+    word = weights(tmp_path / "word.safetensors", {"emb_params": (4, 768)})
+    assert "it is an embedding" in unusable(LoraSource("a", str(word)))[1]
     torn = weights(tmp_path / "torn.safetensors", spelled("peft"))
     torn.write_bytes(torn.read_bytes()[:-1])
     assert "is torn" in unusable(LoraSource("a", str(torn)))[1]
@@ -220,6 +230,51 @@ def test_each_model_is_told_which_loras_it_cannot_have(tmp_path: Path) -> None:
     wrong = misfits(judge_folder(model, tmp_path / "sd"), read_all([fits, other, gone]))
     assert wrong.keys() == {"other", "gone"}
     assert wrong["other"].message.endswith("is 2048 numbers wide, and the model's 768.")
+
+
+def test_what_diffusers_reads_for_some_families_alone_is_refused_for_others(tmp_path: Path) -> None:
+    model = model_in(tmp_path / "sd")
+    lokr = weights(tmp_path / "lokr.safetensors", {"lycoris_x.lokr_w1": (4, 4), "lycoris_x.lokr_w2": (4, 4)})
+    wrong = misfits(judge_folder(model, tmp_path / "sd"), read_all([LoraSource("lokr", str(lokr))]))
+    assert wrong["lokr"].message == "it is a LoKr, which nothing loads into Stable Diffusion 1.x or 2.x."
+
+
+def test_what_is_left_out_of_a_file_is_counted(tmp_path: Path) -> None:
+    more = {"lora_unet_x.dora_scale": (4, 1), "lora_unet_norm.diff": (4,), "lora_unet_norm.diff_b": (4,)}
+    file = weights(tmp_path / "dora.safetensors", {**spelled("kohya"), **more})
+    assert read_lora(LoraSource("a", str(file))).left_out == 3
+
+
+#: Family → names of tensors that its loader knows, and that it does not.
+READ = {
+    "flux": (
+        ("transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight",
+         "lora_unet_double_blocks_0_img_attn_proj.lora_down.weight", "double_blocks.0.processor.proj_lora1.down.weight",
+         "base_model.model.double_blocks.0.img_attn.proj.lora_A.weight"),
+        ("lora_transformer_transformer_blocks_0_attn_to_q.lora_down.weight",
+         "lora_unet_transformer_blocks_0_attn_to_q.lora_down.weight",
+         "diffusion_model.double_blocks.0.img_attn.proj.lora_A.weight"),
+    ),
+    "stable-diffusion-3": (
+        ("transformer.transformer_blocks.0.attn.to_q.lora_A.weight",),
+        ("lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight",
+         "transformer.transformer_blocks.0.attn.to_q.alpha"),
+    ),
+    "z-image": (("lora_unet_layers_0_attention_to_q.lora_down.weight", "diffusion_model.layers.0.x.lora_A.weight"),
+                ("lora_transformer_layers_0_attention_to_q.lora_down.weight",)),
+    "flux2-klein": (("lora_unet_double_blocks_0_img_attn_proj.lora_down.weight", "lycoris_x.lokr_w1"),
+                    ("lora_transformer_transformer_blocks_0_attn_to_q.lora_down.weight",)),
+    "krea2": (("diffusion_model.blocks.0.attn.wq.lora_A.weight",), ("lora_unet_x_to_q.lora_down.weight",)),
+    "stable-diffusion-xl": (("lora_unet_input_blocks_4_1_proj_in.lora_down.weight",), ()),
+    "sana": ((), ("lora_transformer_transformer_blocks_0_attn1_to_q.lora_down.weight",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", READ)
+def test_what_diffusers_reads_by_itself_is_left_to_it(key: str) -> None:
+    known, unknown = READ[key]
+    assert [name for name in known if not is_read([name], BY_KEY[key])] == []
+    assert [name for name in unknown if is_read([name], BY_KEY[key])] == []
 
 
 def test_a_changed_file_is_looked_at_anew(tmp_path: Path) -> None:

@@ -186,7 +186,31 @@ STRANGERS: list[tuple[Shapes, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("shapes", "message", "hint"), STRANGERS)
+#: Signs of models that are known, and what is said of them.
+NOT_FROM_A_FILE: list[tuple[Shapes, str, str]] = [
+    (FLUX | {"double_stream_modulation_img.lin.weight": (4, 4)}, "is of FLUX.2", "by its id on the hub"),
+    (FLUX | {"img_in.weight": (3072, 384)}, "is FLUX.1 Fill", "FLUX.1 dev"),
+    (FLUX | {"img_in.weight": (3072, 128)}, "is FLUX.1 Depth or Canny", "FLUX.1 dev"),
+    (beneath("model.diffusion_model.", {"encoder_hid_proj.weight": (4, 4)}) | sdxl(), "is of Kolors", "another"),
+    (sdxl(edm_mean=(1, 4, 1, 1)), "is of Playground 2.5", "as a folder"),
+    ({"cap_embedder.0.weight": (4,), "layers.0.adaLN_modulation.1.weight": (4, 4)} | beneath("vae.", VAE),
+     "is of Lumina 2", "as a folder"),
+    ({"double_layers.0.attn.w1q.weight": (4, 4)}, "is of AuraFlow", "as a folder"),
+    ({"blocks.0.attn1.Wqkv.weight": (4, 4)}, "is of Hunyuan-DiT", "as a folder"),
+    ({"y_embedder.y_proj.fc1.weight": (4, 4)}, "is of PixArt", "as a folder"),
+    ({"net.blocks.0.self_attn.q_proj.weight": (4, 4), "net.llm_adapter.x": (1,)}, "is of Cosmos", "as a folder"),
+    ({"blocks.0.cross_attn.q.weight": (4, 4), "head.modulation": (1, 2, 4)}, "makes video", "pictures"),
+    ({"transformer_blocks.0.attn1.to_q.weight": (4, 4), "patchify_proj.weight": (4, 4)}, "makes video", "pictures"),
+    ({"txt_in.individual_token_refiner.x": (4,)}, "makes video", "pictures"),
+    ({"redux_up.weight": (4, 4)}, "is FLUX.1 Redux", "as `source`"),
+    ({"model_ema.diffusion_modelx": (4,)} | beneath("first_stage_model.", VAE), "averaged weights", "for painting"),
+    ({"lora_controlnet": (1,), "input_blocks.0.0.weight": (4, 4)}, "is a ControlNet", "as `source`"),
+    (FLUX | {"scaled_fp8": (2,)}, "packed in a way", "GGUF"),
+    ({"transformer_blocks.0.qkv_proj.qweight": (4, 4)}, "packed in a way", "GGUF"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shapes", "message", "hint"), STRANGERS + NOT_FROM_A_FILE)
 def test_a_file_that_is_no_whole_model_says_what_it_is_and_where_it_belongs(
     shapes: Shapes, message: str, hint: str, tmp_path: Path
 ) -> None:
@@ -200,6 +224,54 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(name: str, tmp_path: Pat
     found = look(tmp_path / name)
     assert (found.fate, "is a pickle" in found.message) == (Fate.NEVER, True)
     assert "save_file" in found.hint
+
+
+@pytest.mark.parametrize("begin", [b"PK\x03\x04", b"\x80\x02}q\x00.", b"\x80\x04\x95"])
+def test_a_pickle_under_another_name_is_one(begin: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mine.safetensors").write_bytes(begin + b"x" * 99)
+    found = look(tmp_path / "mine.safetensors")
+    assert (found.fate, "is a pickle under another name" in found.message) == (Fate.NEVER, True)
+    assert "save_file" in found.hint
+
+
+def test_a_header_that_begins_like_a_pickle_is_none(tmp_path: Path) -> None:
+    text = json.dumps({"x": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}}).encode().ljust(0x280)
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    assert file.read_bytes()[:2] == b"\x80\x02"
+    assert read_header(file).shapes == {"x": (4,)}
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><html>", b"\n<html>", b'{"error":"Unauthorized"}'])
+def test_a_page_of_the_site_in_the_place_of_the_file_is_told(page: bytes, tmp_path: Path) -> None:
+    (tmp_path / "mine.safetensors").write_bytes(page + b" " * 99)
+    found = look(tmp_path / "mine.safetensors")
+    assert (found.fate, "is a page or a message of the site" in found.message) == (Fate.HELD, True)
+    assert "logged in" in found.hint
+
+
+def test_tensors_that_lie_over_each_other_or_with_a_hole_between_are_torn(tmp_path: Path) -> None:
+    for second in ([0, 8], [16, 24]):
+        header = {"a": {"dtype": "F16", "shape": [4], "data_offsets": [0, 8]}}
+        header["b"] = {"dtype": "F16", "shape": [4], "data_offsets": second}
+        text = json.dumps(header).encode()
+        (tmp_path / "mine.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(second[1]))
+        found = look(tmp_path / "mine.safetensors")
+        assert (found.fate, "is torn" in found.message) == (Fate.HELD, True)
+
+
+def test_weights_in_eight_bits_of_another_program_are_refused(tmp_path: Path) -> None:
+    text = json.dumps({"x": {"dtype": "I8", "shape": [4, 4], "data_offsets": [0, 16]}}).encode()
+    (tmp_path / "mine.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(16))
+    found = look(tmp_path / "mine.safetensors")
+    assert (found.fate, "packed in a way" in found.message) == (Fate.NEVER, True)
+
+
+def test_a_file_that_is_called_as_another_kind_is_told(flux: ModelSource, tmp_path: Path) -> None:
+    one = look(write_gguf(tmp_path / "mine.safetensors", FLUX), base=flux)
+    assert (one.fate, "is a GGUF under another name" in one.message, one.hint) == (Fate.NEVER, True, "Call it ….gguf.")
+    other = look(write(tmp_path / "mine.gguf", FLUX), base=flux)
+    assert (other.fate, other.hint) == (Fate.NEVER, "Call it ….safetensors.")
 
 
 def test_a_file_that_is_not_there_can_still_come(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import diffusers
 import pytest
 
 from bench import loras as loras_bench
+from darkroom.cli.explain import _respelled
 from darkroom.errors import RequestRefused
 from darkroom.executor.settings import RendererSettings
 from darkroom.explain.files import ModelFiles
@@ -44,10 +45,6 @@ NAMES = (
     "flux2_klein", "chroma", "sd3", "sd3_pag", "z_image", "z_image_turbo", "lumina2", "aura_flow", "cogview4",
     "qwen_image", "krea2", "ernie_image", "sana", "sana_sprint",
 )  # fmt: skip
-#: Those whose loader reads kohya's spelling with the names of diffusers.
-KOHYA = {
-    "sd15", "sd15_pag", "sdxl", "sdxl_pag", "sd21", "lcm", "deepfloyd_if", "z_image", "z_image_turbo", "qwen_image",
-}  # fmt: skip
 #: Those that a LoRA for their text encoder goes with.
 WITH_WORDS = {"sd15": ("unet", "text_encoder"), "sdxl": ("unet", "text_encoder", "text_encoder_2")}
 WEIGHTS = (-0.5, 0.4, 1.0)
@@ -69,10 +66,9 @@ class Ground:
         parts = WITH_WORDS.get(name, ("unet", "transformer"))
         self.loras = {}
         for number, spelling in enumerate(loras.SPELLINGS):
-            if spelling != "kohya" or name in KOHYA:
-                file = folder / f"{spelling}.safetensors"
-                loras.build(self.folder, file, spelling, parts=parts, seed=number, strength=0.7)
-                self.loras[spelling] = LoraSource(spelling, str(file))
+            file = folder / f"{spelling}.safetensors"
+            loras.build(self.folder, file, spelling, parts=parts, seed=number, strength=0.7)
+            self.loras[spelling] = LoraSource(spelling, str(file))
         self.rules = Rules(StyleBook({}, ""), {name: self.source}, name, ("none",), 0, loras=self.loras)
         settings = RendererSettings(loras=self.loras, device="cpu", offline=True)
         model = TorchDevice(settings).load(self.source, lambda: None)
@@ -100,6 +96,7 @@ class Ground:
             scheduler=json.loads((self.folder / "scheduler" / "scheduler_config.json").read_text()),
             variant=self.found.variant,
             loras={alias: str(lora.file) for alias, lora in self.loras.items()},
+            respelled=_respelled(self.loras.values(), self.family),
         )
         text = script(Made(name="cat", stem="cat-1", plan=plan), files).replace("image.save(", "image.save(HERE / ")
         exec(compile(text, "script", "exec"), {"HERE": folder})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,25 @@ def test_a_model_comes_whole_and_once_and_damage_is_found(folder: Path, hub: Tin
     assert pull(settings(tmp_path), "tiny", lambda *_: None) == pulled
     assert hub.sent == [UNET]  # what has come stays
     assert blob.read_bytes() == weights
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_download_that_was_killed_goes_on_and_a_false_begin_is_found(
+    is_whole: bool, folder: Path, hub: TinyHub, tmp_path: Path
+) -> None:
+    weights = (folder / UNET).read_bytes()
+    blobs = tmp_path / "hub" / f"models--{MODEL.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True)
+    begin = weights[:1000] if is_whole else bytes(1000)
+    (blobs / f"{sha256(weights).hexdigest()}.0123abcd.incomplete").write_bytes(begin)
+    told: list[int] = []
+    if not is_whole:
+        with pytest.raises(ModelUnavailable, match="was damaged, and is removed"):
+            pull(settings(tmp_path), "tiny", lambda *_: None)
+    pulled = pull(settings(tmp_path), "tiny", lambda done, _: told.append(done))
+    assert hub.ranges == [(UNET, "bytes=1000-")]
+    assert (pulled.folder / UNET).read_bytes() == weights
+    assert max(told) == pulled.size_bytes
 
 
 def why_not(cache: Path, source: ModelSource, *, offline: bool = False) -> ModelUnavailable:

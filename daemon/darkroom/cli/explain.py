@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ from darkroom.explain.script import script
 from darkroom.explain.words import words
 from darkroom.foreign import carried
 from darkroom.models.embeddings import EmbeddingFile, placed, read_all, widths_of
-from darkroom.models.files import Fate
+from darkroom.models.family import Family
+from darkroom.models.files import Fate, Unusable
+from darkroom.models.header import read_header
 from darkroom.models.judge import INDEX, LOCAL, Judgement, judge
+from darkroom.models.lora_names import Pairs, by_authors, is_read
 from darkroom.models.one_file import Part
-from darkroom.models.source import ControlSource, ModelSource
+from darkroom.models.source import ControlSource, LoraSource, ModelSource
 from darkroom.printable import printable
 
 _LIMIT_BYTES = 4 << 20
@@ -181,6 +185,7 @@ class _Model:
             variant=found.variant,
             preset=next((lora.preset for lora in self._loras if lora.preset), source.preset),
             loras={lora.alias: str(lora.file) for lora in self._loras},
+            respelled=_respelled(self._loras, found.family),
             embeddings=self._embeddings(found),
             is_starter=source.is_starter,
             is_one_file=found.folder is None,
@@ -201,6 +206,16 @@ class _Model:
             for alias, file in files.items()
             if isinstance(file, EmbeddingFile) and (where := placed(file, widths))
         }
+
+
+def _respelled(loras: Iterable[LoraSource], family: Family) -> dict[str, Pairs]:
+    """Of those whose layers diffusers does not know, what makes their names. The lines say where a lost file was."""
+    found = {}
+    for lora in loras:
+        with suppress(OSError, Unusable):
+            if not is_read(read_header(lora.file).shapes, family):
+                found[lora.alias] = by_authors(family)
+    return found
 
 
 # Of models that are one file -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ texts        pure   The lines that encode a text that is long, weighed, or read 
 pictures     pure   The lines that read pictures.
 solvers      pure   The schedulers, each with every argument that makes it what it is called.
 loading      pure   The lines that read a model.
+loras        pure   The lines that load its LoRAs.
 script       pure   The lines.
 words        pure   The words.
 """

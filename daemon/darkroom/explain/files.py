@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from darkroom.models.lora_names import Pairs
+
 
 @dataclass(frozen=True, slots=True)
 class Alone:
@@ -48,6 +50,9 @@ class ModelFiles:
     variant: str | None = None
     preset: str | None = None  #: which kind of few-step model it is, as the configuration says
     loras: Mapping[str, str] = field(default_factory=dict)  #: the files of the plan's LoRAs, by alias
+    respelled: Mapping[str, Pairs] = field(
+        default_factory=dict
+    )  #: of those whose layers diffusers does not know, by alias
     embeddings: Mapping[str, tuple[VectorsFile, ...]] = field(default_factory=dict)  #: of the plan, by alias
     is_starter: bool = False
     is_one_file: bool = False  #: whether `place` is one file, with all its parts in it

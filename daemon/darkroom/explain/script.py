@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from darkroom.errors import DarkroomError
-from darkroom.explain import calls, loading, pictures, solvers, texts
+from darkroom.explain import calls, loading, loras, pictures, solvers, texts
 from darkroom.explain.files import ControlFiles, ModelFiles
 from darkroom.explain.loading import dtype_of, written
 from darkroom.explain.made import Made
@@ -41,8 +41,12 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
     lines = [
         *(f"# {printable(remark)}" for remark in (*_remarks(made, files), *remarks)),
         *pictures.imports(plan),
+        *loras.imports(made, files),
         "import torch",
-        *(["from safetensors.torch import load_file"] * bool(made.plan.embeddings)),
+        *(
+            ["from safetensors.torch import load_file"]
+            * (bool(made.plan.embeddings) or loras.is_respelled(made, files))
+        ),
         *loading.imports(files),
         *(["from spandrel import ModelLoader"] if plan.hires is not None and plan.hires.upscaler is not None else []),
         f"from diffusers import {', '.join(sorted(classes))}",
@@ -55,7 +59,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         f"pipe.to({files.device!r})",
         *_channels_last(files),
         *_embeddings(made, files),
-        *_loras(made, files),
+        *loras.lines(made, files),
         *([encoding] if encoding else []),
         *pictures.lines(plan),
         *([f"torch.manual_seed({image.seed})  # it encodes control pictures by chance"] * (kind in calls.BY_CHANCE)),
@@ -191,21 +195,6 @@ def _channels_last(files: ModelFiles) -> list[str]:
         return []
     parts = [part for part in ("unet", "vae") if part in files.index]
     return [f"pipe.{part}.to(memory_format=torch.channels_last)" for part in parts]
-
-
-def _loras(made: Made, files: ModelFiles) -> list[str]:
-    """Each is loaded once, then all of them are weighed."""
-    loras = made.plan.loras
-    if missing := next((lora.name for lora in loras if lora.name not in files.loras), None):
-        hint = "Ask where the LoRA's file is."
-        raise DarkroomError(f"The configuration has no LoRA {missing} any more.", hint=hint)
-    names = [f"lora_{number}" for number, _ in enumerate(loras, 1)]
-    lines = []
-    for name, lora in zip(names, loras, strict=True):
-        folder, _, file = files.loras[lora.name].rpartition("/")
-        given = {"weight_name": repr(file), "adapter_name": repr(name)}
-        lines.append(written("pipe.load_lora_weights", given, first=repr(folder or "/")))
-    return lines + ([f"pipe.set_adapters({names!r}, {[lora.weight for lora in loras]!r})"] if loras else [])
 
 
 def _embeddings(made: Made, files: ModelFiles) -> list[str]:

@@ -13,6 +13,7 @@ one_file     edge: models    A model that comes as one file, and parts that come
 weights      edge: models    The weights: which variant is meant, whether they are whole.
 layers       pure            The layers of weights by their names, and whether those of a LoRA are a model's.
 loras        edge: models    What the file of a LoRA says of it, and which models it fits.
+lora_names   pure            How trainers call the layers of transformers.
 embeddings   edge: models    What the file of an embedding holds, and which models it fits.
 hub_cache    edge: models    The hub's cache on a disk.
 checkpoint   edge: models    The single file that a folder was made from, and its hash where others have told it.

@@ -43,22 +43,54 @@ class Stranger(Exception):
     what: str  #: "a LoRA"
     to_do: str = "Name a file with a whole model, or with its transformer."
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anybody can tell what it is."""
+        return self.what != NOTHING_KNOWN
 
+
+NOTHING_KNOWN = "nothing that is known here"
 _MODEL_THERE = "Name the model that it was made for as `source`"
 
 #: Names of tensors that tell what a file is, where it is no model; the first that fits counts.
 _STRANGERS: tuple[tuple[re.Pattern[str], Stranger], ...] = (
+    (re.compile(r"control_model\.|controlnet_|lora_controlnet|input_hint_block|zero_convs|control_(all_x|layers)"),
+     Stranger("a ControlNet, which leads a model and is none", f"{_MODEL_THERE}.")),
     (re.compile(r"lora_|\.lora\.|hada_w1|lokr_w|\.diff_b$|oft_blocks"),
      Stranger("a LoRA, which changes a model and is none", f"{_MODEL_THERE}; the LoRA belongs to requests.")),
-    (re.compile(r"control_model\.|controlnet_|input_hint_block|zero_convs|control_(all_x|layers)"),
-     Stranger("a ControlNet, which leads a model and is none", f"{_MODEL_THERE}.")),
     (re.compile(r"emb_params$|string_to_param|(clip_l|clip_g|t5xxl)$"),
      Stranger("an embedding (textual inversion), a word for a model and none", f"{_MODEL_THERE}.")),
-    (re.compile(r"(ip_adapter|image_proj|motion_modules?)\."),
+    (re.compile(r"(ip_adapter|image_proj)\.|^adapter\.body\."),
      Stranger("an adapter, which changes a model and is none", f"{_MODEL_THERE}.")),
     (re.compile(r"(body\.0\.rdb1|model\.1\.sub|conv_first|upsampler\.|layers\.0\.residual_group)"),
      Stranger("an upscaler, which makes pictures larger and paints none")),
 )  # fmt: skip
+_AVERAGED = re.compile(r"model_ema\.")  #: whole models of old have these beside the others
+_AS_FOLDER = "Use it as a folder, or by its id on the hub."
+#: Names of tensors of models that are read from no single file; the first that fits counts.
+_NOT_FROM_A_FILE: tuple[tuple[re.Pattern[str], Stranger], ...] = (
+    (re.compile(r"double_stream_modulation_img\."), Stranger("of FLUX.2, which is not read from one file", _AS_FOLDER)),
+    (re.compile(r"encoder_hid_proj\."), Stranger("of Kolors, which is not rendered here", "Use another model.")),
+    (re.compile(r"edm_mean$"), Stranger("of Playground 2.5, which is not read from one file", _AS_FOLDER)),
+    (re.compile(r"layers\.0\.adaLN_modulation\.1\."),
+     Stranger("of Lumina 2, which is not read from one file", _AS_FOLDER)),
+    (re.compile(r"double_layers\.\d+\.attn\.w1q"),
+     Stranger("of AuraFlow, which is not read from one file", _AS_FOLDER)),
+    (re.compile(r"attn1\.Wqkv"), Stranger("of Hunyuan-DiT, which is not read from one file", _AS_FOLDER)),
+    (re.compile(r"y_embedder\.y_proj\."), Stranger("of PixArt, which is not read from one file", _AS_FOLDER)),
+    (re.compile(r"llm_adapter\.|x_embedder\.proj\.1\."),
+     Stranger("of Cosmos, which is not read from one file", _AS_FOLDER)),
+    (re.compile(r"clip_txt_mapper|effnet_mapper"),
+     Stranger("of Stable Cascade, which is not rendered here", "Use another model.")),
+    (re.compile(r"head\.modulation$|patchify_proj\.|individual_token_refiner\.|t5_yproj|time_stack\.|motion_modules?\."),
+     Stranger("a model that makes video", "Name one that makes pictures.")),
+    (re.compile(r"redux_(up|down)\."), Stranger("FLUX.1 Redux, an adapter, and no model", f"{_MODEL_THERE}.")),
+    (_AVERAGED,
+     Stranger("the averaged weights (EMA) of a model alone", "Choose its file that is for painting.")),
+)  # fmt: skip
+#: How many numbers a place has that FLUX.1 reads besides latents.
+_FLUX_BY_PICTURE = {384: "Fill, which paints into pictures", 128: "Depth or Canny, which are led by pictures"}
+_FEW_BITS = {"I8", "U8", "F4"}
 _PACKED = re.compile(r"(scaled_fp8|\.scale_weight|\.weight_scale|\.quant_state\.|\.absmax|\.qweight)")
 _VAE = re.compile(r"((first_stage_model|vae)\.)?(decoder\.conv_in\.weight)")
 _TEXT = re.compile(
@@ -81,16 +113,19 @@ _SIDES = {"stable-diffusion": 512, "stable-diffusion-xl": 1024, "stable-diffusio
 def contents(header: Header) -> Contents:
     """Raises Stranger for what is no model, and Odd for one that is not as others are."""
     shapes = header.shapes
-    if any(_PACKED.search(name) for name in shapes):
+    if any(_PACKED.search(name) for name in shapes) or header.types & _FEW_BITS:
         raise Stranger(
             "a model with its weights packed in a way that is not read", "Use one in fp16, bf16, fp8 or GGUF."
         )
     prefix = DENOISER if any(name.startswith(DENOISER) for name in shapes) else ""
     inner = beneath(shapes, prefix)
+    is_control = any(name.startswith(("control_model.", "lora_controlnet")) for name in shapes)
+    if not is_control:
+        _check_kind(shapes, inner)
     for key, find in _TRANSFORMERS.items():
         if (layout := find(inner, prefix)) is not None:
             return Contents(key, "transformer", {"transformer": layout, **_beside(shapes, key)})
-    if _UNET in inner and not any(name.startswith("control_model.") for name in shapes):
+    if _UNET in inner and not is_control:
         return _stable_diffusion(header, inner, prefix)
     for pattern, stranger in _STRANGERS:
         if any(pattern.search(name) for name in shapes):
@@ -101,12 +136,22 @@ def contents(header: Header) -> Contents:
     raise _part_alone(shapes)
 
 
+def _check_kind(shapes: Shapes, inner: Shapes) -> None:
+    """Raises Stranger for models that are known, and not read from a file."""
+    for pattern, stranger in _NOT_FROM_A_FILE:
+        if any(map(pattern.search, shapes)) and not (pattern is _AVERAGED and _UNET in inner):
+            raise stranger
+    channels = inner["img_in.weight"][1:] if _FLUX in inner and "img_in.weight" in inner else ()
+    if channels and channels[0] in _FLUX_BY_PICTURE:
+        raise Stranger(f"FLUX.1 {_FLUX_BY_PICTURE[channels[0]]}", "Name FLUX.1 dev, schnell or Kontext.")
+
+
 def _part_alone(shapes: Shapes) -> Stranger:
     if any(map(_VAE.match, shapes)):
         return Stranger("an autoencoder (VAE) alone", "Name the model as `source`, and this file as its `vae`.")
     if "shared.weight" in shapes or any(map(_TEXT.match, shapes)):
         return Stranger("a text encoder alone", "Name the model as `source`, and this file as its `text_encoder`.")
-    return Stranger("nothing that is known here")
+    return Stranger(NOTHING_KNOWN)
 
 
 def _by(make: Callable[[Shapes, str], Layout], *signs: str) -> Callable[[Shapes, str], Layout | None]:

@@ -19,6 +19,12 @@ MOST_JSON_BYTES = 64 << 20  #: of a configuration
 _log = structlog.get_logger("darkroom.models")
 
 COPY_AGAIN = "Copy or download the model again."
+CONVERT = (
+    "Choose a .safetensors of the same model, or convert it where you trust it: "
+    'python -c "import sys, torch; from safetensors.torch import save_file; d = torch.load(sys.argv[1], '
+    "weights_only=True); d = d.get('state_dict', d); save_file({k: v.contiguous() for k, v in d.items() "
+    'if torch.is_tensor(v)}, sys.argv[2])" OLD.ckpt NEW.safetensors'
+)
 
 
 class Fate(Enum):

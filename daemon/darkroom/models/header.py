@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, opened, short
+from darkroom.models.files import CONVERT, COPY_AGAIN, Fate, Unusable, exists, opened, short
 from darkroom.models.layouts import Header
 
 #: A header of safetensors is JSON and no larger, says its own library.
@@ -41,14 +41,29 @@ def read_header(file: Path) -> Header:
         if begin == POINTER:
             hint = "In its folder: git lfs pull. Or download it in another way."
             raise Unusable(Fate.HELD, f"{short(file)} is a pointer of Git LFS, not the weights.", hint)
+        _check_begin(file, begin)
         try:
-            is_gguf = begin.startswith(GGUF) or file.suffix == ".gguf"
+            is_gguf = begin.startswith(GGUF)
             header, whole = (_gguf if is_gguf else _safetensors)(stream, size)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, struct.error):
             raise _torn(file, size) from None
     if size != whole and not (is_gguf and size > whole):  # GGUF may pad its end
         raise _torn(file, size)
     return header
+
+
+#: How files begin that are neither: what torch saves, and what a site sends in the place of a file.
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_PAGES = (b"<!doctype", b"<html", b"<?xml", b'{"', b"{\n")
+
+
+def _check_begin(file: Path, begin: bytes) -> None:
+    if begin.startswith(_PICKLES) and begin[2:8] != bytes(6):  # a header of as many bytes is possible
+        message = f"{short(file)} is a pickle under another name, which can run code, and is not loaded."
+        raise Unusable(Fate.NEVER, message, CONVERT)
+    if begin.lower().lstrip().startswith(_PAGES):
+        message = f"{short(file)} is a page or a message of the site that it was downloaded from, not the file."
+        raise Unusable(Fate.HELD, message, "Read it in an editor. Many sites want to be logged in, or a token.")
 
 
 def _torn(file: Path, size: int) -> Unusable:
@@ -65,7 +80,12 @@ def _safetensors(stream: BinaryIO, size: int) -> tuple[Header, int]:
         begin, end = entry["data_offsets"]
         if (end - begin) * 8 != math.prod(shapes[name]) * _bits(entry["dtype"]):
             raise ValueError(name)
-    whole = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+    end = 0
+    for begins, ends in sorted(entry["data_offsets"] for entry in tensors.values()):
+        if begins != end:
+            raise ValueError(begins)  # two would lie in one place, or something between them
+        end = ends
+    whole = 8 + length + end
     return Header(shapes, frozenset(entry["dtype"] for entry in tensors.values()), said), whole
 
 
@@ -92,7 +112,7 @@ def _gguf(stream: BinaryIO, size: int) -> tuple[Header, int]:
         end = max(end, begin + math.prod(shapes[name]) // numbers * block_bytes)
     aligned_to = int(said.get(_ALIGNED_TO, 32))
     begins = -(-stream.tell() // aligned_to) * aligned_to
-    return Header(shapes, frozenset(types), said), begins + end
+    return Header(shapes, frozenset(types), said, is_gguf=True), begins + end
 
 
 def _number(stream: BinaryIO, code: str) -> Any:

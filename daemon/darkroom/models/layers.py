@@ -26,11 +26,23 @@ class Misfit:
     hint: str
 
 
-_SIDE = re.compile(r"(.+?)[._]lora(?:_linear_layer)?[._](down|up|A|B)(?:\.[^.]+)?\.weight")
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two matrices of a layer."""
+
+    path: str  #: of the layer
+    is_down: bool  #: whether it is the one that takes
+
+
+_SIDE = re.compile(r"(.+?)[._]lora(?:_linear_layer|[12])?[._](down|up|A|B)(?:\.[^.]+)?\.weight")
 _PARTS = (
-    (re.compile(r"(?:lora_te2_|text_encoder_2\.)"), "text_encoder_2"),
-    (re.compile(r"(?:lora_te1?_|text_encoder\.)"), "text_encoder"),
-    (re.compile(r"(?:lora_unet_|lora_transformer_|unet\.|transformer\.|(?:model\.)?diffusion_model\.)"), DENOISER),
+    (re.compile(r"(?:lora_te3_|text_encoder_3\.|text_encoders\.t5xxl\.transformer\.)"), "text_encoder_3"),
+    (re.compile(r"(?:lora_te2_|text_encoder_2\.|text_encoders\.clip_g\.transformer\.)"), "text_encoder_2"),
+    (re.compile(r"(?:lora_te1?_|text_encoder\.|text_encoders\.clip_l\.transformer\.)"), "text_encoder"),
+    (
+        re.compile(r"(?:lora_unet_|lora_transformer_|lycoris_|unet\.|transformer\.|(?:model\.)?diffusion_model\.)"),
+        DENOISER,
+    ),
 )
 #: Where a U-Net keeps its layers, by whoever trained it.
 _OF_UNET = re.compile(r"(down|up|mid|input|output|middle)_blocks?_")
@@ -46,12 +58,18 @@ def layers_of_lora(shapes: Mapping[str, Iterable[int]]) -> Layers:
     gives: dict[tuple[str, str], int] = {}
     for key, shape in shapes.items():
         size = tuple(shape)
-        if len(size) > 1 and (found := _SIDE.fullmatch(key)):
-            if found[2] in ("down", "A"):
-                takes[_place(found[1])] = size[1]
+        if len(size) > 1 and (side := parsed(key)):
+            if side.is_down:
+                takes[place_of(side.path)] = size[1]
             else:
-                gives[_place(found[1])] = size[0]
+                gives[place_of(side.path)] = size[0]
     return {place: (takes[place], gives[place]) for place in takes.keys() & gives.keys()}
+
+
+def parsed(key: str) -> Side | None:
+    """What a tensor of a LoRA is; None where it is none of the two matrices of a layer."""
+    found = _SIDE.fullmatch(key)
+    return Side(found[1], found[2] in ("down", "A")) if found else None
 
 
 def layers_of_model(part: str, shapes: Mapping[str, Iterable[int]]) -> Layers:
@@ -60,21 +78,21 @@ def layers_of_model(part: str, shapes: Mapping[str, Iterable[int]]) -> Layers:
     for key, shape in shapes.items():
         size = tuple(shape)
         if len(size) > 1 and key.endswith(".weight"):
-            found[part, _plain(key.removesuffix(".weight"))] = (size[1], size[0])
+            found[part, plain(key.removesuffix(".weight"))] = (size[1], size[0])
     return found
 
 
-def _place(path: str) -> tuple[str, str]:
+def place_of(path: str) -> tuple[str, str]:
     """Part and name of a layer."""
     path = path.removeprefix("base_model.model.")
     for prefix, part in _PARTS:
         if found := prefix.match(path):
-            return part, _plain(path[found.end() :].removeprefix("base_model.model."))
-    return DENOISER, _plain(path)
+            return part, plain(path[found.end() :].removeprefix("base_model.model."))
+    return DENOISER, plain(path)
 
 
-def _plain(path: str) -> str:
-    """Transformers has taken `text_model` out once, and diffusers `processor`."""
+def plain(path: str) -> str:
+    """Without points. Transformers has taken `text_model` out once, and diffusers `processor`."""
     return path.replace(".processor.", ".").replace(".", "_").removeprefix("text_model_")
 
 

@@ -32,6 +32,7 @@ class Header:
     shapes: Shapes
     types: frozenset[str] = frozenset()  #: of their numbers: "F16", "F8_E4M3", "Q4_K"
     said: Mapping[str, Any] = field(default_factory=dict)  #: what else its author has written into it
+    is_gguf: bool = False
 
 
 @dataclass(frozen=True, slots=True)

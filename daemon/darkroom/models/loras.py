@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darkroom.models.contents import Stranger, contents
+from darkroom.models.families import BY_KEY
+from darkroom.models.family import Family
 from darkroom.models.files import Fate, Unusable, exists, unforeseen
 from darkroom.models.header import read_header
 from darkroom.models.judge import Judgement
 from darkroom.models.layers import DENOISER, Layers, Misfit, layers_of_lora, layers_of_model, misfit
-from darkroom.models.layouts import beneath
+from darkroom.models.layouts import Header, Odd, beneath
 from darkroom.models.source import LoraSource
 
 #: A model's parts that a LoRA changes: folder → part.
@@ -28,12 +32,30 @@ LONGEST_TRIGGER = 200  #: characters
 CHOOSE_A_LORA = "Choose a LoRA of which diffusers has a loader: kohya's, diffusers' or peft's."
 
 
+#: Names of tensors of what is called a LoRA and is built otherwise, and what it is. None of them is loaded.
+_OTHERS = (
+    (re.compile(r"\.?hada_"), "a LoHa"),
+    (re.compile(r"\.oft_|oft_blocks"), "an OFT"),
+    (re.compile(r"\.lora_mid\."), "a LoCon with three matrices for a layer"),
+    (re.compile(r"\.on_input"), "an (IA)³"),
+    (re.compile(r"\.[ab][12]\.weight"), "a GLoRA"),
+    (re.compile(r"img_attn\.norm\.(query|key)_norm\.scale"), "a control LoRA of FLUX.1"),
+)
+_LOKR = re.compile(r"\.lokr_")
+#: Families whose loaders read LoKr.
+_READS_LOKR = re.compile(r"z-image|flux2")
+#: What diffusers leaves out of a file that it loads.
+_LEFT_OUT = re.compile(r"dora_scale|\.diff(_b)?$")
+
+
 @dataclass(frozen=True, slots=True)
 class LoraFile:
     """What a file says of itself."""
 
     layers: Layers
     trigger: str = ""  #: words that it was trained with, as it says itself; "" where it does not
+    is_lokr: bool = False
+    left_out: int = 0  #: tensors that nothing is made of when it is loaded: DoRA's lengths, whole differences
 
 
 def read_lora(source: LoraSource) -> LoraFile:
@@ -57,15 +79,23 @@ def _read(source: LoraSource) -> LoraFile:
         raise Unusable(Fate.NEVER, f"{file} is a folder.", hint)
     header = read_header(file)
     layers = layers_of_lora(header.shapes)
-    if not layers and not any(".lokr_" in key for key in header.shapes):
-        raise _no_lora(header.shapes)
-    return LoraFile(layers, _trigger(header.said))
+    for pattern, what in _OTHERS:
+        if any(map(pattern.search, header.shapes)):
+            raise Unusable(Fate.NEVER, f"it is {what}, which diffusers does not load.", CHOOSE_A_LORA)
+    is_lokr = any(map(_LOKR.search, header.shapes))
+    if not layers and not is_lokr:
+        raise _no_lora(header)
+    left_out = sum(1 for key in header.shapes if _LEFT_OUT.search(key))
+    return LoraFile(layers, _trigger(header.said), is_lokr, left_out)
 
 
-def _no_lora(keys: Iterable[str]) -> Unusable:
-    if any("hada_" in key for key in keys):
-        return Unusable(Fate.NEVER, "it is a LoHa, which diffusers does not load.", CHOOSE_A_LORA)
-    return Unusable(Fate.NEVER, "its file holds no LoRA.", CHOOSE_A_LORA)
+def _no_lora(header: Header) -> Unusable:
+    """With what it is, where that can be told."""
+    try:
+        what = f"it is a model of {BY_KEY[contents(header).family].title}"
+    except (Stranger, Odd, KeyError) as error:
+        what = f"it is {error.what}" if isinstance(error, Stranger) and error.is_known else ""
+    return Unusable(Fate.NEVER, f"its file holds no LoRA{what and ': '}{what}.", CHOOSE_A_LORA)
 
 
 def _trigger(metadata: Mapping[str, Any]) -> str:
@@ -121,9 +151,16 @@ def misfits(found: Judgement, files: Mapping[str, LoraFile | Unusable]) -> dict[
         return wrong
     layers = layers_in(found.folder) if found.folder is not None else layers_of_file(found)
     for alias, file in files.items():
-        if isinstance(file, LoraFile) and (why := misfit(file.layers, layers, renamed=found.folder is None)):
-            wrong[alias] = Misfit(f"{why}.", "`darkroom models` says which LoRAs fit which model.")
+        if isinstance(file, LoraFile) and (why := _misfit(file, found.family, layers, renamed=found.folder is None)):
+            wrong[alias] = why
     return wrong
+
+
+def _misfit(file: LoraFile, family: Family, layers: Layers, *, renamed: bool) -> Misfit | None:
+    if file.is_lokr and not _READS_LOKR.match(family.key):
+        return Misfit(f"it is a LoKr, which nothing loads into {family.title}.", CHOOSE_A_LORA)
+    why = misfit(file.layers, layers, renamed=renamed)
+    return Misfit(f"{why}.", "`darkroom models` says which LoRAs fit which model.") if why else None
 
 
 def read_all(sources: Iterable[LoraSource]) -> dict[str, LoraFile | Unusable]:

@@ -11,7 +11,7 @@ from typing import Any
 from darkroom.models.contents import Contents, Stranger, contents, text_encoder_of, vae_of
 from darkroom.models.families import BY_KEY
 from darkroom.models.family import Family
-from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json, short
+from darkroom.models.files import CONVERT, COPY_AGAIN, Fate, Unusable, exists, read_json, short
 from darkroom.models.header import GGUF_TYPES, read_header
 from darkroom.models.layouts import VAES, Config, Layout, Odd, beneath
 from darkroom.models.source import PICKLES, QUANTISED, SAFETENSORS, ModelSource
@@ -105,6 +105,9 @@ def _contents(file: Path) -> Contents:
         raise Unusable(Fate.NEVER, f"{short(file)} is a pickle, which can run code, and is not loaded.", CONVERT)
     _check_there(file)
     header = read_header(file)
+    if header.is_gguf != (file.suffix == QUANTISED):
+        is_one, ending = ("a GGUF", QUANTISED) if header.is_gguf else ("a .safetensors", SAFETENSORS)
+        raise Unusable(Fate.NEVER, f"{short(file)} is {is_one} under another name.", f"Call it …{ending}.")
     if file.suffix == QUANTISED:
         _check_gguf(file, header.types)
     try:
@@ -117,14 +120,6 @@ def _contents(file: Path) -> Contents:
         message = f"{short(file)} is a U-Net in GGUF, and only transformers are read from there."
         raise Unusable(Fate.NEVER, message, "Use a .safetensors of this model.")
     return found
-
-
-CONVERT = (
-    "Choose a .safetensors of the same model, or convert it where you trust it: "
-    'python -c "import sys, torch; from safetensors.torch import save_file; d = torch.load(sys.argv[1], '
-    "weights_only=True); d = d.get('state_dict', d); save_file({k: v.contiguous() for k, v in d.items() "
-    'if torch.is_tensor(v)}, sys.argv[2])" OLD.ckpt NEW.safetensors'
-)
 
 
 def _check_there(file: Path) -> None:

@@ -29,11 +29,13 @@ reader        edge: device   How many tokens a text has, and which words are not
 encoded       edge: device   Texts that are encoded already.
 embeddings    edge: device   Words that text encoders are taught when a model is loaded.
 loras         edge: device   LoRAs, put into a pipeline and taken out again.
+lora_spelling edge: device   LoRAs whose layers are called otherwise than diffusers reads them.
 precision     edge: device   What half precision cannot hold, again in float32.
 torch_errors  edge: device   What torch and diffusers raise, in our words.
 scheduling    edge: device   Schedulers as diffusers makes them, tried before a picture depends on them.
 model_files   edge: models   A model's files that are not there yet.
 fetching      edge: models   A model of the hub on its way here, and whether it came whole.
+resuming      edge: models   Downloads that were cut short go on where they ended.
 pull          shell          Downloads one model of the hub, in a process of its own.
 token_limit   pure           Which words of a text a model does not read.
 testcard      edge: device   Paints without any model.

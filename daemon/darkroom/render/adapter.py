@@ -80,7 +80,7 @@ class DiffusionModel:
         self._upscalers = upscalers
         self._precision = Precision(pipeline)
         self._relief = Relief(pipeline, make_room)
-        self._loras = Loras(pipeline, loras, self._forget)
+        self._loras = Loras(pipeline, self._family, loras, self._forget)
         self._is_impossible = lru_cache(maxsize=None)(partial(_is_impossible, self._saved))
         self._is_starter = is_starter
         self.revision = found.revision

@@ -20,11 +20,16 @@ from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file
 
 from darkroom.errors import ErrorCode, RenderFailed
+from darkroom.models.family import Family
 from darkroom.models.files import Unusable
+from darkroom.models.header import read_header
+from darkroom.models.lora_names import by_authors, is_read
 from darkroom.models.loras import CHOOSE_A_LORA, read_lora
 from darkroom.models.source import LoraSource
+from darkroom.render.lora_spelling import respelled
 from darkroom.render.torch_errors import free_memory, is_out_of_memory, is_poisonous
 from darkroom.request.plan import Lora
 
@@ -53,8 +58,11 @@ class _Loaded:
 class Loras:
     """Those of one pipeline. `changed` is called whenever texts are read otherwise from then on."""
 
-    def __init__(self, pipeline: Any, sources: Mapping[str, LoraSource], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, pipeline: Any, family: Family, sources: Mapping[str, LoraSource], changed: Callable[[], None]
+    ) -> None:
         self._pipeline = pipeline
+        self._family = family
         self._sources = sources
         self._changed = changed
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # by alias; the last one was used last
@@ -126,8 +134,8 @@ class Loras:
     def _load(self, source: LoraSource) -> _Loaded:
         try:
             version = _version(source)
-            read_lora(source)
-            return self._load_file(source, version or (0, 0))
+            left_out = read_lora(source).left_out
+            return self._load_file(source, version or (0, 0), left_out)
         except Unusable as error:
             message = f"The LoRA {source.alias} can't be used: {error.message}"
             raise RenderFailed(ErrorCode.UNSUPPORTED, message, hint=error.hint) from None
@@ -136,12 +144,12 @@ class Loras:
             hint = f"Look at {source.file}, and at the disk that it lies on."
             raise RenderFailed(ErrorCode.RENDER_ERROR, message, hint=hint, can_retry=True) from None
 
-    def _load_file(self, source: LoraSource, version: _Version) -> _Loaded:
+    def _load_file(self, source: LoraSource, version: _Version, left_out: int) -> _Loaded:
         adapter = f"darkroom_{next(self._numbers)}"
         file = source.file
         with self._converted() as converted:
             try:
-                self._pipeline.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=adapter)
+                missing = self._read(file, adapter)
             except (ValueError, KeyError, RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
                 if is_out_of_memory(error) or is_poisonous(error):
                     raise
@@ -150,8 +158,19 @@ class Loras:
         carrying = sum(1 for _ in self._carrying(adapter))
         if not carrying:
             raise self._does_not_fit(source)
-        wanted = len({found[1] for key in converted if (found := _LAYER.fullmatch(key))})
-        return _Loaded(adapter, version, _told(source, max(wanted - carrying, 0), wanted), _hash(file))
+        wanted = len({found[1] for key in converted if (found := _LAYER.fullmatch(key))}) + missing
+        told = (*_told(source, max(wanted - carrying, 0), wanted), *_left_out(source, left_out))
+        return _Loaded(adapter, version, told, _hash(file))
+
+    def _read(self, file: Path, adapter: str) -> int:
+        """Put it into the pipeline; returns how many of its layers were left out before that."""
+        if is_read(read_header(file).shapes, self._family):
+            self._pipeline.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=adapter)
+            return 0
+        found = respelled(load_file(file), _parts(self._pipeline), by_authors(self._family))
+        if found.tensors:
+            self._pipeline.load_lora_weights(found.tensors, adapter_name=adapter)
+        return found.missing
 
     def _does_not_fit(self, source: LoraSource) -> RenderFailed:
         message = f"The LoRA {source.alias} does not fit this model: none of its layers could be put into it."
@@ -177,7 +196,7 @@ class Loras:
 
     def _carrying(self, adapter: str) -> Iterator[BaseTunerLayer]:
         """The layers that this LoRA changes."""
-        for part in _parts(self._pipeline):
+        for part in _parts(self._pipeline).values():
             for module in part.modules():
                 if isinstance(module, BaseTunerLayer) and any(
                     adapter in getattr(module, kind) for kind in module.adapter_layer_names
@@ -190,8 +209,8 @@ class _Trace:
 
     def __init__(self, pipeline: Any) -> None:
         self._weights = {
-            (number, name): (tuple(weight.shape), weight.dtype, _changes(weight))
-            for number, part in enumerate(_parts(pipeline))
+            (part_name, name): (tuple(weight.shape), weight.dtype, _changes(weight))
+            for part_name, part in _parts(pipeline).items()
             for name, weight in part.state_dict(keep_vars=True).items()
         }
         self._bytes = torch.cuda.memory_allocated() if pipeline.fixed_device.type == "cuda" else 0
@@ -206,15 +225,23 @@ def _changes(weight: torch.Tensor) -> int:
     return 0 if weight.is_inference() else int(weight._version)  # noqa: SLF001 - there is no other name
 
 
-def _parts(pipeline: Any) -> list[torch.nn.Module]:
-    parts = (getattr(pipeline, name, None) for name in pipeline._lora_loadable_modules)  # noqa: SLF001 - its own list
-    return [part for part in parts if isinstance(part, torch.nn.Module)]
+def _parts(pipeline: Any) -> dict[str, torch.nn.Module]:
+    """Those that can carry one, by name."""
+    parts = {name: getattr(pipeline, name, None) for name in pipeline._lora_loadable_modules}  # noqa: SLF001 - its own list
+    return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
 
 
 def _told(source: LoraSource, missing: int, wanted: int) -> tuple[str, ...]:
     if not missing:
         return ()
     return (f"{missing} of the {wanted} layers that the LoRA {source.alias} changes are not in this model.",)
+
+
+def _left_out(source: LoraSource, tensors: int) -> tuple[str, ...]:
+    if not tensors:
+        return ()
+    which = f"{tensors} tensors of the LoRA {source.alias} (DoRA's lengths, or whole differences)"
+    return (f"{which} are of a kind that diffusers leaves out: its effect is another one than where it was made.",)
 
 
 def _version(source: LoraSource) -> _Version | None:

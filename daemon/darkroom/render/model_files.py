@@ -43,9 +43,13 @@ def found(source: ModelSource, *, offline: bool) -> Judgement:
 
 
 def downloaded_bytes(source: ModelSource) -> int:
-    """How much of a model has come."""
+    """How much of a model has come. What several downloads have of one file counts once."""
     repository = Path(constants.HF_HUB_CACHE, f"models--{source.source.replace('/', '--')}")
-    return sum(_size(file) for file in repository.glob("blobs/*"))
+    most: dict[str, int] = {}
+    for file in repository.glob("blobs/*"):
+        content = file.name.partition(".")[0]
+        most[content] = max(most.get(content, 0), _size(file))
+    return sum(most.values())
 
 
 def _size(file: Path) -> int:

@@ -17,6 +17,7 @@ from darkroom.models.files import Fate
 from darkroom.models.judge import judge_folder
 from darkroom.models.source import ModelSource
 from darkroom.render import fetching, model_files
+from darkroom.render.resuming import resuming
 
 TELL_EVERY_S = 0.2
 
@@ -35,7 +36,8 @@ def pull(settings: RendererSettings, source: ModelSource) -> dict[str, Any]:
     teller = threading.Thread(target=_tell, args=(fetch, over), name="teller")
     teller.start()
     try:
-        snapshot = fetch.run()
+        with resuming():
+            snapshot = fetch.run()
     finally:
         over.set()
         teller.join()

@@ -40,6 +40,15 @@ class TinyHub:
         """The files that were sent, in order."""
         return self._server.sent
 
+    @property
+    def ranges(self) -> list[tuple[str, str]]:
+        """The files of which a part was asked for, and which part."""
+        return self._server.ranges
+
+    def cut(self, name: str, after_bytes: int) -> None:
+        """From now on this file ends there, and the rest of it can't be had; 0: all of them come whole again."""
+        self._server.cuts = {name: after_bytes} if after_bytes else {}
+
     def close(self) -> None:
         """From now on connections are refused."""
         self._server.shutdown()
@@ -52,9 +61,11 @@ class _Server(http.server.ThreadingHTTPServer):
     folder: Path
     asked: list[str]
     sent: list[str]
+    ranges: list[tuple[str, str]]
+    cuts: dict[str, int]
 
     def __init__(self, *arguments: Any) -> None:
-        self.asked, self.sent = [], []
+        self.asked, self.sent, self.ranges, self.cuts = [], [], [], {}
         super().__init__(*arguments)
 
 
@@ -91,13 +102,28 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _send_file(self, name: str) -> None:
         file = self.server.folder / name
-        if file in self._files():
-            self.server.sent += [name] if self.command == "GET" else []
-            self._send(file.read_bytes())
-        else:
+        if file not in self._files():
             self._send({"error": "Entry not found"}, 404, error_code="EntryNotFound")
+            return
+        self.server.sent += [name] if self.command == "GET" else []
+        part = self.headers.get("Range", "")
+        if part and self.command == "GET":
+            self.server.ranges.append((name, part))
+            self._send_part(name, file.read_bytes(), int(part.removeprefix("bytes=").rstrip("-")))
+        else:
+            self._send(file.read_bytes(), ends=self.server.cuts.get(name))
 
-    def _send(self, content: Any, status: int = 200, *, error_code: str = "") -> None:
+    def _send_part(self, name: str, content: bytes, begin: int) -> None:
+        if name in self.server.cuts:
+            self._send({"error": "Nothing more of it"}, 403)
+            return
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(content) - begin))
+        self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        self.wfile.write(content[begin:])
+
+    def _send(self, content: Any, status: int = 200, *, error_code: str = "", ends: int | None = None) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -107,7 +133,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", error_code)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[:ends])
+        self.close_connection = ends is not None
 
 
 def _etag(data: bytes) -> str:

@@ -77,9 +77,18 @@ def _kohya(part: str, layer: str, down: torch.Tensor, up: torch.Tensor) -> dict[
     }
 
 
+def _onetrainer(part: str, layer: str, down: torch.Tensor, up: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Transformers have a prefix of their own; a U-Net is called as kohya does."""
+    found = _kohya(part, layer, down, up)
+    return {
+        key.replace("lora_unet_", "lora_transformer_") if part == "transformer" else key: found[key] for key in found
+    }
+
+
 #: How the tensors of one layer are called.
 SPELLINGS: Mapping[str, Callable[[str, str, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]] = {
     "peft": _peft,
     "diffusers": _diffusers,
     "kohya": _kohya,
+    "onetrainer": _onetrainer,
 }
