@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from darkroom.errors import DarkroomError
-from darkroom.explain import calls, loading, pictures, solvers, texts
+from darkroom.explain import calls, enlarging, loading, pictures, solvers, texts
 from darkroom.explain.files import ControlFiles, ModelFiles
 from darkroom.explain.loading import dtype_of, written
 from darkroom.explain.made import Made
@@ -18,7 +18,10 @@ _LOSSY: Mapping[str, str] = {"jpeg": "jpg", "webp": "webp"}
 
 
 def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> str:
-    """Python text. Raises DarkroomError where it can't be written."""
+    """Python text; `files`: of its model. Raises DarkroomError where it can't be written."""
+    if made.plan.upscale is not None:
+        said = [f"# {printable(remark)}" for remark in _remarks(made, files)]
+        return "\n".join([*said, *enlarging.lines(made, made.plan.upscale, files), _saved(made)]) + "\n"
     plan, kind = made.plan, _kind(made.plan, files)
     way = calls.way_of(files.pipeline)
     if kind in calls.UNGUIDED:
@@ -63,7 +66,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         + ".images[0]",
         *(["image = Image.composite(image, init, mask)  # the rest is as it came in"] * (plan.mask_image is not None)),
         *_second_pass(made, files, kind, image, encoded=encoding != ""),
-        written("image.save", _saving(made), first=repr(_file(made))),
+        _saved(made),
     ]
     return "\n".join(lines) + "\n"
 
@@ -165,7 +168,7 @@ def _remarks(made: Made, files: ModelFiles) -> list[str]:
     said = [f"{made.name}, {which}" + (f", as rendered by {software}" if software else "")]
     if made.loaded_as:
         said.append(f"It was loaded as {made.loaded_as}, and is loaded whole here: fewer bits paint nearly the same.")
-    if files.pipeline not in calls.WAYS:
+    if files.pipeline not in calls.WAYS and made.plan.upscale is None:
         said.append(f"Nobody has described {files.pipeline}: this is how most classes are called.")
     return said
 
@@ -227,6 +230,10 @@ def _embeddings(made: Made, files: ModelFiles) -> list[str]:
         lines.append("    if hasattr(part, 'eos_token_id'):")
         lines.append(f"        part.eos_token_id = pipe.tokenizer{suffix}.eos_token_id")
     return lines
+
+
+def _saved(made: Made) -> str:
+    return written("image.save", _saving(made), first=repr(_file(made)))
 
 
 def _saving(made: Made) -> dict[str, str]:
