@@ -205,6 +205,7 @@ class _Model:
             is_starter=source.is_starter,
             is_one_file=found.folder is None,
             alone=_alone(found),
+            latents=_latents(found),
             safety_checker=source.safety_checker,
             dtype=source.dtype,
             controls={alias: _control(each) for alias, each in self._config.control_sources().items()},
@@ -244,6 +245,15 @@ def _index_of(found: Judgement) -> Mapping[str, Any]:
     if "text_encoder_2" in named and "unet" in named:
         return named | {"force_zeros_for_empty_prompt": True}
     return named | ({"safety_checker": None} if "unet" in named else {"text_encoder_3": None, "tokenizer_3": None})
+
+
+def _latents(found: Judgement) -> int | None:
+    """How many numbers a latent has, where a folder says it."""
+    assert found.family is not None  # noqa: S101 - what is usable has one
+    part = "unet" if "unet" in found.family.needs else "transformer"
+    file = found.folder / part / "config.json" if found.folder is not None else None
+    numbers = json.loads(_read(file)).get("in_channels") if file is not None and file.is_file() else None
+    return numbers if isinstance(numbers, int) else None
 
 
 def _alone(found: Judgement) -> dict[str, Alone]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from darkroom.errors import DarkroomError
-from darkroom.explain import calls, enlarging, loading, pictures, solvers, texts
+from darkroom.explain import calls, enlarging, loading, masked, pictures, solvers, texts
 from darkroom.explain.files import ControlFiles, ModelFiles
 from darkroom.explain.loading import dtype_of, written
 from darkroom.explain.made import Made
@@ -61,6 +61,7 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         *_loras(made, files),
         *([encoding] if encoding else []),
         *pictures.lines(plan),
+        *([masked.LINES.format(seed=image.seed)] * calls.puts_back(files.pipeline, plan, files.latents)),
         *([f"torch.manual_seed({image.seed})  # it encodes control pictures by chance"] * (kind in calls.BY_CHANCE)),
         written("image = pipe", told | _shown(kind, plan, files) | calls.arguments(kind, way, plan, image))
         + ".images[0]",
@@ -77,7 +78,7 @@ def _kind(plan: Plan, files: ModelFiles) -> str:
         if each.name not in files.controls:
             raise DarkroomError(f"The configuration has no control {each.name}.", hint="Put it back.")
     try:
-        return calls.class_of(files.pipeline, plan, is_union=_is_union(plan, files))
+        return calls.class_of(files.pipeline, plan, is_union=_is_union(plan, files), latents=files.latents)
     except KeyError:
         message = f"Nobody here knows how a {files.pipeline} takes the pictures of this one."
         raise DarkroomError(message, hint="Use the version that rendered it.") from None
@@ -119,7 +120,11 @@ def _net(kind: str, source: ControlFiles, files: ModelFiles, way: calls.Way) -> 
 
 def _shown(kind: str, plan: Plan, files: ModelFiles) -> dict[str, str]:
     control = "image" if kind in calls.CONTROLLED_BY_IMAGE else "control_image"
-    return pictures.arguments(plan, files, control=control)
+    given = pictures.arguments(plan, files, control=control)
+    if not calls.puts_back(files.pipeline, plan, files.latents):
+        return given
+    del given["mask_image"]
+    return given | {"callback_on_step_end": "put_back"}
 
 
 def _of_second_pass(plan: Plan, files: ModelFiles) -> list[str]:
