@@ -287,6 +287,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.embeddings",
         "render.encoded",
         "render.fetching",
+        "render.known",
         "render.loras",
         "render.one_file",
         "render.pipelines",
