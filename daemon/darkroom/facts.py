@@ -33,7 +33,7 @@ Picture = Artefact | Gap
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a request is; all counted from 1."""
+    """How far a request is; all counted from 1, but for `step`: 0 while the first tile of an enlarging is in hand."""
 
     image: int
     images: int

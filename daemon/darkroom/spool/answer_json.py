@@ -77,7 +77,9 @@ def _plan(answer: Answer) -> dict[str, Any] | None:
 
 
 def _rendered_by(by: RenderedBy) -> dict[str, Any]:
-    return {key: value for key, value in asdict(by).items() if value not in (None, "")}
+    """Without a model where none painted."""
+    of_model = ("model", "model_revision")
+    return {key: value for key, value in _present(asdict(by)).items() if value != "" or key not in of_model}
 
 
 def _error(error: Error) -> dict[str, Any]:
