@@ -21,6 +21,8 @@ from darkroom.explain.files import ModelFiles
 from darkroom.explain.made import of_answer, of_record
 from darkroom.explain.script import script
 from darkroom.explain.words import words
+from darkroom.foreign.programs import program_of, recognised, translated
+from darkroom.foreign.sheet import NothingToAsk, Target
 from darkroom.gallery.entry import Found, answer_in, entry_of
 from darkroom.models.source import ModelSource, UpscalerSource
 from darkroom.render.engine import Pixels
@@ -186,6 +188,34 @@ def test_the_page_shows_what_was_made_larger_and_no_seed_to_ask_with() -> None:
     entry = entry_of(Found("house", read_back, json.dumps(ASKED).encode()), frozenset())
     assert '"larger":"house.jpg, 2.5 times by sharp"' in entry.line.replace('": "', '":"')
     assert '["house-1.png","",750,500,""]' in entry.line.replace(", ", ",")
+
+
+# What other programs ask ---------------------------------------------------------------------------------------------
+
+EXTRAS = {
+    "image": "iVBORw0KGgo=", "resize_mode": 0, "show_extras_results": True, "gfpgan_visibility": 0,
+    "upscaling_resize": 4, "upscaler_1": "Sharp", "upscaler_2": "None", "extras_upscaler_2_visibility": 0,
+    "upscaling_crop": True,
+}  # fmt: skip
+
+
+def converted(data: dict[str, Any], *upscalers: str) -> dict[str, Any]:
+    target = Target(KEYS, (), upscalers=upscalers)
+    program = program_of(data)
+    assert program is not None
+    sheet = translated(data, program, target, lambda asked: read(json.dumps(asked).encode()).problems)
+    assert set(sheet.notes) == set(data)
+    return sheet.request
+
+
+def test_a_call_of_others_that_enlarges_becomes_the_request_where_its_upscaler_is_known() -> None:
+    assert recognised(EXTRAS) == "a call of extra-single-image in AUTOMATIC1111's API"
+    expected = {"init_image": "image.png", "upscale": {"by": "sharp", "scale": 4}}
+    assert converted(EXTRAS, "soft", "sharp") == expected
+    assert converted(EXTRAS | {"upscaler_1": "R-ESRGAN 4x+"}, "sharp") == expected
+    assert converted(EXTRAS | {"upscaling_resize": 2.5}, "sharp")["upscale"] == {"by": "sharp", "scale": 2.5}
+    with pytest.raises(NothingToAsk):
+        converted(EXTRAS | {"upscaler_1": "R-ESRGAN 4x+"}, "soft", "sharp")
 
 
 # How large it may be -------------------------------------------------------------------------------------------------

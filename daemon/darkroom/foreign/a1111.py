@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from darkroom.foreign import samplers, second_pass, wording
+from darkroom.foreign import extras, samplers, second_pass, wording
 from darkroom.foreign.rules import (
+    NAMES_FILES,
     count,
     guidance,
     idle,
@@ -25,7 +26,6 @@ from darkroom.foreign.rules import (
 from darkroom.foreign.sheet import Rule, Sheet, apply
 
 _NO_HIRES = 'ask for a second, larger pass with "hires"'
-_NO_INIT = "pictures are made from words alone here"
 _NO_VARIATION = "seeds can't be mixed here"
 _NOT_A_PICTURES = "it changes no picture: what is delivered is told by the answer"
 _OF_SAMPLER = "the scheduler has no such setting here"
@@ -80,15 +80,15 @@ RULES: dict[str, Rule] = {
     "s_min_uncond": never(_OF_SAMPLER, 0),
     "refiner_checkpoint": never("there are no refiners here"),
     "refiner_switch_at": never("there are no refiners here", 0, 1),
-    "init_images": never(_NO_INIT),
-    "mask": never(_NO_INIT),
+    "init_images": never(NAMES_FILES),
+    "mask": never(NAMES_FILES),
     "script_name": never(_OF_PROGRAM),
     "script_args": never(_OF_PROGRAM),
     "comments": idle("a comment"),
     **dict.fromkeys(("send_images", "save_images", "do_not_save_samples", "do_not_save_grid"), idle(_NOT_A_PICTURES)),
     **dict.fromkeys(("force_task_id", "override_settings_restore_afterwards"), idle("of the other program alone")),
     "disable_extra_networks": idle("there are none here"),
-    "firstpass_image": never(_NO_INIT),
+    "firstpass_image": never(NAMES_FILES),
     "infotext": never("give the picture itself to `darkroom reproduce`"),
 }
 
@@ -117,6 +117,8 @@ _OURS = {"num_inference_steps", "num_images", "style", "format", "quality", "pri
 
 def recognise(data: Mapping[str, Any]) -> str | None:
     """What it is, in words, if it is a call of the API."""
+    if (what := extras.recognise(data)) is not None:
+        return what
     if not isinstance(data.get("prompt"), str) or data.keys() & _OURS or len(data.keys() & _SIGNS) < 2:
         return None
     return f"a call of {'img2img' if data.get('init_images') else 'txt2img'} in AUTOMATIC1111's API"
@@ -124,6 +126,9 @@ def recognise(data: Mapping[str, Any]) -> str | None:
 
 def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
     """Say what becomes of each key."""
+    if extras.recognise(data) is not None:
+        extras.translate(data, sheet)
+        return
     _say_sampler(data, sheet)
     rules = dict(RULES)
     if data.get("distilled_cfg_scale") and number(data.get("cfg_scale")) == 1:
@@ -134,7 +139,7 @@ def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
     elif not data.get("enable_hr") and not data.get("init_images"):
         rules |= dict.fromkeys(_HIRES, idle("of a second pass, which was not asked for"))
     rules |= dict.fromkeys(_HIRES - rules.keys(), never(_NO_HIRES))
-    rules |= dict.fromkeys(_INIT, never(_NO_INIT) if data.get("init_images") else idle("of a picture to begin with"))
+    rules |= dict.fromkeys(_INIT, never(NAMES_FILES) if data.get("init_images") else idle("of a picture to begin with"))
     apply(rules, data, sheet)
 
 

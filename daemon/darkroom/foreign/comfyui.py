@@ -9,6 +9,7 @@ from darkroom.foreign import comfyui_forms as forms
 from darkroom.foreign import samplers, wording
 from darkroom.foreign.graph import Graph, Node
 from darkroom.foreign.rules import (
+    NAMES_FILES,
     count,
     guidance,
     idle,
@@ -27,7 +28,7 @@ from darkroom.foreign.sheet import NothingToAsk, Rule, Sheet, apply
 
 _FILES = idle("the model has its own")
 _SOME_STEPS = "all steps are done here"
-_WHOLE = never("pictures are made from words alone here", 1)
+_WHOLE = never(NAMES_FILES, 1)
 _CONTROL = idle("of the editor alone")
 
 
@@ -93,8 +94,8 @@ _WHY = {
     "CLIPLoader": "a model is used with its own text encoders",
     "DualCLIPLoader": "a model is used with its own text encoders",
     "TripleCLIPLoader": "a model is used with its own text encoders",
-    "LoadImage": "pictures are made from words alone here",
-    "VAEEncode": "pictures are made from words alone here",
+    "LoadImage": NAMES_FILES,
+    "VAEEncode": NAMES_FILES,
     "ControlNetApply": "there are no control pictures here yet",
     "ControlNetApplyAdvanced": "there are no control pictures here yet",
 }

@@ -7,12 +7,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from darkroom.foreign import samplers, wording
-from darkroom.foreign.rules import count, idle, inside, layer, model, never, number, pictures, scale, seed, size, style
+from darkroom.foreign.rules import (
+    NAMES_FILES,
+    count,
+    idle,
+    inside,
+    layer,
+    model,
+    never,
+    number,
+    pictures,
+    scale,
+    seed,
+    size,
+    style,
+)
 from darkroom.foreign.sheet import Rule, Sheet, apply
 
 _NO_REFINER = "there are no refiners here"
 _NO_LORAS = "name them by their aliases in `loras`"
-_WORDS_ALONE = "pictures are made from words alone here"
 _OF_PROGRAM = idle("of the other program alone")
 _OF_SAMPLER = "Fooocus's own way to sample has no counterpart"
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
@@ -140,7 +153,7 @@ _PRESET: dict[str, Rule] = {
     "image_number": pictures,
     "clip_skip": _clip_skip,
     "vae": _VAE,
-    "inpaint_engine_version": never(_WORDS_ALONE),
+    "inpaint_engine_version": never(NAMES_FILES),
 }
 _CALL: dict[str, Rule] = {
     "prompt": wording.prompt("prompt"),
@@ -157,8 +170,8 @@ _CALL: dict[str, Rule] = {
     "refiner_switch": idle("of the refiner"),
     "loras": _loras,
     "save_extension": _format,
-    "input_image": never(_WORDS_ALONE),
-    "image_prompts": never(_WORDS_ALONE),
+    "input_image": never(NAMES_FILES),
+    "image_prompts": never(NAMES_FILES),
     **dict.fromkeys(("require_base64", "async_process", "webhook_url", "save_meta", "meta_scheme"), _OF_PROGRAM),
     **dict.fromkeys(("save_name", "read_wildcards_in_order"), _OF_PROGRAM),
 }

@@ -7,10 +7,9 @@ from typing import Any
 
 from darkroom.foreign import samplers, wording
 from darkroom.foreign.graph import Graph, Node
-from darkroom.foreign.rules import count, guidance, idle, model, never, number, scale, seed, side
+from darkroom.foreign.rules import NAMES_FILES, count, guidance, idle, model, never, number, scale, seed, side
 from darkroom.foreign.sheet import NothingToAsk, Rule, Sheet, apply
 
-_WORDS_ALONE = "pictures are made from words alone here"
 _NO_HIRES = 'ask for a second, larger pass with "hires"'
 _OF_PROGRAM = idle("of the other program alone")
 
@@ -53,7 +52,7 @@ RULES: dict[str, Rule] = {
     "clip_skip": count("clip_skip"),
     "model": _model,
     "loras": _loras,
-    "generation_mode": never(_WORDS_ALONE, "txt2img", "sdxl_txt2img", "flux_txt2img", "sd3_txt2img", "z_image_txt2img"),
+    "generation_mode": never(NAMES_FILES, "txt2img", "sdxl_txt2img", "flux_txt2img", "sd3_txt2img", "z_image_txt2img"),
     "rand_device": never("noise is drawn by the processor here", "cpu"),
     "cfg_rescale_multiplier": never("guidance is not rescaled here", 0),
     "seamless_x": never("pictures can't be tiles here"),
@@ -62,8 +61,8 @@ RULES: dict[str, Rule] = {
     "controlnets": never("there are no control pictures here yet"),
     "ipAdapters": never("there are no reference pictures here yet"),
     "t2iAdapters": never("there are no reference pictures here yet"),
-    "strength": never(_WORDS_ALONE, 1),
-    "init_image": never(_WORDS_ALONE),
+    "strength": never(NAMES_FILES, 1),
+    "init_image": never(NAMES_FILES),
     "denoising_start": never("all steps are done here", 0),
     "denoising_end": never("all steps are done here", 1),
     "hrf_enabled": never(_NO_HIRES),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from darkroom.foreign.rules import count, idle, model, never, pictures, size, text
+from darkroom.foreign.rules import NAMES_FILES, count, idle, model, never, pictures, size, text
 from darkroom.foreign.sheet import Rule, Sheet, apply
 
 _FORMATS = ("png", "jpeg", "webp")
@@ -46,9 +46,9 @@ RULES: dict[str, Rule] = {
     "moderation": never("a model's own safety checker is the operator's choice", "auto"),
     "stream": never("pictures are delivered when they are finished"),
     "partial_images": never("pictures are delivered when they are finished", 0),
-    "image": never("pictures are made from words alone here"),
-    "mask": never("pictures are made from words alone here"),
-    "input_fidelity": never("pictures are made from words alone here"),
+    "image": never(NAMES_FILES),
+    "mask": never(NAMES_FILES),
+    "input_fidelity": never(NAMES_FILES),
 }
 
 #: Keys that no request has, and values of those that both have.

@@ -14,6 +14,9 @@ _SIDES = re.compile(r"\(?\s*(\d{1,6})\s*[x×*, ]\s*(\d{1,6})\s*\)?")
 #: Other programs draw a size down to this, too.
 _STEP_PX = 8
 
+#: Of pictures that stand in what the other program was asked: a request has none in itself.
+NAMES_FILES = 'a request names files: put the picture beside it, and name it as "init_image", a mask as "mask_image"'
+
 
 def whole(value: object) -> int | None:
     """A whole number, also one in quotes or with .0; None for anything else."""
