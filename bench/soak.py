@@ -8,13 +8,14 @@ has been logged since the last one, so that a slow machine gets as far between t
 
 Counted are requests without a result (lost), with two (double), results or answers that were ever seen incomplete
 (half-made) or that ended otherwise than they should, and files that are left behind. All of them have to be 0; else the
-status is 1.
+status is 1. Three of ten requests are bundles: they name a picture, which is sent before or behind them.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import math
 import os
@@ -30,6 +31,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
 from figures import Row, machine, show
+from PIL import Image
 from rig import renderers_of, scratch
 
 from darkroom.names import OWN_FOLDER
@@ -84,6 +86,8 @@ class Soak:
             (self._daemon.inbox / folder).mkdir(parents=True, exist_ok=True)
         self._expected: dict[str, str] = {}  # digest of the dropped bytes → the state that it should end in
         self._names: dict[str, str] = {}  # digest → name
+        self._inputs: dict[str, str] = {}  # digest → that of the picture that it names
+        self._later: list[tuple[Path, bytes]] = []  # pictures that are still to be sent
         self._seen: dict[str, list[str]] = {}  # digest → its result folders
         self._checked: set[Path] = set()
         self._progress_s = time.monotonic()
@@ -152,9 +156,16 @@ class Soak:
     def _drop(self, number: int) -> None:
         wrong = self._chance.random() < 0.05
         prompt = {"prompt": f"picture {number}", "num_images": 1 + (self._chance.random() < 0.1)}
-        raw = request(**prompt, **({"style": "no such style"} if wrong else {}))
+        photo = f"photo-{number}.png" if self._chance.random() < 0.3 else None
+        named = {"init_image": photo, "num_inference_steps": 2} if photo is not None else {}
+        raw = request(**prompt, **named, **({"style": "no such style"} if wrong else {}))
         name = f"{self._chance.choice(FOLDERS)}r{number}"
         digest = hashlib.sha256(raw).hexdigest()
+        if photo is not None:
+            self._inputs[digest] = hashlib.sha256(picture := photo_of(number)).hexdigest()
+            self._later.append((self._place_of(name, photo), picture))
+            if self._chance.random() < 0.5:
+                self._send_photos()
         self._expected[digest], self._names[digest] = ("refused" if wrong else "done"), name
         if self._chance.random() < 0.5:
             self._daemon.drop(f"{name}.json", raw)
@@ -163,6 +174,18 @@ class Soak:
             with open(self._daemon.inbox / f"{name}.json", "wb", buffering=0) as writer:
                 writer.write(raw[:half])
                 writer.write(raw[half:])
+        self._send_photos()
+
+    def _place_of(self, name: str, photo: str) -> Path:
+        """Beside the request, or in the folder that is that request's alone."""
+        beside = self._daemon.inbox / name
+        return (beside.with_name(f"{beside.name}.files") if self._chance.random() < 0.5 else beside.parent) / photo
+
+    def _send_photos(self) -> None:
+        for path, picture in self._later:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(picture)
+        self._later.clear()
 
     def _kill_something(self) -> None:
         """The service twice of five times."""
@@ -236,6 +259,10 @@ class Soak:
             return
         digest = answer["request_sha256"]
         self._seen.setdefault(digest, []).append(str(folder))
+        inputs = [each["sha256"] for each in answer.get("inputs", [])]
+        expected = [self._inputs[digest]] if digest in self._inputs else []
+        if inputs != expected and not (inputs == [] and self._expected[digest] == "refused"):  # it waits for none
+            self.harm.otherwise.append(f"{folder} has other inputs than were sent: {inputs}")
         if answer["state"] != self._expected[digest]:
             self.harm.otherwise.append(f"{folder} is {answer['state']}: {answer.get('error')}")
 
@@ -262,8 +289,17 @@ class Soak:
             if answer.get("state") != self._expected[digest]:
                 self.harm.otherwise.append(f"{name} is answered {answer.get('state')}")
         self.harm.left += self._daemon.hidden_names()
-        self.harm.left += [str(path) for path in self._daemon.inbox.rglob("*.json") if OWN_FOLDER not in path.parts]
+        for kind in ("*.json", "photo-*"):
+            found = self._daemon.inbox.rglob(kind)
+            self.harm.left += [str(path) for path in found if OWN_FOLDER not in path.parts]
         self.harm.left += [str(path) for each in ("requests", "work") for path in (self._daemon.state / each).iterdir()]
+
+
+def photo_of(number: int) -> bytes:
+    """A small picture of its own."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 24), (number % 256, number // 256 % 256, 7)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import Any
 
-from PIL import Image, features
+from PIL import Image, ImageCms, PngImagePlugin, features
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (16, 12), kind: str = "PNG", mode: str = "RGB", **how: Any) -> bytes:
@@ -56,7 +56,39 @@ def ftyp(brand: bytes) -> bytes:
     return struct.pack(">I", 24) + b"ftyp" + brand + b"\0\0\0\0mif1" + brand + b"\0" * 500
 
 
+def with_texts(count: int, length: int) -> bytes:
+    """A PNG with so many texts, each packed small."""
+    info = PngImagePlugin.PngInfo()
+    for number in range(count):
+        info.add_text(f"text {number}", "x" * length, zip=True)
+    return picture(pnginfo=info)
+
+
+def two_eyes() -> bytes:
+    """As cameras for three dimensions, and phones with a preview, save them."""
+    buffer = io.BytesIO()
+    first, second = (Image.open(io.BytesIO(picture(seed, kind="JPEG"))) for seed in (0, 1))
+    first.save(buffer, "MPO", save_all=True, append_images=[second])
+    return buffer.getvalue()
+
+
+def woven() -> bytes:
+    """A PNG whose rows come in another order (Adam7)."""
+    made = bytearray(png(1, 1, (b"IDAT", zlib.compress(b"\0\1\2\3"))))
+    made[28] = 1
+    made[29:33] = struct.pack(">I", zlib.crc32(bytes(made[12:29])))
+    return bytes(made)
+
+
+def as_kind(kind: str, mode: str = "RGB") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (16, 16)).save(buffer, kind)
+    return buffer.getvalue()
+
+
 PNG, JPEG, WEBP, GIF, BMP, TIFF = (picture(kind=kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"))
+SRGB, LAB = (ImageCms.ImageCmsProfile(ImageCms.createProfile(each)).tobytes() for each in ("sRGB", "LAB"))
+PROGRESSIVE = picture(kind="JPEG", progressive=True, size=(64, 64))
 PROFILE = b"\0\0\x01\0none" + b"\0" * 248
 
 #: Those that are taken as they are: what they mean is the renderer's to say.
@@ -93,6 +125,22 @@ GOOD: dict[str, bytes] = {
     "a JPEG with a comment": picture(kind="JPEG", comment=b"\xff\xfe"),
     "a PNG with something behind it": PNG + b"\0" * 100,
     "a GIF of one picture that is interlaced": picture(kind="GIF", interlace=1),
+    "a GIF with a colour that is clear": picture(kind="GIF", mode="P", transparency=3),
+    "a PNG that is interlaced": woven(),
+    "16 bits a colour": png(2, 2, (b"IDAT", zlib.compress((b"\0" + bytes(range(12))) * 2)), depth=16),
+    "16 bits of grey, the other end first": sixteen_bits("TIFF", "I;16B"),
+    "a film of one picture": frames("WEBP", 1),
+    "a JPEG for two eyes": two_eyes(),
+    "a text that is long": with_texts(1, 500 << 10),
+    "EXIF that is damaged": picture(kind="JPEG", exif=b"Exif\0\0II*\0" + b"\xff" * 44),
+    "a profile that ends too early": picture(icc_profile=SRGB[:200]),
+    "a profile of other colours": picture(icc_profile=LAB),
+    "a profile beside alpha": picture(mode="LA", icc_profile=SRGB),
+    "one that is as long as a JPEG can be": picture(kind="JPEG", size=(65_500, 1)),
+    "one that is as high": picture(size=(1, 65_500)),
+    "a BMP in black and white": picture(kind="BMP", mode="1"),
+    "a TIFF with a JPEG in it": picture(kind="TIFF", compression="jpeg"),
+    "a TIFF in Lab": picture(kind="TIFF", mode="LAB"),
 }
 
 #: Those that more bytes could mend, and what is said of them.
@@ -108,6 +156,10 @@ TORN: dict[str, tuple[bytes, str]] = {
     "most of a JPEG": (JPEG[:-30], "does not decode whole"),
     "a JPEG without its end": (JPEG[:-2], "does not decode whole"),
     "a JPEG and zeros for its end": (JPEG[:-40] + b"\0" * 40, "does not decode whole"),
+    "a progressive JPEG that ends at a scan": (
+        PROGRESSIVE[: PROGRESSIVE.index(b"\xff\xda", PROGRESSIVE.index(b"\xff\xda") + 2)],
+        "does not decode whole",
+    ),
     "half a WebP": (WEBP[: len(WEBP) // 2], "does not decode whole"),
     "half a GIF": (GIF[: len(GIF) // 2], "does not decode whole"),
     "half a BMP": (BMP[: len(BMP) // 2], "does not decode whole"),
@@ -130,6 +182,15 @@ BAD: dict[str, tuple[bytes, str]] = {
     "a PNG that moves": (frames("PNG"), "holds several pictures"),
     "a WebP that moves": (frames("WEBP"), "holds several pictures"),
     "a TIFF of several pages": (frames("TIFF"), "holds several pictures"),
+    "JPEG 2000": (as_kind("JPEG2000"), "is a JPEG 2000 picture"),
+    "an icon": (as_kind("ICO"), "is an icon"),
+    "a PPM": (as_kind("PPM"), "is not a picture of a kind that is read"),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n" + b"x" * 100, "is not a picture of a kind that is read"),
+    "a page that asks to log in": (b"<!DOCTYPE html><html>log in</html>", "is not a picture of a kind that is read"),
+    "an SVG that begins as XML": (b'<?xml version="1.0"?><svg/>', "is an XML document"),
+    "a text that unpacks to much": (with_texts(1, 40 << 20), "carries more text"),
+    "texts that do together": (with_texts(100, 1 << 20), "carries more text"),
+    "a profile of megabytes": (picture(icc_profile=SRGB + b"\0" * (3 << 20)), "a larger colour profile"),
     "floating numbers": (floats(), "has pixels of a kind that is not read (F)"),
     "a bomb": (png(60_000, 60_000, (b"IDAT", zlib.compress(b"\0" * 100_000))), "100 million"),
     "a flat bomb": (png(2_000_000_000, 1, (b"IDAT", zlib.compress(b"\0"))), "100 million"),

@@ -311,7 +311,7 @@ def test_styles_and_models_are_listed_and_shown_whole(capsys: pytest.CaptureFixt
 
 def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
-    assert json.loads(capsys.readouterr().out)["required"] == ["prompt"]
+    assert json.loads(capsys.readouterr().out)["else"] == {"required": ["prompt"]}
 
 
 def test_status_without_a_daemon_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -272,7 +272,7 @@ def test_the_schema_lists_every_key_and_the_names_that_are_known() -> None:
     found = schema(RULES)
     json.dumps(found)
     assert tuple(found["properties"]) == KEYS
-    assert (found["required"], found["additionalProperties"]) == (["prompt"], False)
+    assert (found["else"], found["additionalProperties"]) == ({"required": ["prompt"]}, False)
     one, several, none = found["properties"]["style"]["anyOf"]
     assert one["enum"] == ["fantasy", "ink", "none"]
     assert several["items"]["enum"] == ["fantasy", "ink"]

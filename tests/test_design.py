@@ -288,6 +288,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.embeddings",
         "render.encoded",
         "render.fetching",
+        "render.known",
         "render.loras",
         "render.lora_spelling",
         "render.one_file",
@@ -306,7 +307,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
 
 
 def test_pictures_are_handled_where_they_are_encoded_painted_made_small_and_read_for_what_they_say() -> None:
-    painted = {"render.adapter", "render.pictures", "render.testcard", "render.upscalers"}
+    painted = {"render.adapter", "render.pictures", "render.testcard", "render.upscalers", "render.enlarging"}
     read = {"gallery.small", "foreign.carried", "cli.verify", "cluster.picture", "inbox.decoder"}
     assert service_importers_of("PIL") == {"render.encode", *painted, *read}
 

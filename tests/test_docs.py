@@ -127,7 +127,8 @@ def test_every_json_block_is_json(name: str) -> None:
 def requests_of(page: str) -> list[dict[str, Any]]:
     blocks = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     found = [json.loads(block) for block in blocks] + list(objects_in(page))
-    return [data for data in found if "prompt" in data and "limit" not in data and not recognised(data)]
+    asking = [data for data in found if "prompt" in data or "upscale" in data]
+    return [data for data in asking if "limit" not in data and not recognised(data)]
 
 
 def with_what_pages_name(rules: Rules) -> Rules:
@@ -301,6 +302,7 @@ def test_the_request_that_says_everything_does() -> None:
         "control",
         "loras",
         "hires",
+        "upscale",
     )  # which that model, or configuration, has not, or not with a mask
     assert list(request) == [key for key in REQUEST_ROWS if key not in elsewhere]
 

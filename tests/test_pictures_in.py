@@ -29,6 +29,8 @@ from darkroom.request.schema import schema
 from darkroom.request.shape import read
 from darkroom.request.styles import StyleBook
 from darkroom.testing.plans import plan as plan_of
+from darkroom.testing.process import DaemonProcess
+from tests.test_docs import requests_of
 
 CONTROLS = {
     "edges": ControlSource("edges", "/edges", "stable-diffusion"),
@@ -374,3 +376,22 @@ def test_the_page_says_of_each_family_what_its_row_says() -> None:
         if row.siblings or row.references
     ]
     assert told[2 : 2 + len(expected)] == expected
+
+
+def test_each_example_of_the_page_is_painted_from_its_files(tmp_path: Path) -> None:
+    """But for references, which no test card takes: those are painted by true families."""
+    examples = [asked for asked in requests_of(PAGE) if "reference_images" not in asked]
+    assert len(examples) == len(requests_of(PAGE)) - 1 >= 4
+    controls = {"edges": {"source": "/controls/edges", "family": "stable-diffusion"}}
+    with DaemonProcess(tmp_path, settings={"controls": controls}) as daemon:
+        for number, asked in enumerate(examples):
+            for name in read(json.dumps(asked).encode()).request.files:
+                white = Image.new("RGB", (40, 30), "white")
+                (daemon.inbox / f"{number}.files").mkdir(exist_ok=True)
+                white.save(daemon.inbox / f"{number}.files" / name)
+            (daemon.inbox / f"{number}.json").write_text(json.dumps(asked))
+        for number, asked in enumerate(examples):
+            answer = daemon.wait_for_state(str(number), "done", "refused")
+            assert answer["state"] == "done", answer
+            kept = {path.name for path in (daemon.outbox / answer["result"] / "inputs").iterdir()}
+            assert kept == set(read(json.dumps(asked).encode()).request.files)

@@ -58,6 +58,7 @@ def test_every_key_is_read() -> None:
         "fit": "pad",
         "control": [{"name": "edges", "image": "photo.jpg", "scale": 0.5, "detect": "canny"}],
         "hires": {"scale": 1.5, "strength": 0.3, "num_inference_steps": 9, "upscaler": "sharp"},
+        "upscale": {"by": "sharp", "scale": 4},
         "seed": 7,
         "num_images": 2,
         "format": "webp",
@@ -118,6 +119,7 @@ def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[ob
         ("reference_images", [["x"], [*"abcd"]], [[], [*"abcde"], "x.png", {}]),
         ("control", [[{"name": "edges", "image": "x.png"}]], [[], [{}] * 5, {}, "edges", 1]),
         ("hires", [{"scale": 2}, {"scale": 1.25, "strength": 0}, {"scale": 4.0}], [2, "2", [], True]),
+        ("upscale", [], [2, "2", [], True]),
     ],
 )
 def test_names_of_files(key: str, good: list[object], bad: list[object]) -> None:

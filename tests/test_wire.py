@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from darkroom.executor import port
 from darkroom.executor.wire import STOP, Stop, decode, encode, of_life
-from darkroom.request.plan import ImagePlan
+from darkroom.request.plan import ImagePlan, Plan, Upscale, enlarging
 
 KINDS = (*get_args(port.Command), *get_args(port.Event))
 EVENTS = get_args(port.Event)
@@ -48,11 +48,18 @@ def any_of(hint: Any) -> st.SearchStrategy[Any]:
         return SIMPLE[hint]
     if isinstance(hint, type) and is_dataclass(hint):
         hints = get_type_hints(hint)
-        own = [field.name for field in fields(hint) if field.name not in ("executor", "life")]
-        return st.builds(hint, **{name: _field(hints[name]) for name in own})
+        own = [field.name for field in fields(hint) if field.name not in ("executor", "life", "upscale")]
+        each = st.builds(hint, **{name: _field(hints[name]) for name in own})
+        return each | _enlarging() if hint is Plan else each
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
     return _of_generic(get_origin(hint), get_args(hint))
+
+
+def _enlarging() -> st.SearchStrategy[Plan]:
+    """Plans of which nothing is painted: they have nothing else to say."""
+    texts, qualities = any_of(str), any_of(int | None)
+    return st.builds(enlarging, st.builds(Upscale, texts, any_of(float)), texts, format=texts, quality=qualities)
 
 
 def _field(hint: Any) -> st.SearchStrategy[Any]:

@@ -27,7 +27,7 @@ from darkroom.executor.port import (
 )
 from darkroom.executor.settings import RendererSettings
 from darkroom.executor.wire import decode
-from darkroom.models.source import ModelSource
+from darkroom.models.source import ModelSource, UpscalerSource
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.agenda import Agenda
 from darkroom.render.alive import SignsOfLife
@@ -61,6 +61,7 @@ class Bench:
         *,
         offline: bool = True,
         resident_models: int = 1,
+        upscalers: Mapping[str, UpscalerSource] | None = None,
     ) -> None:
         ours, theirs = socket.socketpair()
         self._lines = ours.makefile("rb")
@@ -70,7 +71,14 @@ class Bench:
             alias: source if isinstance(source, ModelSource) else ModelSource(alias, str(source))
             for alias, source in models.items()
         }
-        settings = RendererSettings(sources, device="cpu", offline=offline, threads=1, resident_models=resident_models)
+        settings = RendererSettings(
+            sources,
+            device="cpu",
+            offline=offline,
+            threads=1,
+            resident_models=resident_models,
+            upscalers=dict(upscalers or {}),
+        )
         channel = Channel(theirs)
         self.agenda = Agenda()
         self.worker = Worker(settings, channel, self.agenda, SignsOfLife(channel.send))

@@ -81,11 +81,12 @@ class Client:
     def submit(
         self, request: Mapping[str, Any], *, name: str | None = None, files: Mapping[str, Path] = NO_FILES
     ) -> Ticket:
-        """Drop a request; without a name it gets one from its prompt. Raises DarkroomError when that cannot be.
+        """Drop a request; without a name, by its prompt or its picture. Raises DarkroomError when that cannot be.
 
         `files`: those that it names, and where each is now.
         """
-        wanted = unique_name(str(request.get("prompt", ""))) if name is None else without_ending(name)
+        words = request.get("prompt") or Path(str(request.get("init_image", ""))).stem
+        wanted = unique_name(str(words)) if name is None else without_ending(name)
         refuse_misleading(wanted)
         with ExitStack() as stack:
             opened = {each: stack.enter_context(_opened(path)) for each, path in files.items()}

@@ -33,7 +33,7 @@ Picture = Artefact | Gap
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a request is; all counted from 1."""
+    """How far a request is; all counted from 1, but for `step`: 0 while the first tile of an enlarging is in hand."""
 
     image: int
     images: int
@@ -52,7 +52,7 @@ class Tokens:
 
     prompt: int
     negative_prompt: int
-    limit: int  #: of a block, where there are blocks: then all of it is read
+    limit: int  #: 0 where nothing is read; of a block, where there are blocks: then all of it is read
     blocks: int | None = None  #: how many each prompt is read in; None: what is beyond the limit is not read
 
 
@@ -73,8 +73,8 @@ class RenderedBy:
 
     host: str
     device: str  #: as people call it
-    model: str  #: alias
-    model_revision: str  #: commit of the hub repository, or "local"
+    model: str = ""  #: alias; "" where nothing was painted
+    model_revision: str = ""  #: commit of the hub repository, or "local"
     software: Mapping[str, str] = field(default_factory=dict)  #: versions of the libraries
     seat: str | None = None  #: which renderer: "cuda:1"
     loaded_as: str | None = None  #: where its weights were not as a whole and in full: "int8, offload group"

@@ -16,10 +16,10 @@ BUDGET_S = 300
 AT_ONCE = 2
 #: How long a file takes by itself on two cores, in seconds, and what it is about.
 FILES = {
-    "test_every_client.py": (40, "inbox/|outbox/|names|left_alone|disk/files|acceptance|taking"),
+    "test_every_client.py": (100, "inbox/|outbox/|names|left_alone|disk/files|acceptance|taking"),
     "test_habits.py": (25, "inbox/|names|left_alone|disk/files"),
     "test_rsync.py": (40, "inbox/|outbox/|disk/folders|spool/|acceptance|taking"),
-    "test_syncthing.py": (110, "inbox/|outbox/|names|left_alone|acceptance|taking"),
+    "test_syncthing.py": (170, "inbox/|outbox/|names|left_alone|acceptance|taking"),
     "test_daemon_on_a_mount.py": (95, "inbox/|outbox/|disk/"),
     "test_two_daemons.py": (45, "owner|inbox/thread|disk/folders"),
     "test_systemd.py": (175, "systemd/|report/|supervise|config/"),

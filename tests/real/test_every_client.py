@@ -16,6 +16,7 @@ from tests.real.requests import LONG_BYTES, paused, rendered, verify, write
 
 SAMPLES = 5
 MANY = 50
+BUNDLES = 200
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,28 @@ def test_fifty_requests_in_one_go_are_rendered_once_each(
     client.send_all(tmp_path / "many")
     daemon.check_settled(names)
     assert sorted(each for each in rendered(daemon) if each in names) == sorted(names)
+
+
+@pytest.mark.timeout(300)
+def test_two_hundred_requests_with_a_picture_each_are_painted_from_their_own(
+    client: Client, daemon: DaemonProcess, name: str, tmp_path: Path
+) -> None:
+    if client.name.startswith("NFS"):
+        pytest.skip("it copies file by file: what the others send in one go takes it minutes")
+    photos = {f"{name}-{number}": picture(number, kind="JPEG", size=(64, 48)) for number in range(BUNDLES)}
+    (tmp_path / "bundles").mkdir()
+    for each, photo in photos.items():
+        asked = {"prompt": each, "init_image": f"{each}.jpg", "num_inference_steps": 2}
+        (tmp_path / "bundles" / f"{each}.json").write_text(json.dumps(asked))
+        (tmp_path / "bundles" / f"{each}.jpg").write_bytes(photo)
+    client.send_all(tmp_path / "bundles")
+    for each, photo in photos.items():
+        answer = daemon.wait_for_state(each, "done", "refused", deadline_s=240)
+        assert answer["state"] == "done", answer
+        assert (daemon.outbox / answer["result"] / "inputs" / f"{each}.jpg").read_bytes() == photo
+    daemon.check_settled(photos)
+    assert sorted(each for each in rendered(daemon) if each in photos) == sorted(photos)
+    daemon.wait_for(lambda: not list(daemon.inbox.glob(f"{name}-*")), "all pictures have left the inbox")
 
 
 def test_a_copy_that_is_broken_off_and_resumed_is_one_request(

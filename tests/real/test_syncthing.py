@@ -16,6 +16,7 @@ from tests.real.requests import LONG_BYTES, paused, rendered, verify, write
 from tests.real.syncthing import Node, two_nodes
 
 MANY = 50
+BUNDLES = 200
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,24 @@ def test_a_request_comes_first_and_its_picture_later_and_both_leave_on_either_si
         )
     settled(nodes, daemon)
     assert rendered(daemon).count("painted") == 1
+
+
+@pytest.mark.timeout(400)
+def test_two_hundred_requests_with_a_picture_each_are_painted_from_their_own(
+    nodes: tuple[Node, Node], person: Node, daemon: DaemonProcess
+) -> None:
+    photos = {f"own-{number}": picture(number, kind="JPEG", size=(64, 48)) for number in range(BUNDLES)}
+    for each, photo in photos.items():
+        asked = {"prompt": each, "init_image": "photo.jpg", "num_inference_steps": 2}
+        (person.inbox / f"{each}.json").write_text(json.dumps(asked))
+        (person.inbox / f"{each}.files").mkdir()
+        (person.inbox / f"{each}.files" / "photo.jpg").write_bytes(photo)
+    for each, photo in photos.items():
+        answer = daemon.wait_for_state(each, "done", "refused", deadline_s=300)
+        assert answer["state"] == "done", answer
+        assert (daemon.outbox / answer["result"] / "inputs" / "photo.jpg").read_bytes() == photo
+    settled(nodes, daemon)
+    assert sorted(each for each in rendered(daemon) if each in photos) == sorted(photos)
 
 
 def test_a_queued_request_that_a_person_replaces_is_not_cancelled_and_rendered_once_as_it_was_last(

@@ -135,11 +135,17 @@ def _request_commands(commands: Any) -> None:
         'submit "a castle" --style watercolor --num-images 4 --wait',
         'submit "a red fox" --model sd15 --width 768 --seed 7 --name alice/fox',
         'submit "in autumn" --init-image house.jpg --strength 0.5',
+        "submit house.jpg --upscale sharp --scale 4",
         "submit --from prompts.txt --style ink --wait",
         "submit --from table.csv --name {seed}-{words} --folder fairs/spring",
     )
     what = submit.add_mutually_exclusive_group(required=True)
-    what.add_argument("prompt", metavar="PROMPT", nargs="?", help='what it should show; "-" reads it from stdin')
+    what.add_argument(
+        "prompt",
+        metavar="PROMPT",
+        nargs="?",
+        help='what it should show; "-" reads it from stdin; with --upscale a file',
+    )
     what.add_argument(
         "--from", dest="rows", metavar="FILE", help="one request a line of a .txt or .jsonl, or a row of a .csv"
     )
@@ -240,6 +246,15 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
         metavar="SCALE[:UPSCALER]",
         default=argparse.SUPPRESS,
         help="a second pass over the picture, so many times larger: 1.25 to 4; by an upscaler of the configuration",
+    )
+    group.add_argument(
+        "--upscale",
+        metavar="UPSCALER",
+        default=argparse.SUPPRESS,
+        help="make the file in the place of PROMPT larger, by an upscaler of the configuration, and paint nothing",
+    )
+    group.add_argument(
+        "--scale", type=float, metavar="X", default=argparse.SUPPRESS, help="with --upscale: 1.25 to 8 (default: 4)"
     )
     group.add_argument(
         "--no-default-negative",

@@ -38,6 +38,7 @@ KEYS = (
     "fit",
     "control",
     "hires",
+    "upscale",
     "seed",
     "num_images",
     "format",
@@ -45,7 +46,8 @@ KEYS = (
     "priority",
 )
 #: Those whose options bring files.
-FILE_KEYS = ("init_image", "mask_image", "reference_images", "control")
+FILE_KEYS = ("init_image", "mask_image", "reference_images", "control", "upscale")
+DEFAULT_UPSCALE = 4.0
 
 
 def asked(args: argparse.Namespace) -> dict[str, Any]:
@@ -54,7 +56,13 @@ def asked(args: argparse.Namespace) -> dict[str, Any]:
     request = {key: given[key] for key in KEYS if given.get(key) is not None}
     if len(request.get("style", ())) == 1:
         request["style"] = request["style"][0]
-    return request
+    return _of_file(request, given.get("scale")) if "upscale" in request else request
+
+
+def _of_file(request: dict[str, Any], scale: float | None) -> dict[str, Any]:
+    """With `--upscale`, what stands in the place of a prompt is the picture."""
+    upscale = {"by": request.pop("upscale"), "scale": scale or DEFAULT_UPSCALE}
+    return {"init_image": request.pop("prompt"), **request, "upscale": upscale}
 
 
 def files_of(request: dict[str, Any]) -> dict[str, Path]:

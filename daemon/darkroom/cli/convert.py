@@ -120,6 +120,7 @@ def _target(config: Config, alias: str | None, *, here: bool) -> Target:
         {name: style.negative_prompt for name, style in rules.book.styles.items()},
         tuple(rules.models),
         tuple(rules.loras),
+        tuple(rules.upscalers),
         own_layer=2 if family is not None and family.key == STABLE_DIFFUSION_XL.key else 1,
     )
 

@@ -46,12 +46,32 @@ def explain(args: argparse.Namespace) -> int:
     """Say it, or print it."""
     config = configuration(args)
     of = _made(args, config)
+    if of.plan.upscale is not None:
+        return _explain_enlarging(args, of, config)
     model = _Model(of, config)
     if args.as_python:
         sys.stdout.write(script(of, model.files(), remarks=model.remarks))
         return DONE
     files = model.files() if model.is_whole else None
-    lines = words(of, model.found.family if model.found else None, where=model.where, files=files)
+    return _say(words(of, model.found.family if model.found else None, where=model.where, files=files))
+
+
+def _explain_enlarging(args: argparse.Namespace, of: Made, config: Config) -> int:
+    """What no model has painted."""
+    if not args.as_python:
+        return _say(words(of, None, where="", files=None))
+    upscalers = {alias: each.source for alias, each in config.upscaler_sources().items()}
+    files = ModelFiles(pipeline="", place="", index={}, upscalers=upscalers, device=_device(config))
+    sys.stdout.write(script(of, files))
+    return DONE
+
+
+def _device(config: Config) -> str:
+    name, device = next(iter(likely_devices(config.device).items()))
+    return device.name if device is not None else name
+
+
+def _say(lines: list[tuple[str, str]]) -> int:
     cells = [(Text(title, style="bold"), Text(printable(text))) for title, text in lines]
     terminal.out().print(*terminal.columns(*cells), sep="\n")
     return DONE
@@ -172,7 +192,6 @@ class _Model:
         source, found = self._source, self.found
         if source is None or found is None or found.place is None or found.family is None or not self.is_whole:
             raise DarkroomError(f"{self.where.capitalize()}.", hint="Ask where the model's files are.")
-        name, device = next(iter(likely_devices(self._config.device).items()))
         is_local = found.revision == LOCAL
         here = str(found.folder or found.file)
         return ModelFiles(
@@ -190,11 +209,12 @@ class _Model:
             is_starter=source.is_starter,
             is_one_file=found.folder is None,
             alone=_alone(found),
+            latents=_latents(found),
             safety_checker=source.safety_checker,
             dtype=source.dtype,
             controls={alias: _control(each) for alias, each in self._config.control_sources().items()},
             upscalers={alias: each.source for alias, each in self._config.upscaler_sources().items()},
-            device=device.name if device is not None else name,
+            device=_device(self._config),
         )
 
     def _embeddings(self, found: Judgement) -> dict[str, tuple[VectorsFile, ...]]:
@@ -239,6 +259,15 @@ def _index_of(found: Judgement) -> Mapping[str, Any]:
     if "text_encoder_2" in named and "unet" in named:
         return named | {"force_zeros_for_empty_prompt": True}
     return named | ({"safety_checker": None} if "unet" in named else {"text_encoder_3": None, "tokenizer_3": None})
+
+
+def _latents(found: Judgement) -> int | None:
+    """How many numbers a latent has, where a folder says it."""
+    assert found.family is not None  # noqa: S101 - what is usable has one
+    part = "unet" if "unet" in found.family.needs else "transformer"
+    file = found.folder / part / "config.json" if found.folder is not None else None
+    numbers = json.loads(_read(file)).get("in_channels") if file is not None and file.is_file() else None
+    return numbers if isinstance(numbers, int) else None
 
 
 def _alone(found: Judgement) -> dict[str, Alone]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from darkroom import many
 from darkroom.cli import terminal
@@ -24,6 +25,9 @@ from darkroom.many import known_below
 from darkroom.names import MAX_PRIORITY, MIN_PRIORITY
 from darkroom.printable import printable
 
+if TYPE_CHECKING:
+    from darkroom.request.plan import Plan
+
 
 def submit(args: argparse.Namespace) -> int:
     """Drop a request, unless it is plainly wrong; the daemon has the last word."""
@@ -35,6 +39,8 @@ def submit(args: argparse.Namespace) -> int:
         return submit_all(args)
     if args.folder is not None or args.skip_wrong:
         args.grammar.error("--folder and --skip-wrong go with --from; a sub-folder is part of --name.")
+    if "scale" in args and "upscale" not in args:
+        args.grammar.error("--scale goes with --upscale.")
     config, request = configuration(args), asked(args)
     if args.prompt == "-":
         request["prompt"] = sys.stdin.read().strip()
@@ -129,7 +135,6 @@ def _each(client: Client, names: list[str]) -> Iterator[str]:
 def check(args: argparse.Namespace) -> int:
     """Decide each request as the daemon would, and print every problem as a compiler does; of style books, too."""
     from darkroom.request.decide import decide
-    from darkroom.request.plan import Plan
     from darkroom.request.shape import read
 
     config, say = configuration(args), terminal.out().print
@@ -153,11 +158,17 @@ def check(args: argparse.Namespace) -> int:
         else:
             for warning in decision.warnings:
                 say(printable(f"{file}: warning: {warning}"))
-            plan: Plan = decision.plan
-            many = f"{plan.num_images} pictures" if plan.num_images > 1 else "1 picture"
-            size = f"{plan.size[0]}×{plan.size[1]}, {plan.num_inference_steps} steps"
-            say(printable(f"{file}: fine: {many}, {size}, style {plan.style_in_words}, model {plan.model}"))
+            say(printable(f"{file}: fine: {_in_short(decision.plan)}"))
     return status
+
+
+def _in_short(plan: Plan) -> str:
+    if plan.upscale is not None:
+        return f"{plan.init_image}, {plan.upscale.scale:g} times larger by {plan.upscale.by}; nothing is painted"
+    many = f"{plan.num_images} pictures" if plan.num_images > 1 else "1 picture"
+    width, height = plan.size or (plan.width, plan.height)
+    size = f"{width}×{height}, {plan.num_inference_steps} steps"
+    return f"{many}, {size}, style {plan.style_in_words}, model {plan.model}"
 
 
 def _read(file: str) -> bytes:

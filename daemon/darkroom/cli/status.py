@@ -95,12 +95,25 @@ def _second_pass(plan: Json) -> str:
     return f", then {hires.get('width')}×{hires.get('height')}, {hires.get('num_inference_steps')} steps"
 
 
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else "?"
+
+
+def _decided(plan: Json) -> list[Text]:
+    if isinstance(upscale := plan.get("upscale"), dict):
+        larger = f"{plan.get('init_image')}, {_number(upscale.get('scale'))} times larger by {upscale.get('by')}"
+        return [Text(printable(f"  {larger}"), style="italic")]
+    size = f"{plan.get('width')}×{plan.get('height')}, {plan.get('num_inference_steps')} steps{_second_pass(plan)}"
+    return [
+        Text(printable(f"  {plan.get('prompt')}"), style="italic"),
+        Text(printable(f"  {size}, style {_named(plan.get('style'))}, seed {plan.get('seed')}")),
+    ]
+
+
 def _request(answer: Json, path: Path, health: Json | None) -> RenderableType:
     lines = [Text.assemble((printable(str(answer.get("name"))), "bold"), "  ", state_line(answer, health))]
     if plan := answer.get("plan"):
-        size = f"{plan.get('width')}×{plan.get('height')}, {plan.get('num_inference_steps')} steps{_second_pass(plan)}"
-        lines.append(Text(printable(f"  {plan.get('prompt')}"), style="italic"))
-        lines.append(Text(printable(f"  {size}, style {_named(plan.get('style'))}, seed {plan.get('seed')}")))
+        lines += _decided(plan)
     lines += [Text(printable(f"  warning: {warning}"), style="yellow") for warning in answer.get("warnings", ())]
     lines += [Text(f"  {line}", style="yellow") for line in gaps(answer)]
     if answer.get("state") in FINAL_STATES - {"done"}:

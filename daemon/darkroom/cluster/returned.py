@@ -90,6 +90,6 @@ class Returned:
             return f"picture {number} as {kind}, not {plan.format}"
         if (width, height) != (artefact.width, artefact.height):
             return f"picture {number} of {width} x {height}, and told of {artefact.width} x {artefact.height}"
-        if (width, height) != plan.size:
+        if plan.size is not None and (width, height) != plan.size:
             return f"picture {number} of {width} x {height}, not {plan.size[0]} x {plan.size[1]}"
         return ""

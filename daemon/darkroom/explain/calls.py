@@ -212,9 +212,20 @@ BY_CHANCE = ("StableDiffusion3ControlNetPipeline",)
 UNGUIDED = ("FluxControlNetImg2ImgPipeline", "FluxControlNetInpaintPipeline")
 
 
-def class_of(pipeline: str, plan: Plan, *, is_union: bool) -> str:
+#: The latents that these can paint a part of.
+MASK_LATENTS = {"StableDiffusionPipeline": 4, "StableDiffusionXLPipeline": 4, "StableDiffusion3Pipeline": 16}
+
+
+def puts_back(pipeline: str, plan: Plan, latents: int | None) -> bool:
+    """Whether the class for a picture alone paints a part of it, and the rest has to be put back."""
+    is_known = latents is not None and pipeline in MASK_LATENTS
+    return plan.mask_image is not None and is_known and MASK_LATENTS[pipeline] != latents
+
+
+def class_of(pipeline: str, plan: Plan, *, is_union: bool, latents: int | None = None) -> str:
     """The class that paints this plan from the parts of `pipeline`. Raises KeyError where there is none."""
-    picture = "mask" if plan.mask_image is not None else "init" if plan.init_image is not None else ""
+    has_mask = plan.mask_image is not None and not puts_back(pipeline, plan, latents)
+    picture = "mask" if has_mask else "init" if plan.init_image is not None else ""
     control = ("union" if is_union else "control") if plan.control else ""
     given = " ".join(filter(None, (control, picture)))
     return SIBLINGS[pipeline].by_given[given] if given else pipeline

@@ -57,6 +57,7 @@ class ModelFiles:
     is_starter: bool = False
     is_one_file: bool = False  #: whether `place` is one file, with all its parts in it
     alone: Mapping[str, Alone] = field(default_factory=dict)  #: parts that do not lie in `place`
+    latents: int | None = None  #: how many numbers a latent has, where its autoencoder says it
     safety_checker: bool = False  #: whether its own one looks at the pictures
     dtype: str = "auto"  #: as the configuration has it
     controls: Mapping[str, ControlFiles] = field(default_factory=dict)  #: by alias

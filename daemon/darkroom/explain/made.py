@@ -106,17 +106,18 @@ def _is_sound(plan: Plan) -> bool:
         and all(map(_is_image, plan.images))
         and _has_sound_pictures(plan)
         and _has_sound_hires(plan.hires)
+        and _has_sound_upscale(plan)
     )
 
 
 def _has_sound_pictures(plan: Plan) -> bool:
     """Names, and how much each of them counts."""
     counts: list[Any] = [each.scale for each in plan.control]
-    counts += [plan.strength] if plan.init_image is not None else []
+    counts += [plan.strength] if plan.init_image is not None and plan.upscale is None else []
     alone = [name for name in (plan.init_image, plan.mask_image) if name is not None]
     named: list[Any] = [*alone, *plan.reference_images]
     named += [name for each in plan.control for name in (each.name, each.image)]
-    needs_fit = plan.init_image is not None or plan.control
+    needs_fit = (plan.init_image is not None and plan.upscale is None) or plan.control
     return (
         all(isinstance(name, str) for name in named)
         and all(type(count) in (int, float) for count in counts)
@@ -135,6 +136,13 @@ def _has_sound_hires(hires: Hires | None) -> bool:
         and all(type(number) is int for number in numbers)
         and all(type(scale) in (int, float) for scale in scales)
     )
+
+
+def _has_sound_upscale(plan: Plan) -> bool:
+    if plan.upscale is None:
+        return True
+    values: tuple[Any, Any] = (plan.upscale.by, plan.upscale.scale)
+    return isinstance(values[0], str) and type(values[1]) in (int, float) and plan.init_image is not None
 
 
 def _is_image(image: ImagePlan) -> bool:

@@ -94,7 +94,7 @@ def lines(plan: Plan) -> list[str]:
     if plan.fit is not None:
         found += ["", _FITTED[plan.fit], *(["", _CANNY] if any(each.detect for each in plan.control) else [])]
         found += ["", f"size = ({plan.width}, {plan.height})"]
-    if plan.init_image is not None:
+    if plan.init_image is not None and plan.upscale is None:
         found.append(f"init = fitted(picture({plan.init_image!r}))")
     if plan.mask_image is not None:
         black = "(0, 0, 0, 255)"

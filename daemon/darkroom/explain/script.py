@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from darkroom.errors import DarkroomError
-from darkroom.explain import calls, loading, loras, pictures, solvers, texts
+from darkroom.explain import calls, enlarging, loading, loras, masked, pictures, solvers, texts
 from darkroom.explain.files import ControlFiles, ModelFiles
 from darkroom.explain.loading import dtype_of, written
 from darkroom.explain.made import Made
@@ -18,7 +18,10 @@ _LOSSY: Mapping[str, str] = {"jpeg": "jpg", "webp": "webp"}
 
 
 def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> str:
-    """Python text. Raises DarkroomError where it can't be written."""
+    """Python text; `files`: of its model. Raises DarkroomError where it can't be written."""
+    if made.plan.upscale is not None:
+        said = [f"# {printable(remark)}" for remark in _remarks(made, files)]
+        return "\n".join([*said, *enlarging.lines(made, made.plan.upscale, files), _saved(made)]) + "\n"
     plan, kind = made.plan, _kind(made.plan, files)
     way = calls.way_of(files.pipeline)
     if kind in calls.UNGUIDED:
@@ -62,12 +65,13 @@ def script(made: Made, files: ModelFiles, *, remarks: tuple[str, ...] = ()) -> s
         *loras.lines(made, files),
         *([encoding] if encoding else []),
         *pictures.lines(plan),
+        *([masked.LINES.format(seed=image.seed)] * calls.puts_back(files.pipeline, plan, files.latents)),
         *([f"torch.manual_seed({image.seed})  # it encodes control pictures by chance"] * (kind in calls.BY_CHANCE)),
         written("image = pipe", told | _shown(kind, plan, files) | calls.arguments(kind, way, plan, image))
         + ".images[0]",
         *(["image = Image.composite(image, init, mask)  # the rest is as it came in"] * (plan.mask_image is not None)),
         *_second_pass(made, files, kind, image, encoded=encoding != ""),
-        written("image.save", _saving(made), first=repr(_file(made))),
+        _saved(made),
     ]
     return "\n".join(lines) + "\n"
 
@@ -78,7 +82,7 @@ def _kind(plan: Plan, files: ModelFiles) -> str:
         if each.name not in files.controls:
             raise DarkroomError(f"The configuration has no control {each.name}.", hint="Put it back.")
     try:
-        return calls.class_of(files.pipeline, plan, is_union=_is_union(plan, files))
+        return calls.class_of(files.pipeline, plan, is_union=_is_union(plan, files), latents=files.latents)
     except KeyError:
         message = f"Nobody here knows how a {files.pipeline} takes the pictures of this one."
         raise DarkroomError(message, hint="Use the version that rendered it.") from None
@@ -120,7 +124,11 @@ def _net(kind: str, source: ControlFiles, files: ModelFiles, way: calls.Way) -> 
 
 def _shown(kind: str, plan: Plan, files: ModelFiles) -> dict[str, str]:
     control = "image" if kind in calls.CONTROLLED_BY_IMAGE else "control_image"
-    return pictures.arguments(plan, files, control=control)
+    given = pictures.arguments(plan, files, control=control)
+    if not calls.puts_back(files.pipeline, plan, files.latents):
+        return given
+    del given["mask_image"]
+    return given | {"callback_on_step_end": "put_back"}
 
 
 def _of_second_pass(plan: Plan, files: ModelFiles) -> list[str]:
@@ -169,7 +177,7 @@ def _remarks(made: Made, files: ModelFiles) -> list[str]:
     said = [f"{made.name}, {which}" + (f", as rendered by {software}" if software else "")]
     if made.loaded_as:
         said.append(f"It was loaded as {made.loaded_as}, and is loaded whole here: fewer bits paint nearly the same.")
-    if files.pipeline not in calls.WAYS:
+    if files.pipeline not in calls.WAYS and made.plan.upscale is None:
         said.append(f"Nobody has described {files.pipeline}: this is how most classes are called.")
     return said
 
@@ -216,6 +224,10 @@ def _embeddings(made: Made, files: ModelFiles) -> list[str]:
         lines.append("    if hasattr(part, 'eos_token_id'):")
         lines.append(f"        part.eos_token_id = pipe.tokenizer{suffix}.eos_token_id")
     return lines
+
+
+def _saved(made: Made) -> str:
+    return written("image.save", _saving(made), first=repr(_file(made)))
 
 
 def _saving(made: Made) -> dict[str, str]:

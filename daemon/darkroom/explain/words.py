@@ -9,7 +9,7 @@ from darkroom.explain import solvers
 from darkroom.explain.files import ModelFiles
 from darkroom.explain.made import Made
 from darkroom.models.family import SCALES, Family
-from darkroom.request.plan import Plan
+from darkroom.request.plan import Plan, Upscale
 
 #: What is said, and of what.
 Lines = Iterator[tuple[str, str]]
@@ -19,6 +19,8 @@ _NOT_ASKED = "not asked for: the style's, else the model's"
 
 def words(made: Made, family: Family | None, *, where: str, files: ModelFiles | None) -> list[tuple[str, str]]:
     """What is said of each thing, in order. `where` says where the model's files are, or why they are not."""
+    if made.plan.upscale is not None:
+        return _of_enlarging(made, made.plan.upscale)
     return [
         ("picture", _picture(made)),
         ("model", f"{made.plan.model}{_origin(made, 'model', 'the configured default')}"),
@@ -35,6 +37,16 @@ def words(made: Made, family: Family | None, *, where: str, files: ModelFiles | 
         *_second_pass(made.plan),
         ("seed", _seed(made)),
         *_tokens(made.tokens),
+        *(("warning", warning) for warning in made.warnings),
+        ("rendered", _rendered(made)),
+    ]
+
+
+def _of_enlarging(made: Made, upscale: Upscale) -> list[tuple[str, str]]:
+    return [
+        ("picture", _picture(made)),
+        ("begins with", f"{made.plan.init_image}, as large as it is"),
+        ("then", f"made {upscale.scale:g} times larger by {upscale.by}; nothing is painted"),
         *(("warning", warning) for warning in made.warnings),
         ("rendered", _rendered(made)),
     ]
@@ -161,9 +173,9 @@ def _seed(made: Made) -> str:
 
 
 def _rendered(made: Made) -> str:
-    if made.revision is None:
+    if made.device is None:
         return "not yet"
     versions = ", ".join(f"{name} {version}" for name, version in made.software.items())
-    revision = "" if made.revision == "local" else f", the model at {made.revision}"
+    revision = "" if made.revision in (None, "local") else f", the model at {made.revision}"
     held = f", loaded as {made.loaded_as}" if made.loaded_as else ""
     return f"on {made.device} by {versions}{revision}{held}"

@@ -7,6 +7,7 @@ samplers        pure   Which scheduler is whose sampler.
 wording         pure   What prompts say beside words.
 graph           pure   Graphs of nodes.
 a1111           pure   A1111's web UI: calls of its API.
+extras          pure   A1111's web UI: calls that make a picture larger.
 second_pass     pure   A second, larger pass, of several keys.
 infotext        pure   A1111's web UI: the text in its pictures.
 openai          pure   OpenAI's images API.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from darkroom.foreign import samplers, second_pass, wording
+from darkroom.foreign import extras, samplers, second_pass, wording
 from darkroom.foreign.rules import (
     INIT,
     MASK,
@@ -118,6 +118,8 @@ _OURS = {"num_inference_steps", "num_images", "style", "format", "quality", "pri
 
 def recognise(data: Mapping[str, Any]) -> str | None:
     """What it is, in words, if it is a call of the API."""
+    if (what := extras.recognise(data)) is not None:
+        return what
     if not isinstance(data.get("prompt"), str) or data.keys() & _OURS or len(data.keys() & _SIGNS) < 2:
         return None
     return f"a call of {'img2img' if data.get('init_images') else 'txt2img'} in AUTOMATIC1111's API"
@@ -125,6 +127,9 @@ def recognise(data: Mapping[str, Any]) -> str | None:
 
 def translate(data: Mapping[str, Any], sheet: Sheet) -> None:
     """Say what becomes of each key."""
+    if extras.recognise(data) is not None:
+        extras.translate(data, sheet)
+        return
     _say_sampler(data, sheet)
     rules = dict(RULES)
     if data.get("distilled_cfg_scale") and number(data.get("cfg_scale")) == 1:

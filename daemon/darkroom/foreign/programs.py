@@ -58,10 +58,11 @@ def translated(
     """
     sheet = Sheet(target, dict(chosen or {}))
     program.translate(data, sheet)
-    if not sheet.request.get("prompt"):
+    is_painted = "upscale" not in sheet.request
+    if is_painted and not sheet.request.get("prompt"):
         raise NothingToAsk("It has no prompt that a request could say.", hint="Say one with --prompt TEXT.")
     wording.add_styles(sheet)
-    request = THEIR_WORDS_ALONE | sheet.request
+    request = (THEIR_WORDS_ALONE if is_painted else {}) | sheet.request
     sheet.request = {key: request[key] for key in target.keys if key in request}
     while problems := problems_of(sheet.request):
         if not any(sheet.give_up(problem) for problem in problems):

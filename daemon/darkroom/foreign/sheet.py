@@ -37,6 +37,7 @@ class Target:
     styles: Mapping[str, str] = field(default_factory=dict)  #: of the style book, with their negative prompts
     models: Collection[str] = ()  #: aliases
     loras: Collection[str] = ()  #: aliases
+    upscalers: Collection[str] = ()  #: aliases
     own_layer: int = 1  #: of its text encoder, counted from the end, that the model is used with
 
 

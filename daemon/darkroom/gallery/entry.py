@@ -39,6 +39,8 @@ _PLAN = {
     **_NUMBERS,
     **dict.fromkeys(("prompt", "negative_prompt", "model", "scheduler", "format"), str),
     "images": [{"seed": int, "prompt": str}],
+    "init_image": str,
+    "upscale": {"by": str, "scale": float},
 }
 _ANSWER: Mapping[str, Any] = {
     **hearsay.ANSWER,
@@ -135,7 +137,8 @@ def entry_of(found: Found, small: frozenset[str]) -> Entry:
         "styles": (styles := _styles(plan.get("style", (request or {}).get("style")))),
         "model": (model := _model(plan, request)),
         **_prompts(plan, request),
-        "images": [_image(each, small) for each in answer.get("images") or ()],
+        "images": [_image(each, small, has_seed="upscale" not in plan) for each in answer.get("images") or ()],
+        "larger": _larger(plan),
         "plan": {key: _short(plan[key]) for key in _TOLD if key in plan},
         "request": _to_copy(request),
         "said": None if request is not None else _said(found.request),
@@ -191,11 +194,21 @@ def _prompts(plan: Json, request: Json | None) -> Json:
     return told
 
 
-def _image(image: Json, small: frozenset[str]) -> list[object]:
+def _larger(plan: Json) -> str | None:
+    """Of a picture that came in, of which nothing was painted."""
+    upscale = plan.get("upscale") or {}
+    by, scale = upscale.get("by"), upscale.get("scale")
+    if by is None or scale is None:
+        return None
+    return f"{plan.get('init_image', '')[:MOST_NAME]}, {scale:g} times by {by[:MOST_NAME]}"
+
+
+def _image(image: Json, small: frozenset[str], *, has_seed: bool) -> list[object]:
     """File, seed, width, height, small picture. JavaScript has no whole numbers of 63 bits, so the seed is a text."""
     sha256 = image.get("sha256", "")
     there = small_name(sha256) if sha256 in small else ""
-    return [image["file"], str(image.get("seed", "")), image.get("width", 0), image.get("height", 0), there]
+    seed = str(image.get("seed", "")) if has_seed else ""
+    return [image["file"], seed, image.get("width", 0), image.get("height", 0), there]
 
 
 def _object(raw: bytes | None) -> Json | None:

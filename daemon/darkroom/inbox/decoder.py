@@ -24,6 +24,7 @@ READS_AVIF = features.check("avif")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", *(("AVIF",) if READS_AVIF else ()))
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I")
 AS_PNG = "Save it as PNG or JPEG."
+WITHOUT_THESE = "Save it anew without them, or as JPEG."
 KNOWN = 1000  #: so many files are remembered by their bytes, so that none is decoded twice
 
 #: How files begin that are pictures, or could be taken for one.
@@ -38,6 +39,7 @@ _OTHERS = (
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
     (b"gimp xcf", "a GIMP document"),
+    (b"\0\0\1\0", "an icon"),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself"),
 )
 _BRANDS = {b"avif": "an AVIF picture", b"avis": "an AVIF picture"}
@@ -98,11 +100,18 @@ def fault_of(raw: bytes, most_bytes: int, most_pixels: int) -> Fault | None:
         return Fault(f"has more than {most_pixels // 1_000_000} million pixels", "Make it smaller.")
     except MemoryError:
         return Fault("needs too much memory to be decoded", "Make it smaller, or save it anew.")
-    except Exception as error:  # noqa: BLE001 - whatever a file can make Pillow say, it is not a whole picture
-        begun = raw[:4096].strip(b"\0")
-        if not raw.startswith(_STARTS) and len(raw) >= 16 and begun == raw[:4096].rstrip(b"\0"):
-            return Fault("is not a picture of a kind that is read", AS_PNG)
-        return Fault(f"does not decode whole ({_said(error)})", "Put the whole file there.", open=True)
+    except Exception as error:  # noqa: BLE001 - whatever a file can make Pillow say, it is no whole picture
+        return _fault_of_decoding(error, raw)
+
+
+def _fault_of_decoding(error: Exception, raw: bytes) -> Fault:
+    """By what the decoder says, and how the file begins."""
+    if "MAX_TEXT_" in str(error):  # Pillow's bounds of what a PNG packs beside its pixels
+        return Fault("carries more text, or a larger colour profile, than is read", WITHOUT_THESE)
+    begun = raw[:4096].strip(b"\0")
+    if not raw.startswith(_STARTS) and len(raw) >= 16 and begun == raw[:4096].rstrip(b"\0"):
+        return Fault("is not a picture of a kind that is read", AS_PNG)
+    return Fault(f"does not decode whole ({_said(error)})", "Put the whole file there.", open=True)
 
 
 def _fault_of_picture(picture: Image.Image, raw: bytes, most_pixels: int) -> Fault | None:

@@ -68,7 +68,9 @@ class Family:
     siblings: Mapping[str, str] = field(
         default_factory=dict
     )  #: what it is given (`way`) → the class that renders it so
-    mask_latents: int | None = None  #: how many numbers a latent has to have for masks; None: any
+    mask_latents: int | None = (
+        None  #: how many numbers a latent has to have for the class that reads masks; None: any. Else `init`'s paints
+    )
     controls: str | None = None  #: the key of the family whose ControlNets it takes; None: it takes none
     most_controls: int = 4  #: how many of them at a time
     references: int = 0  #: how many pictures it edits by, at most
@@ -100,7 +102,8 @@ class Family:
         """This row for a model whose latents have so many numbers."""
         if self.mask_latents is None or numbers == self.mask_latents:
             return self
-        return replace(self, siblings={way: kind for way, kind in self.siblings.items() if "mask" not in way})
+        kept = {way: kind for way, kind in self.siblings.items() if "mask" not in way}
+        return replace(self, siblings=kept | ({"mask": kept["init"]} if "init" in kept else {}))
 
     def is_guided(self, scales: Mapping[str, float | None]) -> bool:
         """Whether a negative prompt has an effect at these scales (key → value)."""

@@ -20,6 +20,8 @@ adapter       edge: device   One adapter for the models of every family.
 siblings      edge: device   The pipelines of a model that also take pictures, of the same parts.
 controls      edge: device   ControlNets, kept while plans name them.
 upscalers     edge: device   Networks that enlarge a picture.
+enlarging     edge: pictures A picture that comes in, made larger without a model.
+known         edge: device   What of a picture is not painted anew, put back after each step.
 call          edge: device   How a plan is put to a pipeline.
 pictures      edge: pictures Pictures that come in, made sRGB of the size that is painted.
 passes        pure           Two passes of one picture, and the count of their steps.

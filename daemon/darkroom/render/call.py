@@ -14,6 +14,7 @@ from darkroom.models.family import SCALES, Family
 from darkroom.render.blocks import Blocks, words
 from darkroom.render.controls import Nets
 from darkroom.render.engine import OnStep
+from darkroom.render.known import Rest
 from darkroom.render.pictures import Inputs
 from darkroom.request.plan import ImagePlan, Plan
 
@@ -53,13 +54,20 @@ class Call:
             given[self._family.area] = plan.width * plan.height
         given = {key: value for key, value in given.items() if key in self._takes}
         if "callback_on_step_end" in self._takes:
-            yield given | {"callback_on_step_end": partial(self._after_step, plan, on_step, look)}
+            after = partial(self._after_step, plan, on_step, look, self._rest(image, inputs))
+            yield given | {"callback_on_step_end": after}
         elif "callback" in self._takes:
             old = partial(_after_old_step, plan.num_inference_steps, on_step)
             yield given | {"callback": old, "callback_steps": 1}
         else:
             with self._at_every_forward(plan.num_inference_steps, on_step):
                 yield given
+
+    def _rest(self, image: ImagePlan, inputs: Inputs) -> Rest | None:
+        """What is put back after each step, where there is a mask that the pipeline does not read itself."""
+        if inputs.mask is None or "mask_image" in self._takes:
+            return None
+        return Rest(self._pipeline, inputs, image.seed)
 
     def not_taken(self, plan: Plan) -> list[str]:
         """A warning for each thing that the plan has and the pipeline does not take."""
@@ -108,7 +116,15 @@ class Call:
         return said | ({"negative_prompt": unwanted} if is_used and unwanted is not None else {})
 
     def _after_step(
-        self, plan: Plan, on_step: OnStep, look: Look, pipeline: Any, index: int, _time: object, tensors: dict[str, Any]
+        self,
+        plan: Plan,
+        on_step: OnStep,
+        look: Look,
+        rest: Rest | None,
+        pipeline: Any,
+        index: int,
+        _time: object,
+        tensors: dict[str, Any],
     ) -> dict[str, Any]:
         """Some schedulers call the model more often than they were asked for steps: progress is told in steps."""
         every = len(pipeline.scheduler.timesteps)
@@ -119,7 +135,10 @@ class Call:
         if index + 1 >= calls and "latents" in tensors:
             look(tensors["latents"])
         on_step(min(steps, -(-(index + 1) * steps // calls)), steps)
-        return {}
+        if rest is None:
+            return {}
+        then = pipeline.scheduler.timesteps[every - calls + index + 1] if index + 1 < calls else None
+        return {"latents": rest.put_back(tensors["latents"], then)}
 
     @contextmanager
     def _at_every_forward(self, steps: int, on_step: OnStep) -> Iterator[None]:

@@ -29,6 +29,7 @@ from darkroom.render.adapter import DiffusionModel
 from darkroom.render.controls import Controls
 from darkroom.render.embeddings import Embeddings
 from darkroom.render.engine import DriverLate, Model
+from darkroom.render.enlarging import Enlarger
 from darkroom.render.prediction import prediction_of
 from darkroom.render.torch_errors import bytes_of, guarded, parts_of
 from darkroom.render.upscalers import Upscalers
@@ -114,6 +115,13 @@ class TorchDevice:
         """The most memory that was in use at once, in this process."""
         cpu = self._device.type == "cpu"
         return memory.peak_bytes() if cpu else int(torch.cuda.max_memory_allocated(self._device))
+
+    def enlarger(self) -> Model:
+        """The upscalers of the configuration. Raises RenderFailed where the device is not there."""
+        if problem := _missing(self._asked):
+            raise RenderFailed(ErrorCode.RENDER_ERROR, problem.message, hint=problem.hint, can_retry=True)
+        torch.set_num_threads(self._threads)
+        return Enlarger(Upscalers(self._upscalers, self._device), guarded)
 
     def load(
         self, source: ModelSource, moving: Callable[[], None], make_room: Callable[[], bool] = lambda: False

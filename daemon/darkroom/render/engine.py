@@ -144,6 +144,9 @@ class Device(Protocol):
     def free_bytes(self) -> int:
         """How much memory nobody uses."""
 
+    def enlarger(self) -> Model:
+        """What makes pictures larger that come in, without any model. Raises RenderFailed."""
+
     def load(self, source: ModelSource, moving: Callable[[], None], make_room: Callable[[], bool]) -> Model:
         """Put a model on the device. Raises ModelUnavailable, NoRoomForModel among them, or DevicePoisoned.
 

@@ -11,7 +11,7 @@ from darkroom import __version__
 from darkroom.models.schedulers import OWN, SCHEDULERS
 from darkroom.render.engine import Pixels
 from darkroom.request import plan_json
-from darkroom.request.plan import Control, Hires, ImagePlan, Plan
+from darkroom.request.plan import Control, Hires, ImagePlan, Plan, Upscale
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def a1111_parameters(
 
 def _pairs(plan: Plan, image: ImagePlan, pixels: Pixels, model_hash: str) -> dict[str, object]:
     """A key without a value is left out: A1111's own reader stumbles over an empty one."""
+    if plan.upscale is not None:
+        return _upscale(plan.upscale, pixels)
     scheduler = SCHEDULERS[plan.scheduler]
     pairs = {
         "Steps": plan.num_inference_steps,
@@ -92,6 +94,16 @@ def _hires(plan: Plan, hires: Hires) -> dict[str, object]:
         "Hires upscale": f"{hires.scale:g}",
         "Hires steps": hires.num_inference_steps,
         "Hires upscaler": hires.upscaler or "Lanczos",
+    }
+
+
+def _upscale(upscale: Upscale, pixels: Pixels) -> dict[str, object]:
+    """As A1111 says it of a picture that its "Extras" have enlarged."""
+    return {
+        "Size": f"{pixels.width}x{pixels.height}",
+        "Postprocess upscale by": f"{upscale.scale:g}",
+        "Postprocess upscaler": upscale.by,
+        "Version": f"Darkroom {__version__}",
     }
 
 

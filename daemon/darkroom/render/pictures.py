@@ -45,7 +45,8 @@ def read(plan: Plan, folder: Path) -> Inputs:
     """Read the files that a plan names."""
     opened = _Folder(folder)
     size = (plan.width, plan.height)
-    init = fitted(opened.rgb(plan.init_image), size, plan.fit) if plan.init_image else None
+    init = opened.rgb(plan.init_image) if plan.init_image else None
+    init = fitted(init, size, plan.fit) if init is not None and plan.upscale is None else init
     mask = _mask(opened, plan.mask_image, size, plan.fit) if plan.mask_image else None
     references = tuple(opened.rgb(name) for name in plan.reference_images)
     controls = tuple(_control(opened, each, size, plan.fit) for each in plan.control)

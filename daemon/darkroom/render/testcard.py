@@ -46,7 +46,7 @@ from darkroom.facts import Tokens
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
 from darkroom.render import memory
-from darkroom.render.engine import Flagged, OnStep, Pixels, Reading
+from darkroom.render.engine import Flagged, Model, OnStep, Pixels, Reading
 from darkroom.render.passes import BothPasses
 from darkroom.request.plan import ImagePlan, Plan
 
@@ -117,6 +117,12 @@ class Easel:
     def free_bytes(self) -> int:
         """As much as it needs."""
         return 0
+
+    def enlarger(self) -> Model:
+        """Lanczos, whatever is named."""
+        from darkroom.render.enlarging import ByLanczos, Enlarger  # noqa: PLC0415 - numpy, which few requests need
+
+        return Enlarger(ByLanczos())
 
     def load(
         self,

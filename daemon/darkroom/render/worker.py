@@ -51,6 +51,7 @@ from darkroom.render.engine import Device, DevicePoisoned, DriverLate, Flagged, 
 from darkroom.render.finish import Finisher, Job
 from darkroom.render.parameters import Provenance
 from darkroom.render.residents import OnDevice, Residents
+from darkroom.request.plan import Plan
 
 #: At most this many `Stepped` messages a second; the last step of a picture is always told.
 STEPS_PER_S = 20
@@ -103,6 +104,7 @@ class Worker:
         self._residents = Residents(settings.resident_models)
         self._trials: list[threading.Thread] = []
         self._tried: dict[str, Impossible] = {}  # by digest of the saved scheduler
+        self._enlarger: OnDevice | None = None  # as long as no model is to be loaded
         self._trouble: ModelUnavailable | None = None  # why the last model could not be loaded
         with alive.during("starting"):
             self._device = open_device(settings)
@@ -145,6 +147,7 @@ class Worker:
             case Render():
                 self._render(task)
             case Unload():
+                self._enlarger = None
                 self._residents.let_all_go()
                 self._channel.send(Unloaded())
 
@@ -199,6 +202,7 @@ class Worker:
         if source is None:
             known = ", ".join(sorted(self._settings.models)) or "none"
             raise ModelUnavailable(f"No model is called {alias!r}.", hint=f"The configuration has: {known}.")
+        self._enlarger = None
         device = testcard.Easel() if source.is_testcard else self._device
         device.look(source)  # what is loaded makes room only for what can take its place
         self._residents.make_room_for(device.needs_bytes(source), device.free_bytes)
@@ -216,8 +220,12 @@ class Worker:
 
     def _render(self, render: Render) -> None:
         """Render one attempt; how it ended is told by the finisher, when nobody writes its files any more."""
-        alias = render.attempt.plan.model
-        loaded = self._residents.use(alias) or self._load(alias)
+        try:
+            loaded = self._what_renders(render.attempt.plan)
+        except RenderFailed as error:
+            job = Job(render.attempt, NO_PROVENANCE)
+            self._finisher.end(job, _failed(job, Steps(render, self._channel, self._agenda), error))
+            return
         if loaded is None:
             self._finisher.end(Job(render.attempt, NO_PROVENANCE), _never_began(render, self._trouble))
             return
@@ -240,6 +248,14 @@ class Worker:
             self._finisher.end(job)
         if loaded.model.is_spent:
             self._residents.let_go(loaded.alias)
+
+    def _what_renders(self, plan: Plan) -> OnDevice | None:
+        """The model of a plan, or what does without; None: it could not be loaded. Raises RenderFailed."""
+        if plan.upscale is None:
+            return self._residents.use(plan.model) or self._load(plan.model)
+        if self._enlarger is None:
+            self._enlarger = OnDevice("", self._device.enlarger(), self._device)
+        return self._enlarger
 
     def _paint_all(self, job: Job, loaded: OnDevice, steps: Steps) -> None:
         """Every picture that is neither finished nor withheld yet, in order."""
@@ -269,6 +285,7 @@ class Worker:
 CODE = ErrorCode.RENDER_ERROR
 POISONED_HINT = "The renderer is started again; `nvidia-smi` and the kernel's log tell more."
 REPORT_HINT = "The renderer's log tells more."
+NEEDS_LIBRARIES = "Install Darkroom with its `render` dependencies."
 NO_PROVENANCE = Provenance("", "", {})
 
 
@@ -337,11 +354,16 @@ class NoLibraries:
         """None."""
         return 0
 
+    def enlarger(self) -> Model:
+        """Raises RenderFailed."""
+        message = f"Pictures are made larger by torch, which cannot be imported ({self.reason})."
+        raise RenderFailed(ErrorCode.UNSUPPORTED, message, hint=NEEDS_LIBRARIES)
+
     def load(self, source: ModelSource, moving: Callable[[], None], make_room: Callable[[], bool]) -> Model:  # noqa: ARG002
         """Raises ModelUnavailable."""
         raise ModelUnavailable(
             f"{source.alias} needs torch and diffusers, which cannot be imported ({self.reason}).",
-            hint="Install Darkroom with its `render` dependencies.",
+            hint=NEEDS_LIBRARIES,
         )
 
 

@@ -14,6 +14,7 @@ loras        pure   LoRAs that a request names, and whether its model can be ren
 embeddings   pure   Embeddings whose words stand in prompts.
 picture_choice pure Which pictures a request is painted from, and what is wrong with those that it asks for.
 larger       pure   Larger pictures: a second pass, and what is wrong with it.
+upscale      pure   A picture that comes in, larger and no more, and what is wrong with that.
 weighted     pure   Parentheses that weigh.
 dynamic      pure   Many prompts from one, by the picture's seed.
 wording      pure   What each picture is told: choices made, the style around it.

@@ -9,6 +9,7 @@ from typing import Any
 from darkroom.errors import DarkroomError
 from darkroom.foreign.sheet import Sheet
 from darkroom.models.family import SCALES
+from darkroom.request import plan_json
 from darkroom.request.pictures import HiresAsked
 from darkroom.request.plan import ImagePlan, Plan
 from darkroom.request.weighted import ALGORITHMS
@@ -29,7 +30,10 @@ def translate(record: Mapping[str, Any], sheet: Sheet) -> None:
     plan, seed = record.get("plan"), record.get("seed")
     if not isinstance(plan, dict) or not isinstance(seed, int):
         raise DarkroomError(_NO_RECORD)
-    sheet.becomes("seed", {"seed": seed})
+    if "upscale" in plan:
+        sheet.neutral("seed", "nothing is painted")
+    else:
+        sheet.becomes("seed", {"seed": seed})
     _say_plan({**plan, **_own(plan, seed)}, sheet)
     for key, value in record.items():
         if key == "model_revision":
@@ -40,6 +44,8 @@ def translate(record: Mapping[str, Any], sheet: Sheet) -> None:
 
 def request_of(plan: Plan, image: ImagePlan) -> dict[str, Any]:
     """The request that asks for one picture of a plan again, and leaves nothing to any default."""
+    if plan.upscale is not None:
+        return plan_json.dump(plan)
     asked: dict[str, Any] = {"prompt": image.prompt, "style": "none", "default_negative": False}
     if image.negative_prompt:
         asked["negative_prompt"] = image.negative_prompt

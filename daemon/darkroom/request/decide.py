@@ -21,6 +21,7 @@ from darkroom.request.plan import Plan
 from darkroom.request.shape import MAX_SEED, Reading, Request, shown
 from darkroom.request.style_choice import applied, choice_problems, default_problems
 from darkroom.request.styles import NO_STYLE, Style, StyleBook, chain
+from darkroom.request.upscale import IDLE_PROMPT, upscale_problems, upscaled
 from darkroom.request.weighted import ALGORITHM
 from darkroom.request.wording import images, options_in, syntax_problem, weight_problems
 from darkroom.spelling import suggestion
@@ -127,6 +128,8 @@ def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = 
     Takes what was read, not bytes: a drop is parsed once. Raises RequestRefused with every problem.
     """
     asked = reading.request
+    if asked.upscale is not None:
+        return _upscaling(reading, rules)
     alias = _first(asked.model, rules.default_model)
     of_model = known(alias) if alias in rules.models else Known()
     with_loras = loras.chosen(asked, rules.loras)
@@ -145,6 +148,18 @@ def decide(reading: Reading, rules: Rules, *, drawn_seed: int, known: KnownOf = 
     if rules.is_assumed(alias, of_model):
         warnings = (*warnings, _assumption(model))
     return Decision(plan, priority, asked.metadata, warnings)
+
+
+def _upscaling(reading: Reading, rules: Rules) -> Decision:
+    """Of a request that needs no model."""
+    asked = reading.request
+    problems = (*reading.problems, *upscale_problems(asked, rules.upscalers))
+    plan = upscaled(asked, quality=_quality(asked))
+    if problems or plan is None:
+        raise RequestRefused(problems)
+    priority = min(asked.priority, rules.max_priority)
+    said = [IDLE_PROMPT] if asked.prompt else []
+    return Decision(plan, priority, asked.metadata, (*_lowered(asked, priority), *said))
 
 
 # The plan ------------------------------------------------------------------------------------------------------------
@@ -174,7 +189,7 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
         loras=loras.planned(asked, rules.loras),
         hires=hires(asked.hires, model, width, height, steps),
         format=asked.format,
-        quality=None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY),
+        quality=_quality(asked),
         **pictures(asked),
         **scales,
     )
@@ -201,6 +216,10 @@ def _scales(asked: Request, style: Style, model: ModelCard) -> dict[str, Any]:
     }
 
 
+def _quality(asked: Request) -> int | None:
+    return None if asked.format == "png" else _first(asked.quality, DEFAULT_QUALITY)
+
+
 def _first_or_none(*values: T | None) -> T | None:
     return next((value for value in values if value is not None), None)
 
@@ -218,10 +237,12 @@ def lowered(asked: int, priority: int) -> str:
     return f"The priority {asked} is lowered to {priority}, the highest that is allowed here."
 
 
+def _lowered(asked: Request, priority: int) -> list[str]:
+    return [lowered(asked.priority, priority)] if priority < asked.priority else []
+
+
 def _warnings(asked: Request, plan: Plan, model: ModelCard, priority: int) -> tuple[str, ...]:
-    warnings = []
-    if priority < asked.priority:
-        warnings.append(lowered(asked.priority, priority))
+    warnings = _lowered(asked, priority)
     if model.family.is_generic:
         warnings.append(f"Darkroom has no facts of {model.family.title}: what it can't do shows when it renders.")
     idle = [key for key in SCALES if getattr(asked, key) is not None and key in model.family.idle]

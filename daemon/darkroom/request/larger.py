@@ -11,8 +11,8 @@ from darkroom.models.source import UpscalerSource
 from darkroom.request.picture_choice import OTHER_MODEL, steps_for
 from darkroom.request.pictures import LEAST_SCALE, MOST_STEPS, HiresAsked
 from darkroom.request.plan import Hires
-from darkroom.request.shape import Request, shown
-from darkroom.spelling import suggestion
+from darkroom.request.shape import Request
+from darkroom.request.upscale import unknown_upscaler
 
 DEFAULT_STRENGTH = 0.4
 
@@ -41,12 +41,9 @@ def can_be_larger(model: ModelCard) -> bool:
 def upscaler_problem(asked: Request, upscalers: Mapping[str, UpscalerSource]) -> Iterator[Problem]:
     """A name that nobody has configured."""
     name = asked.hires.upscaler if asked.hires is not None else None
-    if name is None or name in upscalers:
-        return
-    none = "The configuration has no `[upscalers.…]`: leave it out, and it is enlarged by Lanczos."
-    hint = suggestion(name, upscalers) if upscalers else none
-    message = f"There is no upscaler {shown(name)}."
-    yield Problem("/hires/upscaler", message, hint, ErrorCode.UNKNOWN_UPSCALER)
+    if name is not None:
+        without = "leave it out, and it is enlarged by Lanczos"
+        yield from unknown_upscaler("/hires/upscaler", name, upscalers, without=without)
 
 
 def hires_problems(asked: Request, model: ModelCard) -> Iterator[Problem]:

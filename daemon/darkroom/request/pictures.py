@@ -15,7 +15,7 @@ from darkroom.names import MAX_NAME_BYTES, is_request, why_ignored, wish_of
 OWN_WORDS = "own_words"
 MOST_REFERENCES = 4
 MOST_CONTROLS = 4
-LEAST_SCALE, MOST_SCALE = 1.25, 4.0
+LEAST_SCALE, MOST_SCALE, MOST_UPSCALE = 1.25, 4.0, 8.0
 MOST_STEPS = 150
 
 
@@ -82,6 +82,17 @@ class HiresAsked(BaseModel):
     )
     upscaler: str | None = Field(
         None, description="what enlarges it, an upscaler of the configuration by its alias: a name"
+    )
+
+
+class UpscaleAsked(BaseModel):
+    """A picture that comes in, made larger by a network and by nothing else."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    by: str = Field(description="what enlarges it, an upscaler of the configuration by its alias: a name")
+    scale: Annotated[float, Field(ge=LEAST_SCALE, le=MOST_UPSCALE)] = Field(
+        description=f"how much larger each side becomes: a number from {LEAST_SCALE:g} to {MOST_UPSCALE:g}"
     )
 
 

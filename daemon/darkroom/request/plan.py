@@ -55,11 +55,19 @@ class Hires:
     upscaler: str | None = None  #: alias of an upscaler of the configuration; None: Lanczos
 
 
+@dataclass(frozen=True, slots=True)
+class Upscale:
+    """The picture that comes in, enlarged; nothing is painted."""
+
+    by: str  #: alias of an upscaler of the configuration
+    scale: float  #: of each side, as asked
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Every value that rendering needs, in diffusers' terms; nothing is left to default."""
 
-    model: str  #: alias
+    model: str  #: alias; "" where nothing is painted
     images: tuple[ImagePlan, ...]  #: one for each picture, in order; at least one
     style: tuple[str, ...] = ()  #: their names, in the order in which they apply; () when none does
     width: int  #: pixels
@@ -80,6 +88,7 @@ class Plan:
     loras: tuple[Lora, ...] = ()
     embeddings: tuple[Embedding, ...] = ()  #: whose words stand in the prompts
     hires: Hires | None = None
+    upscale: Upscale | None = None  #: with it there is no model, prompt, size, step or scheduler: see `enlarging`
     format: str = "png"  #: "png", "jpeg" or "webp"
     quality: int | None = None  #: 1 to 100, None for png
 
@@ -89,8 +98,10 @@ class Plan:
         return len(self.images)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the pictures that are delivered, in pixels."""
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the pictures that are delivered, in pixels; None: the picture that comes in says it."""
+        if self.upscale is not None:
+            return None
         return (self.width, self.height) if self.hires is None else (self.hires.width, self.hires.height)
 
     @property
@@ -126,3 +137,19 @@ class Plan:
 def images_of(prompt: str, negative_prompt: str, *, seed: int, num_images: int) -> tuple[ImagePlan, ...]:
     """Pictures that differ by their seed alone: picture i (from 0) uses `seed + i`."""
     return tuple(ImagePlan(seed + index, prompt, negative_prompt) for index in range(num_images))
+
+
+def enlarging(upscale: Upscale, init_image: str, *, format: str = "png", quality: int | None = None) -> Plan:
+    """The plan of a picture that is enlarged, and of which nothing is painted."""
+    return Plan(
+        model="",
+        images=images_of("", "", seed=0, num_images=1),
+        width=0,
+        height=0,
+        num_inference_steps=0,
+        scheduler="",
+        init_image=init_image,
+        upscale=upscale,
+        format=format,
+        quality=quality,
+    )

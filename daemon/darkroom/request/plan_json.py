@@ -7,7 +7,17 @@ from dataclasses import asdict
 from typing import Any
 
 from darkroom.models.family import SCALES
-from darkroom.request.plan import Control, Embedding, Hires, ImagePlan, Lora, Plan, images_of
+from darkroom.request.plan import (
+    Control,
+    Embedding,
+    Hires,
+    ImagePlan,
+    Lora,
+    Plan,
+    Upscale,
+    enlarging,
+    images_of,
+)
 from darkroom.request.styles import NO_STYLE
 
 _SHARED = ("width", "height", "num_inference_steps", "scheduler")
@@ -16,6 +26,8 @@ _OPTIONAL = (*SCALES, "clip_skip", "weights", "init_image", "strength", "mask_im
 
 def dump(plan: Plan) -> dict[str, Any]:
     """Fields without a value are absent; `images` too, where pictures differ by their seed alone."""
+    if plan.upscale is not None:
+        return _of_enlarging(plan, plan.upscale)
     first = plan.images[0]
     alike = images_of(first.prompt, first.negative_prompt, seed=first.seed, num_images=plan.num_images)
     data: dict[str, Any] = {
@@ -43,6 +55,9 @@ def dump(plan: Plan) -> dict[str, Any]:
 
 def load(data: dict[str, Any]) -> Plan:
     """The inverse of `dump`; keys that a plan does not have are ignored. Raises KeyError or TypeError for no plan."""
+    if "upscale" in data:
+        upscale = Upscale(**data["upscale"])
+        return enlarging(upscale, data["init_image"], format=data["format"], quality=data.get("quality"))
     images = tuple(
         ImagePlan(each["seed"], each["prompt"], each["negative_prompt"]) for each in data.get("images") or ()
     ) or images_of(data["prompt"], data["negative_prompt"], seed=data["seed"], num_images=data["num_images"])
@@ -77,6 +92,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Control | Lora | Embedding | Hires):
         return {key: each for key, each in asdict(value).items() if each is not None}
     return value
+
+
+def _of_enlarging(plan: Plan, upscale: Upscale) -> dict[str, Any]:
+    quality = {} if plan.quality is None else {"quality": plan.quality}
+    return {"init_image": plan.init_image, "upscale": asdict(upscale), "format": plan.format, **quality}
 
 
 def _one_or_more(names: tuple[str, ...]) -> str | list[str]:

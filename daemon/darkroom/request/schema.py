@@ -13,6 +13,7 @@ from darkroom.request.larger import can_be_larger
 from darkroom.request.pictures import MOST_CONTROLS, MOST_REFERENCES
 from darkroom.request.shape import MOST_LORA_WEIGHT, MOST_LORAS, NEEDS, Request
 from darkroom.request.styles import MOST_STYLES, NO_STYLE
+from darkroom.request.upscale import TOGETHER
 
 #: No control characters but tabs and line ends; of a prompt, not blanks alone. As Python and JavaScript both read it.
 _PLAIN = r"[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]"
@@ -37,6 +38,7 @@ _SHOWN: dict[str, tuple[str, list[Any]]] = {
     "fit": ("Pictures of another size", ["pad", "stretch"]),
     "control": ("Follows", [[{"name": "edges", "image": "photo.jpg", "detect": "canny"}]]),
     "hires": ("A second, larger pass", [{"scale": 2}, {"scale": 1.5, "strength": 0.3}]),
+    "upscale": ("Larger, as it is", [{"by": "sharp", "scale": 4}]),
     "seed": ("Seed", [7]),
     "num_images": ("How many", [4]),
     "format": ("Kind of file", ["jpeg", "webp"]),
@@ -54,6 +56,8 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
     keys["control"] |= {"items": _object(shape, "ControlAsked"), "minItems": 1, "maxItems": MOST_CONTROLS}
     keys["hires"] = {"description": keys["hires"]["description"], **_object(shape, "HiresAsked")}
     keys["hires"]["properties"]["upscaler"]["enum"] = sorted(rules.upscalers)
+    keys["upscale"] = {"description": keys["upscale"]["description"], **_object(shape, "UpscaleAsked")}
+    del keys["prompt"]["default"]  # it has none: it may be absent where nothing is painted
     cards = {alias: rules.card(alias, known(alias)) for alias in sorted(rules.models)}
     keys["style"] = {"description": keys["style"]["description"], **_style(rules)}
     keys["model"] |= {"enum": list(cards), "default": rules.default_model}
@@ -74,10 +78,13 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
         "examples": [{"prompt": "a castle on a hill", "num_images": 2, "seed": 7}],
         "type": "object",
         "properties": keys,
-        "required": shape["required"],
+        "if": {"required": ["upscale"]},
+        "else": {"required": ["prompt"]},
         "additionalProperties": False,
         "dependentSchemas": {
             **{key: {"anyOf": [{"required": [other]} for other in others]} for key, others in NEEDS.items()},
+            # Nothing is painted, so nothing else that says how.
+            "upscale": _of_enlarging(rules, [key for key in keys if key not in TOGETHER]),
             # Only jpeg and webp have a quality.
             "quality": {"properties": {"format": {"enum": ["jpeg", "webp"]}}, "required": ["format"]},
         },
@@ -86,6 +93,11 @@ def schema(rules: Rules, known: KnownOf = lambda _: Known()) -> dict[str, Any]:
             for alias, card in cards.items()
         ],
     }
+
+
+def _of_enlarging(rules: Rules, painting: list[str]) -> dict[str, Any]:
+    by = {"properties": {"by": {"enum": sorted(rules.upscalers)}}}
+    return {"required": ["init_image"], "properties": {"upscale": by, **dict.fromkeys(painting, False)}}
 
 
 def _object(shape: dict[str, Any], name: str) -> dict[str, Any]:
@@ -115,9 +127,9 @@ def _of_configuration(
 
 
 def _asks_for(alias: str, *, is_default: bool) -> dict[str, Any]:
-    """Of requests for a model; those that name none ask for the default one."""
-    named = {"properties": {"model": {"const": alias}}}
-    return named if is_default else {**named, "required": ["model"]}
+    """Of requests for a model; those that name none ask for the default one, unless nothing is painted."""
+    named: dict[str, Any] = {"model": {"const": alias}}
+    return {"properties": named | {"upscale": False}} if is_default else {"properties": named, "required": ["model"]}
 
 
 def _style(rules: Rules) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from darkroom.request.pictures import (
     Fit,
     HiresAsked,
     References,
+    UpscaleAsked,
 )
 from darkroom.request.styles import MOST_STYLES
 from darkroom.spelling import suggestion
@@ -119,7 +120,7 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     prompt: Annotated[Text, Field(min_length=1), AfterValidator(_some_words)] = Field(
-        description="what the picture should show: a text of 1 to 4000 characters"
+        "", description="what the picture should show: a text of 1 to 4000 characters"
     )
     negative_prompt: Text = Field("", description="what it should not show: a text of at most 4000 characters")
     default_negative: bool = Field(
@@ -178,6 +179,9 @@ class Request(BaseModel):
         description="a second pass over the picture, enlarged: an object with `scale` and, if wanted, `strength`, "
         "`num_inference_steps` and `upscaler`",
     )
+    upscale: UpscaleAsked | None = Field(
+        None, description="`init_image` made larger, and nothing painted: an object with `by` and `scale`"
+    )
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
     )
@@ -209,7 +213,7 @@ KEYS = tuple(Request.model_fields)
 #: What may be said of a key that has a few words only.
 CHOICES = {
     key: words
-    for model in (Request, ControlAsked, HiresAsked)
+    for model in (Request, ControlAsked, HiresAsked, UpscaleAsked)
     for key, field in model.model_fields.items()
     if (words := tuple(chain.from_iterable(map(_words_of, (field.annotation, *get_args(field.annotation))))))
 }
@@ -219,11 +223,12 @@ NEEDS = {
     "strength": ("init_image",),
     "mask_image": ("init_image",),
     "fit": ("init_image", "control"),
+    "upscale": ("init_image",),
 }
 #: Keys that are lists of objects, and what each of them holds.
 PARTS: dict[str, type[BaseModel]] = {"control": ControlAsked}
 #: Keys that are one object, and what it holds.
-OBJECTS: dict[str, type[BaseModel]] = {"hires": HiresAsked}
+OBJECTS: dict[str, type[BaseModel]] = {"hires": HiresAsked, "upscale": UpscaleAsked}
 
 #: What other programs call it.
 _OTHER_WORDS = {
@@ -244,6 +249,7 @@ _OTHER_WORDS = {
     "lora": "loras",
     "hires_fix": "hires",
     "enable_hr": "hires",
+    "upscaler": "upscale",
 }
 
 
@@ -270,9 +276,8 @@ def read(raw: bytes) -> Reading:
 
 
 def _check(data: dict[str, Any]) -> Reading:
-    if (data.keys() - Request.model_fields.keys() or not isinstance(data.get("prompt"), str)) and (
-        what := recognised(data)
-    ):
+    is_ours = isinstance(data.get("prompt"), str) or "upscale" in data
+    if (data.keys() - Request.model_fields.keys() or not is_ours) and (what := recognised(data)):
         hint = "`darkroom convert FILE` prints the request that it means."
         raise RequestRefused((Problem("", f"This is {what}.", hint, ErrorCode.UNKNOWN_KEY),))
     request, faults = _shape({key: data[key] for key in KEYS if key in data})
@@ -283,6 +288,9 @@ def _check(data: dict[str, Any]) -> Reading:
     for key, others in NEEDS.items():
         if getattr(request, key) is not None and key not in by_key and not any(each in data for each in others):
             by_key[key] = [_pointless(key)]
+    if "prompt" not in data and "upscale" not in data:
+        hint = f'Add "prompt": {_due(Request.model_fields["prompt"])}.'
+        by_key["prompt"] = [Problem("/prompt", "The key `prompt` is missing.", hint, ErrorCode.MISSING_KEY)]
     in_order = [by_key.pop(key) for key in data if key in by_key]
     return Reading(request, tuple(chain.from_iterable([*in_order, *by_key.values()])))
 
@@ -301,8 +309,7 @@ def _shape(given: dict[str, Any]) -> tuple[Request, dict[str, list[Problem]]]:
                 faults[key].append(_fault(fault))
     problems = faults | problems
     right = {key: value for key, value in rest.items() if key not in faults}
-    request = Request.model_validate({"prompt": "a prompt", **right})
-    return request.model_copy(update={"prompt": right.get("prompt", "")}), problems
+    return Request.model_validate(right), problems
 
 
 # Words ---------------------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ class Blame:
     def _death_on_device(self, running: Running, why: str, device: str, *, is_loaded: bool) -> Verdict:
         if running.cancelled:
             return Verdict({running.id: End.LEFT})
-        if running.stepped:
+        if running.stepped or not running.model:  # what needs no model has none to blame
             message = f"{STRIKES} different requests in a row ended the renderer; the last time it {why}."
             verdict = self._strike(running, device, message, "Check the device; the log says more.")
             return Verdict(verdict.ends, verdict.charges)

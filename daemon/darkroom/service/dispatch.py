@@ -115,7 +115,7 @@ def dispatch(view: View) -> Dispatch:
         if entry.place is Place.IN_INBOX:
             takes.append(entry)
         elif entry.place is Place.IN_STATE:
-            (starts if seat.model == entry.model else loads).append((entry, seat.name))
+            (starts if entry.model in ("", seat.model) else loads).append((entry, seat.name))
     takes += calls.take_ahead()
     return Dispatch(tuple(starts), tuple(loads), tuple(takes))
 
@@ -228,10 +228,12 @@ class _Calls:
 
     def _warm(self, best: Entry, alike: Mapping[_Warm, Sequence[SeatView]]) -> tuple[Entry, SeatView] | None:
         """Whoever goes before the best of the turns, since a seat has its model and the bound is not reached."""
+        if not best.model:
+            return None  # it needs none, so its turn costs nobody anything
         for warm, seats in alike.items():
             at_once = warm.is_resident and warm.model == best.model
             if at_once and any(self._may_render(best, seat) for seat in seats):
-                return None  # its turn costs nobody anything
+                return None  # likewise
         found = []
         for warm, seats in alike.items():
             if not self._is_within_bound(seats[0]):
@@ -256,6 +258,8 @@ class _Calls:
         copies = Counter(seat.model for seat in self._view.seats)
 
         def cost(seat: SeatView) -> tuple[int, float]:
+            if not entry.model:
+                return int(seat.model is not None), 0.0  # the others may be waited for
             if seat.model == entry.model:
                 return 0, 0.0
             if entry.model in seat.resident:

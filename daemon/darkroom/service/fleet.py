@@ -162,6 +162,8 @@ class Fleet:
         """Send an attempt to a seat that has its model; `others_wait` for another model."""
         now_s = self._clock.monotonic_s()
         seat.render(running, now_s)
+        if not running.model:
+            return
         requests, since_s = self._runs.get(running.model, NO_RUN)
         self._runs[running.model] = (requests + 1, since_s or now_s) if others_wait else NO_RUN
 

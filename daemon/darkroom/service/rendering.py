@@ -262,7 +262,7 @@ class Rendering:
             self.fleet.hold(*verdict.charges, at=seat)
             self._come_back(running, count=verdict.ends[running.id] is not End.FREE, fault=fault)
             self._give_attempts_back(verdict.forgiven)
-        elif not failed.stepped and fault.code not in OF_THE_REQUEST:
+        elif running.model and not failed.stepped and fault.code not in OF_THE_REQUEST:
             self._erred_before_first_step(seat, running, fault)
         elif fault.can_retry:
             self._come_back(running, count=True, fault=fault)
@@ -369,7 +369,8 @@ class Rendering:
             raise AssertionError(f"{seat.name} is not ready")
         ready = seat.ready
         host = ready.host or self._host
-        return RenderedBy(host, ready.title, model, seat.revision, ready.software, seat.name, seat.loaded_as or None)
+        revision, loaded_as = (seat.revision, seat.loaded_as or None) if model else ("", None)
+        return RenderedBy(host, ready.title, model, revision, ready.software, seat.name, loaded_as)
 
 
 def _given_back(record: Record) -> Record:

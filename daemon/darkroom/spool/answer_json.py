@@ -32,7 +32,7 @@ def dump(answer: Answer) -> dict[str, Any]:
         "warnings": list(answer.warnings) or None,
         "error": _error(answer.error) if answer.error else None,
         "resent": answer.resent or None,
-        "rendered_by": _present(asdict(answer.rendered_by)) if answer.rendered_by else None,
+        "rendered_by": _rendered_by(answer.rendered_by) if answer.rendered_by else None,
     }
     return {"darkroom": FORMAT} | _present(values)
 
@@ -74,6 +74,12 @@ def _plan(answer: Answer) -> dict[str, Any] | None:
     if answer.plan is None:
         return None
     return plan_json.dump(answer.plan) | ({"tokens": _present(asdict(answer.tokens))} if answer.tokens else {})
+
+
+def _rendered_by(by: RenderedBy) -> dict[str, Any]:
+    """Without a model where none painted."""
+    of_model = ("model", "model_revision")
+    return {key: value for key, value in _present(asdict(by)).items() if value != "" or key not in of_model}
 
 
 def _error(error: Error) -> dict[str, Any]:

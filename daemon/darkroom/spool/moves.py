@@ -81,7 +81,7 @@ def begun(answer: Answer, *, attempt: int, now: str, by: RenderedBy) -> Answer:
 
 def started(answer: Answer, *, tokens: Tokens, warnings: Iterable[str]) -> Answer:
     """Its text has been read."""
-    return replace(answer, tokens=tokens, warnings=_with_more(answer.warnings, warnings))
+    return replace(answer, tokens=tokens if tokens.limit else None, warnings=_with_more(answer.warnings, warnings))
 
 
 def warned(answer: Answer, warning: str) -> Answer:

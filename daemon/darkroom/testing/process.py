@@ -365,10 +365,11 @@ def _model(given: str | Json) -> Json:
 
 
 def _toml(tables: Json) -> str:
-    """The configuration as a file: keys first, then one table a model. JSON's scalars are TOML's."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in tables.items() if key != "models"]
-    for alias, table in tables["models"].items():
-        lines += ["", f"[models.{alias}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    """The configuration as a file: keys first, then one table a model and the like. JSON's scalars are TOML's."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in tables.items() if not isinstance(value, dict)]
+    of_aliases = ((key, value) for key, value in tables.items() if isinstance(value, dict))
+    for kind, alias, table in ((kind, *each) for kind, of in of_aliases for each in of.items()):
+        lines += ["", f"[{kind}.{alias}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
 
 

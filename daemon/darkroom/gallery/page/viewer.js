@@ -29,6 +29,7 @@ Darkroom.viewer = (function () {
     const painted = promptOf(shot);
     return new Map([
       ["Prompt", entry.prompt || ""],
+      ["Enlarged", entry.larger || ""],
       ["As painted", painted !== entry.prompt ? painted : ""],
       ["Style", (entry.styles || []).join(", ")],
       ["Model", entry.model || ""],
