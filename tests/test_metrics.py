@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from darkroom.report.late import LateTally
 from darkroom.report.look import STILL_S, Look, health, troubles
 from darkroom.report.metrics import Metrics
 from darkroom.report.snapshot import FolderReport, HoldReport, Life, RenderingReport, SeatReport, Snapshot
@@ -98,6 +99,18 @@ def test_counting_loses_nothing_where_many_threads_count() -> None:
 def test_a_tally_that_counts_nothing_hears_the_same() -> None:
     heard = {name for name, value in vars(Tally).items() if callable(value)}
     assert heard <= vars(Metrics).keys(), "each of them is counted"
+    assert heard <= vars(LateTally).keys(), "each of them is kept"
+
+
+def test_what_is_told_before_anybody_counts_is_counted_all_the_same() -> None:
+    late, metrics = LateTally(), Metrics(Look)
+    late.accepted("sd15")
+    late.renderer_died("auto", stalled=True)
+    assert read(metrics, "requests_accepted_total", model="sd15") is None
+    late.begin(metrics)
+    late.accepted("sd15")
+    assert read(metrics, "requests_accepted_total", model="sd15") == 2
+    assert read(metrics, "renderer_deaths_total", seat="auto", how="stalled") == 1
 
 
 def test_what_has_not_happened_yet_is_told_as_zero() -> None:
@@ -221,7 +234,6 @@ def test_a_daemon_counts_what_it_does_and_only_where_somebody_wants_to_read_it(t
     world.drop("half.json", b'{"prompt": "a ca')
     world.run()
     metrics = world.running.monitoring.metrics
-    assert metrics is not None
     for name, labels, value in (
         ("requests_accepted_total", {"model": "testcard"}, 1),
         ("requests_accepted_total", {"model": ""}, 1),

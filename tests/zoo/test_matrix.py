@@ -65,7 +65,7 @@ FAMILIES = {
     "amused": "amused",
 }
 
-DESCRIBED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in FAMILIES if name in zoo.BUILDERS]
+DESCRIBED = [name for name in FAMILIES if name in zoo.BUILDERS]
 
 
 @pytest.mark.parametrize("builder", DESCRIBED, scope="class")
