@@ -48,8 +48,8 @@ rm -rf var/log/journal opt srv mnt etc/darkroom var/lib/darkroom var/cache/darkr
 mkdir -p opt/python opt/packages srv mnt
 cp -a "$HERE" opt/darkroom
 exec systemd-nspawn --quiet --directory=. --boot --register=no --keep-unit --private-network --link-journal=no \
-  --console=pipe --machine="$NAME" --bind=/dev/fuse --bind-ro="$PACKAGES":/opt/packages \
-  --bind-ro="$BASE":/opt/python
+  --console=pipe --machine="$NAME" --bind=/dev/fuse --bind-ro="$PACKAGES":/opt/packages --bind-ro="$BASE":/opt/python \
+  --system-call-filter=bpf --capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN
 """
 
 
