@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -95,7 +96,8 @@ class Machines:
         """SIGKILL to all that runs on a machine but the daemon, or to what has these words."""
         for pid in self.pids(name, words):
             if "darkroom" not in _command_of(pid) or words or name != "head":
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended by itself
+                    os.kill(pid, signal.SIGKILL)
         if not words and name in self._started:
             self._started.pop(name).wait()
 

@@ -6,6 +6,7 @@ import signal
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ BRIDGE = "darkroom.cluster.bridge"
 LONG = {"num_inference_steps": 150}  # some three seconds a picture
 MACHINES = ("one", "two")
 COUNTER = itertools.count()
+#: A frozen raylet lets its actor work, and a frozen renderer is a stall, as on the daemon's own machine.
+TROUBLES = {
+    "the actor is killed": (ACTOR, signal.SIGKILL),
+    "the actor freezes": (ACTOR, signal.SIGSTOP),
+    "its renderer is killed": (RENDERER, signal.SIGKILL),
+    "Ray is killed": ("raylet/raylet", signal.SIGKILL),
+}
+#: A model that takes long to load, for each: one that was loaded stays.
+HEAVY = {trouble: f"heavy-{number}" for number, trouble in enumerate(TROUBLES)}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +50,9 @@ def daemon_on_head(machines: Machines, home: Path, **settings: Any) -> DaemonPro
     ray = {"executor": "ray", "ray_address": machines.address, "ray_token_file": str(machines.token)}
     before = (*machines.on("head"), "env", 'DARKROOM_RAY_RESOURCES={"painter": 1}')
     settings = {"preload": False, "max_attempts": 5, **ray, **settings}
-    return DaemonProcess(home, before=before, settings=settings, models={"heavy": "testcard:load_s=5"})
+    return DaemonProcess(
+        home, before=before, settings=settings, models=dict.fromkeys(HEAVY.values(), "testcard:load_s=5")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -128,15 +140,6 @@ def test_a_cancelled_request_leaves_its_machine(daemon: DaemonProcess) -> None:
     assert daemon.answer(after)["rendered_by"]["host"] == "one"
 
 
-#: A frozen raylet lets its actor work, and a frozen renderer is a stall, as on the daemon's own machine.
-TROUBLES = {
-    "the actor is killed": (ACTOR, signal.SIGKILL),
-    "the actor freezes": (ACTOR, signal.SIGSTOP),
-    "its renderer is killed": (RENDERER, signal.SIGKILL),
-    "Ray is killed": ("raylet/raylet", signal.SIGKILL),
-}
-
-
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_what_is_killed_or_frozen_costs_the_request_on_it_one_attempt(
     daemon: DaemonProcess, machines: Machines, trouble: str
@@ -157,14 +160,15 @@ def test_what_ends_while_it_loads_a_model_costs_no_attempt(
     daemon: DaemonProcess, machines: Machines, trouble: str
 ) -> None:
     words, number = TROUBLES[trouble]
-    (name,) = drop(daemon, 1, model="heavy", num_inference_steps=5)
+    (name,) = drop(daemon, 1, model=HEAVY[trouble], num_inference_steps=5)
     seat = daemon.wait_for(lambda: loading(daemon), "it is loaded", deadline_s=PATIENCE_S)
     machines.send(seat.partition("/")[0], words, number)
     finish(daemon, name)
     assert daemon.answer(name)["attempt"] == 1
     for machine in MACHINES:
         for pid in machines.pids(machine, ACTOR):  # one that stands still is given up, and lives on for a moment
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def loading(daemon: DaemonProcess) -> str:
