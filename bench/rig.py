@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -64,7 +64,10 @@ def wait_until(condition: Callable[[], bool], *, within_s: float, every_s: float
 
 
 class Daemon:
-    """One daemon and its three folders below `root`. `models` are the configuration's `[models.ALIAS]` tables."""
+    """One daemon and its three folders below `root`. `models` are the configuration's `[models.ALIAS]` tables.
+
+    `before` are the words of a command that starts it, and becomes it.
+    """
 
     def __init__(
         self,
@@ -72,8 +75,10 @@ class Daemon:
         *,
         models: Mapping[str, Mapping[str, Any]] = ONLY_TEST_CARDS,
         default_model: str = "testcard",
+        before: Sequence[str] = (),
         **settings: object,
     ) -> None:
+        self._before = tuple(before)
         self.inbox, self.outbox, self.state = root / "inbox", root / "outbox", root / "state"
         self._staging = root / "staging"
         for folder in (self.inbox, self.outbox, self._staging):
@@ -97,7 +102,7 @@ class Daemon:
         """Start it; returns at once."""
         with open(self._root / "log", "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "darkroom", "run", "--config", str(self.config_file)],
+                [*self._before, sys.executable, "-m", "darkroom", "run", "--config", str(self.config_file)],
                 cwd=self._root,
                 env=environment(),
                 stdin=subprocess.DEVNULL,

@@ -25,7 +25,7 @@ from typing import Any
 import simpy
 from figures import Row, machine, show
 from rig import scratch
-from sleepers import AHEAD_S, SHARES, WORK, Run, Scene, Spent, run
+from sleepers import AHEAD_S, MOST_HANDS, SHARES, SLOW_S, WORK, Run, Scene, Spent, run
 
 GOAL = 0.10  #: how far the model may be from what was measured
 SCAN_S = 1.0  #: `scan_interval_s`
@@ -109,7 +109,7 @@ def rest_of(thread: str, run: Run, requests: int) -> Cost:
 
 
 class Modelled:
-    """The daemon of a scene: three threads that take turns with the interpreter, and renderers that do not."""
+    """The daemon of a scene: threads that take turns with the interpreter, and renderers that do not."""
 
     def __init__(self, costs: Costs, scene: Scene) -> None:
         self._costs, self._scene = costs, scene
@@ -129,7 +129,8 @@ class Modelled:
         service = replace(costs.service, cpu_s=costs.service.cpu_s + more_s)
         #: A request is four commits: taken, begun, closed, settled.
         self._commit = Cost(service.cpu_s / 4, 0, service.state_s / 4)
-        self.busy_s = {"inbox": 0.0, "service": 0.0, "outbox": 0.0, "interpreter": 0.0}
+        self._hands = MOST_HANDS if costs.deliver.calls * scene.share_s >= SLOW_S else 1
+        self.busy_s = {"inbox": 0.0, "service": 0.0, "outbox": 0.0, "hands": 0.0, "interpreter": 0.0}
 
     def run(self) -> float:
         """How long it takes, from the first take to the last answer."""
@@ -148,7 +149,7 @@ class Modelled:
         if waits_s:
             yield self._env.timeout(waits_s)
         yield from self._compute(cost.cpu_s / 2)
-        self.busy_s[thread] += self._env.now - begin_s
+        self.busy_s[thread] += (self._env.now - begin_s) / (self._hands if thread == "hands" else 1)
 
     def _compute(self, seconds: float) -> Iterator[Any]:
         with self._interpreter.request() as turn:
@@ -209,28 +210,40 @@ class Modelled:
         self._events.put(("rendered", request))
 
     def _outbox(self) -> Iterator[Any]:
-        """Results and final answers first; what is overtaken is not written."""
+        """Results and final answers first; what is overtaken is not written. On a slow share, by several hands."""
+        hands = simpy.Resource(self._env, self._hands)
         while True:
             yield self._written.get()
+            turn = hands.request()
+            yield turn
             if self._results:
                 request = self._results.popleft()
                 yield from self._do("outbox", self._costs.outbox_rest)
-                yield from self._do("outbox", self._costs.deliver)
-                self._events.put(("delivered", request))
+                self._env.process(self._write(hands, turn, self._costs.deliver, ("delivered", request)))
             elif self._finals:
-                self._finals.popleft()
-                yield from self._do("outbox", self._costs.final)
-                self._told += 1
-                if self._told == self._scene.requests:
-                    self._done.succeed()
+                self._env.process(self._write(hands, turn, self._costs.final, ("told", self._finals.popleft())))
             elif self._answers:
                 request, due = next(iter(self._answers.items()))
-                yield from self._do("outbox", self._costs.answer)
-                if due > 1 and request in self._answers:
+                if due > 1:
                     self._answers[request] = due - 1
                     self._written.put(1)
                 else:
-                    self._answers.pop(request, None)
+                    self._answers.pop(request)
+                self._env.process(self._write(hands, turn, self._costs.answer, None))
+            else:
+                hands.release(turn)
+
+    def _write(self, hands: Any, turn: Any, cost: Cost, told: tuple[str, int] | None) -> Iterator[Any]:
+        yield from self._do("hands", cost)
+        hands.release(turn)
+        if told is None:
+            return
+        if told[0] == "delivered":
+            self._events.put(told)
+            return
+        self._told += 1
+        if self._told == self._scene.requests:
+            self._done.succeed()
 
 
 # Told -------------------------------------------------------------------------------------------------------------

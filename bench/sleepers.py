@@ -51,16 +51,15 @@ from darkroom.executor.port import (
 from darkroom.facts import Artefact, Progress, Tokens
 from darkroom.inbox.arrivals import AHEAD_S, Inbox
 from darkroom.log.setup import set_up
-from darkroom.outbox.backlog import Delivery
+from darkroom.outbox.backlog import Delivery, Job
 from darkroom.outbox.events import Told
-from darkroom.outbox.thread import Outbox
+from darkroom.outbox.thread import MOST_HANDS, SLOW_S, Outbox
 from darkroom.service.compose import Daemon
 from darkroom.service.loop import Stop
 from darkroom.service.seats import Seat
-from darkroom.spool.answer import Answer
 from darkroom.systemd.notify import Notifier
 
-__all__ = ["AHEAD_S", "SHARES", "WORK", "Run", "Scene", "Spent", "run"]
+__all__ = ["AHEAD_S", "MOST_HANDS", "SHARES", "SLOW_S", "WORK", "Run", "Scene", "Spent", "run"]
 
 #: Calls of `os` by path, each a question to the server of a share.
 BY_PATH = ("stat", "lstat", "rename", "replace", "unlink", "mkdir", "rmdir", "link", "scandir", "listdir", "chmod")
@@ -88,6 +87,10 @@ class Spent:
     state_s: float = 0.0  #: waited for the disk of the state folder
     wall_s: float = 0.0
 
+    def __add__(self, other: Spent) -> Spent:
+        """Both."""
+        return Spent(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
     def __sub__(self, other: Spent) -> Spent:
         """What came since then."""
         return Spent(*(getattr(self, each.name) - getattr(other, each.name) for each in fields(self)))
@@ -103,7 +106,7 @@ class Run:
 
 #: What the threads of the two shares do, by the method that does it.
 WORK = ("look", "take", "deliver", "final", "answer")
-#: The threads of the two shares, and their work.
+#: The threads of the two shares, and their work. The outbox's has hands, whose names begin with its own.
 SHARES = {"inbox": ("look", "take"), "outbox": ("deliver", "final", "answer")}
 
 
@@ -298,6 +301,7 @@ class Meter:
     def __init__(self, slow: SlowShare, disk: TimedDisk) -> None:
         self._slow, self._disk = slow, disk
         self.spent = {kind: Spent() for kind in WORK}
+        self._adding = threading.Lock()
 
     def measured(self, call: Callable[..., Any], kind_of: Callable[..., str]) -> Callable[..., Any]:
         """The same function, measured."""
@@ -307,12 +311,14 @@ class Meter:
             try:
                 return call(*arguments, **named)
             finally:
-                more, after = self.spent[kind], self._now()
-                more.times += 1
-                more.cpu_s += after.cpu_s - before.cpu_s
-                more.calls += after.calls - before.calls
-                more.state_s += after.state_s - before.state_s
-                more.wall_s += after.wall_s - before.wall_s
+                after = self._now()
+                with self._adding:
+                    more = self.spent[kind]
+                    more.times += 1
+                    more.cpu_s += after.cpu_s - before.cpu_s
+                    more.calls += after.calls - before.calls
+                    more.state_s += after.state_s - before.state_s
+                    more.wall_s += after.wall_s - before.wall_s
 
         return measured
 
@@ -322,16 +328,16 @@ class Meter:
 
     def all(self, service: threading.Thread) -> dict[str, Spent]:
         """Copies of all that has been measured so far, and of each thread as a whole."""
-        threads = [service, *(each for each in threading.enumerate() if each.name in SHARES)]
-        return {kind: replace(spent) for kind, spent in self.spent.items()} | {
-            each.name: Spent(
-                0,
-                time.clock_gettime(time.pthread_getcpuclockid(each.ident or 0)),
-                self._slow.calls[each.name],
-                self._disk.waited_s[each.name],
-            )
-            for each in threads
-        }
+        found = {kind: replace(spent) for kind, spent in self.spent.items()}
+        for each in threading.enumerate():
+            name = next((share for share in SHARES if each.name.startswith(share)), "")
+            if name or each is service:
+                found[name or service.name] = found.get(name or service.name, Spent()) + self._of(each)
+        return found
+
+    def _of(self, thread: threading.Thread) -> Spent:
+        cpu_s = time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0))
+        return Spent(0, cpu_s, self._slow.calls[thread.name], self._disk.waited_s[thread.name])
 
 
 class Counting(Daemon):
@@ -362,7 +368,7 @@ def run(root: Path, scene: Scene, *, rest_s: float = 0.0, within_s: float = 600.
 
     with ExitStack() as stack:
         for owner, name, kind_of in (
-            (Outbox, "_write", _kind_of_item), (Inbox, "take", lambda *_: "take"), (Inbox, "look", lambda *_: "look"),
+            (Outbox, "write", _kind_of_job), (Inbox, "take", lambda *_: "take"), (Inbox, "look", lambda *_: "look"),
         ):  # fmt: skip
             measured = meter.measured(getattr(owner, name), kind_of)
             stack.enter_context(mock.patch.object(owner, name, measured))
@@ -417,8 +423,7 @@ def _accepted(daemon: Daemon) -> int:
     return 0 if snapshot is None else snapshot.queued
 
 
-def _kind_of_item(_outbox: Outbox, item: object) -> str:
-    if isinstance(item, Delivery):
+def _kind_of_job(_outbox: Outbox, job: Job) -> str:
+    if isinstance(job.item, Delivery):
         return "deliver"
-    assert isinstance(item, Answer)
-    return "final" if item.state.is_final else "answer"
+    return "final" if job.item.state.is_final else "answer"

@@ -207,6 +207,23 @@ def test_a_request_that_names_no_files_has_no_folder_of_them(
     assert files == {}
 
 
+@pytest.mark.parametrize(
+    ("resources", "device", "threads"),
+    [
+        ({"GPU": 1.0}, "cuda", None),
+        ({"GPU": 0.5, "CPU": 2}, "cuda", 2),
+        ({"CPU": 3}, "auto", 3),
+        ({"painter": 1}, "auto", None),
+    ],
+)
+def test_who_asks_for_a_gpu_is_rendered_for_on_none_but_a_gpu(
+    resources: dict[str, float], device: str, threads: int | None
+) -> None:
+    asked = BridgeSettings(ClusterSettings("h:1", resources), RendererSettings(device="cuda:3", threads=1), "one/0")
+    there = module.renderer_there(asked)
+    assert (there.device, there.threads) == (device, threads)
+
+
 def test_pages_of_an_error_become_a_line() -> None:
     assert in_a_line(ValueError("first\nsecond")) == "first"
     pages = "\x1b[36mray::X\x1b[39m\n  File 'x', line 1\nModuleNotFoundError: No module named 'darkroom'\n"

@@ -20,7 +20,7 @@ from darkroom.config.settings import Config, shipped
 from darkroom.errors import ConfigUnusable, DarkroomError
 from darkroom.systemd.install import FULL_NAME, Account, Facts, Group, Wish, to_remove
 from darkroom.systemd.ray_install import TOKEN, RayFacts, RayWish, to_join, to_leave
-from darkroom.systemd.ray_unit import HEAD, PORT, Role, ray_unit
+from darkroom.systemd.ray_unit import HEAD, PORT, Role, network_of, ray_unit
 from darkroom.systemd.unit import MODEL_CACHE, RAY_DIR, STATE_DIR, service_unit
 
 ROLES: tuple[Role, ...] = ("head", "worker")
@@ -75,6 +75,23 @@ def test_both_units_give_up_a_silent_machine_after_the_same_time() -> None:
     texts = [shipped(f"systemd/darkroom-ray-{role}.service").read_text() for role in ROLES]
     health = [next(line for line in text.splitlines() if "health_check" in line) for text in texts]
     assert health[0] == health[1]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_others_than_the_network_of_the_cluster_are_kept_out_where_it_is_named(role: Role) -> None:
+    def unit(network: str) -> str:
+        return ray_unit(role, ADDRESSES[role], user="ann", group="ann", network=network)
+
+    assert "\nIPAddress" not in unit("")
+    closed = unit("10.1.2.3/24, fd00::/64")
+    assert (setting(closed, "IPAddressDeny"), setting(closed, "IPAddressAllow")) == (
+        "any",
+        "localhost 10.1.2.0/24 fd00::/64",
+    )
+    assert unit(network_of(closed)) == closed
+    assert unit(network_of(unit(""))) == unit("")
+    with pytest.raises(DarkroomError, match=r"'10\.1\.2' is no network: .*--ray-network 10\.0\.0\.0/24"):
+        unit("10.1.2")
 
 
 @pytest.mark.parametrize("address", ["", "10.0.0.1", "10.0.0.1:", "ray://10.0.0.1:6379", "a b:1", "x:1 --flag"])

@@ -41,22 +41,24 @@ for unit in systemd-udevd.service systemd-udev-trigger.service systemd-timesyncd
     systemd-networkd.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount; do
   ln -s /dev/null etc/systemd/system/$unit
 done
+echo "$NAME" > etc/hostname
 : > etc/machine-id
 : > etc/fstab
 rm -rf var/log/journal opt srv mnt etc/darkroom var/lib/darkroom var/cache/darkroom
 mkdir -p opt/python opt/packages srv mnt
 cp -a "$HERE" opt/darkroom
 exec systemd-nspawn --quiet --directory=. --boot --register=no --keep-unit --private-network --link-journal=no \
-  --console=pipe --machine=darkroom-test --bind=/dev/fuse --bind-ro="$PACKAGES":/opt/packages \
-  --bind-ro="$BASE":/opt/python
+  --console=pipe --machine="$NAME" --bind=/dev/fuse --bind-ro="$PACKAGES":/opt/packages --bind-ro="$BASE":/opt/python \
+  --system-call-filter=bpf --capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN
 """
 
 
 class Machine:
-    """A booted container. Paths are its own; `root` shows them from outside."""
+    """A booted container, with a host name. Paths are its own; `root` shows them from outside."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, top: Path, name: str = "darkroom-test") -> None:
         self._top = top
+        self._name = name
         self._nspawn: subprocess.Popen[bytes] | None = None
         self.leader = 0
 
@@ -69,6 +71,7 @@ class Machine:
         _lay_out_checkout(self._top / "darkroom")
         (self._top / "machine").mkdir()
         environment = {
+            "NAME": self._name,
             "TOP": str(self._top / "machine"),
             "HERE": str(self._top / "darkroom"),
             "PACKAGES": sysconfig.get_path("purelib"),

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,10 +29,14 @@ def ip(*words: str) -> None:
 
 
 class Machines:
-    """The head, where the daemon is, and workers; each can be killed, frozen, cut off, and started again."""
+    """The head, where the daemon is, and workers; each can be killed, frozen, cut off, and started again.
 
-    def __init__(self, *workers: str) -> None:
+    `places`: to paint, on each worker.
+    """
+
+    def __init__(self, *workers: str, places: Sequence[int] = ()) -> None:
         self.workers = workers
+        self._places = dict(zip(workers, places or [1] * len(workers), strict=True))
         self._prefix = f"dr{os.getpid()}"
         self._top = Path(tempfile.mkdtemp(prefix="dr", dir="/tmp"))  # paths of sockets must be short
         self.token = self._top / "token"
@@ -77,9 +82,10 @@ class Machines:
         self._start("head", ray_unit("head", HEAD, user="root", group="root"), [f"--temp-dir={self._top}/r"])
 
     def start_worker(self, name: str, environment: Mapping[str, str] | None = None) -> None:
-        """Ray's worker, with one place to paint for each of two daemons."""
+        """Ray's worker, with its places to paint for each of two daemons."""
         unit = ray_unit("worker", self.address, user="root", group="root")
-        places = '--resources={"painter": 1, "easel": 1}'
+        count = self._places[name]
+        places = f'--resources={{"painter": {count}, "easel": {count}}}'
         self._start(name, unit, [f"--node-ip-address={NETWORK}.{2 + self.workers.index(name)}", places], environment)
 
     def has_ended(self, name: str) -> bool:
@@ -90,7 +96,8 @@ class Machines:
         """SIGKILL to all that runs on a machine but the daemon, or to what has these words."""
         for pid in self.pids(name, words):
             if "darkroom" not in _command_of(pid) or words or name != "head":
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended by itself
+                    os.kill(pid, signal.SIGKILL)
         if not words and name in self._started:
             self._started.pop(name).wait()
 

@@ -6,6 +6,7 @@ import signal
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,19 @@ NOTICED_S = 10.0  #: a death, a freeze, a cut
 PATIENCE_S = 90.0
 ACTOR = "ray::RendererHost"
 RENDERER = "darkroom.render.worker"
+BRIDGE = "darkroom.cluster.bridge"
 LONG = {"num_inference_steps": 150}  # some three seconds a picture
 MACHINES = ("one", "two")
 COUNTER = itertools.count()
+#: A frozen raylet lets its actor work, and a frozen renderer is a stall, as on the daemon's own machine.
+TROUBLES = {
+    "the actor is killed": (ACTOR, signal.SIGKILL),
+    "the actor freezes": (ACTOR, signal.SIGSTOP),
+    "its renderer is killed": (RENDERER, signal.SIGKILL),
+    "Ray is killed": ("raylet/raylet", signal.SIGKILL),
+}
+#: A model that takes long to load, for each: one that was loaded stays.
+HEAVY = {trouble: f"heavy-{number}" for number, trouble in enumerate(TROUBLES)}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,10 @@ def machines() -> Iterator[Machines]:
 def daemon_on_head(machines: Machines, home: Path, **settings: Any) -> DaemonProcess:
     ray = {"executor": "ray", "ray_address": machines.address, "ray_token_file": str(machines.token)}
     before = (*machines.on("head"), "env", 'DARKROOM_RAY_RESOURCES={"painter": 1}')
-    return DaemonProcess(home, before=before, settings={"preload": False, "max_attempts": 5, **ray, **settings})
+    settings = {"preload": False, "max_attempts": 5, **ray, **settings}
+    return DaemonProcess(
+        home, before=before, settings=settings, models=dict.fromkeys(HEAVY.values(), "testcard:load_s=5")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +140,6 @@ def test_a_cancelled_request_leaves_its_machine(daemon: DaemonProcess) -> None:
     assert daemon.answer(after)["rendered_by"]["host"] == "one"
 
 
-#: A frozen raylet lets its actor work, and a frozen renderer is a stall, as on the daemon's own machine.
-TROUBLES = {
-    "the actor is killed": (ACTOR, signal.SIGKILL),
-    "the actor freezes": (ACTOR, signal.SIGSTOP),
-    "its renderer is killed": (RENDERER, signal.SIGKILL),
-    "Ray is killed": ("raylet/raylet", signal.SIGKILL),
-}
-
-
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_what_is_killed_or_frozen_costs_the_request_on_it_one_attempt(
     daemon: DaemonProcess, machines: Machines, trouble: str
@@ -148,6 +153,101 @@ def test_what_is_killed_or_frozen_costs_the_request_on_it_one_attempt(
     finish(daemon, *names.values())
     assert daemon.answer(names["one"])["attempt"] == 2
     check_untouched(daemon, names["two"])
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_what_ends_while_it_loads_a_model_costs_no_attempt(
+    daemon: DaemonProcess, machines: Machines, trouble: str
+) -> None:
+    words, number = TROUBLES[trouble]
+    (name,) = drop(daemon, 1, model=HEAVY[trouble], num_inference_steps=5)
+    seat = daemon.wait_for(lambda: loading(daemon), "it is loaded", deadline_s=PATIENCE_S)
+    machines.send(seat.partition("/")[0], words, number)
+    finish(daemon, name)
+    assert daemon.answer(name)["attempt"] == 1
+    for machine in MACHINES:
+        for pid in machines.pids(machine, ACTOR):  # one that stands still is given up, and lives on for a moment
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def loading(daemon: DaemonProcess) -> str:
+    return next((seat["name"] for seat in daemon.health().get("seats", []) if seat["state"] == "loading"), "")
+
+
+#: What ends while it hands over pictures, and by what.
+RETURNING = {
+    "the actor is killed": ("one", ACTOR, signal.SIGKILL),
+    "its renderer is killed": ("one", RENDERER, signal.SIGKILL),
+    "the bridges are killed": ("head", BRIDGE, signal.SIGKILL),
+    "Ray is killed": ("one", "raylet/raylet", signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("trouble", RETURNING)
+def test_what_ends_while_it_returns_pictures_leaves_those_that_have_come(
+    daemon: DaemonProcess, machines: Machines, trouble: str
+) -> None:
+    """Pictures of two steps, one after another: the next attempt goes on behind those that are here."""
+    machine, words, number = RETURNING[trouble]
+    names = drop(daemon, 2, num_images=40, num_inference_steps=2)
+    daemon.wait_for(
+        lambda: all(daemon.answer(name).get("progress", {}).get("image", 0) > 4 for name in names),
+        "both return pictures",
+    )
+    machines.send(machine, words, number)
+    finish(daemon, *names)
+    assert {len(daemon.answer(name)["images"]) for name in names} == {40}
+    assert all(daemon.answer(name)["attempt"] <= 2 for name in names)
+
+
+def test_a_head_that_stands_still_for_a_moment_costs_nothing(daemon: DaemonProcess, machines: Machines) -> None:
+    names = begin(daemon, num_images=4)
+    machines.send("head", "gcs_server", signal.SIGSTOP)
+    time.sleep(5)
+    machines.send("head", "gcs_server", signal.SIGCONT)
+    finish(daemon, *names.values())
+    for name in names.values():
+        check_untouched(daemon, name)
+
+
+def test_a_daemon_that_stands_still_goes_on_where_it_was(daemon: DaemonProcess) -> None:
+    names = begin(daemon, num_images=4)
+    daemon.freeze()
+    time.sleep(NOTICED_S + 2)
+    daemon.thaw()
+    finish(daemon, *names.values())
+    for name in names.values():
+        check_untouched(daemon, name)
+
+
+@pytest.mark.parametrize("word", ["OOM", "DIE"])
+def test_a_request_that_a_machine_has_too_little_memory_for_fails_and_the_others_do_not(
+    daemon: DaemonProcess, word: str
+) -> None:
+    (bad,) = drop(daemon, 1, prompt=f"a castle {word}")
+    good = drop(daemon, 4, num_inference_steps=5)
+    daemon.wait_for_state(bad, "failed", deadline_s=PATIENCE_S)
+    finish(daemon, *good)
+    assert daemon.answer(bad)["error"]["code"] == {"OOM": "out_of_memory", "DIE": "renderer_died"}[word]
+
+
+def test_a_link_that_is_cut_for_ever_costs_one_attempt(daemon: DaemonProcess, machines: Machines) -> None:
+    names = begin(daemon, num_images=4)
+    began_s = time.monotonic()
+    machines.cut("one")
+    try:
+        assert gives_back(daemon, names["one"], began_s) < NOTICED_S
+        finish(daemon, *names.values())
+        assert daemon.answer(names["one"])["rendered_by"]["host"] == "two"
+        assert daemon.answer(names["one"])["attempt"] == 2
+        check_untouched(daemon, names["two"])
+        daemon.wait_for(lambda: "one/0" not in seats(daemon), "its seat is gone", deadline_s=PATIENCE_S)
+    finally:
+        machines.mend("one")
+    machines.kill("one")
+    machines.start_worker("one")
+    both_ready(daemon)
 
 
 def test_a_machine_that_dies_goes_and_comes_back_while_the_daemon_runs(

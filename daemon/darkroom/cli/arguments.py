@@ -119,6 +119,12 @@ def _service_command(commands: Any) -> None:
     ):
         metavar = "HOST:PORT" if each == "worker" else "ADDRESS"
         role.add_argument(f"--ray-{each}", metavar=metavar, nargs="?", const="", help=help_text)
+    service.add_argument(
+        "--ray-network",
+        metavar="NETWORK",
+        help="with these two: who may reach Ray on this machine at all, as 10.0.0.0/24 (default: as it is installed, "
+        "or everybody who has the token); nothing else can be reached from there, either",
+    )
     service.add_argument("--dry-run", action="store_true", help="only say what would be done")
     service.add_argument(
         "--discard-requests", action="store_true", help="remove: also requests that were taken and are not delivered"

@@ -36,7 +36,7 @@ from darkroom.systemd.install import (
     variable_of,
 )
 from darkroom.systemd.ray_install import TOKEN, RayWish, to_join, to_leave
-from darkroom.systemd.ray_unit import PORT, Role, ray_unit
+from darkroom.systemd.ray_unit import PORT, Role, network_of, ray_unit
 from darkroom.systemd.unit import model_folder, needed, python, resolved, service_unit, state_folder
 
 #: How long a service that has just started may take to tell how its folders are.
@@ -51,6 +51,10 @@ def service(args: argparse.Namespace) -> int:
     """Show the unit, install the service, or remove it."""
     if args.ray_worker is not None or args.ray_head is not None:
         return _ray(args)
+    if args.ray_network is not None:
+        raise DarkroomError(
+            "--ray-network is for a machine of a Ray cluster.", hint="Say --ray-head or --ray-worker, too."
+        )
     wish = _wish(args, host.installed_unit() or "")
     if args.action == "show":
         print(wish.unit, end="")
@@ -66,7 +70,8 @@ def _ray(args: argparse.Namespace) -> int:
     address = args.ray_worker if role == "worker" else args.ray_head
     user = args.user or "darkroom"
     group = args.group or user
-    unit = "" if args.action == "remove" else ray_unit(role, address, user=user, group=group)
+    network = network_of(host.installed_ray_unit(role)) if args.ray_network is None else args.ray_network
+    unit = "" if args.action == "remove" else ray_unit(role, address, user=user, group=group, network=network)
     if args.action == "show":
         print(unit, end="")
         return DONE
@@ -80,7 +85,8 @@ def _ray(args: argparse.Namespace) -> int:
         if role == "head":
             port = f"{address}:{PORT}"
             terminal.out().print(f"On each other machine, once {TOKEN} is there:")
-            terminal.out().print(f"  darkroom service install --ray-worker {port}")
+            also = f" --ray-network {shlex.quote(network)}" if network else ""
+            terminal.out().print(f"  darkroom service install --ray-worker {port}{also}")
             keys = f'executor = "ray", ray_address = "{port}", ray_token_file = "{TOKEN}"'
             terminal.out().print(Text(f"In Darkroom's configuration:  {keys}"))
     return DONE

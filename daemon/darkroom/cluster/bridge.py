@@ -26,7 +26,7 @@ from darkroom.cluster.versions import why_other
 from darkroom.disk.files import Disk
 from darkroom.executor.child import Channel, take_channel
 from darkroom.executor.port import Attempt, Died, LoadFailed, Painted, Ready, Render
-from darkroom.executor.settings import BridgeSettings
+from darkroom.executor.settings import BridgeSettings, RendererSettings
 from darkroom.executor.wire import Stop, decode, decode_event
 
 START_S = 60.0  #: for a free place, and for the actor's process to import what it needs
@@ -145,8 +145,14 @@ def _make_actor(settings: BridgeSettings) -> Any:
         max_task_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(settings.node, soft=False),
     )
-    cores = int(settings.cluster.resources.get("CPU", 0))
-    return actor.remote(replace(settings.renderer, threads=cores or None).as_line())
+    return actor.remote(renderer_there(settings).as_line())
+
+
+def renderer_there(settings: BridgeSettings) -> RendererSettings:
+    """What the actor's renderer is told. Who asks for a GPU gets one, or hears why not: no processor in its place."""
+    wanted = settings.cluster.resources
+    device = "cuda" if wanted.get("GPU", 0) else "auto"
+    return replace(settings.renderer, device=device, threads=int(wanted.get("CPU", 0)) or None)
 
 
 def main(channel_fd: int, parent_pid: int) -> None:

@@ -46,9 +46,7 @@ class RendererHost:
         self._scratch = Scratch(usual_parent(), self._disk)
         self._works: dict[AttemptKey, Path] = {}
         self._events: queue.SimpleQueue[Event | Broken] = queue.SimpleQueue()
-        self._renderer = RendererProcess(
-            replace(asked, device="auto", model_cache=cache), name="remote", emit=self._events.put
-        )
+        self._renderer = RendererProcess(replace(asked, model_cache=cache), name="remote", emit=self._events.put)
 
     def about(self) -> tuple[str, dict[str, str]]:
         """The name of this machine, and its software."""

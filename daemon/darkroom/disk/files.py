@@ -230,6 +230,15 @@ class Disk:
         if private:
             self.close_to_others(path)
 
+    def make_hidden(self, path: Path) -> bool:
+        """Make a folder that appears later, by a rename that makes it durable. False where its name is taken."""
+        try:
+            with self.effect("mkdir", path):
+                path.mkdir()
+        except FileExistsError:
+            return False
+        return True
+
     def open_like(self, path: Path, model: Path) -> None:
         """Let group and others do in a folder what they may do in another one, as far as that is ours to say."""
         self._change_rights(path, path.stat().st_mode | model.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

@@ -43,8 +43,21 @@ class Delivery:
 Item = Delivery | Answer
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be written now."""
+
+    item: Item
+    failures: int = 0  #: how often it has been set aside
+
+    @property
+    def name(self) -> str:
+        """Of its request."""
+        return self.item.answer.name if isinstance(self.item, Delivery) else self.item.name
+
+
 class Backlog:
-    """Times are monotonic seconds."""
+    """Times are monotonic seconds. Of one name, one thing is in hand at a time: from `next` to `drop`, or the like."""
 
     def __init__(self) -> None:
         self._deliveries: deque[Delivery] = deque()
@@ -53,10 +66,11 @@ class Backlog:
         self._later: dict[str, Answer] = {}  # name → the answer of it that has been set aside
         self._aside: list[tuple[float, int, Item, int]] = []  # heap: when, a number, what, how often it has failed
         self._asides = 0  # keeps the heap from comparing what cannot be compared
+        self._in_hand: dict[str, tuple[float, int, Item, int] | None] = {}  # name → what it was in the heap
         self._newest_next = False
 
     def __bool__(self) -> bool:
-        return bool(self._has_ready or self._aside)
+        return bool(self._has_ready or self._aside or self._in_hand)
 
     @property
     def _has_ready(self) -> bool:
@@ -89,50 +103,75 @@ class Backlog:
 
     # Going --------------------------------------------------------------------------------------------------------
 
-    def next(self) -> tuple[Item, int]:
-        """What is to be written next, and how often that has failed. There has to be something."""
-        if self._deliveries:
-            return self._deliveries[0], 0
-        for urgency, waiting in self._answers.items():
-            if waiting:
-                # Oldest and newest `queued` in turn: who comes during a flood is answered at once.
-                newest = urgency is Urgency.QUEUED and self._newest_next
-                self._newest_next = urgency is Urgency.QUEUED and not newest
-                return next(reversed(waiting.values()) if newest else iter(waiting.values())), 0
-        return self._aside[0][2:]
+    def next(self) -> Job | None:
+        """What is to be written next. None: nothing that may be written beside what is in hand."""
+        while (job := self._ready() or self._from_aside()) is not None:
+            if isinstance(job.item, Delivery) or not self._is_overtaken(job.item):
+                return job
+            self.drop(job)
+        return None
 
-    def is_overtaken(self, answer: Answer) -> bool:
+    def _ready(self) -> Job | None:
+        for delivery in self._deliveries:
+            if delivery.answer.name not in self._in_hand:
+                return self._taken(Job(delivery), None)
+        for urgency, waiting in self._answers.items():
+            # Oldest and newest `queued` in turn: who comes during a flood is answered at once.
+            newest = urgency is Urgency.QUEUED and self._newest_next
+            answers = reversed(waiting.values()) if newest else iter(waiting.values())
+            if (answer := next((each for each in answers if each.name not in self._in_hand), None)) is not None:
+                self._newest_next = urgency is Urgency.QUEUED and not newest
+                return self._taken(Job(answer), None)
+        return None
+
+    def _from_aside(self) -> Job | None:
+        if not self._aside or (job := Job(*self._aside[0][2:])).name in self._in_hand:
+            return None
+        return self._taken(job, heapq.heappop(self._aside))
+
+    def _taken(self, job: Job, aside: tuple[float, int, Item, int] | None) -> Job:
+        self._in_hand[job.name] = aside
+        return job
+
+    def _is_overtaken(self, answer: Answer) -> bool:
         """Whether a newer answer of its name has come while this one was set aside."""
         return answer not in (self._answers[urgency_of(answer.state)].get(answer.name), self._later.get(answer.name))
 
-    def drop(self, item: Item) -> None:
-        """What was next needs to be written no more."""
+    def drop(self, job: Job) -> bool:
+        """What was in hand needs to be written no more. Returns whether nothing had overtaken it meanwhile."""
+        item, aside = job.item, self._in_hand.pop(job.name)
         if isinstance(item, Delivery):
             self._delivering.discard(item.answer.id)
-        if self._deliveries and self._deliveries[0] is item:
-            self._deliveries.popleft()
-        elif isinstance(item, Answer) and self._answers[urgency_of(item.state)].get(item.name) is item:
-            del self._answers[urgency_of(item.state)][item.name]
-        else:
-            heapq.heappop(self._aside)
-            if isinstance(item, Answer) and self._later.get(item.name) is item:
-                del self._later[item.name]
+            if aside is None:
+                del self._deliveries[next(index for index, each in enumerate(self._deliveries) if each is item)]
+            return True
+        waiting = self._later if aside is not None else self._answers[urgency_of(item.state)]
+        if waiting.get(item.name) is not item:
+            return False
+        del waiting[item.name]
+        return True
 
-    def doubt(self) -> None:
-        """What was next may have been written all the same: a folder is looked for before it is made again."""
-        if self._deliveries:
-            self._deliveries[0] = replace(self._deliveries[0], again=True)
+    def put_back(self, job: Job) -> None:
+        """It is next again, and may have been written all the same: a folder is looked for before it is made again."""
+        aside = self._in_hand.pop(job.name)
+        if aside is not None:
+            heapq.heappush(self._aside, aside)
+        elif isinstance(job.item, Delivery):
+            index = next(index for index, each in enumerate(self._deliveries) if each is job.item)
+            self._deliveries[index] = replace(job.item, again=True)
 
-    def set_aside(self, item: Item, *, until_s: float, failures: int) -> None:
-        """What was next is tried again later, and the others go on."""
-        self.drop(item)
+    def set_aside(self, job: Job, *, until_s: float) -> None:
+        """It is tried again later, and the others go on; unless it has been overtaken."""
+        item = job.item
+        if not self.drop(job):
+            return
         if isinstance(item, Delivery):
             item = replace(item, again=True)
             self._delivering.add(item.answer.id)
         else:
             self._later[item.name] = item
         self._asides += 1
-        heapq.heappush(self._aside, (until_s, self._asides, item, failures))
+        heapq.heappush(self._aside, (until_s, self._asides, item, job.failures + 1))
 
     def retry_now(self) -> None:
         """What was set aside waits no longer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from darkroom.outbox.events import Mirrored
 
 
 class Mirrors:
-    """`chosen` are those that the state folder remembers; `emit` tells of a new one."""
+    """`chosen` are those that the state folder remembers; `emit` tells of a new one. Several threads may ask."""
 
     def __init__(self, root: Path, chosen: dict[str, str], *, disk: Disk, emit: Callable[[Mirrored], None]) -> None:
         self._root = root
         self._mirrors = dict(chosen)
         self._disk = disk
         self._emit = emit
+        #: Held while a folder gets its name: a result that appears beside us takes none that is being chosen.
+        self.naming = threading.Lock()
 
     def folder_for(self, folder: str) -> str:
         """The outbox folder that mirrors an inbox sub-folder; chosen once, made where it is missing.
@@ -39,22 +42,25 @@ class Mirrors:
         return any(chosen == name and folder_of(folder) == parent for folder, chosen in self._mirrors.items())
 
     def _mirror(self, folder: str, part: str, parent: Path) -> str:
-        chosen = self._mirrors.get(folder)
-        if chosen is None:
-            others = {folded(name) for each, name in self._mirrors.items() if folder_of(each) == folder_of(folder)}
-            chosen = next(
-                name
-                for name in result_names(part)
-                if folded(name) not in others
-                and not is_gallerys(joined(folder_of(folder), name))
-                and _may_mirror(within(parent, name))
-            )
-            self._disk.make_folder(parent / chosen)
-            self._mirrors[folder] = chosen
-            self._emit(Mirrored(folder, chosen))
+        with self.naming:
+            chosen = self._mirrors.get(folder) or self._choose(folder, part, parent)
         if within(parent, chosen).is_symlink():
             raise OSError(errno.ELOOP, f"{chosen} is a link; results are never written through one")
         self._disk.make_folder(within(parent, chosen))
+        return chosen
+
+    def _choose(self, folder: str, part: str, parent: Path) -> str:
+        others = {folded(name) for each, name in self._mirrors.items() if folder_of(each) == folder_of(folder)}
+        chosen = next(
+            name
+            for name in result_names(part)
+            if folded(name) not in others
+            and not is_gallerys(joined(folder_of(folder), name))
+            and _may_mirror(within(parent, name))
+        )
+        self._disk.make_folder(parent / chosen)
+        self._mirrors = {**self._mirrors, folder: chosen}
+        self._emit(Mirrored(folder, chosen))
         return chosen
 
 

@@ -31,7 +31,7 @@ _log = structlog.get_logger("darkroom.outbox")
 
 
 class Results:
-    """Lets them appear. `clock` is monotonic."""
+    """Lets them appear; several threads may, beside each other. `clock` is monotonic."""
 
     def __init__(self, mirrors: Mirrors, *, disk: Disk, clock: Callable[[], float]) -> None:
         self.abandoned = False  #: another life has begun, which builds under the same hidden names
@@ -78,16 +78,20 @@ class Results:
         """An empty folder that nobody sees. Anybody may have put something under its name: then it has another one."""
         for number in count(1):
             hidden = within(parent, f".{request_id}.part" if number == 1 else f".{request_id}-{number}.part")
-            try:
-                self._disk.remove_tree(hidden)
-            except OSError as error:
-                if error.errno in WHOLE_SHARE_ERRNOS or number >= HIDDEN_NAMES:
-                    raise
-                _log.warning("hidden_folder_in_the_way", folder=hidden.name, why=error.strerror)
-            else:
-                break
-        self._disk.make_folder(hidden)
-        return hidden
+            if self._disk.make_hidden(hidden) or self._clear(hidden, is_last=number >= HIDDEN_NAMES):
+                return hidden
+        raise AssertionError("names never end")
+
+    def _clear(self, hidden: Path, *, is_last: bool) -> bool:
+        """Make it anew. False: what has its name cannot be removed."""
+        try:
+            self._disk.remove_tree(hidden)
+        except OSError as error:
+            if error.errno in WHOLE_SHARE_ERRNOS or is_last:
+                raise
+            _log.warning("hidden_folder_in_the_way", folder=hidden.name, why=error.strerror)
+            return False
+        return self._disk.make_hidden(hidden)
 
     def _let_appear(self, answer: Answer, hidden: Path, inside: Path, parent: Path, started_s: float) -> Answer:
         """By one rename, to the first free name; `inside` is the folder `hidden`, whatever becomes of its name."""
@@ -100,7 +104,8 @@ class Results:
             if self.abandoned:
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
             try:
-                self._disk.rename_new(hidden, within(parent, name))
+                with self._mirrors.naming:
+                    self._disk.rename_new(hidden, within(parent, name))
             except FileExistsError:
                 continue
             return final

@@ -83,6 +83,12 @@ def installed_unit() -> str | None:
     return UNIT_FILE.read_text(encoding="utf-8") if UNIT_FILE.exists() else None
 
 
+def installed_ray_unit(role: str) -> str:
+    """Likewise, of a machine of a Ray cluster; "" where there is none."""
+    path = unit_file(role)
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
 def heartbeat(wish: Wish) -> Json | None:
     """What the service tells of itself."""
     return Client(wish.inbox, wish.outbox, wish.state_dir, Disk()).health()

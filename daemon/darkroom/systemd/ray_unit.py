@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +18,15 @@ Role = Literal["head", "worker"]
 HEAD, PORT = "10.0.0.1", 6379
 
 
-def ray_unit(role: Role, address: str, *, user: str, group: str) -> str:
+#: The machine itself, which has to reach its own Ray.
+LOCAL = "localhost"
+
+
+def ray_unit(role: Role, address: str, *, user: str, group: str, network: str = "") -> str:
     """The text of `systemd/darkroom-ray-ROLE.service` with user, group and command. Raises DarkroomError.
 
-    `address`: of a worker's head, with its port; of a head what it is reached by, without.
+    `address`: of a worker's head, with its port; of a head what it is reached by, without. `network`: who may reach it
+    at all, as "10.0.0.0/24", several with blanks or commas between; "" is everybody.
     """
     template = shipped(f"systemd/darkroom-ray-{role}.service").read_text(encoding="utf-8")
     line = next(line for line in template.splitlines() if line.startswith("ExecStart="))
@@ -33,7 +39,24 @@ def ray_unit(role: Role, address: str, *, user: str, group: str) -> str:
         "Group": group,
         "ProtectHome": "read-only" if any(ray.resolve().is_relative_to(home) for home in HOMES) else "yes",
     }
+    if networks := _networks(network):
+        template = template.replace("#IPAddressDeny=", "IPAddressDeny=").replace("#IPAddressAllow=", "IPAddressAllow=")
+        values["IPAddressAllow"] = f"{LOCAL} {' '.join(networks)}"
     return "".join(filled(line, values) for line in template.splitlines(keepends=True))
+
+
+def network_of(unit: str) -> str:
+    """Who may reach what a unit starts, as `ray_unit` was told."""
+    line = next((line for line in unit.splitlines() if line.startswith("IPAddressAllow=")), "")
+    return line.partition("=")[2].removeprefix(LOCAL).strip()
+
+
+def _networks(said: str) -> list[str]:
+    try:
+        return [str(ip_network(each, strict=False)) for each in said.replace(",", " ").split()]
+    except ValueError as error:
+        hint = "Say it like this: --ray-network 10.0.0.0/24"
+        raise DarkroomError(f"{said!r} is no network: {error}.", hint=hint) from error
 
 
 def _in_place_of(role: Role, address: str) -> tuple[str, str]:
