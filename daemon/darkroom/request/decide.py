@@ -223,7 +223,7 @@ def _warnings(asked: Request, plan: Plan, model: ModelCard, priority: int) -> tu
     if priority < asked.priority:
         warnings.append(lowered(asked.priority, priority))
     if model.family.is_generic:
-        warnings.append(f"Darkroom has no facts of {model.family.title}: what it can't do shows when it renders.")
+        warnings += _undescribed(asked, model.family)
     idle = [key for key in SCALES if getattr(asked, key) is not None and key in model.family.idle]
     warnings += [f"`{key}` has no effect: {model.family.title} was made to go without it." for key in idle]
     return (
@@ -232,6 +232,15 @@ def _warnings(asked: Request, plan: Plan, model: ModelCard, priority: int) -> tu
         *_few_step_warnings(asked, model),
         *options_in(asked),
     )
+
+
+def _undescribed(asked: Request, family: Family) -> list[str]:
+    """What nobody can tell of a class that nobody has described."""
+    scales = [f"`{key}`" for key in SCALES if getattr(asked, key) is not None and key not in family.idle]
+    return [
+        f"Darkroom has no facts of {family.title}: what it can't do shows when it renders.",
+        *(f"Whether {scale} has an effect on {family.title} is not known." for scale in scales),
+    ]
 
 
 def _negative_warnings(asked: Request, plan: Plan, model: ModelCard) -> list[str]:
