@@ -12,8 +12,10 @@ RUNS_ON := $(or $(shell $(BIN)/python $(VERSION) 2>/dev/null),none)
 ASKED := $(if $(filter file default,$(origin PYTHON)),,$(shell $(PYTHON) $(VERSION) 2>/dev/null))
 OUTLIVED := $(if $(MADE_WITH),$(if $(filter-out $(MADE_WITH),$(RUNS_ON) $(ASKED)),outlived))
 
-# Tests run beside each other, one a core: what each of them starts needs no more than that.
+# Tests run beside each other, one a core: what each of them starts needs no more than that. Many wait for a daemon, and
+# leave room for half as many again.
 ALONE := OMP_NUM_THREADS=1
+WAITING = $(shell expr $$(nproc) + $$(nproc) / 2)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-models test-real dist run lint format types venv clean outlived
@@ -25,16 +27,16 @@ demo: $(READY) ## Start the daemon, drop three requests, show what comes of them
 	@$(BIN)/darkroom demo
 
 test: $(READY) lint types ## Check format, style and types, then run every test
-	$(ALONE) $(BIN)/pytest -n auto --dist worksteal
+	$(ALONE) $(BIN)/pytest -n $(WAITING) --dist worksteal
 
 test-models: $(READY) ## Run tiny pipelines of nearly every class of diffusers that paints words: a few minutes
-	$(ALONE) $(BIN)/pytest -n auto --dist loadgroup tests/zoo
+	$(ALONE) $(BIN)/pytest -n auto --dist worksteal tests/zoo
 
 test-real: $(READY) ## Run what needs root and Debian packages: real clients, shares and faults (REAL=FILES for a part)
 	@tests/real/set_up.sh
 	@$(BIN)/pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev,train,ray]'
 	$(if $(REAL),,SAMPLED_ALL=1 $(BIN)/pytest -n auto tests/test_crash.py tests/test_flood.py tests/test_an_error_that_nobody_foresaw.py tests/test_gallery.py)
-	$(BIN)/pytest $(or $(REAL),tests/real)
+	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder $(or $(REAL),tests/real)
 
 dist: $(READY) ## Build the wheel and the source archive into dist/
 	rm -rf dist

@@ -58,7 +58,7 @@ class Harm:
     otherwise: list[str] = field(default_factory=list)  #: ended in another state than they should
     left: list[str] = field(default_factory=list)  #: files that nobody needs any more
     service_kills: Counter[str] = field(default_factory=Counter)  #: by what it had come to: starting, serving
-    renderer_kills: int = 0
+    other_kills: Counter[str] = field(default_factory=Counter)  #: by what was done, and to what
     requests: int = 0
     wall_s: float = 0.0
 
@@ -72,16 +72,14 @@ class Soak:
     """One daemon, its clients, and whoever kills it. `lines` of its log lie between two kills, in the mean."""
 
     def __init__(
-        self, home: Path, *, requests: int, lines: float, seed: int, within_s: float = math.inf, renderers: int = 1
+        self, daemon: DaemonProcess, *, requests: int, lines: float, seed: int, within_s: float = math.inf
     ) -> None:
         self.harm = Harm()
         self._requests = requests
         self._drop_until_s = time.monotonic() + within_s
         self._lines = lines
         self._chance = random.Random(seed)
-        self._daemon = DaemonProcess(
-            home, models={"card": "testcard"}, settings=SETTINGS | {"renderers_per_device": renderers}
-        )
+        self._daemon = daemon
         for folder in FOLDERS:
             (self._daemon.inbox / folder).mkdir(parents=True, exist_ok=True)
         self._expected: dict[str, str] = {}  # digest of the dropped bytes → the state that it should end in
@@ -141,7 +139,7 @@ class Soak:
     @property
     def kills(self) -> int:
         """How many there were."""
-        return self.harm.service_kills.total() + self.harm.renderer_kills
+        return self.harm.service_kills.total() + self.harm.other_kills.total()
 
     def _drop_some(self) -> None:
         if time.monotonic() > self._drop_until_s:
@@ -167,21 +165,25 @@ class Soak:
                 writer.write(raw[half:])
 
     def _kill_something(self) -> None:
-        """The service twice of five times. Only processes of ours: its child is found by its parent."""
+        """The service twice of five times."""
         if self._chance.random() < 0.4:
             self._kill_service()
             while self._chance.random() < 0.3:  # again, on its way to where it serves
                 time.sleep(self._chance.random() * self._start_s)
                 self._read_log()
                 self._kill_service()
-            return
+        else:
+            self._kill_other()
+
+    def _kill_other(self) -> None:
+        """A renderer. Only processes of ours: it is found by its parent."""
         renderers = renderers_of(self._daemon.process.pid)
         for pid in self._chance.sample(renderers, min(1, len(renderers))):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-            self.harm.renderer_kills += 1
+            self.harm.other_kills["SIGKILL of a renderer"] += 1
 
     def _kill_service(self) -> None:
         self.harm.service_kills["serving" if b'"serving"' in self._log else "starting"] += 1
@@ -276,21 +278,22 @@ def main() -> int:
     args = parser.parse_args()
     on = f"{machine()}; seed {args.seed}"
     with scratch(args.folder) as home:
-        soak = Soak(
-            home,
-            requests=args.requests,
-            lines=args.lines,
-            seed=args.seed,
-            within_s=args.within_s,
-            renderers=args.renderers,
+        daemon = DaemonProcess(
+            home, models={"card": "testcard"}, settings=SETTINGS | {"renderers_per_device": args.renderers}
         )
-        harm = soak.run(_tell_now_and_then())
-    for what in ("lost", "double", "half_made", "otherwise", "left"):
-        for line in getattr(harm, what)[:20]:
-            print(f"{what}: {line}", file=sys.stderr)
+        soak = Soak(daemon, requests=args.requests, lines=args.lines, seed=args.seed, within_s=args.within_s)
+        harm = soak.run(tell_now_and_then())
+    tell_harm(harm)
     return show(
         f"soak: {harm.requests} requests over {args.renderers} renderers under SIGKILL", rows(harm), measured_on=on
     )
+
+
+def tell_harm(harm: Harm) -> None:
+    """What it was, one by one."""
+    for what in ("lost", "double", "half_made", "otherwise", "left"):
+        for line in getattr(harm, what)[:20]:
+            print(f"{what}: {line}", file=sys.stderr)
 
 
 def rows(harm: Harm) -> list[Row]:
@@ -305,13 +308,14 @@ def rows(harm: Harm) -> list[Row]:
     return [
         Row("SIGKILL of the service while it served", str(harm.service_kills["serving"])),
         Row("SIGKILL of the service while it started", str(harm.service_kills["starting"])),
-        Row("SIGKILL of a renderer", str(harm.renderer_kills)),
+        *(Row(what, str(count)) for what, count in sorted(harm.other_kills.items())),
         Row("time", f"{harm.wall_s:.0f} s ({harm.requests / harm.wall_s:.1f} requests a second)"),
         *(Row(what, str(len(found)), "0", not found) for what, found in counts.items()),
     ]
 
 
-def _tell_now_and_then(every_s: float = 10.0) -> Callable[[str], None]:
+def tell_now_and_then(every_s: float = 10.0) -> Callable[[str], None]:
+    """Where it is, on a terminal or in a log."""
     next_s = time.monotonic() + every_s
 
     def tell(words: str) -> None:

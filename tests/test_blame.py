@@ -2,11 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from darkroom.errors import ErrorCode
 from darkroom.executor.port import Attempt, AttemptKey
-from darkroom.service.blame import STRIKES, Blame, End
+from darkroom.facts import Fault
+from darkroom.service.blame import OF_THE_REQUEST, STRIKES, Blame, End
 from darkroom.service.holds import HoldKey, ModelHold, SeatHold
 from darkroom.service.seats import Running
 from darkroom.testing.plans import plan
+from darkroom.testing.world import World
 
 WHY = "was killed by SIGKILL"
 
@@ -133,6 +136,26 @@ def test_what_libraries_say_of_what_was_asked_is_the_requests_own_fault_at_once(
     blame = Blame(max_attempts=3)
     assert blame.error_before_first_step(FRESH, is_loaded=True, kind=kind) is End.FAILED
     assert blame.error_before_first_step(FRESH, is_loaded=True, kind="RuntimeError") is End.FREE
+
+
+@pytest.mark.parametrize("code", sorted(OF_THE_REQUEST))
+def test_a_fault_that_is_about_the_request_fails_it_before_its_first_step_and_holds_no_model(
+    code: ErrorCode, tmp_path: Path
+) -> None:
+    world = World(tmp_path)
+    world.holding = True
+    world.drop("cat.json", {"prompt": "a cat"})
+    world.start()
+    for _ in range(4):
+        world.step()
+    assert world.painter is not None
+    world.painter.fail(Fault(code, "It is about the request.", "Change it."), stepped=False)
+    world.run()
+    assert world.running.service.snapshot is not None
+    assert world.running.service.snapshot.held == ()
+    answer = world.answer("cat") or {}
+    assert (answer["state"], answer["error"]["code"]) == ("failed", code)
+    world.die()
 
 
 def test_a_death_while_its_model_is_being_loaded_makes_nobody_a_suspect() -> None:

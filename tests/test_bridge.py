@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -75,9 +76,8 @@ class Life:
         settings = BridgeSettings(ClusterSettings("h:1"), RendererSettings(), "one/0")
         self.bridge = Bridge(settings, Channel(theirs))
         self.actor = self.bridge._actor = Planted(tellings)
-        (folder / "inputs").mkdir()
-        (folder / "inputs" / "a.png").write_bytes(b"a picture")
-        self.render = Render(Attempt(KEY, PLAN, "cat", folder / "inputs", self.work))
+        self.inputs = folder / "inputs"
+        self.render = Render(Attempt(KEY, PLAN, "cat", self.inputs, self.work))
         self._theirs = theirs
 
     def run(self) -> str:
@@ -182,13 +182,29 @@ def test_it_says_where_it_renders(live: Callable[..., Life]) -> None:
     assert (ready.host, ready.device) == ("gpu1", "cuda:0")
 
 
-def test_the_files_of_a_request_go_with_it(live: Callable[..., Life], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_files_of_a_request_go_with_it_and_most_have_none(
+    live: Callable[..., Life], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("darkroom.cluster.bridge.os._exit", lambda _: None)  # the service is gone
     life = live()
+    named = replace(life.render, attempt=replace(life.render.attempt, plan=replace(PLAN, init_image="a.png")))
     life.bridge.listen([encode(life.render)])  # type: ignore[arg-type]
-    ((line, files),) = life.actor.sent
-    assert json.loads(line)["kind"] == "Render"
-    assert files == {"a.png": b"a picture"}
+    life.inputs.mkdir()
+    (life.inputs / "a.png").write_bytes(b"a picture")
+    life.bridge.listen([encode(named)])  # type: ignore[arg-type]
+    assert [json.loads(line)["kind"] for line, _ in life.actor.sent] == ["Render", "Render"]
+    assert [files for _, files in life.actor.sent] == [{}, {"a.png": b"a picture"}]
+
+
+def test_a_request_that_names_no_files_has_no_folder_of_them(
+    live: Callable[..., Life], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("darkroom.cluster.bridge.os._exit", lambda _: None)
+    life = live()
+    render = Render(replace(life.render.attempt, inputs=tmp_path / "none"))
+    life.bridge.listen([encode(render)])  # type: ignore[arg-type]
+    ((_, files),) = life.actor.sent
+    assert files == {}
 
 
 def test_pages_of_an_error_become_a_line() -> None:

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 from darkroom.config import load as config
 from darkroom.config import models
 from darkroom.config.load import Config, find_file, foreign_variables, load, relative_values
+from darkroom.config.reading import MOST_BYTES
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, Problem
 from darkroom.request.decide import Known
@@ -313,6 +315,52 @@ def test_what_python_will_not_read_is_a_problem_and_no_crash(folder: Path, name:
     (folder / name).write_text(f"{line}\n")
     (problem,) = problems(folder / "darkroom.toml")
     assert "TOML" in problem.message or "nested too deeply" in problem.message
+
+
+def a_pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (a_pipe, "cannot be read: it is a pipe, not a file."),
+        (Path.mkdir, "cannot be read: Is a directory."),
+        (lambda file: file.write_bytes(b"\xff\xfe[\0"), "cannot be read: it is not text in UTF-8."),
+        (lambda file: file.write_bytes(b"#" * (MOST_BYTES + 1)), "cannot be read: it is larger than 8 MiB."),
+        (lambda file: file.symlink_to(file.name), "cannot be read: Too many levels of symbolic links."),
+        (lambda file: file.symlink_to("/dev/zero"), "cannot be read: it is larger than 8 MiB."),
+    ],
+)
+def test_what_is_not_a_text_is_told_and_never_waited_for(
+    folder: Path, make: Callable[[Path], object], says: str
+) -> None:
+    make(folder / "darkroom.toml")
+    (problem,) = problems(folder / "darkroom.toml")
+    assert problem.message == says
+    make(folder / "words.txt")
+    (folder / "other").mkdir()
+    (problem,) = problems(write(folder / "other", f'wildcards = {{words = "{folder}/words.txt"}}\n'))
+    assert problem.message.endswith(says)
+
+
+def test_a_file_of_another_system_is_read(folder: Path) -> None:
+    (folder / "darkroom.toml").write_bytes(b"\xef\xbb\xbfsettle_s = 3\r\nscan_interval_s = 2\r\n")
+    loaded = load(folder / "darkroom.toml")
+    assert (loaded.settle_s, loaded.scan_interval_s) == (3, 2)
+
+
+def test_a_path_says_where_and_holds_no_more_than_a_path_can(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for line, hint in [
+        ('inbox = ""', "Leave it out for the default."),
+        ('state_dir = "a\\u0000b"', "It has a character that no path can have."),
+        ('[models.mine]\nsource = "/a\\u0000b"', "It has a character that no path can have."),
+    ]:
+        (problem,) = problems(write(folder, f"{line}\n"))
+        assert ("must be a path" in problem.message, problem.hint) == (True, hint), problem
+    monkeypatch.setenv("DARKROOM_LORAS", '{"x": {"source": "/\\ud800"}}')
+    (problem,) = problems(write(folder, ""))
+    assert problem.hint == "It has a character that no path can have."
 
 
 def test_lines_of_the_readme_can_be_added_to_the_shipped_file(folder: Path) -> None:

@@ -4,10 +4,14 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from darkroom.disk.files import Disk
@@ -156,6 +160,91 @@ def test_a_damaged_page_costs_what_was_on_it_and_no_request(tmp_path: Path, wher
         assert not alive & strays
         spool.close()
         Spool(state, disk=Disk()).close()
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A state folder that was not damaged."""
+
+    state: Path
+    database: bytes
+    requests: int
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    names = [f"cat-{number}" for number in range(5)]
+    world = waiting_world(tmp_path_factory.mktemp("whole"), names)
+    return Whole(world.state, (world.state / "darkroom.sqlite3").read_bytes(), len(names))
+
+
+def check_none_is_lost(whole: Whole, raw: bytes, log: bytes = b"") -> None:
+    """At most once it begins again; or it says that nothing can be read, and what to do."""
+    with TemporaryDirectory(dir=whole.state.parent) as folder, capture_logs():
+        state = Path(folder)
+        shutil.copytree(whole.state / "requests", state / "requests")
+        (state / "darkroom.sqlite3").write_bytes(raw)
+        if log:
+            (state / "darkroom.sqlite3-wal").write_bytes(log)
+        try:
+            alive, strays = requests_of(state)
+        except FolderUnusable as error:
+            told = f"{error} {error.hint}"
+        else:
+            told = ""
+            assert len(alive | strays) == whole.requests
+            assert not alive & strays
+    assert told == "" or "Move darkroom.sqlite3 and" in told or "written by a newer Darkroom" in told
+
+
+def requests_of(state: Path) -> tuple[set[str], set[str]]:
+    for _ in range(4):
+        with suppress(Damaged), closing(Spool(state, disk=Disk())) as spool:
+            alive = set(spool.unsettled())
+            for request_id in alive:
+                spool.get(request_id)
+            return alive, {stray.id for stray in spool.strays()}
+    raise AssertionError("it is damaged for ever")
+
+
+DAMAGE = st.lists(
+    st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=200)), min_size=1, max_size=4
+)
+
+
+@settings(max_examples=25)
+@given(damage=DAMAGE)
+def test_damage_anywhere_in_the_database_costs_no_request(whole: Whole, damage: list[tuple[float, bytes]]) -> None:
+    raw = bytearray(whole.database)
+    for where, change in damage:
+        at = int(where * len(raw))
+        raw[at : at + len(change)] = change
+    check_none_is_lost(whole, bytes(raw[: len(whole.database)]))
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, 2**31 - 1, 2**32 - 1], ids=str)
+def test_another_version_than_its_tables_are_of_is_damage(whole: Whole, version: int) -> None:
+    check_none_is_lost(whole, whole.database[:60] + version.to_bytes(4, "big") + whole.database[64:])
+
+
+@pytest.mark.parametrize("word", [b"CREATE TABLE", b"path", b"answer", b"PRIMARY KEY"], ids=bytes.decode)
+@pytest.mark.parametrize("change", [b"x", b"\xff", b"(", b"\0"], ids=repr)
+def test_damage_in_what_the_database_says_of_its_tables_costs_no_request(
+    whole: Whole, word: bytes, change: bytes
+) -> None:
+    at = whole.database.index(word) + 2
+    check_none_is_lost(whole, whole.database[:at] + change + whole.database[at + 1 :])
+
+
+@given(log=st.binary(max_size=200) | st.binary(min_size=4096, max_size=5000))
+@settings(max_examples=10)
+def test_any_bytes_as_the_log_of_the_database_cost_no_request(whole: Whole, log: bytes) -> None:
+    check_none_is_lost(whole, whole.database, b"\x37\x7f\x06\x82" + log)
+
+
+@pytest.mark.parametrize("length", [0, 1, 99, 512, 4096, 8192 + 17])
+def test_a_database_that_was_cut_off_costs_no_request(whole: Whole, length: int) -> None:
+    check_none_is_lost(whole, whole.database[:length])
 
 
 def test_a_damaged_page_is_told_with_what_to_do_and_the_damaged_file_is_kept(tmp_path: Path) -> None:

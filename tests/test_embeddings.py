@@ -16,6 +16,7 @@ from darkroom.config.load import load
 from darkroom.errors import ConfigUnusable
 from darkroom.executor.settings import RendererSettings
 from darkroom.models.embeddings import EmbeddingFile, Vectors, misfit, misfits, placed, read_embedding
+from darkroom.models.families import FLUX
 from darkroom.models.files import Fate, Unusable
 from darkroom.models.judge import judge_folder
 from darkroom.models.layers import Misfit
@@ -103,6 +104,14 @@ def test_one_for_other_encoders_is_told_by_its_widths() -> None:
     assert misfit(of(768), XL) == "it is for one text encoder (768 numbers), and the model has two (768 and 1280)"
 
 
+def test_those_of_flux_are_for_clip_and_t5(tmp_path: Path) -> None:
+    for name in ("t5xxl", "t5"):
+        file = held(tmp_path, {"clip_l": (2, 768), name: (4, 4096)})
+        assert misfit(file, {"": 768, "_2": 4096}) is None
+        assert misfit(file, XL) == "its vectors are 768 and 4096 numbers wide, and the words of the model 768 and 1280"
+    assert misfit(held(tmp_path, {"t5": (4, 4096)}), {"": 4096}) is None
+
+
 def test_a_model_tells_the_widths_of_its_words(tmp_path: Path) -> None:
     """The starter's is 128, a folder as others are."""
     found = judge_folder(ModelSource("starter", "starter"), STARTER)
@@ -188,6 +197,18 @@ def test_a_word_that_the_model_cannot_take_is_told() -> None:
     warnings = decided("ink", embeddings=elsewhere).warnings
     assert "`ink` is read as a word: the embedding ink is for z, not for the model sd." in warnings
     assert decided("a cat", known=wrong).warnings == decided("a cat").warnings
+
+
+def test_flux_takes_none_where_it_begins_with_a_picture(tmp_path: Path) -> None:
+    known = Known(FLUX)
+    assert decided("ink", known=known).plan.embeddings == (Embedding("ink", "ink"),)
+    for asked in ({"init_image": "cat.png"}, {"hires": {"scale": 2}}):
+        decision = decided("ink", known=known, width=512, height=512, **asked)
+        assert decision.plan.embeddings == ()
+        told = (
+            "`ink` is read as a word: FLUX.1 takes no embeddings where it begins with a picture, as `hires` does, too."
+        )
+        assert told in decision.warnings
 
 
 def test_of_two_with_one_word_the_one_that_fits_is_meant() -> None:

@@ -268,6 +268,28 @@ def test_what_a_seat_finds_beside_it_is_added_once() -> None:
     assert [seat.name for seat in hall.fleet.seats] == ["auto", "cuda:1", "cuda:2", "cuda:3"]
 
 
+def test_auto_is_called_by_its_device_as_soon_as_a_renderer_tells_which() -> None:
+    hall = Hall("auto/1", "auto/2")
+    for seat in hall.fleet.seats:
+        seat.device = "auto"
+    hall.fleet.hold(Charge(SeatHold("auto"), "no driver", "wait"), Charge(SeatHold("auto/2"), "so", ""), at=hall.seat)
+    assert [(seat.name, seat.place) for seat in hall.fleet.seats] == [("auto/1", "auto"), ("auto/2", "auto")]
+    hall.seat.start(0.0)
+    hall.hear(replace(READY, device="cuda:0"))
+    assert [(seat.name, seat.place) for seat in hall.fleet.seats] == [("cuda:0/1", "cuda:0"), ("cuda:0/2", "cuda:0")]
+    assert set(hall.fleet.holds.all()) == {SeatHold("cuda:0"), SeatHold("cuda:0/2")}
+    assert hall.fleet.seat("auto/2") is hall.fleet.seats[1]  # its events bear the executor's name
+    hall.seat.turns_to(Died(why="ended"))
+    assert hall.seat.name == "cuda:0/1"
+    hall.seat.start(0.0)
+    hall.hear(READY)  # its driver is gone
+    assert [seat.name for seat in hall.fleet.seats] == ["cpu/1", "cpu/2"]
+    hall.fleet.retire("auto/2")
+    assert [seat.name for seat in hall.fleet.seats] == ["cpu/1"]
+    assert hall.fleet.seat("auto/2") is None
+    assert set(hall.fleet.holds.all()) == {SeatHold("cpu")}
+
+
 # Models ---------------------------------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,9 @@ import errno
 import json
 import os
 import shutil
+import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -319,12 +320,31 @@ def test_a_share_that_errs_is_away_until_it_does_not(code: int, path: Path, monk
     assert folder.check()
 
 
-def test_a_marker_that_is_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
+def _socket(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.fspath(place))
+
+
+@pytest.mark.parametrize("target", ["../../theirs.json", "folder.json", "nowhere"])
+def test_a_marker_that_is_a_link_is_replaced_and_not_followed(path: Path, tmp_path: Path, target: str) -> None:
     (tmp_path / "theirs.json").write_text('{"folder": "m2"}')
     (path / ".darkroom").mkdir()
-    (path / ".darkroom" / "folder.json").symlink_to(tmp_path / "theirs.json")
-    assert not Folder(path, None, disk=Disk()).check()
+    marker = path / ".darkroom" / "folder.json"
+    marker.symlink_to(target)
+    folder = Folder(path, None, disk=Disk())
+    assert folder.check()
+    assert not marker.is_symlink()
+    assert json.loads(marker.read_bytes())["folder"] not in ("m2", None)
     assert (tmp_path / "theirs.json").read_text() == '{"folder": "m2"}'
+    assert not (path / ".darkroom" / "nowhere").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, _socket], ids=["fifo", "folder", "socket"])
+def test_what_is_no_file_and_has_the_markers_name_stops_nobody(path: Path, make: Callable[[Path], None]) -> None:
+    (path / ".darkroom").mkdir()
+    make(path / ".darkroom" / "folder.json")
+    assert Folder(path, None, disk=Disk()).check()
+    assert (path / ".darkroom" / "folder.json").is_file()
 
 
 def test_a_link_in_place_of_our_folder_is_away_and_nothing_is_written_through_it(tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from structlog.testing import capture_logs
 
 from darkroom.cli import main
 from darkroom.disk.files import Disk
 from darkroom.gallery import catalogue, reducer, thread
 from darkroom.gallery.album import Album
-from darkroom.gallery.catalogue import Catalogue, part_name
+from darkroom.gallery.catalogue import Catalogue, part_name, read_index, read_part
 from darkroom.gallery.entry import Entry, Found, answer_in, entry_of, is_of
 from darkroom.gallery.ground import Ground, NotOurs
 from darkroom.gallery.rebuild import rebuild
@@ -33,8 +34,10 @@ from darkroom.gallery.reducer import reduced
 from darkroom.gallery.results import open_pictures
 from darkroom.gallery.script import call, lines_of, literal, value_of
 from darkroom.gallery.thread import Gallery
+from darkroom.guard import Kind
 from darkroom.names import GALLERY, PAGE
 from darkroom.outbox.events import Delivered
+from darkroom.report.snapshot import Snapshot
 from darkroom.spool.answer import Answer, State
 from darkroom.testing.faults import CountingDisk, Crash
 from darkroom.testing.process import DaemonProcess
@@ -401,6 +404,114 @@ def test_what_a_power_cut_left_of_the_index_is_made_again(world: World) -> None:
     (world.outbox / GALLERY / "index.js").write_bytes(b"")
     live(world, "dog")
     assert sorted(names(world.outbox)) == ["cat", "dog"], "the newest results are known from the state folder"
+
+
+ENTRY = {"at": "owl", "id": "01M81SSJXTWCX3RSV85EREPNQA", "images": [["a.png", "1", 1, 1, ""]]}
+ODD_LINES = [
+    *(
+        literal(ENTRY | {key: value})
+        for key in ("at", "id", "styles", "images", "time")
+        for value in (5, None, {"a": 1})
+    ),
+    literal({"at": "x"}),
+    literal([1]),
+    "'" + "[" * 100_000 + "]" * 100_000 + "'",
+    "'1" + "0" * 400 + "'",
+    "'1" + "0" * 5000 + "'",
+    "'NaN'",
+    "1",
+    "''",
+]
+
+
+@pytest.mark.parametrize("line", ODD_LINES, ids=range(len(ODD_LINES)))
+def test_whatever_stands_in_a_part_or_the_index_is_whole_or_damaged(line: str) -> None:
+    part = call("part", [literal(1), literal(ENTRY), line])
+    with pytest.raises(ValueError):  # noqa: PT011 - every one of them counts
+        read_part(part, 1)
+    for index in (call("index", [line]), call("index", [literal({"made": "a", "open": 1}), line])):
+        with pytest.raises(ValueError):  # noqa: PT011
+            read_index(index)
+
+
+@pytest.mark.parametrize("made", ["", "a" * 5000, "é", "²", "../x", "a/b", 5, None, "\ud800"])
+def test_a_name_that_an_index_says_stays_a_name(made: object) -> None:
+    with pytest.raises(ValueError, match="when it was made"):
+        read_index(call("index", [literal({"made": made, "open": 1})]))
+
+
+@given(st.binary(max_size=60), st.sampled_from(["index", "part"]))
+def test_any_bytes_in_a_file_of_the_gallerys_are_whole_or_damaged(inner: bytes, verb: str) -> None:
+    raw = call(verb, [literal(1)]).replace(b"'1'", inner)
+    try:
+        read_index(raw) if verb == "index" else read_part(raw, 1)
+    except ValueError:
+        return
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _full_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "theirs").touch()
+
+
+def _loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def _odd(path: Path) -> None:
+    path.write_bytes(call("part", [literal(1), literal({"at": "x", "id": 1, "images": 5})]))
+
+
+@pytest.mark.parametrize("spoil", [_fifo, _full_folder, _loop, _odd])
+@pytest.mark.parametrize("what", ["part", "now.js"])
+def test_whatever_takes_the_place_of_its_files_the_next_life_shows_what_comes(
+    world: World, what: str, spoil: Callable[[Path], None]
+) -> None:
+    live(world, "cat").die()
+    head, _ = index_of(world.outbox)
+    name = f"parts/{part_name(head['made'], 1)}" if what == "part" else what
+    spoil(world.outbox / GALLERY / name)
+    live(world, "dog")
+    assert "dog" in names(world.outbox)
+    assert (world.outbox / GALLERY / name).is_file() or what == "part"
+    assert not list((world.outbox / GALLERY).rglob(".*"))
+
+
+def test_an_error_over_the_page_is_tried_again_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, erred_s = 0.0, []
+
+    def err(_album: Album) -> None:
+        erred_s.append(now_s)
+        raise ZeroDivisionError("a bug")
+
+    gallery = Gallery(
+        tmp_path,
+        made="a",
+        mirrors={},
+        snapshot=lambda: Snapshot("running"),
+        every_s=1.0,
+        disk=Disk(),
+        clock=lambda: now_s,
+    )
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(Album, "begin", err)
+        while now_s < 300.0:
+            now_s += gallery.work()
+    assert len(logs) == len(erred_s)
+    assert 3 <= len(erred_s) <= 12
+    now_s += 600.0
+    gallery.work()
+    assert index_of(tmp_path)[0] == {"made": "a", "open": 1}
+    assert not gallery.guard.waits(Kind.GALLERY, PAGE)
 
 
 # Trouble -------------------------------------------------------------------------------------------------------------

@@ -10,10 +10,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from darkroom import backoff
@@ -181,6 +184,44 @@ def test_what_a_browser_has_is_not_sent_again(shown: Shown) -> None:
     (shown.outbox / ".new").write_bytes(b"A cat")
     (shown.outbox / ".new").rename(shown.outbox / "cat.png")
     assert get(shown.port, "/cat.png", If_None_Match=first.headers["etag"]).body == b"A cat"
+
+
+YEARS_S = (2**40, 10**12, -(10**11), 253_402_300_800, -62_135_596_801)
+DATES = (
+    "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+    "Mon, 01 Jan 0001 00:00:00 +2359",
+    "Mon, 01 Jan 0001 00:00:00 -0000",
+    "Fri, 31 Dec 9999 23:59:59 -2359",
+    "Mon, 01 Jan 2020 00:00:00 +9999999999",
+    "9" * 5000,
+)
+
+
+def test_a_file_and_a_question_of_any_year_are_answered_and_cost_no_descriptor(tmp_path: Path) -> None:
+    files = Files(tmp_path, disk=Disk())
+    (tmp_path / "cat.png").write_bytes(b"a cat")
+    before = len(os.listdir("/proc/self/fd"))
+    for seconds in YEARS_S:
+        os.utime(tmp_path / "cat.png", (seconds, seconds))
+        for date in ("", *DATES):
+            found = files.find(Asked("GET", b"/cat.png", {"if-modified-since": date} if date else {}))
+            assert found.status in (200, 304)
+            assert (found.status == 200) == (found.body.file is not None)
+            if found.body.file is not None:
+                os.close(found.body.file)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@given(
+    st.text(st.characters(max_codepoint=255), max_size=40) | st.from_regex(r"\w{3}, \d+ Jan \d+ \d+:\d+:\d+ [+-]\d+")
+)
+def test_any_date_is_answered(date: str) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder, "cat.png").write_bytes(b"a cat")
+        found = Files(Path(folder), disk=Disk()).find(Asked("GET", b"/cat.png", {"if-modified-since": date}))
+        if found.body.file is not None:
+            os.close(found.body.file)
+        assert found.status in (200, 304)
 
 
 def test_a_large_picture_comes_whole(shown: Shown) -> None:

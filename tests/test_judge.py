@@ -166,6 +166,36 @@ def test_where_no_process_can_be_begun_the_file_is_asked_for_again(
     assert asking.ask(PNG).fault is None
 
 
+def test_an_error_that_nobody_foresaw_is_raised_for_that_file_and_the_next_one_is_judged(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(DecodingJudge, "_ask", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            asking.ask(PNG)
+    assert asking.ask(PNG).fault is None, "it is asked for again"
+    assert asking.ask(picture(5), version=2).fault is None
+
+
+def test_a_file_that_cannot_be_held_open_is_asked_for_again(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_handle: int) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "dup", fail)
+        with pytest.raises(OSError, match="too many"):
+            asking.ask(PNG)
+    assert asking.ask(PNG).fault is None
+
+
+def test_what_is_said_of_a_torn_picture_names_nothing_of_python() -> None:
+    for torn in (PNG[:40], b"\x89PNG\r\n\x1a\n" + b"x" * 100):
+        fault = decoder.fault_of(torn, len(torn), MAX_INPUT_PIXELS)
+        assert fault is not None
+        assert "BytesIO" not in fault.message
+        assert "0x" not in fault.message
+
+
 def test_one_that_needs_more_memory_than_there_is_for_it_is_refused(tmp_path: Path) -> None:
     greedy = Path(decoder.__file__).read_text().replace("2 << 30", "160 << 20")
     asking = Asking(tmp_path, greedy)

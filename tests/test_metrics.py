@@ -115,12 +115,14 @@ def test_what_is_told_before_anybody_counts_is_counted_all_the_same() -> None:
 
 def test_what_has_not_happened_yet_is_told_as_zero() -> None:
     metrics = Metrics(Look, models=["sd15"], seats=["auto"])
+    metrics.seat_ready("cuda:1")
     for name, labels in (
         ("requests_total", {"state": "failed", "model": "sd15"}),
         ("requests_total", {"state": "refused", "model": ""}),
         ("request_errors_total", {"code": "out_of_memory"}),
         ("pictures_total", {"model": "sd15"}),
         ("renderer_deaths_total", {"seat": "auto", "how": "died"}),
+        ("renderer_deaths_total", {"seat": "cuda:1", "how": "stalled"}),
         ("notifications_total", {"outcome": "dropped"}),
     ):
         assert read(metrics, name, **labels) == 0, name
@@ -232,6 +234,7 @@ def test_a_daemon_counts_what_it_does_and_only_where_somebody_wants_to_read_it(t
     world.drop("half.json", b'{"prompt": "a ca')
     world.run()
     metrics = world.running.monitoring.metrics
+    assert metrics is not None
     for name, labels, value in (
         ("requests_accepted_total", {"model": "testcard"}, 1),
         ("requests_accepted_total", {"model": ""}, 1),

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from darkroom.models.files import Fate
-from darkroom.models.judge import OFFLINE_VARIABLES, Judgement, judge, judge_folder, signature
+from darkroom.models.judge import OFFLINE_VARIABLES, Judgement, judge, judge_folder, signature, signature_of
+from darkroom.models.schedulers import CLASSIC, FACTS, FLOW_FACTS, digest
 from darkroom.models.source import ModelSource
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"
@@ -98,6 +101,24 @@ def shards(*there: int) -> Callable[[Path], object]:
     return shard
 
 
+def named_by_index(*names: str) -> Callable[[Path], object]:
+    return lambda folder: write_json(folder / f"{UNET}.safetensors.index.json", weight_map=dict(enumerate(names)))
+
+
+def lone_shard(folder: Path) -> None:
+    shards(1)(folder)
+    (folder / f"{UNET}.safetensors.index.json").unlink()
+
+
+def pipe(name: str) -> Callable[[Path], object]:
+    """What never ends when it is read."""
+    return lambda folder: os.mkfifo(folder / name)
+
+
+def saved(**values: Any) -> Callable[[Path], object]:
+    return lambda folder: write_json(folder / "scheduler" / "scheduler_config.json", **values)
+
+
 def dangle(name: str) -> Callable[[Path], object]:
     return both(without(name), lambda folder: (folder / name).symlink_to("../../blobs/gone"))
 
@@ -118,6 +139,7 @@ FOLDERS: list[tuple[Callable[[Path], object], dict[str, Any], Fate, str, str]] =
     (index(scheduler=["diffusers", "DPMSolverSDEScheduler"]), {}, USABLE, "", ""),
     (index(tokenizer=["transformers", "CLIPTokenizerFast"]), {}, USABLE, "", ""),
     (shards(1, 2), {}, USABLE, "", ""),
+    (saved(_use_default_values=None, trained_betas=None), {}, USABLE, "", ""),
     (write("unet/README", b"hello"), {}, USABLE, "", ""),
     # never
     (index(_class_name="StableDiffusionXLPipeline"), {}, NEVER, "has no text_encoder_2", "whole"),
@@ -130,6 +152,7 @@ FOLDERS: list[tuple[Callable[[Path], object], dict[str, Any], Fate, str, str]] =
     (index(unet=["diffusers", "UNet3DConditionModel"]), {}, NEVER, "UNet3DConditionModel", "family"),
     (index(text_encoder=["transformers", "T5EncoderModel"]), {}, NEVER, "T5EncoderModel", "family"),
     (index(scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"]), {}, NEVER, "FlowMatchEuler", "family"),
+    (index(**{"../x": ["diffusers", "AutoencoderKL"]}), {}, NEVER, "names a part '../x'", "diffusers model"),
     (index(unet=[None, None]), {}, NEVER, "has no unet", "whole"),
     (index(tokenizer=None), {}, NEVER, "has no tokenizer", "whole"),
     (write("model_index.json", b"[]"), {}, NEVER, "is not a JSON object", "diffusers model"),
@@ -168,6 +191,18 @@ FOLDERS: list[tuple[Callable[[Path], object], dict[str, Any], Fate, str, str]] =
     (write(f"{UNET}.safetensors", b""), {}, HELD, "is torn", "again"),
     (write(f"{VAE}.safetensors", b"version https://git-lfs.github.com/spec/v1\n"), {}, HELD, "Git LFS", "git lfs pull"),
     (index(), {"safety_checker": True}, HELD, "the folder safety_checker is missing", "again"),
+    (write("tokenizer/vocab.json", b""), {}, HELD, "its tokenizer knows no words", "again"),
+    (lone_shard, {}, HELD, "the index of the weights of its unet is missing", "again"),
+    (both(shards(1, 2), named_by_index()), {}, HELD, "names no files", "again"),
+    (both(shards(1, 2), named_by_index("/etc/passwd")), {}, HELD, "names a file '/etc/passwd'", "again"),
+    (both(shards(1, 2), named_by_index("../vae/x.safetensors")), {}, HELD, "names a file '../vae", "again"),
+    (both(shards(1, 2), named_by_index("a\0b.safetensors")), {}, HELD, r"a\x00b", "again"),
+    (both(without(f"{UNET}.safetensors"), pipe(f"{UNET}.safetensors")), {}, HELD, "is not a file", "again"),
+    (config("unet", in_channels="4"), {}, HELD, 'unet/config.json says in_channels = "4"', "again"),
+    (saved(num_train_timesteps="1000"), {}, HELD, 'says num_train_timesteps = "1000", which', "again"),
+    (saved(num_train_timesteps=10**12), {}, HELD, "says num_train_timesteps = 1000000000000", "again"),
+    (saved(beta_start=float("nan")), {}, HELD, "says beta_start = NaN", "again"),
+    (saved(prediction_type=["epsilon"]), {}, HELD, "says prediction_type = [", "again"),
     # variants
     (rename_weights("fp16.safetensors"), {"variant": "fp16"}, USABLE, "", ""),
     (rename_weights("fp16.safetensors"), {}, USABLE, "", ""),
@@ -197,6 +232,46 @@ def test_a_folder_is_judged_by_its_own_files(
     assert (found.fate, message in found.message, hint in found.hint) == (fate, True, True), found
     assert (found.hint == "") == (fate is USABLE)
     assert "Error" not in found.message
+
+
+#: What stands where something else is due in files that a program has written, or a person.
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just("../x"), st.just("\ud800"),
+    st.lists(st.one_of(st.none(), st.text(max_size=5), st.integers()), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.one_of(st.none(), st.text(max_size=5)), max_size=2),
+)  # fmt: skip
+READ = {
+    "model_index.json": (*INDEX, "../x", "another", "_name_or_path"),
+    "unet/config.json": ("in_channels", "cross_attention_dim", "sample_size", "addition_embed_type", "encoder_hid_dim"),
+    "vae/config.json": ("latent_channels",),
+    "text_encoder/config.json": ("hidden_size",),
+    "scheduler/scheduler_config.json": (*FACTS, *FLOW_FACTS, "_class_name", "_use_default_values", "use_flow_sigmas"),
+    f"{UNET}.safetensors.index.json": ("weight_map", "metadata"),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "model"
+    build(folder)
+    return folder
+
+
+@given(st.sampled_from([(file, key) for file, keys in READ.items() for key in keys]), VALUES)
+def test_whatever_stands_in_its_files_a_folder_is_judged_in_words(
+    whole: Path, place: tuple[str, str], value: object
+) -> None:
+    file, key = whole / place[0], place[1]
+    before = file.read_text() if file.exists() else None
+    write_json(file, **{**json.loads(before or "{}"), key: value})
+    try:
+        found = look(whole, str(whole))
+        digest(found.scheduler, CLASSIC, "0")
+        signature_of(found)
+    finally:
+        file.unlink() if before is None else file.write_text(before)
+    assert (found.fate is USABLE) == (found.hint == ""), found
+    f"{found.message} {found.hint}".encode()  # it can be stored and sent
 
 
 @pytest.mark.parametrize(
@@ -272,6 +347,14 @@ def test_a_model_is_found_in_the_cache_also_without_the_names_of_revisions(
     cached(tmp_path, COMMIT, refs=refs)
     found = look(tmp_path, "owner/name", revision=revision)
     assert (found.fate, found.revision) == (USABLE, COMMIT)
+
+
+def test_the_name_of_a_revision_leads_to_a_commit_and_nowhere_else(tmp_path: Path) -> None:
+    repository = cached(tmp_path, COMMIT)
+    for torn in (b"", b"../../..", b"\xff\xfe", COMMIT[:7].encode()):
+        (repository / "refs" / "main").write_bytes(torn)
+        found = look(tmp_path, "owner/name")
+        assert (found.fate, found.revision) == (USABLE, COMMIT), torn
 
 
 def test_of_several_commits_without_a_name_the_person_chooses(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import resource
 import stat
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from time import monotonic
@@ -83,12 +85,47 @@ def test_what_it_says_goes_to_the_log_for_whoever_looks_closely(tmp_path: Path) 
     [
         ("exit 3", "it ended with status 3"),
         ("kill -9 $$", "it was ended by SIGKILL"),
+        ("kill -40 $$", "it was ended by signal 40"),
     ],
 )
 def test_a_command_that_fails_is_a_warning(text: str, why: str, tmp_path: Path) -> None:
     outcomes, logs = told([script(tmp_path, text)])
     assert outcomes == ["failed"]
     assert [(log["log_level"], log["event"], log["why"]) for log in logs] == [("warning", "notification_failed", why)]
+
+
+def test_an_error_that_nobody_foresaw_costs_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = Outcomes()
+    erred: list[bytes] = []
+
+    def err(answer: bytes) -> int:
+        if not erred:
+            erred.append(answer)
+            raise ZeroDivisionError("a bug")
+        return before(answer)
+
+    before = rooms._in_memory
+    monkeypatch.setattr(rooms, "_in_memory", err)
+    messenger = Messenger(["true"], tally=outcomes, clock=monotonic)
+    with capture_logs() as logs:
+        messenger.start()
+        for _ in range(2):
+            messenger.tell(b"{}", ABOUT)
+        messenger.finish(60.0)
+    assert outcomes.heard == ["failed", "told"]
+    assert [(log["event"], log["why"]) for log in logs if log["log_level"] == "error"] == [
+        ("unforeseen_error", "ZeroDivisionError: a bug")
+    ]
+
+
+def test_a_command_is_heard_however_many_files_are_open(tmp_path: Path) -> None:
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 1200:
+        pytest.skip("this process may not open so many")
+    with ExitStack() as stack:
+        for _ in range(1100):
+            stack.enter_context(open("/dev/null", "rb"))
+        assert told([script(tmp_path, "echo out; sleep 0.01")])[0] == ["told"]
 
 
 @pytest.mark.parametrize("word", ["/no/such/command", "/etc/passwd", "/"])

@@ -146,7 +146,7 @@ def test_auto_renders_on_every_device_that_the_first_renderer_finds(tmp_path: Pa
         world.drop(f"{name}.json", {"prompt": name})
     for _ in range(4):
         world.step()
-    assert where(world) == {"auto": ["cat"], "cuda:1": ["dog"], "cuda:2": ["owl"]}
+    assert where(world) == {"cuda:0": ["cat"], "cuda:1": ["dog"], "cuda:2": ["owl"]}
 
 
 def test_each_renderer_is_told_its_device_and_its_part_of_the_cores(

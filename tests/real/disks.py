@@ -51,7 +51,7 @@ class LoopDisk:
         disk = cls(image, place)
         disk.mount()
         (place / "lost+found").rmdir()
-        os.sync()
+        disk.sync()
         try:
             yield disk
         finally:

@@ -1,7 +1,7 @@
 """How long an answer takes to come: measured by the way, told at the end of the run, asserted by no test."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,3 +18,8 @@ class Latencies:
         started_s = time.monotonic()
         yield
         self.seconds.setdefault(what, []).append(time.monotonic() - started_s)
+
+    def add(self, others: Mapping[str, list[float]]) -> None:
+        """What somebody else has measured."""
+        for what, seconds in others.items():
+            self.seconds.setdefault(what, []).extend(seconds)

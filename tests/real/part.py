@@ -1,16 +1,20 @@
-"""Which of these tests a change has to pass within five minutes or so; `make test-real` runs them all.
+"""How long these tests take, which may run beside each other, and which a change has to pass in five minutes or so.
 
 Prints the files, those that the change is about first, then the quick ones; on standard error, what is left out.
+`make test-real` runs them all.
 """
 
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
 BUDGET_S = 300
-#: How long a file takes on two cores, in seconds, and what it is about; measured by `make test-real`.
+#: Three files at once, most of which wait most of the time, get done on two cores what two would that do not wait.
+AT_ONCE = 2
+#: How long a file takes by itself on two cores, in seconds, and what it is about.
 FILES = {
     "test_every_client.py": (40, "inbox/|outbox/|names|left_alone|disk/files|acceptance|taking"),
     "test_habits.py": (25, "inbox/|names|left_alone|disk/files"),
@@ -37,6 +41,10 @@ FILES = {
     "test_ray_systemd.py": (120, "cluster/|executor/ray"),
 }
 UNKNOWN_S = 60  #: a file that is not in the table
+#: Files that cannot run beside each other, by what they share: a machine boots in its starter's control group.
+TOGETHER = {"test_systemd.py": "systemd", "test_pages.py": "systemd", "test_ray_systemd.py": "systemd"}
+#: Files that share nothing, not even within themselves: each of their tests runs where there is room.
+APART = ("test_faults.py", "test_hostile.py", "test_power_cut.py", "test_memory.py", "test_clocks.py", "test_soak.py")
 
 
 def main() -> None:
@@ -46,8 +54,8 @@ def main() -> None:
     chosen: list[str] = []
     left_out: list[str] = []
     for name in files:
-        total_s = sum(seconds(each) for each in [*chosen, name])
-        (chosen if total_s <= BUDGET_S else left_out).append(name)
+        fits = together_s([*chosen, name]) <= BUDGET_S
+        (chosen if fits else left_out).append(name)
     sys.stderr.write(f"Left out here, run by `make test-real`: {' '.join(left_out) or 'nothing'}\n")
     sys.stdout.write(" ".join(f"tests/real/{name}" for name in chosen) + "\n")
 
@@ -68,6 +76,24 @@ def relevance(name: str, changed: list[str]) -> int:
 
 def seconds(name: str) -> int:
     return FILES[name][0] if name in FILES else UNKNOWN_S
+
+
+def group(name: str) -> str:
+    """What runs one after another: a file, or what cannot run beside it."""
+    return TOGETHER.get(name, name)
+
+
+def group_s(name: str) -> int:
+    """How long all of a file's group takes."""
+    return max(seconds(name), sum(seconds(each) for each in TOGETHER if group(each) == group(name)))
+
+
+def together_s(names: Iterable[str]) -> float:
+    """How long these take at once: as long as the longest group, or as all of them on what there is of cores."""
+    groups: dict[str, int] = {}
+    for name in names:
+        groups[group(name)] = groups.get(group(name), 0) + seconds(name)
+    return max(*groups.values(), sum(groups.values()) / AT_ONCE, 0)
 
 
 if __name__ == "__main__":

@@ -77,10 +77,14 @@ class Machines:
         self._start("head", ray_unit("head", HEAD, user="root", group="root"), [f"--temp-dir={self._top}/r"])
 
     def start_worker(self, name: str, environment: Mapping[str, str] | None = None) -> None:
-        """Ray's worker, with one place to paint."""
+        """Ray's worker, with one place to paint for each of two daemons."""
         unit = ray_unit("worker", self.address, user="root", group="root")
-        own = [f"--node-ip-address={NETWORK}.{2 + self.workers.index(name)}", '--resources={"painter": 1}']
-        self._start(name, unit, own, environment)
+        places = '--resources={"painter": 1, "easel": 1}'
+        self._start(name, unit, [f"--node-ip-address={NETWORK}.{2 + self.workers.index(name)}", places], environment)
+
+    def has_ended(self, name: str) -> bool:
+        """Whether Ray's command on a machine is gone: its unit would start it again."""
+        return name not in self._started or self._started[name].poll() is not None
 
     def kill(self, name: str, words: str = "") -> None:
         """SIGKILL to all that runs on a machine but the daemon, or to what has these words."""
@@ -133,7 +137,14 @@ class Machines:
                 env={**os.environ, **self._environment(unit), **(environment or {})},
                 start_new_session=True,
             )
-        wait_for(lambda: "Ray runtime started" in log.read_text(), f"Ray runs on {name}", deadline_s=UP_S)
+
+        def is_up() -> bool:
+            if "Ray runtime started" in (said := log.read_text(errors="replace")):
+                return True
+            assert not self.has_ended(name), f"Ray does not start on {name}: {said[-2000:]}"
+            return False
+
+        wait_for(is_up, f"Ray runs on {name}", deadline_s=UP_S)
 
     def _environment(self, unit: str) -> dict[str, str]:
         lines = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("Environment=")]

@@ -8,11 +8,14 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from darkroom.testing.waiting import wait_for
 
 HOST = "127.0.0.1"
+PORTS, PORTS_EACH = 22_000, 500  #: the first one, and how many each worker has
+_handed_out = count()
 
 
 def need(program: str) -> str:
@@ -23,11 +26,15 @@ def need(program: str) -> str:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has now."""
-    with socket.socket() as one:
-        one.bind((HOST, 0))
-        port: int = one.getsockname()[1]
-        return port
+    """A port of loopback that nobody has now, and that neither a client nor another worker will get."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = PORTS + worker * PORTS_EACH
+    for _ in range(PORTS_EACH):
+        port = first + next(_handed_out) % PORTS_EACH
+        with socket.socket() as one:
+            if one.connect_ex((HOST, port)) != 0:
+                return port
+    raise AssertionError(f"no port from {first} on is free")
 
 
 def run(*command: str, check: bool = True, environment: Mapping[str, str] | None = None) -> str:

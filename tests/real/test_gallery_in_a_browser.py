@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import socket
 import statistics
 import threading
 import time
@@ -34,6 +33,7 @@ from darkroom.names import GALLERY, PAGE
 from darkroom.testing.process import DaemonProcess
 from darkroom.testing.waiting import wait_for
 from tests.real.browser import Browser, browser
+from tests.real.servers import free_port
 
 MANY = 50_000
 IN_SIGHT = 40  #: of them have small pictures
@@ -398,9 +398,7 @@ def _status(port: int) -> int:
 
 
 def test_the_daemons_own_http_shows_it(tab: Browser, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with DaemonProcess(tmp_path, settings={"gallery": True, "heartbeat_s": 1.0, "http": f"127.0.0.1:{port}"}) as daemon:
         daemon.drop("cat.json")
         daemon.wait_for_state("cat", "done")

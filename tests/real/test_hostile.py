@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -212,17 +211,6 @@ def resident_mb(daemon: DaemonProcess, what: str = "VmRSS") -> float:
 # Floods ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """For the figures of docs/reliability.md."""
-
-    def say(words: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{words}")
-
-    return say
-
-
 def flood(folder: Path, number: int, name: str, text: str) -> None:
     """So many files, numbered."""
     for each in range(number):
@@ -232,7 +220,7 @@ def flood(folder: Path, number: int, name: str, text: str) -> None:
 
 @pytest.mark.timeout(3000)
 def test_a_flood_of_requests_in_one_folder_is_answered_and_others_still_have_their_turn(
-    tmp_path: Path, tell: Callable[[str], None]
+    tmp_path: Path, figures: list[str]
 ) -> None:
     with DaemonProcess(tmp_path, settings={"default_model": "slow"}, models={"slow": "testcard:step_s=3600"}) as daemon:
         (daemon.inbox / "flood").mkdir()
@@ -248,16 +236,14 @@ def test_a_flood_of_requests_in_one_folder_is_answered_and_others_still_have_the
         )
         assert daemon.health()["counter"] > beats
         peak_mb = resident_mb(daemon, "VmHWM")
-        tell(f"{FLOOD} requests: {begun_mb:.0f} MB before, {peak_mb:.0f} MB at most")
+        figures.append(f"{FLOOD} requests: {begun_mb:.0f} MB before, {peak_mb:.0f} MB at most")
         assert peak_mb < begun_mb + 60 + FLOOD * 2_500 / 2**20
         daemon.drop("quick.json", {"priority": 1})
         daemon.wait_for_state("quick", "queued", deadline_s=60)
 
 
 @pytest.mark.timeout(1200)
-def test_a_flood_of_ignored_files_costs_little_and_requests_are_answered(
-    tmp_path: Path, tell: Callable[[str], None]
-) -> None:
+def test_a_flood_of_ignored_files_costs_little_and_requests_are_answered(tmp_path: Path, figures: list[str]) -> None:
     with DaemonProcess(tmp_path) as daemon:
         begun_mb = resident_mb(daemon)
         flood(daemon.inbox, FLOOD, "picture-{}.png", "no request")
@@ -266,9 +252,9 @@ def test_a_flood_of_ignored_files_costs_little_and_requests_are_answered(
             began_s = time.monotonic()
             daemon.drop(f"{name}.json")
             daemon.wait_for_state(name, "done")
-            tell(f"{name} took {time.monotonic() - began_s:.2f} s beside {FLOOD} files")
+            figures.append(f"{name} took {time.monotonic() - began_s:.2f} s beside {FLOOD} files")
         peak_mb = resident_mb(daemon, "VmHWM")
-        tell(f"{begun_mb:.0f} MB before, {peak_mb:.0f} MB at most")
+        figures.append(f"{begun_mb:.0f} MB before, {peak_mb:.0f} MB at most")
         assert peak_mb < begun_mb + 20 + FLOOD * 500 / 2**20
         assert len(daemon.health()["not_taken"]) == 100
 

@@ -43,7 +43,9 @@ pytestmark = [
 ]
 
 #: Of each class that reads embeddings, a tiny model.
-NAMES = ("sd15", "sd15_pag", "sd21", "lcm", "sdxl", "sdxl_pag")
+NAMES = (
+    "sd15", "sd15_pag", "sd21", "lcm", "sdxl", "sdxl_pag", "flux_dev", "flux_schnell", "flux_kontext", "chroma",
+)  # fmt: skip
 LONG = ", ".join(["a red cat in the grass"] * 12)
 
 
@@ -72,7 +74,8 @@ class Ground:
                 embeddings.build(folder / f"{alias}.safetensors", form, count=1 + 3 * number, width=self.widths[""])
                 yield alias, EmbeddingSource(alias, (str(folder / f"{alias}.safetensors"),), alias.title())
             return
-        embeddings.build_for_two(folder / "word0.safetensors", counts=(4, 2), seed=1)
+        names = embeddings.OF_TWO if self.family.in_blocks else embeddings.OF_FLUX
+        embeddings.build_for_two(folder / "word0.safetensors", names=names, counts=(4, 2), seed=1)
         yield "word0", EmbeddingSource("word0", (str(folder / "word0.safetensors"),), "Word0")
         files = tuple(str(folder / f"{part}.safetensors") for part in embeddings.OF_TWO)
         for number, file in enumerate(files):
@@ -84,6 +87,7 @@ class Ground:
         given: dict[str, Any] = {"prompt": prompt, "width": side, "height": side, "seed": 7}
         given |= {"num_inference_steps": steps, "default_negative": False} | asked
         given |= {"negative_prompt": negative} if self.family.negative else {}
+        given |= {"true_cfg_scale": 3.0} if negative and self.family.cfg == "true_cfg_scale" else {}
         known = Known(self.family, unreadable=misfits(self.found, read_all(self.embeddings.values())))
         return decide(read(json.dumps(given).encode()), self.rules, drawn_seed=0, known=lambda _: known)
 
@@ -123,7 +127,9 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_without_its_words_the_model_paints_as_if_there_were_none(ground: Ground, tmp_path: Path) -> None:
     bare = Ground(ground.source.alias, tmp_path, with_embeddings=False)
-    for prompt, syntax in (("a red cat, word", "plain"), (LONG, "plain"), ("a (red:1.4) cat, sword0", "weighted")):
+    texts = [("a red cat, word", "plain"), (LONG, "plain"), ("a red cat, sword0", "plain")]
+    texts += [("a (red:1.4) cat, sword0", "weighted")] * ground.family.in_blocks
+    for prompt, syntax in texts:
         plan = bare.decide(prompt, "green", prompt_syntax=syntax).plan
         assert ground.decide(prompt, "green", prompt_syntax=syntax).plan == plan
         assert ground.paint(plan) == bare.paint(plan)
@@ -137,10 +143,13 @@ def test_what_is_painted_is_what_a_few_lines_of_diffusers_paint(ground: Ground, 
     asked: list[tuple[str, str, dict[str, Any]]] = [
         *((f"a red cat, {alias}", "green", {}) for alias in ground.embeddings),
         (f"<{last}> and WORD0, a cat", "", {}),
-        (f"a ({last}:1.3) cat, [word0]", "green", {"prompt_syntax": "weighted"}),
         (f"{LONG}, {last}, word0", "green", {}),
-        ("a red cat, word0", "green", {"clip_skip": 1}),
     ]
+    if ground.family.in_blocks:
+        asked += [
+            (f"a ({last}:1.3) cat, [word0]", "green", {"prompt_syntax": "weighted"}),
+            ("a red cat, word0", "green", {"clip_skip": 1}),
+        ]
     asked += [("a red cat", f"{last}, word0", {})] * ground.family.negative
     for prompt, negative, more in asked:
         plan = ground.decide(prompt, negative, **more).plan
@@ -154,6 +163,8 @@ def test_what_is_painted_is_what_a_few_lines_of_diffusers_paint(ground: Ground, 
 
 
 def test_a_word_counts_as_its_tokens_and_blocks_never_cut_it(ground: Ground) -> None:
+    if not ground.family.in_blocks:
+        return
     most = {alias: max(each.count for each in _file(ground, alias).vectors) for alias in ground.embeddings}
     for alias, count in most.items():
         tokens = ground.model.read(ground.decide(f"cat {alias} cat").plan).tokens
@@ -165,12 +176,31 @@ def test_a_word_counts_as_its_tokens_and_blocks_never_cut_it(ground: Ground) -> 
     assert (tokens.prompt, tokens.blocks) == (76, 2)
 
 
+def test_where_the_pipeline_reads_a_text_whole_a_word_counts_as_its_tokens(ground: Ground) -> None:
+    if ground.family.in_blocks:
+        return
+    pipeline, plain = ground.model._pipeline, ground.decide("a cat").plan
+    tokenizer = getattr(pipeline, ground.family.reads[0].tokenizer)
+    for alias in ground.embeddings:
+        plan = ground.decide(f"a cat {alias}").plan
+        spelled = pipeline.maybe_convert_prompt(with_tokens(f"a cat {alias}", plan.embeddings), tokenizer)
+        added = ground.model.read(plan).tokens.prompt - ground.model.read(plain).tokens.prompt
+        ids = tokenizer(spelled, add_special_tokens=False).input_ids
+        assert added == len(ids) - len(tokenizer("a cat", add_special_tokens=False).input_ids)
+        taught = {key for key in tokenizer.added_tokens_encoder if key.startswith(f"<{alias}>")}
+        assert taught == {tokenizer.convert_ids_to_tokens(each) for each in ids} & taught
+    long = ground.decide(f"{'word0 ' * 600}").plan
+    assert any("has no effect" in warning for warning in ground.model.read(long).warnings)
+
+
 def _file(ground: Ground, alias: str) -> EmbeddingFile:
     return read_embedding(ground.embeddings[alias])
 
 
 def test_diffusers_itself_reads_the_same_tokens(ground: Ground) -> None:
     """Its own `maybe_convert_prompt` makes of a word what our blocks make of it."""
+    if not ground.family.in_blocks:
+        return
     pipeline = ground.model._pipeline
     plan = ground.decide("a cat, word0, " + ", ".join(ground.embeddings)).plan
     text = with_tokens(plan.images[0].prompt, plan.embeddings)
@@ -183,7 +213,7 @@ def test_diffusers_itself_reads_the_same_tokens(ground: Ground) -> None:
 
 def test_what_a_text_means_as_a_whole_is_read_at_its_end_whatever_was_taught(ground: Ground) -> None:
     """Else all of a prompt behind the word would be left out of it."""
-    if not hasattr(ground.model._pipeline, "text_encoder_2"):
+    if not hasattr(ground.model._pipeline, "text_encoder_2") or not ground.family.in_blocks:
         return
     said = [with_tokens(text, ground.decide(text).plan.embeddings) for text in ("word1, a cat", "word1, a dog")]
     cat, dog = (ground.model._pipeline.encode_prompt(text)[2] for text in said)
@@ -285,5 +315,8 @@ def test_a_word_that_the_model_has_of_its_own_is_kept(tmp_path: Path) -> None:
 def test_the_rows_say_which_classes_read_embeddings() -> None:
     rows = [row for row in BY_KEY.values() if row.embeddings]
     assert {row.pipeline for row in rows} == {zoo.class_of(zoo.BUILDERS[name]) for name in NAMES}
-    classes = {kind for row in rows for kind in (row.pipeline, *row.siblings.values())}
+    ways = {row.key: {} if row.embeddings_alone else row.siblings for row in rows}
+    classes = {kind for row in rows for kind in (row.pipeline, *ways[row.key].values())}
     assert all(hasattr(getattr(diffusers, kind), "maybe_convert_prompt") for kind in classes)
+    alone = {kind for row in rows if row.embeddings_alone for kind in row.siblings.values()}
+    assert not any(hasattr(getattr(diffusers, kind), "maybe_convert_prompt") for kind in alone)

@@ -59,7 +59,7 @@ def asked_of(ground: Ground) -> Iterator[dict[str, Any]]:
         yield from (HIRES | {"scheduler": name, "num_inference_steps": 3} for name in family.schedulers)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LARGER])
+@pytest.mark.parametrize("name", LARGER)
 def test_both_passes_are_those_that_a_few_lines_of_diffusers_paint(
     name: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,7 @@ FAMILIES = {
     "amused": "amused",
 }
 
-DESCRIBED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in FAMILIES if name in zoo.BUILDERS]
+DESCRIBED = [name for name in FAMILIES if name in zoo.BUILDERS]
 
 
 @pytest.mark.parametrize("builder", DESCRIBED, scope="class")
@@ -124,7 +124,7 @@ TOLD = {"HiDreamImagePipeline": "paints 1024×1024", "Kandinsky5T2IPipeline": UN
 def test_every_class_that_takes_words_alone_is_rendered_or_listed_with_its_error() -> None:
     mapped = {each.__name__ for each in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values() if takes_words_alone(each)}
     assert len(mapped) == 40
-    assert len(mapped & RENDERED) >= 30
+    assert len(mapped & RENDERED) >= (37 if "flux2" in zoo.BUILDERS else 30)
     assert mapped - RENDERED <= TOLD.keys() | zoo.UNBUILT.keys()
     assert RENDERED.isdisjoint(TOLD.keys() | zoo.UNBUILT.keys())
 

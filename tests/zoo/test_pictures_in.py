@@ -123,7 +123,7 @@ SEEING = [
 ]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SEEING])
+@pytest.mark.parametrize("name", SEEING)
 def test_a_picture_is_painted_from_pictures_as_a_few_lines_of_diffusers_do(
     name: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +135,7 @@ def test_a_picture_is_painted_from_pictures_as_a_few_lines_of_diffusers_do(
     assert {key: what for key, what in found.items() if what is not None} == {}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SEEING])
+@pytest.mark.parametrize("name", SEEING)
 def test_every_picture_matters_and_shares_the_weights(name: str, inputs: Path, tmp_path: Path) -> None:
     ground = grounded(name, tmp_path, inputs)
     model = ground.model

@@ -25,7 +25,7 @@ from darkroom.cluster.returned import MAX_LINE_BYTES, Returned
 from darkroom.cluster.versions import why_other
 from darkroom.disk.files import Disk
 from darkroom.executor.child import Channel, take_channel
-from darkroom.executor.port import Died, LoadFailed, Painted, Ready, Render
+from darkroom.executor.port import Attempt, Died, LoadFailed, Painted, Ready, Render
 from darkroom.executor.settings import BridgeSettings
 from darkroom.executor.wire import Stop, decode, decode_event
 
@@ -65,7 +65,7 @@ class Bridge:
             files: dict[str, bytes] = {}
             if isinstance(message, Render):
                 self._returned.expect(message.attempt)
-                files = {path.name: path.read_bytes() for path in message.attempt.inputs.iterdir() if path.is_file()}
+                files = _pictures_of(message.attempt)
             self._stopping = self._stopping or isinstance(message, Stop)
             self._actor.send.options(concurrency_group="commands").remote(line, files)
         os._exit(0)
@@ -128,6 +128,11 @@ class Bridge:
             os._exit(0)
         sys.stdout.write("".join(f"{line}\n" for line in died.tail))
         raise Gone(f"on {self._host} {died.why}")
+
+
+def _pictures_of(attempt: Attempt) -> dict[str, bytes]:
+    """Those that its plan names; a request that names none has no folder for them."""
+    return {name: (attempt.inputs / name).read_bytes() for name in attempt.plan.files}
 
 
 def _make_actor(settings: BridgeSettings) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from darkroom.config.reading import read_begin
 from darkroom.errors import ConfigUnusable, Problem, in_words
 from darkroom.request.style_files import MAX_BYTES, read_styles, together
 from darkroom.request.styles import StyleBook
@@ -27,8 +28,7 @@ def read_book(files: Iterable[Path]) -> StyleBook:
 
 def _read(file: Path) -> StyleBook:
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = read_begin(file, MAX_BYTES)
     except OSError as error:
         hint = "Name another file, or leave `styles` out for the book that comes with Darkroom."
         raise ConfigUnusable((Problem("styles", f"{file} cannot be read: {in_words(error)}.", hint),)) from error

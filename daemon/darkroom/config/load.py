@@ -34,6 +34,7 @@ from darkroom.config.models import (
     as_several,
     has_letter,
 )
+from darkroom.config.reading import read_text
 from darkroom.disk.mounts import kind_of
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem, in_words
 from darkroom.executor.settings import ClusterSettings, PictureMetadata, RendererSettings
@@ -117,12 +118,19 @@ def _ray_resources(amounts: dict[str, float]) -> dict[str, float]:
     return amounts
 
 
+def _not_empty(value: object) -> object:
+    """The empty path would be the folder that one happens to be in."""
+    if value == "":
+        raise PydanticCustomError(OWN_WORDS, "must be a path", {"hint": "Leave it out for the default."})
+    return value
+
+
 def _file(text: str) -> str:
     return str(absolute(Path(text))) if text else ""
 
 
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Folder = Annotated[Path, AfterValidator(absolute)]
+Folder = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(absolute)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 7)]
 
 
@@ -213,8 +221,8 @@ class Config(BaseModel):
         found, problems = {}, []
         for name, file in self.wildcards.items():
             try:
-                found[name] = tuple(lines_of(file.read_text(encoding="utf-8-sig")))
-            except (OSError, UnicodeDecodeError) as error:
+                found[name] = tuple(lines_of(read_text(file)))
+            except OSError as error:
                 message = f"{file} cannot be read: {in_words(error)}."
                 problems.append(Problem(f"wildcards.{name}", message, "Name a text file in UTF-8, one choice a line."))
             else:
@@ -337,12 +345,12 @@ def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
     if path is None:
         return {}, []
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")), []
+        return tomllib.loads(read_text(path)), []
     except OSError as error:
         return {}, [Problem(str(path), f"cannot be read: {error.strerror}.", "Name another file with --config.")]
     except RecursionError:
         return {}, [Problem(str(path), "is nested too deeply.", "Write each value as config/darkroom.toml does.")]
-    except ValueError as error:  # TOML or its encoding; or a number that Python will not read
+    except ValueError as error:  # or a number that Python will not read
         hint = "Correct this line first; the rest is read after it."
         if twice := re.search(r"Cannot declare \((.+)\) twice", str(error)):
             table = ".".join(re.findall(r"'([^']*)'", twice[1]))

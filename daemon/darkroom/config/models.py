@@ -60,12 +60,22 @@ SHIPPED_MODELS: dict[str, dict[str, Any]] = {
 
 
 def absolute(path: Path) -> Path:
-    """Raises PydanticCustomError for a home that nobody has."""
+    """Raises PydanticCustomError for a home that nobody has, and for what no path can hold."""
+    if "\0" in str(path) or not _is_encodable(str(path)):
+        raise PydanticCustomError(OWN_WORDS, "must be a path", {"hint": "It has a character that no path can have."})
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
         user = expanded.partition("/")[0]
         raise PydanticCustomError(OWN_WORDS, "must be a path", {"hint": f"There is no user {user[1:]!r} here."})
     return Path(os.path.abspath(expanded))
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _folder_or_id(source: str) -> str:

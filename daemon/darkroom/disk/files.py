@@ -24,6 +24,9 @@ MOST_IN_THE_WAY = 100  #: so many temporary names are tried where folders have t
 RENAME_NOREPLACE = 1  # linux/fs.h
 AT_FDCWD = -100
 
+#: What `Disk.read` raises where something else than a file has its name: a link, a folder, a FIFO, a socket, a device.
+NO_FILE = frozenset({errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV})
+
 OURS = 0o644  #: mode of a file that only the daemon may write, though the umask may give the group more
 
 
@@ -91,7 +94,7 @@ class Disk:
     def read(self, path: Path, *, limit: int) -> tuple[bytes, os.stat_result]:
         """At most `limit` + 1 bytes of a regular file, never through a link, with its `fstat` before and after equal.
 
-        Raises OSError: ELOOP for a link, EINVAL for what is not a regular file, EAGAIN when it changed meanwhile.
+        Raises OSError: one of NO_FILE for what is not a regular file, EAGAIN when it changed meanwhile.
         """
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -136,6 +139,14 @@ class Disk:
         except IsADirectoryError:
             self._set_aside(path)
             self.write(path, data, durable=durable, mode=mode)
+
+    def refresh_own(self, path: Path, data: bytes) -> None:
+        """Likewise, and fsync nothing."""
+        try:
+            self.refresh(path, data)
+        except IsADirectoryError:
+            self._set_aside(path)
+            self.refresh(path, data)
 
     def _set_aside(self, path: Path) -> None:
         free = next(each for number in count(1) if not os.path.lexists(each := path.with_name(f"{path.name}-{number}")))

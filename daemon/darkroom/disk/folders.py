@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk import mounts
-from darkroom.disk.files import Disk
+from darkroom.disk.files import NO_FILE, Disk
 from darkroom.disk.folder_state import FolderState, Remembered
 from darkroom.names import ADOPT, MARKER, OWN_FOLDER, WISHES
 
@@ -259,7 +259,7 @@ def _read_marker(path: Path) -> str | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
     except OSError as error:
-        if error.errno == errno.EINVAL:  # a folder or the like
+        if error.errno in NO_FILE:  # it is replaced, and not followed
             return None
         raise
     return marker if isinstance(marker, str) and _MARKER.fullmatch(marker) else None

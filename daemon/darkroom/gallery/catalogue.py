@@ -6,8 +6,9 @@ a page that looks for a day or a style passes over the others.
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -20,6 +21,13 @@ MOST_ENTRIES = 300  #: in one part
 MOST_BYTES = 160 << 10  #: likewise; one entry may be larger
 MOST_WORDS = 20  #: styles, models or folders of a part that the index names; of more it names none
 REMEMBERED = 2 * MOST_ENTRIES  #: so many ids of older entries are known
+
+_MADE = re.compile(r"[0-9A-Za-z]{1,40}")  # it stands in the names of files
+#: What an entry says that is read back.
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("id", "at", "time", "state", "model"), str),
+    **dict.fromkeys(("styles", "images"), list),
+}
 
 
 def part_name(made: str, number: int) -> str:
@@ -118,15 +126,16 @@ class Catalogue:
 
 
 def read_index(raw: bytes) -> Catalogue:
-    """A catalogue without what is in its parts. Raises ValueError, also for KeyError and the like."""
+    """A catalogue without what is in its parts. Raises ValueError."""
     head, *closed = lines_of(raw, "index")
     said = value_of(head)
     numbers = [0, *(_number_of(value_of(line)) for line in closed)]
-    if not isinstance(said, dict) or not isinstance(said.get("made"), str) or not said["made"].isalnum():
+    made = said.get("made") if isinstance(said, dict) else None
+    if not isinstance(made, str) or _MADE.fullmatch(made) is None:
         raise ValueError("the index does not say when it was made")
     if any(after != before + 1 for before, after in pairwise(numbers)):  # then a part would be written over
         raise ValueError("the index leaves parts out")
-    catalogue = Catalogue(said["made"])
+    catalogue = Catalogue(made)
     catalogue.closed, catalogue.open = closed, Part(len(closed) + 1)
     return catalogue
 
@@ -147,9 +156,11 @@ def _number_of(summary: Any) -> int:
 
 def _entry(line: str) -> Entry:
     said = value_of(line)
-    if not isinstance(said, dict) or not isinstance(said.get("at"), str):
-        raise ValueError("an entry is damaged")  # noqa: TRY004 - as of any other damage
-    texts = {key: str(said.get(key, "")) for key in ("time", "state", "model")}
-    styles = tuple(str(each) for each in said.get("styles") or ())
-    pictures = max(1, len(said.get("images") or ()))
-    return Entry(id=str(said["id"]), line=line, folder=folder_of(said["at"]), pictures=pictures, styles=styles, **texts)
+    if not isinstance(said, dict) or not all(isinstance(said.get(key, kind()), kind) for key, kind in _KINDS.items()):
+        raise ValueError("an entry is damaged")
+    if not said.get("id") or not said.get("at"):
+        raise ValueError("an entry is damaged")
+    texts = {key: said.get(key, "") for key in ("id", "time", "state", "model")}
+    styles = tuple(str(each) for each in said.get("styles", ()))
+    pictures = max(1, len(said.get("images", ())))
+    return Entry(line=line, folder=folder_of(said["at"]), pictures=pictures, styles=styles, **texts)

@@ -17,7 +17,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from darkroom.disk.files import Disk
+from darkroom.disk.files import NO_FILE, Disk
 from darkroom.errors import DarkroomError
 from darkroom.gallery.script import MARK
 from darkroom.names import GALLERY, PAGE
@@ -28,7 +28,7 @@ FILE_LIMIT_BYTES = 64 << 20
 HINT = "Give it another name, or say gallery = false in the configuration."
 
 _HERE = Path(__file__).with_name(FILES)
-_NO_FILE_ERRNOS = (errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENOTDIR)
+_NO_FILE_ERRNOS = NO_FILE | {errno.ENOTDIR}
 
 
 class NotOurs(DarkroomError):
@@ -57,15 +57,17 @@ class Ground:
     def write(self, folder: str, name: str, content: bytes) -> None:
         """Replace a file of the gallery's folder; `folder` is "" for that itself."""
         with self._disk.anchored(self.root, f"{GALLERY}/{folder}".rstrip("/")) as place:
-            self._disk.refresh(place / name, content)
+            self._disk.refresh_own(place / name, content)
 
     def read(self, folder: str, name: str) -> bytes | None:
-        """A file of the gallery's folder; None where there is none."""
+        """A file of the gallery's folder; None where there is none, or something else has its name."""
         try:
             with self._disk.anchored(self.root, f"{GALLERY}/{folder}".rstrip("/")) as place:
                 return self._disk.read(place / name, limit=FILE_LIMIT_BYTES)[0]
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            if error.errno == errno.ENOENT or error.errno in _NO_FILE_ERRNOS:
+                return None
+            raise
 
     def sweep(self, folder: str, kept: frozenset[str]) -> None:
         """Remove the files of a folder that are not to be kept."""

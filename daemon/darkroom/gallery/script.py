@@ -28,7 +28,10 @@ def value_of(line: str) -> Any:
     text = line.removesuffix(",")
     if len(text) < 2 or text[0] != "'" or text[-1] != "'":
         raise ValueError("no string stands here")
-    return json.loads(text[1:-1].replace("\\'", "'").replace("\\\\", "\\"))
+    try:
+        return json.loads(text[1:-1].replace("\\'", "'").replace("\\\\", "\\"))
+    except RecursionError:
+        raise ValueError("this is nested too deeply") from None
 
 
 def call(verb: str, literals: Iterable[str]) -> bytes:

@@ -13,6 +13,7 @@ import structlog
 from darkroom import backoff
 from darkroom.actor import Actor, Broken
 from darkroom.disk.files import Disk
+from darkroom.errors import in_words
 from darkroom.gallery import now
 from darkroom.gallery.album import Album
 from darkroom.gallery.entry import Entry, entry_of
@@ -20,7 +21,7 @@ from darkroom.gallery.ground import NOW, Ground, NotOurs
 from darkroom.gallery.results import read
 from darkroom.gallery.smalls import Smalls
 from darkroom.guard import Guard, Kind, describe
-from darkroom.names import folder_of, joined
+from darkroom.names import PAGE, folder_of, joined
 from darkroom.outbox.events import Delivered, Event, Mirrored
 from darkroom.outbox.mirrors import mirrored
 from darkroom.report.snapshot import Snapshot
@@ -81,8 +82,9 @@ class Gallery:
 
     def work(self) -> float:
         """Do what is to be done now; returns how long to wait."""
-        with self.guard.alone(Kind.GALLERY, "the page"):
-            return self._work()
+        if not self.guard.waits(Kind.GALLERY, PAGE):
+            with self.guard.alone(Kind.GALLERY, PAGE):
+                return self._work()
         return self._every_s
 
     def _work(self) -> float:
@@ -158,7 +160,8 @@ class Gallery:
         delay_s = backoff.OUTBOX.delay_s(self._failures)
         self._retry_at_s = self._clock() + delay_s
         self._is_begun = False  # somebody may have deleted it
-        _log.warning("gallery_unwritable", why=str(error.strerror or error), again_in_s=delay_s)
+        why, file = in_words(error), str(error.filename or self._ground.root)
+        _log.warning("gallery_unwritable", why=why, file=file, again_in_s=delay_s)
 
 
 class GalleryThread:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import ExitStack
 from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -57,13 +58,16 @@ class Files:
             handle = self._open(name)
         except OSError as error:
             return _failed(error)
-        found = os.fstat(handle)
-        headers = {"Content-Type": kind, "ETag": _tag(found), "Last-Modified": formatdate(found.st_mtime, usegmt=True)}
-        if not stat.S_ISREG(found.st_mode) or _has_it(asked, found):
-            os.close(handle)
-            is_file = stat.S_ISREG(found.st_mode)
-            return Response(HTTPStatus.NOT_MODIFIED, headers=headers) if is_file else NOT_FOUND
-        return Response(HTTPStatus.OK, Body(file=handle, size_bytes=found.st_size), headers)
+        with ExitStack() as stack:
+            stack.callback(os.close, handle)
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                return NOT_FOUND
+            headers = {"Content-Type": kind, "ETag": _tag(found), **_last_modified(found)}
+            if _has_it(asked, found):
+                return Response(HTTPStatus.NOT_MODIFIED, headers=headers)
+            stack.pop_all()  # whoever sends it closes it
+            return Response(HTTPStatus.OK, Body(file=handle, size_bytes=found.st_size), headers)
 
     def _open(self, name: str) -> int:
         """No part of the name may be a link, and what is no file does not keep us waiting."""
@@ -103,13 +107,21 @@ def _tag(found: os.stat_result) -> str:
     return f'"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"'
 
 
+def _last_modified(found: os.stat_result) -> dict[str, str]:
+    """Its time, where HTTP has words for it: a share may say any year."""
+    try:
+        return {"Last-Modified": formatdate(found.st_mtime, usegmt=True)}
+    except (ValueError, OverflowError, OSError):
+        return {}
+
+
 def _has_it(asked: Asked, found: os.stat_result) -> bool:
     """Whether whoever asked has these very bytes; a tag counts more than a time."""
     tags = asked.headers.get("if-none-match")
     if tags is not None:
         return tags.strip() == "*" or _tag(found) in [tag.strip().removeprefix("W/") for tag in tags.split(",")]
     try:
-        since = parsedate_to_datetime(asked.headers.get("if-modified-since", ""))
-    except (ValueError, TypeError):
+        since_s = parsedate_to_datetime(asked.headers.get("if-modified-since", "")).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return False
-    return int(found.st_mtime) <= since.timestamp()
+    return int(found.st_mtime) <= since_s

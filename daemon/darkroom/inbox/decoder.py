@@ -17,7 +17,7 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
 MOST_MEMORY_BYTES = 2 << 30
 READS_AVIF = features.check("avif")
@@ -147,6 +147,8 @@ def _other_kind(raw: bytes) -> str:
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own words name an object of Python's
+        return "it does not begin as a picture does"
     said = "".join(char if char.isprintable() else "?" for char in str(error) or type(error).__name__)
     return said if len(said) <= 100 else f"{said[:99]}…"
 

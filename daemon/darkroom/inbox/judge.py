@@ -84,6 +84,7 @@ class DecodingJudge:
         self._wake, self._tell = wake, tell
         self._script, self._patience_s = script, patience_s
         self._known: dict[Version, Verdict] = {}
+        self._erred: dict[Version, Exception] = {}
         self._asked: set[Version] = set()
         self._box: queue.SimpleQueue[tuple[Version, int, str] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -91,11 +92,14 @@ class DecodingJudge:
         self._channel: socket.socket | None = None
 
     def verdict(self, version: Version, handle: int, path: str) -> Verdict | None:
-        """What this version is; None: that is being found out."""
+        """What this version is; None: that is being found out. An error that nobody foresaw is raised here, once."""
+        if (error := self._erred.pop(version, None)) is not None:
+            raise error
         found = self._known.get(version)
         if found is None and version not in self._asked and len(self._asked) < AT_ONCE:
+            asked = (version, os.dup(handle), path)
             self._asked.add(version)
-            self._box.put((version, os.dup(handle), path))
+            self._box.put(asked)
             if self._thread is None:
                 self._thread = start_thread("judge", self._run, self._tell)
         return found
@@ -111,6 +115,9 @@ class DecodingJudge:
             version, handle, path = asked
             try:
                 verdict = self._judge(handle, path)
+            except Exception as error:  # noqa: BLE001 - it is this file's alone: whoever asks for it again hears of it
+                verdict, self._erred = None, {version: error}
+                self._end()
             finally:
                 os.close(handle)
             if verdict is not None:
@@ -118,7 +125,7 @@ class DecodingJudge:
                     self._known.pop(next(iter(self._known)), None)
                 self._known[version] = verdict
             self._asked.discard(version)
-            if verdict is not None:
+            if verdict is not None or version in self._erred:
                 self._wake(path)
         self._end()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from darkroom import __version__
-from darkroom.disk.files import OURS, Disk
+from darkroom.disk.files import NO_FILE, OURS, Disk
 from darkroom.names import OWN_FOLDER, OWNER
 from darkroom.printable import printable
 
@@ -161,7 +161,7 @@ class Owner:
         except (ValueError, RecursionError):
             return {}
         except OSError as error:
-            if error.errno == errno.EINVAL:  # a folder or the like
+            if error.errno in NO_FILE:
                 return {}
             raise
         return data if isinstance(data, dict) else {}

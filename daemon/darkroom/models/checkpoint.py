@@ -9,7 +9,10 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from darkroom.models.files import Unusable, opened
 from darkroom.models.header import MAX_HEADER_BYTES
+
+MOST_NOTE_BYTES = 4096
 
 #: How many digits of a SHA-256 are a model hash (AutoV2).
 DIGITS = 10
@@ -23,7 +26,7 @@ _KINDS = (".safetensors", ".ckpt")
 
 def checkpoint_hash(folder: Path) -> str:
     """The model hash of the only checkpoint beside `model_index.json`; "" where it isn't known. Raises nothing."""
-    with suppress(OSError, ValueError, IndexError):
+    with suppress(OSError, ValueError, IndexError, Unusable):
         files = [file for file in folder.iterdir() if file.suffix in _KINDS]
         if len(files) == 1 and _is_checkpoint(files[0]):
             return known_hash(files[0])
@@ -32,7 +35,7 @@ def checkpoint_hash(folder: Path) -> str:
 
 def known_hash(file: Path) -> str:
     """What others have written down of a file; "" where they have not. Raises nothing."""
-    with suppress(OSError, ValueError, IndexError):
+    with suppress(OSError, ValueError, IndexError, Unusable):
         return (_by_link(file) or _by_note(file))[:DIGITS]
     return ""
 
@@ -41,9 +44,9 @@ def _is_checkpoint(file: Path) -> bool:
     """By its header; a .ckpt is a pickle, which is not looked into."""
     if file.suffix != ".safetensors":
         return False
-    with file.open("rb") as opened:
-        header_bytes = int.from_bytes(opened.read(8), "little")
-        header = opened.read(header_bytes) if header_bytes <= MAX_HEADER_BYTES else b""
+    with opened(file) as stream:
+        header_bytes = int.from_bytes(stream.read(8), "little")
+        header = stream.read(header_bytes) if header_bytes <= MAX_HEADER_BYTES else b""
     return DENOISER in header
 
 
@@ -56,6 +59,7 @@ def _by_link(file: Path) -> str:
 def _by_note(file: Path) -> str:
     """`hf download --local-dir` notes commit, SHA-256 and time of each file, a line each; a later change undoes it."""
     note = file.parent / ".cache" / "huggingface" / "download" / f"{file.name}.metadata"
-    _, sha256, time = note.read_text().split("\n")[:3]
+    with opened(note) as stream:
+        _, sha256, time = stream.read(MOST_NOTE_BYTES).decode().split("\n")[:3]
     is_as_it_came = file.stat().st_mtime <= float(time) + 1  # as the hub's client judges it
     return sha256 if _SHA256.fullmatch(sha256) and is_as_it_came else ""

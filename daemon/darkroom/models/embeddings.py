@@ -1,8 +1,8 @@
 """What the file of an embedding holds, and which models it fits: by headers and configurations alone, without torch.
 
 An embedding is a word's vectors, as a text encoder has them for its own words. Its files come in four forms:
-`{WORD: vectors}` of diffusers, `emb_params` or `string_to_param` of A1111's web UI, and `clip_l` and `clip_g` for the
-two encoders of SDXL, which may also lie in a file each.
+`{WORD: vectors}` of diffusers, `emb_params` or `string_to_param` of A1111's web UI, and `clip_l`, `clip_g` and `t5xxl`
+for the two encoders of SDXL or FLUX.1, which may also lie in a file each.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
-from darkroom.models.files import Fate, Unusable, exists, read_json
+from darkroom.models.files import Fate, Unusable, exists, read_json, unforeseen
 from darkroom.models.header import read_header
 from darkroom.models.judge import Judgement
 from darkroom.models.layers import Misfit
@@ -25,7 +26,7 @@ SUFFIXES = ("", "_2")
 MOST_VECTORS = 75
 
 #: Tensors of a file that has more than one, in the order of the encoders.
-_NAMED = ("clip_l", "clip_g", "text_encoders_0", "text_encoders_1", "emb_params")
+_NAMED = ("clip_l", "clip_g", "t5xxl", "t5", "text_encoders_0", "text_encoders_1", "emb_params")
 _OF_A1111 = "string_to_param"
 
 CHOOSE_ANOTHER = "Name a textual inversion: one that diffusers, A1111's web UI or ComfyUI loads."
@@ -136,14 +137,19 @@ def widths_of(found: Judgement) -> dict[str, int]:
 def _width(found: Judgement, part: str) -> object:
     alone = found.parts.get(part)
     if alone is not None and alone.layout is not None:
-        return alone.layout.config.get("hidden_size")
+        return _said_width(alone.layout.config)
     folder = alone.place if alone is not None else found.folder and found.folder / part
     if folder is None or part in found.absent:
         return None
     try:
-        return read_json(folder / "config.json").get("hidden_size")
+        return _said_width(read_json(folder / "config.json"))
     except (OSError, Unusable):
         return None  # the judge of the model tells it
+
+
+def _said_width(config: Mapping[str, Any]) -> object:
+    """As CLIP calls it, and as T5 does."""
+    return config.get("hidden_size", config.get("d_model"))
 
 
 def misfits(found: Judgement, files: Mapping[str, EmbeddingFile | Unusable]) -> dict[str, Misfit]:
@@ -165,4 +171,6 @@ def read_all(sources: Iterable[EmbeddingSource]) -> dict[str, EmbeddingFile | Un
             found[source.alias] = read_embedding(source)
         except Unusable as error:
             found[source.alias] = error
+        except Exception as error:  # noqa: BLE001 - it costs this one
+            found[source.alias] = unforeseen("embedding", source.alias, error)
     return found

@@ -67,7 +67,8 @@ STABLE_DIFFUSION = Family(
     needs=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"),
     checker="safety_checker", half="float16", offset_is_one=True, in_blocks=True, clip_skip=True, loras=True,
-    siblings=_with_pictures("StableDiffusion", *_EVERY_WAY), mask_latents=4, controls="stable-diffusion",
+    embeddings=True, siblings=_with_pictures("StableDiffusion", *_EVERY_WAY), mask_latents=4,
+    controls="stable-diffusion",
 )  # fmt: skip
 STABLE_DIFFUSION_XL = Family(
     key="stable-diffusion-xl",
@@ -79,7 +80,7 @@ STABLE_DIFFUSION_XL = Family(
     needs=("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"), half="float16", in_blocks=True, clip_skip=True, loras=True,
     siblings=_with_pictures("StableDiffusionXL", *_EVERY_WAY, "union", "union init", "union mask"),
-    mask_latents=4, controls="stable-diffusion-xl",
+    embeddings=True, mask_latents=4, controls="stable-diffusion-xl",
 )  # fmt: skip
 STABLE_DIFFUSION_3 = Family(
     key="stable-diffusion-3", title="Stable Diffusion 3 or 3.5", pipelines=("StableDiffusion3Pipeline",),
@@ -92,7 +93,7 @@ _FLUX_PICTURES = {**_with_pictures("Flux", *_EVERY_WAY)}
 FLUX = Family(
     key="flux", title="FLUX.1", pipelines=("FluxPipeline",), loras=True,
     scales={"guidance_scale": 3.5, "true_cfg_scale": 1.0}, cfg="true_cfg_scale", nothing="",
-    steps=28, schedulers=_WITH_MU, reads=(Reads("tokenizer_2", 512),),
+    steps=28, schedulers=_WITH_MU, reads=(Reads("tokenizer_2", 512),), embeddings=True, embeddings_alone=True,
     siblings=_FLUX_PICTURES | {way.replace("control", "union"): kind for way, kind in _FLUX_PICTURES.items()},
     controls="flux",
 )  # fmt: skip
@@ -143,7 +144,7 @@ ROWS: tuple[Family, ...] = (
             siblings={"init": "StableDiffusion3PAGImg2ImgPipeline"}, controls=None),
     FLUX,
     replace(FLUX, key="flux-kontext", title="FLUX.1 Kontext", pipelines=("FluxKontextPipeline",),
-            area="max_area", siblings={}, controls=None, references=1),
+            area="max_area", embeddings_alone=False, siblings={}, controls=None, references=1),
     FLUX2_KLEIN,
     Family(key="flux2-klein-kv", title="FLUX.2 klein KV", pipelines=("Flux2KleinKVPipeline",), loras=True,
            scales={}, cfg=None, negative=False, steps=4, made_for=4, schedulers=_WITH_MU,
@@ -152,7 +153,8 @@ ROWS: tuple[Family, ...] = (
            scales={"guidance_scale": 4.0}, cfg=None, negative=False, schedulers=_WITH_MU, references=4,
            reads=(Reads("tokenizer", 512, is_chat=True, system=_FLUX2),)),
     Family(key="chroma", title="Chroma", pipelines=("ChromaPipeline",), loras=True,
-           steps=35, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),), siblings=_with_pictures("Chroma", "init")),
+           steps=35, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),), embeddings=True,
+           siblings=_with_pictures("Chroma", "init")),
     Family(key="qwenimage", title="Qwen-Image", pipelines=("QwenImagePipeline",), loras=True,
            scales={"true_cfg_scale": 4.0}, cfg="true_cfg_scale", idle=frozenset({"guidance_scale"}), nothing=" ",
            schedulers=_WITH_MU, reads=(Reads("tokenizer", 546, before=_QWEN),),
@@ -207,7 +209,7 @@ ROWS: tuple[Family, ...] = (
     Family(key="lcm", title="a latent consistency model", pipelines=("LatentConsistencyModelPipeline",), loras=True,
            scales={"guidance_scale": 8.5}, cfg=None, negative=False, step_px=8, side_px=512, largest_px=1024,
            side_of=("unet", "sample_size"), steps=4, made_for=8, schedulers=OWN, checker="safety_checker",
-           needs=STABLE_DIFFUSION.needs, half="float16", in_blocks=True, clip_skip=True),
+           needs=STABLE_DIFFUSION.needs, half="float16", in_blocks=True, clip_skip=True, embeddings=True),
     Family(key="amused", title="aMUSEd", pipelines=("AmusedPipeline",),
            scales={"guidance_scale": 10.0}, side_px=512, largest_px=1024, steps=12, schedulers=OWN,
            needs=("transformer", "vqvae", "text_encoder", "tokenizer", "scheduler")),
@@ -269,7 +271,7 @@ def with_preset(family: Family, preset: str) -> Family:
 
 
 _TESTCARD = replace(STABLE_DIFFUSION, key="testcard", title="Test card", pipelines=(), side_of=None, largest_px=4096,
-                    loras=False, schedulers=_led_by("ddim", CLASSIC))  # fmt: skip
+                    loras=False, embeddings=False, schedulers=_led_by("ddim", CLASSIC))  # fmt: skip
 BY_KEY: Mapping[str, Family] = {
     row.key: row for row in (*ROWS, *(row for each in VARIATIONS.values() for _, row in each), _TESTCARD, GENERIC)
 }

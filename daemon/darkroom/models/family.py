@@ -78,6 +78,8 @@ class Family:
     in_blocks: bool = False  #: whether long texts are encoded whole, in blocks of its tokenizers' length, and weighed
     clip_skip: bool = False  #: whether layers of its text encoder can be left out
     loras: bool = False  #: whether its pipeline has a loader for LoRAs
+    embeddings: bool = False  #: whether its text encoders can be taught words
+    embeddings_alone: bool = False  #: whether they are read only where it begins with no picture
     reads: tuple[Reads, ...] = (Reads("tokenizer"),)  #: the first one whose tokenizer is there tells what is read
     fixed: Mapping[str, Any] = field(default_factory=dict)  #: arguments of every call
 
@@ -89,11 +91,6 @@ class Family:
     half: str = "bfloat16"  #: the half precision that its numbers fit in
     offset_is_one: bool = False  #: whether its pipeline makes every `steps_offset` that its scheduler says 1
     is_generic: bool = False  #: nobody has described it: by its signature alone
-
-    @property
-    def embeddings(self) -> bool:
-        """Whether its text encoders can be taught words: those of CLIP alone, which read in blocks."""
-        return self.in_blocks and bool(self.pipelines)
 
     @property
     def choose(self) -> str:

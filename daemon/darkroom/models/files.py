@@ -7,7 +7,16 @@ import os
 import stat
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import structlog
+
+from darkroom.guard import describe
+from darkroom.printable import printable
+
+MOST_JSON_BYTES = 64 << 20  #: of a configuration
+
+_log = structlog.get_logger("darkroom.models")
 
 COPY_AGAIN = "Copy or download the model again."
 
@@ -26,7 +35,7 @@ class Unusable(Exception):
 
     def __init__(self, fate: Fate, message: str, hint: str) -> None:
         super().__init__(message)
-        self.fate, self.message, self.hint = fate, message, hint
+        self.fate, self.message, self.hint = fate, printable(message), printable(hint)
 
 
 def exists(path: Path) -> bool:
@@ -44,14 +53,32 @@ def exists(path: Path) -> bool:
     return True
 
 
+def opened(file: Path) -> BinaryIO:
+    """Open for reading. Raises Unusable for what is not a file: a FIFO would keep us waiting for ever."""
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Unusable(Fate.HELD, f"{short(file)} is not a file.", COPY_AGAIN)
+    return os.fdopen(handle, "rb")
+
+
+def unforeseen(what: str, alias: str, error: Exception) -> Unusable:
+    """What becomes of a model, a LoRA or an embedding over which an error comes that nobody foresaw."""
+    _log.error("unforeseen_error", **{what: alias}, why=describe(error), exc_info=error)
+    message = f"an error that nobody foresaw: {describe(error)}."
+    return Unusable(Fate.HELD, message, "Report it: the service's log tells more. All others go on.")
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """A configuration. Raises Unusable when it is missing, torn, or not a JSON object."""
     if not exists(file):
         raise Unusable(Fate.HELD, f"{short(file)} is missing.", COPY_AGAIN)
-    if not stat.S_ISREG(file.stat().st_mode):
-        raise Unusable(Fate.HELD, f"{short(file)} is not a file.", COPY_AGAIN)
+    with opened(file) as stream:
+        raw = stream.read(MOST_JSON_BYTES + 1)
+    if len(raw) > MOST_JSON_BYTES:
+        raise Unusable(Fate.HELD, f"{short(file)} is torn: it is larger than any configuration.", COPY_AGAIN)
     try:
-        data = json.loads(file.read_bytes())
+        data = json.loads(raw)
     except (ValueError, RecursionError):
         raise Unusable(Fate.HELD, f"{short(file)} is torn: it is not JSON.", COPY_AGAIN) from None
     if not isinstance(data, dict):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, short
+from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, opened, short
 from darkroom.models.layouts import Header
 
 #: A header of safetensors is JSON and no larger, says its own library.
@@ -35,16 +35,16 @@ _ALIGNED_TO = "general.alignment"
 def read_header(file: Path) -> Header:
     """Of a .safetensors or a .gguf file, without its weights. Raises Unusable where it is missing, torn or cut off."""
     size = file.stat().st_size if exists(file) else 0
-    with file.open("rb") as opened:
-        begin = opened.read(len(POINTER))
-        opened.seek(0)
+    with opened(file) as stream:
+        begin = stream.read(len(POINTER))
+        stream.seek(0)
         if begin == POINTER:
             hint = "In its folder: git lfs pull. Or download it in another way."
             raise Unusable(Fate.HELD, f"{short(file)} is a pointer of Git LFS, not the weights.", hint)
         try:
             is_gguf = begin.startswith(GGUF) or file.suffix == ".gguf"
-            header, whole = (_gguf if is_gguf else _safetensors)(opened, size)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, struct.error):
+            header, whole = (_gguf if is_gguf else _safetensors)(stream, size)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, struct.error):
             raise _torn(file, size) from None
     if size != whole and not (is_gguf and size > whole):  # GGUF may pad its end
         raise _torn(file, size)
@@ -55,10 +55,10 @@ def _torn(file: Path, size: int) -> Unusable:
     return Unusable(Fate.HELD, f"{short(file)} is torn: it is {size} bytes long, and should not be.", COPY_AGAIN)
 
 
-def _safetensors(opened: BinaryIO, size: int) -> tuple[Header, int]:
+def _safetensors(stream: BinaryIO, size: int) -> tuple[Header, int]:
     """And how long the file has to be."""
-    length = int.from_bytes(opened.read(8), "little")
-    tensors = json.loads(opened.read(length) if length <= min(size - 8, MAX_HEADER_BYTES) else b"")
+    length = int.from_bytes(stream.read(8), "little")
+    tensors = json.loads(stream.read(length) if length <= min(size - 8, MAX_HEADER_BYTES) else b"")
     said = tensors.pop("__metadata__", {})
     shapes = {name: tuple(map(int, entry["shape"])) for name, entry in tensors.items()}
     for name, entry in tensors.items():
@@ -76,46 +76,46 @@ def _bits(dtype: str) -> int:
 # GGUF ----------------------------------------------------------------------------------------------------------------
 
 
-def _gguf(opened: BinaryIO, size: int) -> tuple[Header, int]:
+def _gguf(stream: BinaryIO, size: int) -> tuple[Header, int]:
     """And how long the file has to be at least."""
-    magic, version, tensors, values = struct.unpack("<4sIQQ", opened.read(24))
+    magic, version, tensors, values = struct.unpack("<4sIQQ", stream.read(24))
     if magic != GGUF or version not in _GGUF_VERSIONS or max(tensors, values) > size:
         raise ValueError(magic)
-    said = {_text(opened): _value(opened, _number(opened, "I")) for _ in range(values)}
+    said = {_text(stream): _value(stream, _number(stream, "I")) for _ in range(values)}
     shapes, types, end = {}, set(), 0
     for _ in range(tensors):
-        name, count = _text(opened), _number(opened, "I")
-        shapes[name] = tuple(reversed([_number(opened, "Q") for _ in range(count)]))
-        kind, begin = _number(opened, "I"), _number(opened, "Q")
+        name, count = _text(stream), _number(stream, "I")
+        shapes[name] = tuple(reversed([_number(stream, "Q") for _ in range(count)]))
+        kind, begin = _number(stream, "I"), _number(stream, "Q")
         type_name, numbers, block_bytes = GGUF_TYPES.get(kind, (f"type {kind}", 1, 0))
         types.add(type_name)
         end = max(end, begin + math.prod(shapes[name]) // numbers * block_bytes)
     aligned_to = int(said.get(_ALIGNED_TO, 32))
-    begins = -(-opened.tell() // aligned_to) * aligned_to
+    begins = -(-stream.tell() // aligned_to) * aligned_to
     return Header(shapes, frozenset(types), said), begins + end
 
 
-def _number(opened: BinaryIO, code: str) -> Any:
-    (number,) = struct.unpack(f"<{code}", opened.read(struct.calcsize(code)))
+def _number(stream: BinaryIO, code: str) -> Any:
+    (number,) = struct.unpack(f"<{code}", stream.read(struct.calcsize(code)))
     return number
 
 
-def _text(opened: BinaryIO) -> str:
-    length = _number(opened, "Q")
+def _text(stream: BinaryIO) -> str:
+    length = _number(stream, "Q")
     if length > MAX_HEADER_BYTES:
         raise ValueError(length)
-    data = opened.read(length)
+    data = stream.read(length)
     if len(data) != length:
         raise ValueError(length)
     return data.decode("utf-8", "replace")
 
 
-def _value(opened: BinaryIO, kind: int) -> Any:
+def _value(stream: BinaryIO, kind: int) -> Any:
     if kind == _GGUF_TEXT:
-        return _text(opened)
+        return _text(stream)
     if kind == _GGUF_LIST:
-        of, count = _number(opened, "I"), _number(opened, "Q")
+        of, count = _number(stream, "I"), _number(stream, "Q")
         if count > MAX_HEADER_BYTES:
             raise ValueError(count)
-        return [_value(opened, of) for _ in range(count)]
-    return _number(opened, _GGUF_NUMBERS[kind])
+        return [_value(stream, of) for _ in range(count)]
+    return _number(stream, _GGUF_NUMBERS[kind])

@@ -11,6 +11,7 @@ from darkroom.models.source import ModelSource
 HUB_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}[\w])?(?:/[\w](?:[\w.-]{0,94}[\w])?)?", re.ASCII)
 URL = re.compile(r"https?://[^/]+/([\w.-]+/[\w.-]+)")
 CACHE_FOLDER = re.compile(r"(?:^|.*/)models--([\w.-]+?)--([\w.-]+?)(?:/snapshots)?/?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 SOME_COMMIT = re.compile(r"[0-9a-f]{7,39}")
 
 
@@ -32,8 +33,8 @@ def snapshot_of(source: ModelSource, hub_cache: Path) -> Path | None:
     repository = hub_cache / f"models--{source.source.replace('/', '--')}"
     revision = source.revision or "main"
     named = repository / "refs" / revision
-    if named.is_file():
-        commit = named.read_text().strip()
+    if named.is_file() and COMMIT.fullmatch(written := named.read_text(errors="replace").strip()):
+        commit = written
     elif (repository / "snapshots" / revision).is_dir():
         commit = revision
     else:

@@ -5,6 +5,7 @@ Read are `model_index.json`, the parts' configurations and the headers of weight
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from darkroom.models.family import LIBRARIES, OWN_LIBRARY, Family, Sign
 from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json
 from darkroom.models.hub_cache import CACHE_FOLDER, check_hub_id, snapshot_of
 from darkroom.models.one_file import Base, Part, judge_file, judge_parts
+from darkroom.models.schedulers import wrong_fact
 from darkroom.models.source import ModelSource, is_file_name
 from darkroom.models.weights import check_weights, choose_variant, weights_in
 from darkroom.starter import MODEL_DIR
@@ -337,6 +339,9 @@ def _is_there(entry: Any) -> bool:
 
 
 def _check_part(folder: Path, part: str, library: str, kind: str, family: Family) -> None:
+    if not part.isidentifier():
+        message = f"{INDEX} names a part {part[:100]!r}, which no pipeline has."
+        raise Unusable(Fate.NEVER, message, "Choose the folder of a diffusers model.")
     if library not in LIBRARIES and not library.startswith(OWN_LIBRARY):
         raise _own_code(f"its {part}", [library, kind])
     if part in family.classes and not family.classes[part].fullmatch(kind):
@@ -354,10 +359,14 @@ def _check_there(folder: Path, part: str) -> None:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    if any(all(exists(folder / name) for name in names) for names in VOCABULARIES):
+    if any(all(_has_bytes(folder / name) for name in names) for names in VOCABULARIES):
         return
     message = f"its {folder.name} knows no words: neither tokenizer.json nor vocab.json with merges.txt is there."
     raise Unusable(Fate.HELD, message, COPY_AGAIN)
+
+
+def _has_bytes(file: Path) -> bool:
+    return exists(file) and file.is_file() and file.stat().st_size > 0
 
 
 def _check_fit(folder: Path, family: Family) -> None:
@@ -367,11 +376,19 @@ def _check_fit(folder: Path, family: Family) -> None:
     unet, vae, text = (read_json(folder / part / "config.json") for part in ("unet", "vae", "text_encoder"))
     if "text_encoder_2" not in family.needs:
         _check_words(unet, text, family)
-    takes, gives = unet.get("in_channels"), vae.get("latent_channels")
+    takes, gives = _whole(unet, "unet", "in_channels"), _whole(vae, "vae", "latent_channels")
     if takes is not None and gives is not None and takes != gives:
         message = f"its unet takes {takes} channels, where one that draws from words alone takes {gives}"
         message += ": it is for inpainting or for changing a given picture."
         raise Unusable(Fate.NEVER, message, "Choose the model that it was made from.")
+
+
+def _whole(config: dict[str, Any], part: str, key: str) -> int | None:
+    """A whole number of a part's configuration; None where it is not said."""
+    value = config.get(key)
+    if value is None or type(value) is int:
+        return value
+    raise Unusable(Fate.HELD, f"{part}/config.json says {key} = {json.dumps(value)[:100]}, which can't be.", COPY_AGAIN)
 
 
 def _check_words(unet: dict[str, Any], text: dict[str, Any], family: Family) -> None:
@@ -386,6 +403,8 @@ def _check_words(unet: dict[str, Any], text: dict[str, Any], family: Family) -> 
 
 def _scheduler(folder: Path, family: Family) -> dict[str, Any]:
     saved = read_json(folder / "scheduler" / "scheduler_config.json")
+    if wrong := wrong_fact(saved):
+        raise Unusable(Fate.HELD, f"its scheduler_config.json says {wrong}, which can't be.", COPY_AGAIN)
     prediction = saved.get("prediction_type", "epsilon")
     if family.predictions and (prediction not in family.predictions or saved.get("use_flow_sigmas")):
         message = f"it predicts {prediction!r}, as no model of {family.title} does."

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darkroom.models.files import Fate, Unusable, exists
+from darkroom.models.files import Fate, Unusable, exists, unforeseen
 from darkroom.models.header import read_header
 from darkroom.models.judge import Judgement
 from darkroom.models.layers import DENOISER, Layers, Misfit, layers_of_lora, layers_of_model, misfit
@@ -134,4 +134,6 @@ def read_all(sources: Iterable[LoraSource]) -> dict[str, LoraFile | Unusable]:
             found[source.alias] = read_lora(source)
         except Unusable as error:
             found[source.alias] = error
+        except Exception as error:  # noqa: BLE001 - it costs this one
+            found[source.alias] = unforeseen("lora", source.alias, error)
     return found

@@ -150,7 +150,8 @@ def facts_of(saved: Mapping[str, Any], *, of_flow: bool = False) -> dict[str, An
 
     Schedulers that can do both call the shift of a flow `flow_shift`.
     """
-    unsaid = saved.get("_use_default_values", ())
+    unsaid = saved.get("_use_default_values")
+    unsaid = unsaid if isinstance(unsaid, list) else ()
     if not of_flow:
         return {key: saved[key] for key in FACTS if key in saved and key not in unsaid}
     facts = {key: saved[key] for key in FLOW_FACTS if key in saved and key not in unsaid}
@@ -158,6 +159,42 @@ def facts_of(saved: Mapping[str, Any], *, of_flow: bool = False) -> dict[str, An
         saved.get("flow_shift", facts.get("shift", 1.0)) if saved.get("use_flow_sigmas") else facts.get("shift", 1.0)
     )
     return {**facts, "shift": shift, "flow_shift": shift}
+
+
+#: The most steps that a model can have been trained on: a table of so many numbers is made for each picture.
+MOST_TRAINED_STEPS = 100_000
+
+
+def wrong_fact(saved: Mapping[str, Any]) -> str | None:
+    """The first fact of a saved scheduler that can't be one, as it is written in its file; None where all can be."""
+    for key, (kinds, most) in _KINDS.items():
+        value = saved.get(key)
+        if value is not None and not (type(value) in kinds and (isinstance(value, str) or 0 <= value <= most)):
+            return f"{key} = {json.dumps(value)[:100]}"
+    return None
+
+
+_WHOLE, _REAL, _TEXT = (int,), (int, float), (str,)
+#: Fact → types of Python that it may have, and the largest one where it is a number.
+_KINDS: Mapping[str, tuple[tuple[type, ...], float]] = {
+    "num_train_timesteps": (_WHOLE, MOST_TRAINED_STEPS),
+    "beta_start": (_REAL, 1),
+    "beta_end": (_REAL, 1),
+    "beta_schedule": (_TEXT, 0),
+    "prediction_type": (_TEXT, 0),
+    "timestep_spacing": (_TEXT, 0),
+    "steps_offset": (_WHOLE, 1_000),
+    "rescale_betas_zero_snr": ((bool,), 1),
+    "shift": (_REAL, 1_000),
+    "flow_shift": (_REAL, 1_000),
+    "use_dynamic_shifting": ((bool,), 1),
+    "base_shift": (_REAL, 1_000),
+    "max_shift": (_REAL, 1_000),
+    "base_image_seq_len": (_WHOLE, 10**9),
+    "max_image_seq_len": (_WHOLE, 10**9),
+    "shift_terminal": (_REAL, 1),
+    "time_shift_type": (_TEXT, 0),
+}
 
 
 # What can't be asked of a model --------------------------------------------------------------------------------------

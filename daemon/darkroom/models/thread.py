@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from darkroom.actor import Actor, Broken
-from darkroom.guard import Guard
+from darkroom.guard import Guard, describe
 from darkroom.models import embeddings
-from darkroom.models.files import Unusable
+from darkroom.models.files import Unusable, unforeseen
 from darkroom.models.judge import Judgement, judge, signature_of
 from darkroom.models.layers import Misfit
 from darkroom.models.loras import LoraFile, misfits, read_all
@@ -27,6 +28,23 @@ class Looked:
     judgement: Judgement
     misfits: Mapping[str, Misfit] = field(default_factory=dict)  #: LoRAs that it can't be rendered with, by alias
     unreadable: Mapping[str, Misfit] = field(default_factory=dict)  #: embeddings that it can't read, by alias
+
+
+class _Companions:
+    """What models can be rendered with, read when it is needed, once in a round."""
+
+    def __init__(self, loras: Iterable[LoraSource], embeddings: Iterable[EmbeddingSource]) -> None:
+        self._loras, self._embeddings = loras, embeddings
+
+    @cached_property
+    def loras(self) -> dict[str, LoraFile | Unusable]:
+        """By alias."""
+        return read_all(self._loras)
+
+    @cached_property
+    def embeddings(self) -> dict[str, embeddings.EmbeddingFile | Unusable]:
+        """By alias."""
+        return embeddings.read_all(self._embeddings)
 
 
 class ModelsThread:
@@ -55,19 +73,30 @@ class ModelsThread:
     def idle(self) -> float:
         """Look at each; tell of those that have changed. Returns how many seconds to wait."""
         times = tuple(map(_time_of, (*(each.file for each in self._loras), *self._embedding_files())))
-        files: dict[str, LoraFile | Unusable] | None = None
-        vectors: dict[str, embeddings.EmbeddingFile | Unusable] | None = None
+        companions = _Companions(self._loras, self._embeddings)
         for alias, source in self._sources.items():
-            judgement = judge(source, self._hub_cache, offline=self._offline)
-            seen = (judgement, signature_of(judgement), times)
-            if self._seen.get(alias) != seen:
-                self._seen[alias] = seen
-                files = read_all(self._loras) if files is None else files
-                vectors = embeddings.read_all(self._embeddings) if vectors is None else vectors
-                unreadable = embeddings.misfits(judgement, vectors)
-                self._emit(Looked(alias, judgement, misfits(judgement, files), unreadable))
+            try:
+                self._look(alias, source, times, companions)
+            except Exception as error:  # noqa: BLE001 - it costs this model alone, and is told when it is another one
+                self._tell_error(alias, error)
         self.looked_once.set()
         return LOOK_EVERY_S
+
+    def _look(self, alias: str, source: ModelSource, times: object, companions: _Companions) -> None:
+        judgement = judge(source, self._hub_cache, offline=self._offline)
+        seen = (judgement, signature_of(judgement), times)
+        if self._seen.get(alias) != seen:
+            unfit = misfits(judgement, companions.loras)
+            unreadable = embeddings.misfits(judgement, companions.embeddings)
+            self._seen[alias] = seen
+            self._emit(Looked(alias, judgement, unfit, unreadable))
+
+    def _tell_error(self, alias: str, error: Exception) -> None:
+        """It is looked at again each time, and held until that comes to something."""
+        if self._seen.get(alias) != (seen := describe(error)):
+            self._seen[alias] = seen
+            why = unforeseen("model", alias, error)
+            self._emit(Looked(alias, Judgement(why.fate, why.message, why.hint)))
 
     def _embedding_files(self) -> Iterator[Path]:
         for each in self._embeddings:

@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json
+from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json, short
 from darkroom.models.header import read_header
 from darkroom.models.source import ModelSource
+
+#: One of several files that hold the weights together.
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,11 @@ def check_weights(folder: Path, stem: str, variant: str | None) -> None:
             f"of its {folder.name} there is no variant {variant!r}", sorted({each.variant or "" for each in safe})
         )
     read_json(folder / "config.json")
+    if all(_SHARD.search(each.name) for each in chosen):
+        message = (
+            f"the index of the weights of its {folder.name} is missing: only files like {chosen[0].name} are there."
+        )
+        raise Unusable(Fate.HELD, message, COPY_AGAIN)
     for each in chosen:
         if each.name.endswith(".json"):
             _check_shards(folder, each.name)
@@ -82,8 +90,21 @@ def check_weights(folder: Path, stem: str, variant: str | None) -> None:
 
 
 def _check_shards(folder: Path, index: str) -> None:
-    shards = set(map(str, read_json(folder / index).get("weight_map", {}).values()))
+    shards = _shards(folder / index)
     missing = sorted(name for name in shards if not exists(folder / name))
     if missing:
         message = f"{len(missing)} of the {len(shards)} files with the weights of its {folder.name} are missing: "
         raise Unusable(Fate.HELD, f"{message}{missing[0]}.", COPY_AGAIN)
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names: in its own folder, and nowhere else."""
+    named = read_json(index).get("weight_map")
+    shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+    if not shards:
+        raise Unusable(Fate.HELD, f"{short(index)} names no files.", COPY_AGAIN)
+    for name in shards:
+        if not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name, re.ASCII):
+            message = f"{short(index)} names a file {name[:100]!r}, which no file of weights is called."
+            raise Unusable(Fate.HELD, message, COPY_AGAIN)
+    return shards

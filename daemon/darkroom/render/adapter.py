@@ -76,7 +76,7 @@ class DiffusionModel:
         self._embeddings = embeddings or Embeddings(pipeline, ())
         self._blocks = blocks = Blocks(pipeline, self._embeddings.tokens) if self._family.in_blocks else None
         self._siblings = Siblings(pipeline, self._family, blocks, controls)
-        self._reader = Reader(pipeline, self._family, blocks)
+        self._reader = Reader(pipeline, self._family, blocks, is_taught=bool(self._embeddings.tokens))
         self._upscalers = upscalers
         self._precision = Precision(pipeline)
         self._relief = Relief(pipeline, make_room)

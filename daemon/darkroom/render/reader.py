@@ -22,8 +22,10 @@ WORDS = "{words}"
 class Reader:
     """The reader of a pipeline that reads the most."""
 
-    def __init__(self, pipeline: Any, family: Family, blocks: Blocks | None) -> None:
+    def __init__(self, pipeline: Any, family: Family, blocks: Blocks | None, *, is_taught: bool = False) -> None:
+        """`is_taught`: whether some words stand for several tokens, which the pipeline puts in their place."""
         self._blocks = blocks
+        self._spelled = pipeline.maybe_convert_prompt if is_taught else lambda text, _: text
         parts = {each: getattr(pipeline, each.tokenizer, None) for each in family.reads}
         there = [(each, part) for each, part in parts.items() if hasattr(_of_words(part), "all_special_tokens")]
         self._tokenizer = _of_words(there[0][1]) if there else None
@@ -54,6 +56,7 @@ class Reader:
     def _count(self, text: str) -> int:
         if self._tokenizer is None:
             return 0
+        text = self._spelled(text, self._tokenizer)
         return len(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
     def _own_words(self, reads: Reads, part: Any) -> int:

@@ -6,8 +6,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection
 
-#: A word, or a sign between words: tokens never cross from one to the other.
-WORD_OR_SIGN = re.compile(r"[\w'’-]+|\S")
+#: A word, also one that a model was taught, or a sign between words: tokens never cross from one to the other.
+WORD_OR_SIGN = re.compile(r"<[\w.+-]+>|[\w'’-]+|\S")
 
 #: A longer run is cut inside: in Chinese or Japanese a sentence is one "word".
 LONGEST_WORD = 40

@@ -95,10 +95,14 @@ class Messenger:
 
     def _run(self) -> None:
         while not self._stopped and (message := self._box.get()) is not None:
-            why = self._told(message)
+            name = message.about["DARKROOM_REQUEST"]
+            try:
+                why = self._told(message)
+            except Exception as error:  # noqa: BLE001 - it costs this one message
+                why = describe(error)
+                _log.error("unforeseen_error", notification=name, why=why, exc_info=error)
             self._tally.notified("failed" if why else "told")
             if why:
-                name = message.about["DARKROOM_REQUEST"]
                 _log.warning("notification_failed", request=name, command=self._argv[0], why=why)
 
     # One command --------------------------------------------------------------------------------------------------
@@ -142,13 +146,16 @@ class Messenger:
         os.set_blocking(output, False)
         ended = os.pidfd_open(command.pid)
         try:
-            watched = [ended, output]
+            watched = select.poll()  # unlike `select`, it takes descriptors of any number
+            watched.register(ended, select.POLLIN)
+            watched.register(output, select.POLLIN)
             while (left_s := until_s - self._clock()) > 0:
-                ready = select.select(watched, [], [], left_s)[0]
+                ready = [handle for handle, _ in watched.poll(left_s * 1000)]
                 if output in ready:
                     more = os.read(output, 65_536)
                     said = (said + more)[:MOST_SAID_BYTES]
-                    watched = watched if more else [ended]
+                    if not more:
+                        watched.unregister(output)
                 if ended in ready:
                     return said, True
             _end_all(command)
@@ -175,7 +182,8 @@ def _end_all(command: subprocess.Popen[bytes]) -> None:
 
 def _why_ended(status: int) -> str:
     if status < 0:
-        return f"it was ended by {signal.Signals(-status).name}"
+        known = {each.value: each.name for each in signal.Signals}  # a real-time one has no name
+        return f"it was ended by {known.get(-status, f'signal {-status}')}"
     return f"it ended with status {status}" if status else ""
 
 

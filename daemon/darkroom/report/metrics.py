@@ -76,9 +76,7 @@ class Metrics(Tally):
         for code in ErrorCode:
             self._errors.labels(code.value)
         for seat in seats:
-            self._seat_holds.labels(seat)
-            for how in ("died", "stalled"):
-                self._deaths.labels(seat, how)
+            self.seat_ready(seat)
         for outcome in ("told", "failed", "dropped"):
             self._notices.labels(outcome)
 
@@ -140,6 +138,12 @@ class Metrics(Tally):
     def model_held(self, model: str) -> None:
         """Count it."""
         self._model_holds.labels(model).inc()
+
+    def seat_ready(self, seat: str) -> None:
+        """Count its troubles from nothing on."""
+        self._seat_holds.labels(seat)
+        for how in ("died", "stalled"):
+            self._deaths.labels(seat, how)
 
     def seat_held(self, seat: str) -> None:
         """Count it."""

@@ -51,6 +51,9 @@ class Tally:
     def model_held(self, model: str) -> None:
         """A model is not tried for a while."""
 
+    def seat_ready(self, seat: str) -> None:
+        """A renderer is there, by the name that it has from now on."""
+
     def seat_held(self, seat: str) -> None:
         """A renderer is not tried for a while."""
 

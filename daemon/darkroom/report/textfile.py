@@ -43,9 +43,15 @@ class Textfile:
             self._disk.refresh(self._path, self._text())
             self._told = ""
         except OSError as error:
-            if self._told != (why := str(error.strerror)):
-                self._told = why
+            if self._is_news(why := str(error.strerror)):
                 _log.warning("textfile_not_written", file=str(self._path), why=why)
+        except Exception as error:  # noqa: BLE001 - it costs this writing; the next one may succeed
+            if self._is_news(why := describe(error)):
+                _log.error("unforeseen_error", file=str(self._path), why=why, exc_info=error)
+
+    def _is_news(self, why: str) -> bool:
+        before, self._told = self._told, why
+        return why != before
 
     def _run(self) -> None:
         self.write()

@@ -236,10 +236,11 @@ def _warnings(asked: Request, plan: Plan, model: ModelCard, priority: int) -> tu
 
 def _undescribed(asked: Request, family: Family) -> list[str]:
     """What nobody can tell of a class that nobody has described."""
-    scales = [f"`{key}`" for key in SCALES if getattr(asked, key) is not None and key not in family.idle]
+    asked_for = [key for key in SCALES if getattr(asked, key) is not None and key not in family.idle]
+    asked_for += ["negative_prompt"] if asked.negative_prompt.strip() else []
     return [
         f"Darkroom has no facts of {family.title}: what it can't do shows when it renders.",
-        *(f"Whether {scale} has an effect on {family.title} is not known." for scale in scales),
+        *(f"Whether `{key}` has an effect on {family.title} is not known." for key in asked_for),
     ]
 
 

@@ -26,7 +26,11 @@ def planned(
     against.
     """
     said = _said(plan, (source.word for source in sources.values()))
-    why = {alias: _why_not(source, model, misfits) for alias, source in sources.items() if source.word.lower() in said}
+    why = {
+        alias: _why_not(source, model, plan, misfits)
+        for alias, source in sources.items()
+        if source.word.lower() in said
+    }
     taught: dict[str, Embedding] = {}
     for alias, reason in why.items():
         word = sources[alias].word
@@ -40,14 +44,20 @@ def planned(
     return replace(plan, embeddings=tuple(taught.values())), list(warnings.values())
 
 
-def _why_not(source: EmbeddingSource, model: ModelCard, misfits: Mapping[str, Misfit]) -> str | None:
+def _why_not(source: EmbeddingSource, model: ModelCard, plan: Plan, misfits: Mapping[str, Misfit]) -> str | None:
     if not model.family.embeddings:
         return f"{model.family.title} takes no embeddings."
+    if model.family.embeddings_alone and _begins_with_a_picture(plan):
+        return f"{model.family.title} takes no embeddings where it begins with a picture, as `hires` does, too."
     if source.models and model.alias not in source.models:
         return f"the embedding {source.alias} is for {' and '.join(source.models)}, not for the model {model.alias}."
     if (misfit := misfits.get(source.alias)) is not None:
         return f"the embedding {source.alias} can't be used with the model {model.alias}: {misfit.message}"
     return None
+
+
+def _begins_with_a_picture(plan: Plan) -> bool:
+    return bool(plan.init_image or plan.control or plan.hires)
 
 
 def _said(plan: Plan, words: Iterable[str]) -> set[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from darkroom.errors import ErrorCode
 from darkroom.service.holds import HoldKey, ModelHold, SeatHold
 from darkroom.service.seats import Running
 
@@ -19,6 +20,11 @@ LOG = "The log tells more."
 
 #: What libraries raise about what was asked of them, by name. The model has rendered with its own defaults before.
 ABOUT_THE_REQUEST = frozenset({"ValueError", "TypeError", "IndexError", "NotImplementedError", "AssertionError"})
+
+#: Faults that are about the request by what they say: before the first step, too, they are its own.
+OF_THE_REQUEST = frozenset(
+    {ErrorCode.UNSUPPORTED, ErrorCode.PROMPT_TOO_LONG, ErrorCode.MODEL_CHANGED, ErrorCode.BAD_PICTURE}
+)
 
 
 class End(Enum):

@@ -53,8 +53,8 @@ from darkroom.service.monitoring import Monitoring
 from darkroom.service.orders import Orders
 from darkroom.service.rendering import Rendering
 from darkroom.service.restart import Restart
-from darkroom.service.seating import AUTO, Place, places, places_beside
-from darkroom.service.seats import Seat
+from darkroom.service.seating import Place, places, places_beside
+from darkroom.service.seats import AUTO, Seat
 from darkroom.service.taking import Takes
 from darkroom.service.wishes import Wishes
 from darkroom.spool.answer import Answer
@@ -96,17 +96,22 @@ class Daemon:
         judge: Judge | None = None,
     ) -> None:
         disk, clock = disk or Disk(), clock or Clock()
+        self._make_executor = make_executor
+        self._judge = judge or DecodingJudge(self._hint, self._emit)
         self.spool = Spool(config.state_dir, disk=disk)
         try:
-            inbox_folder = Folder(config.inbox, self.spool.folder("inbox"), disk=disk)
-            outbox_folder = Folder(config.outbox, self.spool.folder("outbox"), disk=disk)
-            mirrors = self.spool.mirrors()
+            self._make_threads(config, disk=disk, clock=clock, watching=watching)
+            self.monitoring = monitoring or Monitoring(config, clock=clock, disk=disk)
+            self._make_service(config, disk=disk, clock=clock, notifier=notifier)
         except BaseException:
             self.spool.close()
             raise
+
+    def _make_threads(self, config: Config, *, disk: Disk, clock: Clock, watching: bool) -> None:
+        inbox_folder = Folder(config.inbox, self.spool.folder("inbox"), disk=disk)
+        outbox_folder = Folder(config.outbox, self.spool.folder("outbox"), disk=disk)
+        mirrors = self.spool.mirrors()
         inbox_guard, outbox_guard = Guard(clock.monotonic_s), Guard(clock.monotonic_s)
-        guard = Guard(clock.monotonic_s, passes=STATE_TROUBLE)
-        self._judge = judge or DecodingJudge(self._hint, self._emit)
         inbox = Inbox(
             inbox_folder,
             disk=disk,
@@ -138,7 +143,7 @@ class Daemon:
         self.outbox_thread = OutboxThread(
             outbox, emit=self._emit, check_every_s=config.scan_interval_s, clock=clock.monotonic_s
         )
-        settings, self._make_executor = config.renderer_settings(), make_executor
+        settings = config.renderer_settings()
         self.models_thread = ModelsThread(
             settings.models,
             config.model_cache / "hub",
@@ -148,7 +153,9 @@ class Daemon:
             loras=settings.loras.values(),
             embeddings=settings.embeddings.values(),
         )
-        self.monitoring = monitoring or Monitoring(config, clock=clock, disk=disk)
+
+    def _make_service(self, config: Config, *, disk: Disk, clock: Clock, notifier: Notifier) -> None:
+        guard = Guard(clock.monotonic_s, passes=STATE_TROUBLE)
         self.service = self._service(config, clock=clock, guard=guard, notifier=notifier)
         life = Life(__version__, self.spool.instance, socket.gethostname(), os.getpid(), clock.stamp())
         self.monitoring.follow(life, lambda: (self.service.snapshot, self.service.told_s))

@@ -19,7 +19,7 @@ from darkroom.report.tally import Tally
 from darkroom.service.blame import Charge
 from darkroom.service.dispatch import SeatView
 from darkroom.service.holds import HoldKey, Holds, ModelHold, SeatHold
-from darkroom.service.seats import WATCHED, Doing, Running, Seat, Stop
+from darkroom.service.seats import AUTO, WATCHED, Doing, Running, Seat, Stop
 
 #: What an executor tells of itself, and not of an attempt. How a life has ended is `Rendering`'s to judge.
 OfSeat = port.Ready | port.Loaded | port.LoadFailed | port.Tried | port.Unloaded | port.Alive
@@ -64,7 +64,7 @@ class Fleet:
         self._beside = beside
         self._tally = tally or Tally()
         self._idle_unload_s = idle_unload_s
-        self._by_name = {seat.name: seat for seat in seats}
+        self._by_executor = {seat.executor.name: seat for seat in seats}
         self._runs: dict[str | None, Run] = {}  # by model: over all seats
         self._is_stopping = False
 
@@ -72,16 +72,16 @@ class Fleet:
 
     def add(self, seat: Seat) -> None:
         """One more seat, begun at the next tick. Raises ValueError while there is one of its name."""
-        if seat.name in self._by_name:
+        if seat.name in {each.name for each in self.seats}:
             raise ValueError(f"there is a seat {seat.name} already")
         seat.is_ending = self._is_stopping
-        self._by_name[seat.name] = seat
+        self._by_executor[seat.executor.name] = seat
         self.seats = (*self.seats, seat)
         _log.info("renderer_added", seat=seat.name)
 
     def retire(self, name: str) -> None:
         """Let a seat finish the picture in hand, end and go; what it had waits in line, and that was no attempt."""
-        seat = self._by_name[name]
+        seat = self._by_executor[name]
         seat.is_ending = seat.is_leaving = True
         if seat.doing is Doing.DOWN:
             self.drop_if_leaving(seat)
@@ -90,7 +90,7 @@ class Fleet:
 
     def drop_if_leaving(self, seat: Seat) -> None:
         """Its life has ended: one that was retired is a seat no more, and nothing is known of it."""
-        if not seat.is_leaving or self._by_name.pop(seat.name, None) is None:
+        if not seat.is_leaving or self._by_executor.pop(seat.executor.name, None) is None:
             return
         self.seats = tuple(each for each in self.seats if each is not seat)
         self.holds.forget(seat.name)
@@ -99,8 +99,8 @@ class Fleet:
     # What is asked of it ------------------------------------------------------------------------------------------
 
     def seat(self, name: str) -> Seat | None:
-        """The seat of this name."""
-        return self._by_name.get(name)
+        """The seat whose executor has this name."""
+        return self._by_executor.get(name)
 
     def find(self, request_id: str) -> tuple[Seat, Running] | None:
         """Where a request is, on a device or being encoded."""
@@ -224,14 +224,27 @@ class Fleet:
 
     def _ready(self, seat: Seat, ready: port.Ready) -> None:
         seat.ready = ready
+        if seat.device == AUTO:
+            self._call_by_device(ready.device)
+        self._tally.seat_ready(seat.name)
         _log.info("renderer_ready", seat=seat.name, device=ready.title, pid=ready.pid)
+        names = {each.name for each in self.seats}
         for each in self._beside(seat, ready):
-            if each.name not in self._by_name:
+            if each.name not in names:
                 self.add(each)
         if self.stays_free:
             return
         if self._preload is not None and not self.holds.keeps(self._preload, seat.name, self._clock.monotonic_s()):
             self.load(self._preload, seat)
+
+    def _call_by_device(self, device: str) -> None:
+        """What "auto" is on this machine is known: all seats on it have its name, and what is held there."""
+        for seat in self.seats:
+            if seat.device == AUTO and seat.found != device:
+                name, place = seat.name, seat.place
+                seat.found = device
+                self.holds.carry_over(name, seat.name)
+                self.holds.carry_over(place, seat.place)
 
     def _loaded(self, seat: Seat, loaded: port.Loaded) -> None:
         other = self._other_revision(seat, loaded)

@@ -53,6 +53,10 @@ class Holds:
         """It works. Returns whether it had been held."""
         return self._holds.pop(key, None) is not None
 
+    def carry_over(self, seat: str, name: str) -> None:
+        """A seat, or a device, is called otherwise from now on."""
+        self._holds = {_renamed(key, seat, name): hold for key, hold in self._holds.items()}
+
     def forget(self, seat: str) -> None:
         """A seat is gone."""
         of_seat = [key for key in self._holds if (key.name if isinstance(key, SeatHold) else key.seat) == seat]
@@ -92,3 +96,9 @@ class Holds:
     def all(self) -> dict[HoldKey, Hold]:
         """Every hold, also those whose next try is due."""
         return dict(self._holds)
+
+
+def _renamed(key: HoldKey, seat: str, name: str) -> HoldKey:
+    if isinstance(key, SeatHold):
+        return SeatHold(name) if key.name == seat else key
+    return ModelHold(key.alias, name) if key.seat == seat else key

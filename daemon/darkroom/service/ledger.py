@@ -219,6 +219,11 @@ class Ledger:
         """Whether anything is left to be done for a request that is not only missing."""
         return bool(self._told) or len(self.entries) > self.entries.count(Place.MISSING)
 
+    def paths_of(self, request_ids: Iterable[str]) -> list[str]:
+        """Where the files of these requests are, or were, in the inbox; of those that are not there any more none."""
+        records = map(self.spool.get, request_ids)
+        return [record.path for record in records if record is not None]
+
     def name_of(self, request_id: str) -> str:
         """The name of a request, for people."""
         entry = self.entries.get(request_id)

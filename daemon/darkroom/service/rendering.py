@@ -17,7 +17,7 @@ from darkroom.executor import port
 from darkroom.executor.port import Attempt, AttemptKey, Event, OfAttempt
 from darkroom.facts import Fault, Gap, Picture, RenderedBy
 from darkroom.guard import Guard, Kind
-from darkroom.service.blame import Blame, Charge, End
+from darkroom.service.blame import OF_THE_REQUEST, Blame, Charge, End
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Entry, Place
 from darkroom.service.fleet import Fleet, OfSeat
@@ -262,7 +262,7 @@ class Rendering:
             self.fleet.hold(*verdict.charges, at=seat)
             self._come_back(running, count=verdict.ends[running.id] is not End.FREE, fault=fault)
             self._give_attempts_back(verdict.forgiven)
-        elif not failed.stepped and fault.code is not ErrorCode.UNSUPPORTED:
+        elif not failed.stepped and fault.code not in OF_THE_REQUEST:
             self._erred_before_first_step(seat, running, fault)
         elif fault.can_retry:
             self._come_back(running, count=True, fault=fault)

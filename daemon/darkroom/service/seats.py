@@ -37,6 +37,9 @@ from darkroom.executor.port import (
 )
 from darkroom.facts import Progress
 
+#: A device that the renderer chooses.
+AUTO = "auto"
+
 
 class Doing(StrEnum):
     """What a seat does; the values are the words in the heartbeat."""
@@ -164,7 +167,8 @@ class Seat:
     """Owned by the service's thread."""
 
     executor: Executor
-    device: str = ""  #: that it shares with other seats, if it does
+    device: str = ""  #: that it was told to use, and shares with other seats, if it does
+    found: str = ""  #: what "auto" is on this machine, once a renderer has told
     life: int = 0
     doing: Doing = Doing.DOWN
     ready: Ready | None = None  #: what it said of itself in this life
@@ -185,13 +189,13 @@ class Seat:
 
     @property
     def name(self) -> str:
-        """The same in every life."""
-        return self.executor.name
+        """As people know it: its executor's, the same in every life, with the device that "auto" has come to."""
+        return self.found + self.executor.name.removeprefix(AUTO) if self.found else self.executor.name
 
     @property
     def place(self) -> str:
         """The device: what others on it share with it."""
-        return self.device or self.name
+        return self.found or self.device or self.name
 
     @property
     def all_running(self) -> list[Running]:

@@ -63,7 +63,15 @@ class Wishes:
         return next((entry for entry in meant if entry is not None), None)
 
     def _remove_expired(self, file: WishFile, wish: Wish) -> None:
-        if file.expired:
+        if file.expired and not self._is_for_one_in_trouble(wish):
             self._inbox.remove_wish(file.path)
             event = "cancel_without_request" if wish.priority is None else "priority_without_request"
             _log.warning(event, file=file.path)
+
+    def _is_for_one_in_trouble(self, wish: Wish) -> bool:
+        """Whether an error that nobody foresaw keeps its request from being live: it is when it begins anew."""
+        meant = {names.folded(stem) for stem in wish.stems}
+        return any(names.folded(names.stem_of(path)) in meant for path in self._ledger.paths_of(self._troubled()))
+
+    def _troubled(self) -> list[str]:
+        return [name for kind, name in self._guard.open if kind is Kind.REQUEST]

@@ -21,9 +21,13 @@ from darkroom.errors import FolderUnusable
 from darkroom.spool.storable import stored
 
 CHECKED_BYTES = 64 << 20  #: a file of at most this size is checked whole at each start, in less than a second
+MOST_VERSIONS = 1000  #: of its format: what says more is damaged, and was not written by a newer program
 PATIENCE_ROWS = (
     5_000  #: more rows in a row than a damaged page can hide: behind so many there are none, or all are lost
 )
+
+#: What comes of a question: Python reads the words of an error as UTF-8, in which a damaged name may stand.
+_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 _log = structlog.get_logger("darkroom")
 
@@ -72,7 +76,7 @@ class Database:
                 self.change("COMMIT")
         except BaseException:
             if self._db.in_transaction:
-                with suppress(sqlite3.DatabaseError):  # what has gone wrong is told by the first error
+                with suppress(*_ERRORS):  # what has gone wrong is told by the first error
                     self._db.execute("ROLLBACK")
             raise
 
@@ -109,7 +113,7 @@ class Database:
     def _watched(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except _ERRORS as error:
             if not _is_damage(error):
                 raise
             with suppress(OSError):  # the disk may be failing altogether
@@ -145,18 +149,27 @@ class Database:
     def _open(self) -> None:
         """Make the tables, or see that this program knows them; mend what is damaged first."""
         try:
-            version = self._prepare()
-            is_sound = not version or self._is_sound()
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
-                raise
-            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            is_sound = self._is_opened()
+        except _ERRORS as error:
+            if _code(error) == sqlite3.SQLITE_NOTADB:
                 raise self._not_a_database() from error
+            # A table that is missing, or there already: what we ask is the same each time, so it is the file that errs.
+            if not _is_damage(error) and _code(error) != sqlite3.SQLITE_ERROR:
+                raise
             is_sound = False
         if not is_sound:
             self._mend()
-            version = self._prepare()
+            self._bring_up_to_date(self._prepare())
+
+    def _is_opened(self) -> bool:
+        """Whether it is sound, and has the tables that this program knows now."""
+        version = self._prepare()
+        if not self._is_sound(version):
+            return False
         self._bring_up_to_date(version)
+        with closing(sqlite3.connect(":memory:")) as new:
+            new.executescript(self._tables.schema)
+            return all(_columns(self._db, table) == _columns(new, table) for table in self._tables.names)
 
     def _prepare(self) -> int:
         """Its version; 0 for a new one."""
@@ -165,7 +178,7 @@ class Database:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
-        if version > self._tables.version:
+        if self._tables.version < version <= MOST_VERSIONS:
             raise FolderUnusable(
                 f"The state folder {self._path.parent} was written by a newer Darkroom "
                 f"(version {version} of its format; this program knows {self._tables.version}).",
@@ -173,8 +186,10 @@ class Database:
             )
         return version
 
-    def _is_sound(self) -> bool:
-        if self._beside("suspect").exists():
+    def _is_sound(self, version: int) -> bool:
+        if version == 0:
+            return self._db.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+        if self._beside("suspect").exists() or not 0 < version <= self._tables.version:
             return False
         if self._path.stat().st_size > CHECKED_BYTES:
             return True
@@ -240,8 +255,20 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+def _code(error: Exception) -> int:
+    """SQLite's own; words of its that are no text can come from a damaged file alone."""
+    if isinstance(error, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _is_damage(error: Exception) -> bool:
+    return _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _columns(db: sqlite3.Connection, table: str) -> set[tuple[str, int]]:
+    """Name of each, and its place in the primary key."""
+    return {(row[1], row[5]) for row in db.execute(f"PRAGMA table_info({table})")}
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:
@@ -284,5 +311,5 @@ def _some(db: sqlite3.Connection, query: str, *values: object) -> list[sqlite3.R
     """The rows of a question; None where they cannot be read."""
     try:
         return db.execute(query, values).fetchall()
-    except sqlite3.DatabaseError:
+    except _ERRORS:
         return None

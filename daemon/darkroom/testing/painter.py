@@ -60,7 +60,8 @@ class Painter:
     def start(self, life: int) -> None:
         """Ready at once."""
         self._life = life
-        self.tell(Ready(device="cpu", title="painter", cuda_devices=self.cuda_devices))
+        device = "cuda:0" if self.cuda_devices else "cpu"
+        self.tell(Ready(device=device, title="painter", cuda_devices=self.cuda_devices))
 
     def send(self, command: Command) -> None:
         """Do it at once."""

@@ -11,6 +11,7 @@ from darkroom.config.load import Config, load
 from darkroom.disk.files import Disk
 from darkroom.executor.settings import RendererSettings
 from darkroom.service.compose import Daemon
+from darkroom.spool.record import Record
 from darkroom.systemd.notify import Notifier
 from darkroom.testing.judge import PromptJudge
 from darkroom.testing.painter import Painter
@@ -75,6 +76,17 @@ class World:
         answer: dict[str, Any] = json.loads(path.read_bytes())
         return answer
 
+    def said(self, name: str) -> dict[str, Any]:
+        """The same; {} where there is none."""
+        return self.answer(name) or {}
+
+    def record(self, name: str) -> Record:
+        """What the state folder knows of the newest request of this name."""
+        found = self.running.spool.current(name)
+        if found is None:
+            raise AssertionError(f"{name} is not in the state folder")
+        return found
+
     def start(self, disk: Disk | None = None) -> None:
         """Begin a life of the daemon."""
         disk = disk or Disk()
@@ -114,6 +126,11 @@ class World:
             self._step_service(daemon)
         daemon.service.tick()
         self.clock.now_s += seconds
+
+    def steps(self, number: int = 3) -> None:
+        """As many of them as it takes until a drop is accepted, taken and sent to a renderer."""
+        for _ in range(number):
+            self.step()
 
     def run(self, *, steps: int = 200) -> None:
         """Step until nothing is left to do."""

@@ -10,7 +10,9 @@ from safetensors.torch import save_file
 
 #: Form → its tensor's name; those of SDXL have one for each encoder.
 FORMS: Mapping[str, str] = {"diffusers": "<some-word>", "a1111": "emb_params", "a1111, flat": "string_to_param.*"}
+#: What two text encoders are called there: those of SDXL, and those of FLUX.1.
 OF_TWO = ("clip_l", "clip_g")
+OF_FLUX = ("clip_l", "t5xxl")
 
 
 def build(file: Path, form: str = "diffusers", *, count: int = 3, width: int = 32, seed: int = 0) -> None:
@@ -18,9 +20,16 @@ def build(file: Path, form: str = "diffusers", *, count: int = 3, width: int = 3
     save_file({FORMS[form]: _vectors(count, width, seed)}, file)
 
 
-def build_for_two(file: Path, *, counts: tuple[int, int] = (3, 3), width: int = 32, seed: int = 0) -> None:
+def build_for_two(
+    file: Path,
+    *,
+    names: tuple[str, str] = OF_TWO,
+    counts: tuple[int, int] = (3, 3),
+    width: int = 32,
+    seed: int = 0,
+) -> None:
     """Write one for both text encoders."""
-    of_each = zip(OF_TWO, counts, (seed, seed + 1), strict=True)
+    of_each = zip(names, counts, (seed, seed + 1), strict=True)
     save_file({key: _vectors(count, width, own) for key, count, own in of_each}, file)
 
 

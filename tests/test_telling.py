@@ -1,0 +1,128 @@
+"""What the service says of itself: the report of the heartbeat, and systemd's one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from darkroom.guard import Guard, Kind
+from darkroom.report.snapshot import NotTaken, Snapshot
+from darkroom.service.telling import SHOWN_TROUBLES, describe, status_line
+from darkroom.testing.painter import Painter
+from darkroom.testing.world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """The first one renders, the second one is taken, the third one lies in the inbox."""
+    world = World(tmp_path)
+    world.holding = True
+    world.start()
+    for name in ("first", "second", "third"):
+        world.drop(f"{name}.json", {"prompt": name})
+        world.steps()
+    return world
+
+
+def snapshot(world: World) -> Snapshot:
+    found = world.running.service.snapshot
+    assert found is not None
+    return found
+
+
+def painter(world: World) -> Painter:
+    assert world.painter is not None
+    return world.painter
+
+
+def line(world: World) -> str:
+    service = world.running.service
+    return status_line(service._ledger, service.fleet, service._outside)
+
+
+def test_it_names_what_renders_and_who_comes_next_and_counts_the_rest(world: World) -> None:
+    now = snapshot(world)
+    (seat,) = now.seats
+    assert (now.state, now.queued, now.next) == ("running", 2, ("second", "third"))
+    assert (seat.state, seat.device, seat.model, seat.device_name) == ("rendering", "cpu", "testcard", "painter")
+    assert [(each.name, each.progress.step if each.progress else None) for each in seat.rendering] == [("first", 1)]
+    assert now.queued_by_model == {"testcard": 2}
+    assert line(world) == "rendering first, 2 queued"
+    world.die()
+
+
+def test_what_has_settled_is_counted_by_how_it_ended(world: World) -> None:
+    painter(world).hold = False
+    painter(world).release()
+    world.drop("wrong.json", {"prompt": ""})
+    world.run()
+    assert snapshot(world).settled == {"done": 3, "refused": 1}
+    assert (snapshot(world).queued, snapshot(world).undelivered, line(world)) == (0, 0, "ready, 0 queued")
+    world.die()
+
+
+def test_a_folder_that_is_away_is_told_with_the_reason(world: World) -> None:
+    world.outbox.rename(world.outbox.with_name("elsewhere"))
+    world.steps()
+    outbox = snapshot(world).folders["outbox"]
+    assert (outbox.state, outbox.events) == ("away", None)
+    assert outbox.why is not None
+    assert line(world) == f"rendering first, 2 queued; {outbox.why}"
+    assert snapshot(world).folders["inbox"].state == "present"
+    assert (snapshot(world).folders["state"].free_bytes or 0) > 0
+    world.die()
+
+
+def test_a_model_that_is_held_is_told_with_what_to_do_and_for_how_long(tmp_path: Path) -> None:
+    world = World(tmp_path, preload=False)
+    world.start()
+    world.step()
+    painter(world).broken_models["testcard"] = "is torn."
+    world.drop("cat.json", {"prompt": "a cat"})
+    world.steps()
+    (held,) = snapshot(world).held
+    assert (held.model, held.why) == ("testcard", "is torn.")
+    assert held.next_try_s > 0
+    world.die()
+
+
+def test_of_many_troubles_each_is_told_once_and_no_more_than_are_shown_are_looked_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = world.running.service
+    guard = Guard(world.clock.monotonic_s)
+    names = [f"id-{number}" for number in range(SHOWN_TROUBLES + 5)]
+    looked_up: list[str] = []
+    name_of = service._ledger.name_of
+    for name in names:
+        with guard.alone(Kind.REQUEST, name):
+            raise RuntimeError(name)
+    with guard.alone(Kind.FILE, "odd.json"):
+        raise RuntimeError("a file")
+
+    def look_up(request_id: str) -> str:
+        looked_up.append(request_id)
+        return name_of(request_id)
+
+    monkeypatch.setattr(service._ledger, "name_of", look_up)
+    told = describe(
+        service._ledger, service.fleet, service._outside, guard,
+        state="running", next_in_line=[], waiting_for="why",
+        late={(Kind.RESULT, "id-0"): "late", (Kind.RESULT, "x"): "l"}, now_s=world.clock.monotonic_s(),
+    )  # fmt: skip
+    assert [each.name for each in told.troubled] == names[:SHOWN_TROUBLES]
+    assert looked_up == names[:SHOWN_TROUBLES]
+    assert isinstance(told.not_taken[0], NotTaken)
+    assert (told.not_taken[0].name, "a file" in told.not_taken[0].why, told.waiting_for) == ("odd.json", True, "why")
+    world.die()
+
+
+def test_of_several_seats_the_line_counts_those_that_do_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, device=["cuda:0", "cuda:1", "cuda:2"])
+    world.holding = True
+    world.start()
+    world.drop("cat.json", {"prompt": "a cat"})
+    world.steps()
+    assert line(world) == "rendering cat, 2 ready, 0 queued"
+    world.die()
