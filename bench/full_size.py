@@ -16,11 +16,9 @@ from itertools import chain, islice, product
 from pathlib import Path
 from string import ascii_lowercase
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from diffusers import (
-    AutoencoderKL,
     DiffusionPipeline,
     EulerDiscreteScheduler,
     PNDMScheduler,
@@ -30,7 +28,9 @@ from diffusers import (
 )
 from tokenizers import pre_tokenizers
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from darkroom.testing.published import SD15_UNET, SDXL_UNET, autoencoder, clip_l, open_clip_big_g
 
 WORDS = 49_408  #: of CLIP's tokenizer
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -40,12 +40,11 @@ BLOCK = 1 << 22  #: numbers
 
 def sd15() -> StableDiffusionPipeline:
     """Stable Diffusion 1.5, in float32: 4.3 GB."""
-    unet = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
     return StableDiffusionPipeline(
         vae=made(lambda: autoencoder(sample_size=512), torch.float32),
         text_encoder=made(lambda: CLIPTextModel(clip_l()), torch.float32),
         tokenizer=tokenizer(END),
-        unet=made(lambda: UNet2DConditionModel(**unet), torch.float32),
+        unet=made(lambda: UNet2DConditionModel(**SD15_UNET), torch.float32),
         scheduler=PNDMScheduler(**NOISE, skip_prk_steps=True, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
@@ -55,19 +54,6 @@ def sd15() -> StableDiffusionPipeline:
 
 def sdxl() -> StableDiffusionXLPipeline:
     """Stable Diffusion XL, in bfloat16: 6.9 GB."""
-    unet = {
-        "sample_size": 128,
-        "block_out_channels": (320, 640, 1280),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "transformer_layers_per_block": (1, 2, 10),
-        "attention_head_dim": (5, 10, 20),
-        "cross_attention_dim": 2048,
-        "use_linear_projection": True,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816,
-    }
     half = torch.bfloat16
     return StableDiffusionXLPipeline(
         vae=made(lambda: autoencoder(sample_size=1024, scaling_factor=0.13025), half),
@@ -75,7 +61,7 @@ def sdxl() -> StableDiffusionXLPipeline:
         text_encoder_2=made(lambda: CLIPTextModelWithProjection(open_clip_big_g()), half),
         tokenizer=tokenizer(END),
         tokenizer_2=tokenizer("!"),
-        unet=made(lambda: UNet2DConditionModel(**unet), half),
+        unet=made(lambda: UNet2DConditionModel(**SDXL_UNET), half),
         scheduler=EulerDiscreteScheduler(**NOISE, timestep_spacing="leading", steps_offset=1),
     )
 
@@ -84,37 +70,6 @@ BUILDERS: dict[str, Callable[[], DiffusionPipeline]] = {"sd15": sd15, "sdxl": sd
 
 
 # Parts ------------------------------------------------------------------------------------------------------------
-
-
-def autoencoder(**changes: Any) -> AutoencoderKL:
-    """The one of both, 84 million weights."""
-    return AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
-        layers_per_block=2,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        **changes,
-    )
-
-
-def clip_l(**changes: Any) -> CLIPTextConfig:
-    """CLIP's ViT-L/14."""
-    return CLIPTextConfig(
-        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, **changes
-    )
-
-
-def open_clip_big_g() -> CLIPTextConfig:
-    """OpenCLIP's ViT-bigG/14."""
-    return CLIPTextConfig(
-        hidden_size=1280,
-        intermediate_size=5120,
-        num_hidden_layers=32,
-        num_attention_heads=20,
-        hidden_act="gelu",
-        projection_dim=1280,
-    )
 
 
 def tokenizer(padding: str) -> CLIPTokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,13 @@ ODD_PROMPTS = ("", "🦊🌙 ✨", "قطة حمراء على تل", "a cat\n\n\t
 def another_scheduler(subject: Subject) -> str:
     """One that is not for this family."""
     return next(name for name in SCHEDULERS if name not in (*subject.family.schedulers, "own"))
+
+
+def takes_words_alone(pipeline: type) -> bool:
+    """Whether a class of diffusers makes a picture of a text, and needs nothing else."""
+    made_of = inspect.signature(pipeline).parameters
+    asked = inspect.signature(pipeline.__call__).parameters
+    return "controlnet" not in made_of and "control_image" not in asked and "num_frames" not in asked
 
 
 class FamilyChecks:

@@ -485,6 +485,8 @@ def test_what_a_family_cannot_do_is_refused_with_what_to_do(key: str, asked: dic
         ("flux-schnell", {"num_inference_steps": 28}, "was made for 4 steps: more than 8"),
         ("z-image-turbo", {"guidance_scale": 5}, "was made for a guidance_scale of 0"),
         ("generic", {}, "has no facts of"),
+        ("generic", {"guidance_scale": 3}, "Whether `guidance_scale` has an effect"),
+        ("generic", {"negative_prompt": "dogs"}, "Whether `negative_prompt` has an effect"),
     ],
 )
 def test_what_has_no_effect_is_told_to_who_asked_for_it(key: str, asked: dict[str, Any], told: str) -> None:

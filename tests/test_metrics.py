@@ -256,6 +256,7 @@ def test_a_daemon_counts_what_it_does_and_only_where_somebody_wants_to_read_it(t
     world.drop("half.json", b'{"prompt": "a ca')
     world.run()
     metrics = world.running.monitoring.metrics
+    assert metrics is not None
     for name, labels, value in (
         ("requests_accepted_total", {"model": "testcard"}, 1),
         ("requests_accepted_total", {"model": ""}, 1),

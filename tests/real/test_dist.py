@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,21 +87,34 @@ def test_both_archives_hold_all_that_the_program_needs(dist: Path) -> None:
         assert shipped(name).is_file()
 
 
-def test_a_whole_installation_shows_the_demo_from_another_folder(
-    dist: Path, elsewhere: Path, tmp_path: Path, figures: list[str]
-) -> None:
-    """By pipx, as somebody tries it who has nothing but the wheel."""
+def by_pipx(wheel: Path, folder: Path) -> tuple[list[object], dict[str, str]]:
+    """How it runs a program of a wheel, and where it puts things."""
     pipx = shutil.which("pipx")
     if pipx is None:
         pytest.skip("there is no pipx")
-    places = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
-    words: list[object] = [
-        pipx,
-        "run",
-        f"--pip-args=--constraint={CHECKOUT}/constraints.txt",
-        "--spec",
-        wheel_of(dist),
-    ]
+    constraint = f"--pip-args=--constraint={CHECKOUT}/constraints.txt"
+    return [pipx, "run", constraint, "--spec", wheel], {"PIPX_HOME": f"{folder}/pipx", "PIPX_BIN_DIR": f"{folder}/bin"}
+
+
+def by_uvx(wheel: Path, folder: Path) -> tuple[list[object], dict[str, str]]:
+    """Likewise; it looks for packages where pip is told to."""
+    uvx = shutil.which("uvx", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if uvx is None:
+        pytest.skip("there is no uvx")
+    places = {"UV_CACHE_DIR": f"{folder}/uv", "UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
+    return [uvx, "--constraints", f"{CHECKOUT}/constraints.txt", "--from", wheel], places
+
+
+@pytest.mark.parametrize("by", [by_pipx, by_uvx])
+def test_a_whole_installation_shows_the_demo_from_another_folder(
+    by: Callable[[Path, Path], tuple[list[object], dict[str, str]]],
+    dist: Path,
+    elsewhere: Path,
+    tmp_path: Path,
+    figures: list[str],
+) -> None:
+    """As somebody tries it who has nothing but the wheel."""
+    words, places = by(wheel_of(dist), tmp_path)
     told = said([*words, "darkroom", "demo"], elsewhere, **places)
     assert "outbox/index.html" in told
     answer = json.loads((elsewhere / "outbox/parrot.json").read_bytes())

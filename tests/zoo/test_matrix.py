@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 
 from darkroom.errors import ErrorCode
 from darkroom.executor.port import Load, LoadFailed
 from darkroom.models.source import ModelSource
 from darkroom.testing import zoo
-from tests.family_checks import FamilyChecks
+from tests.family_checks import FamilyChecks, takes_words_alone
 from tests.subject import Subject, watched
 from tests.worker_bench import Bench
 
@@ -82,9 +83,23 @@ def test_there_are_enough_of_them() -> None:
 
 # Classes that nobody has described -----------------------------------------------------------------------------------
 
-GENERIC = ("kandinsky", "kandinsky22", "bria_fibo", "z_image_omni", "hunyuan_image", "glm_image", "ideogram4")
+GENERIC = (
+    "kandinsky",
+    "kandinsky22",
+    "bria_fibo",
+    "bria_fibo2",
+    "z_image_omni",
+    "hunyuan_image",
+    "glm_image",
+    "ideogram4",
+    "dreamlite",
+    "dreamlite_mobile",
+    "qwen_image21",
+    "nucleus_moe_image",
+    "omnigen",
+)
 UNSERVED = {
-    "dreamlite": "can't be rendered as others are",
+    "kandinsky5": "can't be rendered as others are",
 }
 
 
@@ -99,6 +114,19 @@ def test_a_class_without_facts_renders_and_the_request_is_warned(name: str, tmp_
         assert (first.width, first.height) == (64, 64)
         assert first.steps[-1] == 2
         assert subject.numbers(decision.plan) == first.numbers
+
+
+RENDERED = {zoo.class_of(zoo.BUILDERS[name]) for name in (*FAMILIES, *GENERIC) if name in zoo.BUILDERS}
+#: Classes that are built → what is said of each when it is loaded or asked for a picture: see the tests below.
+TOLD = {"HiDreamImagePipeline": "paints 1024×1024", "Kandinsky5T2IPipeline": UNSERVED["kandinsky5"]}
+
+
+def test_every_class_that_takes_words_alone_is_rendered_or_listed_with_its_error() -> None:
+    mapped = {each.__name__ for each in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values() if takes_words_alone(each)}
+    assert len(mapped) == 40
+    assert len(mapped & RENDERED) >= (37 if "flux2" in zoo.BUILDERS else 30)
+    assert mapped - RENDERED <= TOLD.keys() | zoo.UNBUILT.keys()
+    assert RENDERED.isdisjoint(TOLD.keys() | zoo.UNBUILT.keys())
 
 
 def failed_load(source: ModelSource, folder: Path) -> LoadFailed:

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+from PIL import Image
 
 from darkroom.testing import zoo
+from tests.family_checks import takes_words_alone
 
 pytestmark = [
     # torch calls numpy's array protocol in a way that numpy deprecates.
@@ -31,6 +33,8 @@ TOLD: dict[str, dict[str, Any]] = {
     "flux_kontext": {"max_area": 64 * 64, "_auto_resize": False},
     "ideogram4": {"guidance_schedule": None},
     "longcat_image": {"enable_prompt_rewrite": False},
+    "qwen_image_edit": {"image": Image.new("RGB", (64, 64), "teal")},
+    "qwen_image_edit_plus": {"image": Image.new("RGB", (64, 64), "teal")},
     "sana_sprint": {"intermediate_timesteps": None},
 }
 
@@ -53,7 +57,7 @@ WITHOUT_NEGATIVE = {
 WITHOUT_GUIDANCE = {"dreamlite_mobile", "flux_schnell", "hunyuan_image"}
 
 #: These are guided by true_cfg_scale, if there is a negative prompt.
-WITH_TRUE_GUIDANCE = {"qwen_image", "qwen_image21"}
+WITH_TRUE_GUIDANCE = {"qwen_image", "qwen_image21", "qwen_image_edit", "qwen_image_edit_plus"}
 
 #: These paint about a million pixels, whatever they are asked for.
 LARGE = {"hidream", "kandinsky5"}
@@ -127,18 +131,12 @@ def test_a_pipeline_is_written_the_same_each_time_and_paints_what_it_is_asked_fo
 
 
 def test_every_class_that_takes_a_text_alone_is_built_or_said_why_not() -> None:
-    classes = {each.__name__ for each in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values() if _takes_a_text_alone(each)}
+    classes = {each.__name__ for each in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values() if takes_words_alone(each)}
     built = {zoo.class_of(builder) for builder in zoo.BUILDERS.values()}
     assert len(classes) == 40
     assert len(classes & built) >= 34
     assert classes - built <= zoo.UNBUILT.keys()
     assert built.isdisjoint(zoo.UNBUILT)
-
-
-def _takes_a_text_alone(pipeline: type) -> bool:
-    made_of = inspect.signature(pipeline).parameters
-    asked = inspect.signature(pipeline.__call__).parameters
-    return "controlnet" not in made_of and "control_image" not in asked and "num_frames" not in asked
 
 
 @pytest.mark.parametrize("name", zoo.UNBUILT)

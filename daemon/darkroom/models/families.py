@@ -30,6 +30,11 @@ _NO_BINNING: Mapping[str, Any] = {"use_resolution_binning": False}
 #: Else a prompt is rewritten wherever two more packages happen to be installed.
 _AS_WRITTEN: Mapping[str, Any] = {"clean_caption": False}
 
+#: FLUX.2 tells its language model what it is.
+_FLUX2 = (
+    "You are an AI that reasons about image descriptions. You give structured responses focusing on object "
+    "relationships, object\nattribution and actions without speculation."
+)
 #: What is said to a Qwen before each text: 34 tokens, which are dropped when they are read.
 _QWEN = (
     "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
@@ -145,7 +150,8 @@ ROWS: tuple[Family, ...] = (
            scales={}, cfg=None, negative=False, steps=4, made_for=4, schedulers=_WITH_MU,
            reads=(Reads("tokenizer", 512, is_chat=True),), references=4),
     Family(key="flux2", title="FLUX.2", pipelines=("Flux2Pipeline",), loras=True,
-           scales={"guidance_scale": 4.0}, cfg=None, negative=False, schedulers=_WITH_MU, references=4),
+           scales={"guidance_scale": 4.0}, cfg=None, negative=False, schedulers=_WITH_MU, references=4,
+           reads=(Reads("tokenizer", 512, is_chat=True, system=_FLUX2),)),
     Family(key="chroma", title="Chroma", pipelines=("ChromaPipeline",), loras=True,
            steps=35, schedulers=_WITH_MU, reads=(Reads("tokenizer", 512),), embeddings=True,
            siblings=_with_pictures("Chroma", "init")),

@@ -32,6 +32,7 @@ class Reads:
     tokens: int | None = None  #: how many are read at most, those of `before` with them; None: as it says itself
     before: str = ""  #: what the pipeline puts before each text, where that counts
     is_chat: bool = False  #: whether each text is put into the tokenizer's own chat template, whose begin counts too
+    system: str = ""  #: what that chat begins with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -333,8 +333,8 @@ def _check_latents(latents: torch.Tensor) -> None:
 
 
 def _as_pixels(picture: NDArray[np.floating[Any]]) -> Pixels:
-    """From (height, width, 3) in 0 to 1; rounds as diffusers does for PIL."""
+    """From (height, width, 3) in 0 to 1; rounds as diffusers does for PIL. How transparent it is, is left out."""
     if not bool(np.isfinite(picture).all()):
         raise Broken(by_decoder=True)
     height, width, _ = picture.shape
-    return Pixels(width, height, (picture * 255).round().astype(np.uint8).tobytes())
+    return Pixels(width, height, (picture[..., :3] * 255).round().astype(np.uint8).tobytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -142,19 +142,30 @@ class Call:
 
     @contextmanager
     def _at_every_forward(self, steps: int, on_step: OnStep) -> Iterator[None]:
-        """A pipeline without a callback: its model says when it is asked; twice a step, where a prompt guides it."""
+        """A pipeline without a callback: its model says when it is first asked in a step; it may be asked twice."""
         model = getattr(self._pipeline, "transformer", None) or self._pipeline.unet
-        asked: list[object] = []
+        scheduler = self._pipeline.scheduler
+        taken: list[object] = []
+        asked: set[int] = set()
+
+        @wraps(scheduler.step)  # pipelines look at what it takes
+        def take(*arguments: Any, **more: Any) -> Any:
+            taken.append(None)
+            return scheduler_step(*arguments, **more)
 
         def ask(*_: object) -> None:
-            calls = len(self._pipeline.scheduler.timesteps)
-            asked.append(None)
-            on_step(min(steps, -(-len(asked) * steps // max(calls, 1))), steps)
+            calls = max(1, len(scheduler.timesteps))
+            step = min(steps, -(-(len(taken) + 1) * steps // calls))
+            if step not in asked:
+                asked.add(step)
+                on_step(step, steps)
 
-        handle = model.register_forward_pre_hook(ask)
+        handle, scheduler_step = model.register_forward_pre_hook(ask), scheduler.step
+        scheduler.step = take
         try:
             yield
         finally:
+            del scheduler.step
             handle.remove()
 
 

@@ -26,11 +26,10 @@ class Reader:
         """`is_taught`: whether some words stand for several tokens, which the pipeline puts in their place."""
         self._blocks = blocks
         self._spelled = pipeline.maybe_convert_prompt if is_taught else lambda text, _: text
-        there = [
-            each for each in family.reads if hasattr(getattr(pipeline, each.tokenizer, None), "all_special_tokens")
-        ]
-        self._tokenizer = getattr(pipeline, there[0].tokenizer) if there else None
-        self._limit = self._own_words(there[0]) if there else NO_LIMIT
+        parts = {each: getattr(pipeline, each.tokenizer, None) for each in family.reads}
+        there = [(each, part) for each, part in parts.items() if hasattr(_of_words(part), "all_special_tokens")]
+        self._tokenizer = _of_words(there[0][1]) if there else None
+        self._limit = self._own_words(*there[0]) if there else NO_LIMIT
         self._specials = tuple(self._tokenizer.all_special_tokens) if self._tokenizer is not None else ()
 
     def read(self, plan: Plan) -> tuple[Tokens, list[str | None]]:
@@ -60,7 +59,7 @@ class Reader:
         text = self._spelled(text, self._tokenizer)
         return len(self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
-    def _own_words(self, reads: Reads) -> int:
+    def _own_words(self, reads: Reads, part: Any) -> int:
         """How many tokens of a person's own are read: without signs of begin and end, and what is put before them.
 
         What a chat says after them is cut off first.
@@ -68,13 +67,31 @@ class Reader:
         tokenizer = self._tokenizer
         assert tokenizer is not None  # noqa: S101 - it is the one that reads
         limit = reads.tokens or min(tokenizer.model_max_length, NO_LIMIT)
-        if reads.is_chat:
-            said = [{"role": "user", "content": f"{reads.before}{WORDS}"}]
-            chat = str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
-            return max(1, limit - self._before(chat.partition(WORDS)[0]))
         signs = len(tokenizer("", verbose=False).input_ids)
-        return max(1, limit - signs - self._before(reads.before))
+        if not reads.is_chat:
+            return max(1, limit - signs - self._before(reads.before))
+        chat = _chat(reads, part, is_plain=part is tokenizer)
+        begin = tokenizer.bos_token
+        if part is tokenizer or (begin is not None and chat.startswith(begin)):
+            signs = 0  # the chat brings them itself
+        return max(1, limit - signs - self._before(chat.partition(WORDS)[0]))
 
     def _before(self, text: str) -> int:
         """How many tokens a text has before another one: a space at its end becomes a part of the next word."""
         return self._count(f"{text}a") - self._count("a")
+
+
+def _of_words(part: Any) -> Any:
+    """The tokenizer; a processor, which also takes pictures, has one."""
+    return getattr(part, "tokenizer", part)
+
+
+def _chat(reads: Reads, part: Any, *, is_plain: bool) -> str:
+    """What a chat says before and after WORDS; a processor takes each text as a list of contents."""
+    texts = {"system": reads.system, "user": f"{reads.before}{WORDS}"}
+    said = [
+        {"role": role, "content": text if is_plain else [{"type": "text", "text": text}]}
+        for role, text in texts.items()
+        if text
+    ]
+    return str(part.apply_chat_template(said, tokenize=False, add_generation_prompt=True))

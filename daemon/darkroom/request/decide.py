@@ -244,7 +244,7 @@ def _lowered(asked: Request, priority: int) -> list[str]:
 def _warnings(asked: Request, plan: Plan, model: ModelCard, priority: int) -> tuple[str, ...]:
     warnings = _lowered(asked, priority)
     if model.family.is_generic:
-        warnings.append(f"Darkroom has no facts of {model.family.title}: what it can't do shows when it renders.")
+        warnings += _undescribed(asked, model.family)
     idle = [key for key in SCALES if getattr(asked, key) is not None and key in model.family.idle]
     warnings += [f"`{key}` has no effect: {model.family.title} was made to go without it." for key in idle]
     return (
@@ -253,6 +253,16 @@ def _warnings(asked: Request, plan: Plan, model: ModelCard, priority: int) -> tu
         *_few_step_warnings(asked, model),
         *options_in(asked),
     )
+
+
+def _undescribed(asked: Request, family: Family) -> list[str]:
+    """What nobody can tell of a class that nobody has described."""
+    asked_for = [key for key in SCALES if getattr(asked, key) is not None and key not in family.idle]
+    asked_for += ["negative_prompt"] if asked.negative_prompt.strip() else []
+    return [
+        f"Darkroom has no facts of {family.title}: what it can't do shows when it renders.",
+        *(f"Whether `{key}` has an effect on {family.title} is not known." for key in asked_for),
+    ]
 
 
 def _negative_warnings(asked: Request, plan: Plan, model: ModelCard) -> list[str]:

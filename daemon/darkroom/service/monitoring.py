@@ -55,10 +55,11 @@ class Monitoring:
         self._newest: Callable[[], Newest] = lambda: (None, 0.0)
         self._ended = ""
         self._late = LateTally()
-        self.tally: Tally = self._late if config.http or config.textfile else Tally()  #: what the service tells
+        self._is_read = bool(config.http or config.textfile)
+        self.tally: Tally = self._late if self._is_read else Tally()  #: what the service tells
         self._textfile = self._file(config) if config.textfile else None
         self.messenger = self._messenger(config) if config.notify else None
-        self._server: Server | None = None
+        self.server: Server | None = None
         self._is_over = threading.Event()
 
     def __enter__(self) -> Self:
@@ -73,12 +74,16 @@ class Monitoring:
     def __exit__(self, *_: object) -> None:
         """The process ends."""
         self._is_over.set()
-        if self._server is not None:
-            self._server.stop()
+        if self.server is not None:
+            self.server.stop()
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """All numbers, also those of what was told before; None where nobody may read them."""
+        return self._numbers if self._is_read else None
 
     @cached_property
-    def metrics(self) -> Metrics:
-        """All numbers, also those of what was told before."""
+    def _numbers(self) -> Metrics:
         from darkroom.report.metrics import Metrics
         from darkroom.service.seating import places
 
@@ -117,8 +122,8 @@ class Monitoring:
 
     def _serve(self) -> None:
         if not self._is_over.wait(FIRST_ANSWERS_S):
-            self._server = self._listening(self._config)
-            self._server.start()
+            self.server = self._listening(self._config)
+            self.server.start()
 
     def _serve_never(self, broken: Broken) -> None:
         """A broken installation; the service goes on, and nobody counts."""
@@ -132,13 +137,13 @@ class Monitoring:
 
         address = Address.parse(config.http)
         files = Files(config.outbox, disk=self._disk)
-        pages = Pages(self.look, self.metrics, files, only_this_machine=address.is_of_this_machine)
+        pages = Pages(self.look, self._numbers, files, only_this_machine=address.is_of_this_machine)
         return Server(address, pages, clock=self._clock.monotonic_s)
 
     def _file(self, config: Config) -> Textfile:
         from darkroom.report.textfile import Textfile
 
-        return Textfile(Path(config.textfile), self.metrics.text, every_s=config.heartbeat_s, disk=self._disk)
+        return Textfile(Path(config.textfile), self._numbers.text, every_s=config.heartbeat_s, disk=self._disk)
 
     def _messenger(self, config: Config) -> Messenger:
         from darkroom.report.messenger import Messenger
