@@ -42,7 +42,7 @@ def test_off_it_is_nothing_and_hears_everything(tmp_path: Path) -> None:
     off = monitoring(tmp_path)
     assert (off.messenger, type(off.tally)) == (None, Tally)
     with off:
-        assert off._server is None
+        assert off.server is None
         off.tell_end(Answer("id", "cat", "cat.json", State.DONE), "")
         off.finish(patient=True)
 
