@@ -312,6 +312,17 @@ def check_nothing_is_left(world: World, story: Story) -> None:
     assert [each for name in ("requests", "work") for each in (world.state / name).iterdir()] == []
 
 
+def outlive_wishes(world: World) -> None:
+    """One whose request has ended before it was heard goes when it has been there for long."""
+    if not [*world.inbox.glob(f"{OURS}.*cancel"), *world.inbox.glob(f"{OURS}.*priority")]:
+        return
+    world.start()
+    for _ in range(5):
+        world.step(world.config.settle_s)
+    world.run()
+    world.die()
+
+
 def check_told(world: World, log: Lines, plant: Plant) -> None:
     """While it lasts, by the log with its name, and where a person looks."""
     told = log.named("unforeseen_error")
@@ -338,6 +349,7 @@ def tell_a_story(root: Path, story: Story, log: Lines, plant: Plant, *, steps: i
         check_gallery(world, "dog", "bob/owl")
     world.die()
     world.live()
+    outlive_wishes(world)
     if story.gallery:
         check_gallery(world, OURS, "dog", "bob/owl")
     check_ours(world, story, plant)

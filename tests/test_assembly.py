@@ -64,6 +64,7 @@ def test_what_is_off_is_not_there(tmp_path: Path, gallery: bool, executor: str) 
 
 
 def test_a_cluster_brings_its_own_seats(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: A CLUSTER IS NOT TESTED (pip install 'darkroom[ray]')")
     world = World(tmp_path, executor="ray", ray_address="10.0.0.1:6379")
     daemon = made(world)
     assert daemon.service.fleet.seats == ()

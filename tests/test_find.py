@@ -169,7 +169,7 @@ def test_the_machines_zone_is_told_by_the_machine_in_summer_winter_and_between()
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5d", "30 days", "9999999d"])
 def test_what_is_no_age_is_refused(text: str) -> None:
-    with pytest.raises(DarkroomError, match="no age"):
+    with pytest.raises(DarkroomError, match="not an age"):
         age(text)
 
 

@@ -17,8 +17,8 @@ def test_every_file_is_in_the_table_and_no_other() -> None:
 
 def test_a_file_runs_one_after_another_with_those_that_it_cannot_run_beside() -> None:
     assert part.group("test_pages.py") == part.group("test_systemd.py") != part.group("test_ray.py")
-    three = ("test_systemd.py", "test_pages.py", "test_ray_systemd.py")
-    assert part.group_s("test_pages.py") == sum(part.seconds(name) for name in three)
+    four = ("test_systemd.py", "test_pages.py", "test_ray_systemd.py", "test_ray_pages.py")
+    assert part.group_s("test_pages.py") == sum(part.seconds(name) for name in four)
     assert part.group_s("test_ray.py") == part.seconds("test_ray.py")
 
 

@@ -96,7 +96,7 @@ def test_others_than_the_network_of_the_cluster_are_kept_out_where_it_is_named(r
 
 @pytest.mark.parametrize("address", ["", "10.0.0.1", "10.0.0.1:", "ray://10.0.0.1:6379", "a b:1", "x:1 --flag"])
 def test_what_is_no_address_of_a_head_is_told(address: str) -> None:
-    with pytest.raises(DarkroomError, match=r"no address of a head.*--ray-worker 10\.0\.0\.1:6379"):
+    with pytest.raises(DarkroomError, match=r"not the address of a head.*--ray-worker 10\.0\.0\.1:6379"):
         ray_unit("worker", address, user="ann", group="ann")
 
 

@@ -52,6 +52,7 @@ VALUES: dict[str, Any] = {
     "guidance_scale": 7, "true_cfg_scale": 2.5, "scheduler": "euler", "loras": [], "strength": 0.4,
     "mask_image": "mask.png", "reference_images": ["one.png"], "fit": "pad",
     "control": [{"name": "edges", "image": "photo.jpg"}], "hires": {"scale": 2}, "seed": 7, "num_images": 1,
+    "weights": "norm-1",
 }  # fmt: skip
 BESIDE: dict[str, Any] = {"init_image": "house.jpg", "prompt": "a house", "format": "webp", "metadata": {}}
 PLAN = enlarging(Upscale("sharp", 2.5), "house.jpg")
@@ -176,7 +177,7 @@ def test_it_is_explained_in_words_and_as_python() -> None:
 @pytest.mark.parametrize("change", [{"by": 7}, {"by": "sharp", "scale": "__import__('os')"}, {"by": "sharp"}])
 def test_a_plan_that_somebody_has_changed_is_told(change: dict[str, Any]) -> None:
     answer = {"name": "house", "state": "done", "plan": plan_json.dump(PLAN) | {"upscale": change}}
-    with pytest.raises(DarkroomError, match="no plan of Darkroom's"):
+    with pytest.raises(DarkroomError, match="not one of Darkroom's plans"):
         of_answer(answer, number=1, asked=None)
 
 

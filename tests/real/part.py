@@ -40,10 +40,11 @@ FILES = {
     "test_a_renderer_that_stands_still.py": (45, "fleet|seats|rendering|dispatch"),
     "test_ray.py": (420, "cluster/|executor/ray"),
     "test_ray_systemd.py": (120, "cluster/|executor/ray"),
+    "test_ray_pages.py": (120, "cluster/|systemd/ray"),
 }
 UNKNOWN_S = 60  #: a file that is not in the table
 #: Files that cannot run beside each other, by what they share: a machine boots in its starter's control group.
-TOGETHER = {"test_systemd.py": "systemd", "test_pages.py": "systemd", "test_ray_systemd.py": "systemd"}
+TOGETHER = dict.fromkeys(("test_systemd.py", "test_pages.py", "test_ray_systemd.py", "test_ray_pages.py"), "systemd")
 #: Files that share nothing, not even within themselves: each of their tests runs where there is room.
 APART = ("test_faults.py", "test_hostile.py", "test_power_cut.py", "test_memory.py", "test_clocks.py", "test_soak.py")
 
