@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,21 @@ def shards(*there: int) -> Callable[[Path], object]:
 
 def named_by_index(*names: str) -> Callable[[Path], object]:
     return lambda folder: write_json(folder / f"{UNET}.safetensors.index.json", weight_map=dict(enumerate(names)))
+
+
+CLIP = "CLIPTextModel"
+COPY = "Copy or download the model again"
+
+
+def encoder(said: object, kind: str, layers: Iterable[int], *, lacks: str = "") -> Callable[[Path], object]:
+    """A text encoder whose configuration says so many layers, and its weights."""
+    names = [f"text_model.encoder.layers.{layer}.mlp.{each}" for layer in layers for each in ("fc1.weight", "fc2.bias")]
+    header = {
+        name: {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for name in names if lacks not in name or not lacks
+    }
+    raw = json.dumps(header).encode()
+    told = config("text_encoder", architectures=[kind], num_hidden_layers=said, hidden_size=768)
+    return both(told, write(f"{TEXT}.safetensors", len(raw).to_bytes(8, "little") + raw))
 
 
 def lone_shard(folder: Path) -> None:
@@ -209,6 +224,12 @@ FOLDERS: list[tuple[Callable[[Path], object], dict[str, Any], Fate, str, str]] =
     (rename_weights("fp16.safetensors", UNET), {}, USABLE, "", ""),
     (nothing, {"variant": "fp16"}, HELD, "there is no variant 'fp16'", "Leave `variant` out"),
     (rename_weights("fp16.safetensors"), {"variant": "bf16"}, HELD, "no variant 'bf16'", '`variant = "fp16"`'),
+    (encoder(9, CLIP, range(3)), {}, HELD, "have 3 of the 9 layers that its configuration describes", COPY),
+    (encoder(3, CLIP, [0, 2]), {}, HELD, "have 2 of the 3 layers", COPY),
+    (encoder(3, CLIP, range(3), lacks="layers.1.mlp.fc1.weight"), {}, HELD, "lack mlp.fc1.weight in layer 1", COPY),
+    (encoder(3, CLIP, range(3)), {}, USABLE, "", ""),
+    (encoder(2, CLIP, range(3)), {}, USABLE, "", ""),
+    (encoder("2", CLIP, range(1)), {}, USABLE, "", ""),
     (
         both(rename_weights("fp16.safetensors", UNET), write(f"{UNET}.non_ema.safetensors", weights())),
         {}, HELD, "come in variants only", '`variant = "fp16"` or `variant = "non_ema"`',

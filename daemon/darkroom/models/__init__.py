@@ -11,6 +11,7 @@ layouts      pure            The parts that lie in a file of weights: how their 
 contents     pure            What a file of weights is, by the names of its tensors.
 one_file     edge: models    A model that comes as one file, and parts that come from elsewhere.
 weights      edge: models    The weights: which variant is meant, whether they are whole.
+depth        pure            Whether the weights of a text encoder have all the layers that they should.
 layers       pure            The layers of weights by their names, and whether those of a LoRA are a model's.
 loras        edge: models    What the file of a LoRA says of it, and which models it fits.
 lora_names   pure            How trainers call the layers of transformers.

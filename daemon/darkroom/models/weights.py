@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from darkroom.models.depth import fault_of_layers
 from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json, short
 from darkroom.models.header import read_header
 from darkroom.models.source import ModelSource
@@ -76,35 +77,41 @@ def check_weights(folder: Path, stem: str, variant: str | None) -> None:
         raise _no_variant(
             f"of its {folder.name} there is no variant {variant!r}", sorted({each.variant or "" for each in safe})
         )
-    read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if all(_SHARD.search(each.name) for each in chosen):
         message = (
             f"the index of the weights of its {folder.name} is missing: only files like {chosen[0].name} are there."
         )
         raise Unusable(Fate.HELD, message, COPY_AGAIN)
+    tensors: set[str] = set()
     for each in chosen:
         if each.name.endswith(".json"):
-            _check_shards(folder, each.name)
+            tensors |= _check_shards(folder, each.name)
         else:
-            read_header(folder / each.name)
+            tensors |= read_header(folder / each.name).shapes.keys()
+    if fault := fault_of_layers(tensors, config):
+        raise Unusable(Fate.HELD, f"the weights of its {folder.name} {fault}.", COPY_AGAIN)
 
 
-def _check_shards(folder: Path, index: str) -> None:
-    shards = _shards(folder / index)
+def _check_shards(folder: Path, index: str) -> set[str]:
+    """The names of the tensors."""
+    named = _named_in(folder / index)
+    shards = sorted(set(named.values()))
     missing = sorted(name for name in shards if not exists(folder / name))
     if missing:
         message = f"{len(missing)} of the {len(shards)} files with the weights of its {folder.name} are missing: "
         raise Unusable(Fate.HELD, f"{message}{missing[0]}.", COPY_AGAIN)
+    return set(named)
 
 
-def _shards(index: Path) -> list[str]:
-    """The files that an index names: in its own folder, and nowhere else."""
-    named = read_json(index).get("weight_map")
-    shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
-    if not shards:
+def _named_in(index: Path) -> dict[str, str]:
+    """Tensor → its file, by an index of shards: in its own folder, and nowhere else."""
+    found = read_json(index).get("weight_map")
+    named = {tensor: str(file) for tensor, file in found.items()} if isinstance(found, dict) else {}
+    if not named:
         raise Unusable(Fate.HELD, f"{short(index)} names no files.", COPY_AGAIN)
-    for name in shards:
+    for name in sorted(set(named.values())):
         if not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name, re.ASCII):
             message = f"{short(index)} names a file {name[:100]!r}, which no file of weights is called."
             raise Unusable(Fate.HELD, message, COPY_AGAIN)
-    return shards
+    return named
