@@ -403,6 +403,7 @@ def test_the_daemons_own_http_shows_it(tab: Browser, tmp_path: Path) -> None:
         daemon.drop("cat.json")
         daemon.wait_for_state("cat", "done")
         wait_for((daemon.outbox / GALLERY / "now.js").exists, "the page is there")
+        daemon.wait_for_event("http_listening")
         wait_for(lambda: _status(port) == 200, "it shows the outbox")
         tab.call("Page.navigate", url="about:blank")
         tab.events.clear()
