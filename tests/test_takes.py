@@ -15,6 +15,7 @@ from darkroom.request.inputs import Bundle
 from darkroom.service.entries import Place
 from darkroom.service.gate import TAKE_PATIENCE_S
 from darkroom.spool.record import Stage
+from darkroom.testing.faults import CountingDisk
 from darkroom.testing.world import World
 
 CAT = {"prompt": "a cat"}
@@ -226,3 +227,16 @@ def test_a_take_that_hangs_lets_what_is_in_state_go_first(world: World, monkeypa
     world.run()
     assert world.said("urgent")["state"] == "done"
     world.die()
+
+
+def test_the_hidden_name_is_removed_once(world: World) -> None:
+    disk = CountingDisk()
+    world.die()
+    world.start(disk)
+    world.drop("cat.json", CAT)
+    world.run()
+    removed = [
+        number for number, (kind, name) in enumerate(disk.effects) if kind == "remove" and name.endswith(".taken")
+    ]
+    assert len(removed) == 1
+    assert [kind for kind, name in disk.effects[removed[0] :] if name == "inbox"] == ["sync"]

@@ -260,7 +260,9 @@ class Taker:
 
     def _remove_hidden(self, path: str, request_id: str, *, name: str, inputs: tuple[InputFile, ...]) -> None:
         hidden = joined(folder_of(path), name or taken_name(file_of(path), request_id))
-        if inputs and self._is_there(hidden):
+        if not self._is_there(hidden):
+            return  # a look that came in between has told of it, too
+        if inputs:
             self._inputs.release(path, request_id, inputs)
         self.remove(hidden)
 
