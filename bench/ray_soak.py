@@ -92,7 +92,7 @@ class RaySoak(Soak):
         seconds = self._chance.random() ** 2 * LONGEST_S
         if what == "a link":
             self._machines.cut(name)
-            self._later(seconds, partial(self._machines.mend, name))
+            self._heal_later(seconds, partial(self._machines.mend, name))
             self.harm.other_kills["a link is cut"] += 1
             return
         found = self._machines.pids(name, TARGETS[what])
@@ -101,10 +101,10 @@ class RaySoak(Soak):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP if stands else signal.SIGKILL)
             if stands:
-                self._later(seconds, partial(_go_on, pid))
+                self._heal_later(seconds, partial(_go_on, pid))
             self.harm.other_kills[f"{'SIGSTOP' if stands else 'SIGKILL'} of {what}"] += 1
 
-    def _later(self, seconds: float, do: Callable[[], None]) -> None:
+    def _heal_later(self, seconds: float, do: Callable[[], None]) -> None:
         timer = threading.Timer(seconds, do)
         timer.daemon = True
         timer.start()

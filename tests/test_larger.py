@@ -181,6 +181,22 @@ def test_an_unknown_key_within_is_told_with_the_nearest() -> None:
     assert next(each for each in problems if each.where == "/hires/scal").hint.startswith("Did you mean scale")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "where"),
+    [
+        ("hires", {"scale": 2, "strength": None}, "/hires/strength"),
+        ("hires", {"scale": 2, "num_inference_steps": None}, "/hires/num_inference_steps"),
+        ("hires", {"scale": 2, "upscaler": None}, "/hires/upscaler"),
+        ("loras", [{"name": "ink", "weight": None}], "/loras/0/weight"),
+    ],
+)
+def test_null_within_an_object_is_no_value_either(key: str, value: object, where: str) -> None:
+    (problem,) = read(json.dumps({"prompt": "a cat", key: value}).encode()).problems
+    assert problem.where == where
+    assert problem.message.endswith(", not null.")
+    assert problem.hint == "Correct it, or leave the key out: the default applies then."
+
+
 SIMPLE = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
 
 

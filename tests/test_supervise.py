@@ -136,7 +136,20 @@ def test_signals_do_afterwards_what_they_did_before() -> None:
     told: list[Stop] = []
     with stops.listening():
         stops.listen(told.append)
-        os.kill(os.getpid(), signal.SIGINT)
-    assert told == [Stop("SIGINT")]
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert told == [Stop("SIGTERM")]
     assert stops.wait(60.0, Notifier({}))  # at once
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_a_second_interrupt_while_it_is_ending_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with Stops().listening():
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended == [130]

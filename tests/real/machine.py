@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -108,8 +108,9 @@ class Machine:
         assert self._nspawn.poll() is None, (self._top / "console").read_text()
         children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text().split()
         for pid in children:
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
-                self.leader = int(pid)
+            with suppress(FileNotFoundError, ProcessLookupError):  # one that has ended since
+                if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+                    self.leader = int(pid)
         return bool(self.leader) and self.run("systemctl", "is-system-running", check=False).stdout.strip() in (
             "running",
             "degraded",

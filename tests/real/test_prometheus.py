@@ -166,6 +166,7 @@ def test_promtool_has_nothing_to_say_about_the_metrics(watched: tuple[DaemonProc
 def test_while_the_outbox_hangs_health_and_metrics_answer_and_files_do_when_it_is_back(tmp_path: Path) -> None:
     port = free_port()
     with on_a_faulty("outbox", tmp_path, http=f"127.0.0.1:{port}") as (daemon, share, _):
+        daemon.wait_for_event("http_listening")
         daemon.wait_for(lambda: status(port, "/first/first-1.png") == 200, "a picture is shown")
         share.hang()
         with ThreadPoolExecutor(4) as pool:
@@ -186,6 +187,7 @@ def test_while_the_outbox_hangs_health_and_metrics_answer_and_files_do_when_it_i
 def test_a_loop_that_stands_still_is_told(tmp_path: Path) -> None:
     port = free_port()
     with on_a_faulty("state", tmp_path, http=f"127.0.0.1:{port}") as (daemon, share, _):
+        daemon.wait_for_event("http_listening")
         daemon.wait_for(lambda: status(port, "/health") == 200, "it is well")
         share.hang()
         daemon.drop("second.json")

@@ -19,6 +19,16 @@ LEAST_SCALE, MOST_SCALE, MOST_UPSCALE = 1.25, 4.0, 8.0
 MOST_STEPS = 150
 
 
+def _not_null(value: object) -> object:
+    """Only an absent key is None; the error's own words are those of any wrong value."""
+    if value is None:
+        raise PydanticCustomError("null", "null is no value")
+    return value
+
+
+NotNull = BeforeValidator(_not_null)  #: for a key within an object that may be left out
+
+
 def own_words(message: str, hint: str) -> PydanticCustomError:
     """The end of a sentence that begins with the key, and what to do."""
     return PydanticCustomError(OWN_WORDS, "{message}", {"message": message, "hint": hint})
@@ -74,13 +84,13 @@ class HiresAsked(BaseModel):
     scale: Annotated[float, Field(ge=LEAST_SCALE, le=MOST_SCALE)] = Field(
         description=f"how much larger each side becomes: a number from {LEAST_SCALE:g} to {MOST_SCALE:g}"
     )
-    strength: Annotated[float, Field(ge=0, le=1)] | None = Field(
+    strength: Annotated[Annotated[float, Field(ge=0, le=1)] | None, NotNull] = Field(
         None, description="how much of it is repainted: a number from 0 to 1"
     )
-    num_inference_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = Field(
+    num_inference_steps: Annotated[Annotated[int, Field(ge=1, le=MOST_STEPS)] | None, NotNull] = Field(
         None, description=f"denoising steps of the second pass: a whole number from 1 to {MOST_STEPS}"
     )
-    upscaler: str | None = Field(
+    upscaler: Annotated[str | None, NotNull] = Field(
         None, description="what enlarges it, an upscaler of the configuration by its alias: a name"
     )
 

@@ -32,6 +32,7 @@ from darkroom.request.pictures import (
     FileName,
     Fit,
     HiresAsked,
+    NotNull,
     References,
     UpscaleAsked,
 )
@@ -96,7 +97,7 @@ class AskedLora(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     name: str
-    weight: Annotated[float, Field(ge=-MOST_LORA_WEIGHT, le=MOST_LORA_WEIGHT)] | None = None
+    weight: Annotated[Annotated[float, Field(ge=-MOST_LORA_WEIGHT, le=MOST_LORA_WEIGHT)] | None, NotNull] = None
 
 
 def _as_loras(value: object) -> object:

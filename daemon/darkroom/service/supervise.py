@@ -101,11 +101,13 @@ class Stops:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals inside; outside they do what they did before."""
+        """Handle the signals inside; outside they do what they did before, but for Ctrl-C after a Ctrl-C."""
         before = {number: signal.signal(number, self._handle) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
+            if self._interrupts:
+                del before[signal.SIGINT]  # the process ends: one more ends it at once, without a traceback
             for number, handler in before.items():
                 signal.signal(number, handler)
 
