@@ -104,7 +104,9 @@ class Soak:
         try:
             self._under_fire(tell)
             self._in_peace()
-            assert self._daemon.stop(deadline_s=120) == 0
+            status = self._daemon.stop(deadline_s=120)
+            self._read_log()
+            assert status == 0, f"it ended with {status}:\n{self._log.decode(errors='replace')[-4000:]}"
         finally:
             self._daemon.kill()
         self._judge()
@@ -139,6 +141,11 @@ class Soak:
         while len(self._seen) < self._requests and time.monotonic() - self._progress_s < PATIENCE_S:
             self._look()
             time.sleep(0.05)
+        self._daemon.wait_for(self._serves, "it serves")  # one that is only starting dies of a SIGTERM, as it may
+
+    def _serves(self) -> bool:
+        self._read_log()
+        return b'"serving"' in self._log
 
     @property
     def kills(self) -> int:
