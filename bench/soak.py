@@ -142,6 +142,8 @@ class Soak:
             self._look()
             time.sleep(0.05)
         self._daemon.wait_for(self._serves, "it serves")  # one that is only starting dies of a SIGTERM, as it may
+        # What the last kills have left goes a little later, once all requests of the folder are read.
+        self._daemon.wait_for(lambda: not self._daemon.hidden_names(), "the inbox is cleared up")
 
     def _serves(self) -> bool:
         self._read_log()

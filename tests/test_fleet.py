@@ -20,6 +20,7 @@ from darkroom.executor.port import (
     Ready,
     Tried,
     Unload,
+    Unloaded,
 )
 from darkroom.facts import Progress
 from darkroom.service.blame import Charge
@@ -164,6 +165,34 @@ def test_a_fleet_that_is_stopped_ends_each_life_in_order_and_begins_none() -> No
     assert [told.lives for told in hall.told] == [[1], [1]]
     assert hall.told[1].stops.empty()
     assert hall.broken == []
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        READY,
+        replace(READY, cuda_devices=3),
+        Loaded(model="sd15", revision="other", load_s=1.0),
+        LoadFailed(model="sd15", message="no weights", hint=""),
+        LoadFailed(model="sd15", message="no device", hint="", of_device=True),
+        Tried(model="sd15", scheduler="euler", impossible={}),
+        Alive(doing="loading sd15"),
+        Unloaded(),
+    ],
+    ids=lambda late: type(late).__name__,
+)
+def test_what_a_seat_says_that_was_told_to_stop_is_answered_with_nothing(late: OfSeat) -> None:
+    hall = Hall("cpu", "cuda:0", preload="sd15")
+    hall.tick()
+    other = hall.fleet.seats[1]
+    for event in (READY, Loaded(model="sd15", revision="local", load_s=1.0)):
+        other.turns_to(event)
+        hall.fleet.hear(other, event)
+    hall.fleet.stop(7.0)
+    hall.hear(late)
+    assert hall.told[0].sent == []
+    assert hall.told[0].lives == [1]
+    assert len(hall.fleet.seats) == 2
 
 
 @pytest.mark.parametrize(

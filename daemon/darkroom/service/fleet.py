@@ -230,6 +230,8 @@ class Fleet:
             self._call_by_device(ready.device)
         self._tally.seat_ready(seat.name)
         _log.info("renderer_ready", seat=seat.name, device=ready.title, pid=ready.pid)
+        if seat.is_ending:
+            return  # it was told to stop before it could say so
         names = {each.name for each in self.seats}
         for each in self._beside(seat, ready):
             if each.name not in names:
@@ -250,7 +252,7 @@ class Fleet:
 
     def _loaded(self, seat: Seat, loaded: port.Loaded) -> None:
         other = self._other_revision(seat, loaded)
-        if other is not None:
+        if other is not None and not seat.is_ending:
             seat.loading_for = None
             seat.unload()
             charge = Charge(ModelHold(loaded.model, seat.name), _differs(seat, loaded, other), REVISION_HINT)
