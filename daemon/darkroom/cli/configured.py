@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from darkroom.cli.arguments import OVERRIDES
-from darkroom.client import Client
+from darkroom.client.requests import Client
 from darkroom.config.load import USUAL_FILES, find_file, load
 from darkroom.config.settings import Config
 from darkroom.disk.files import Disk

@@ -40,6 +40,7 @@ fetching      edge: models   A model of the hub on its way here, and whether it 
 resuming      edge: models   Downloads that were cut short go on where they ended.
 pull          shell          Downloads one model of the hub, in a process of its own.
 token_limit   pure           Which words of a text a model does not read.
+weightless    edge: process  What paints without weights, and where: what those say of themselves.
 testcard      edge: device   Paints without any model.
 encode        edge: pictures Pictures become files that say how they came to be.
 parameters    pure           What made a picture, as text that other tools read.

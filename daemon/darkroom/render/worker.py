@@ -44,13 +44,14 @@ from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, Stop, decode
 from darkroom.facts import Fault, Progress
 from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
-from darkroom.render import memory, testcard
+from darkroom.render import testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
 from darkroom.render.engine import Device, DevicePoisoned, DriverLate, Flagged, LeaveDevice, Model
 from darkroom.render.finish import Finisher, Job
 from darkroom.render.parameters import Provenance
 from darkroom.render.residents import OnDevice, Residents
+from darkroom.render.weightless import NoDevice
 from darkroom.request.plan import Plan
 
 #: At most this many `Stepped` messages a second; the last step of a picture is always told.
@@ -324,35 +325,12 @@ def describe(error: BaseException) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class NoLibraries:
+class NoLibraries(NoDevice):
     """Stands in for the device where torch or diffusers cannot be imported: every load says so."""
 
     reason: str
-    name: str = "none"
-    title: str = "no device"
-    cuda_devices: int = 0
-    software: dict[str, str] = field(default_factory=dict)
-
-    downloaded_bytes: int | None = None
-    download_bytes: int | None = None
-
-    def peak_bytes(self) -> int:
-        """Of this process."""
-        return memory.peak_bytes()
-
-    def learn(self, source: ModelSource) -> None:
-        """Nothing to learn."""
-
-    def look(self, source: ModelSource) -> None:
-        """Nothing to see."""
-
-    def needs_bytes(self, source: ModelSource) -> int:  # noqa: ARG002 - part of the protocol
-        """Nothing."""
-        return 0
-
-    def free_bytes(self) -> int:
-        """None."""
-        return 0
+    name: str = field(default="none", kw_only=True)
+    title: str = field(default="no device", kw_only=True)
 
     def enlarger(self) -> Model:
         """Raises RenderFailed."""
