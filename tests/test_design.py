@@ -344,9 +344,9 @@ def test_nothing_heavy_is_imported_at_the_start(entry: str) -> None:
         todo += new
 
 
-def test_only_the_renderers_main_module_imports_what_paints() -> None:
-    assert {module for module in MODULES if "render.device" in own_imports(module)} == {"render.worker"}
-    assert "render.device" not in own_imports("render.worker", lazy=False)
+def test_what_paints_is_imported_in_one_place_and_only_when_it_is_needed() -> None:
+    assert {module for module in MODULES if "render.device" in own_imports(module)} == {"render.opening"}
+    assert "render.device" not in own_imports("render.opening", lazy=False)
 
 
 def _is_open_for_writing(call: ast.Call, mode_at: int) -> bool:

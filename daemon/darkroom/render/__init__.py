@@ -1,6 +1,8 @@
 """The renderer: a process of its own, imported by nobody. torch lives here alone.
 
 worker        shell          Reads messages, renders one attempt at a time, tells what happens.
+opening       shell          The device that it begins with.
+steps         edge: process  The steps of one attempt, told as it makes them.
 agenda        shell          What it has been asked to do and has not begun.
 alive         edge: process  Signs of life, as long as it really gets on.
 engine        pure           What the worker asks of whatever paints.
