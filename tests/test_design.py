@@ -51,7 +51,7 @@ PURE_PARTS = {
 
 #: Changes of a disk outside `files`, each with its reason.
 CHANGES_ALLOWED = {
-    "spool.records": {"os.open", "os.ftruncate", "os.pwrite"},  # the lock names its process
+    "spool.lock": {"os.open", "os.ftruncate", "os.pwrite"},  # the lock names its process
     "spool.database": {"sqlite3.connect"},  # SQLite's own files
     "cli.doctor": {"(path / own).rmdir"},  # what its own probe had made
     "systemd.host": {"TemporaryDirectory", "shutil.copyfile", "sqlite3.connect"},  # asks a copy of the database

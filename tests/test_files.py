@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from darkroom.disk import files
-from darkroom.disk.files import Disk, SourceUnreadable
+from darkroom.disk.files import Disk
+from darkroom.disk.reading import SourceUnreadable
 from darkroom.testing.faults import CountingDisk
 
 DISK = Disk()
