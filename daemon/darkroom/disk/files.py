@@ -17,9 +17,8 @@ from functools import lru_cache
 from itertools import chain, count, islice
 from pathlib import Path
 
-import structlog
-
 from darkroom.disk.reading import Reads, SourceUnreadable, chunk_at
+from darkroom.log.logger import Logger
 from darkroom.names import arriving_name
 
 MOST_TREE_STEPS = 100_000  #: of a folder that is being removed; each looks at up to a thousand names
@@ -371,7 +370,7 @@ def _chunks_of(source: Path) -> Iterator[bytes]:
             yield chunk
 
 
-_log = structlog.get_logger("darkroom")
+_log = Logger("darkroom")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
