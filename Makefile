@@ -21,7 +21,7 @@ WAITING = $(shell expr $$(nproc) + $$(nproc) / 2)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-models test-real dist run lint format types venv clean outlived
+.PHONY: help demo test tested test-models test-real dist run lint format types venv clean outlived
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ help: ## Show this list
 demo: $(READY) ## Start the daemon, drop three requests, show what comes of them
 	@$(BIN)/darkroom demo
 
-test: $(READY) lint types ## Check format, style and types, then run every test
+test: $(READY) lint ## Check format, style and types, and run every test
+	@$(MAKE) --no-print-directory --jobs 2 types tested
+
+tested: $(READY)
 	$(ALONE) $(BIN)/pytest -n $(WAITING) --dist worksteal
 
 test-models: $(READY) ## Run tiny pipelines of nearly every class of diffusers that paints words: a few minutes

@@ -4,7 +4,6 @@ import json
 import queue
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,16 +32,15 @@ SWITCHES = {
     "TRANSFORMERS_OFFLINE": "0",
 }
 
-#: In the renderer's place: tells what its libraries make of the environment. What they call their cache is a text
+#: Before the renderer is one: tells what its libraries make of the environment. What they call their cache is a text
 #: among their constants, whatever its name.
 WITNESS = """
-    import json, os, socket, sys
+    import json, os, sys
     from pathlib import Path
     from diffusers.utils import constants as diffusers, dynamic_modules_utils
     from huggingface_hub import constants as hub
     from transformers.utils import hub as transformers
-    from darkroom.executor.port import Ready
-    from darkroom.executor.wire import encode
+    from darkroom.render import worker
 
     modules = {"hub": hub, "diffusers": diffusers, "dynamic": dynamic_modules_utils, "transformers": transformers}
     seen = {
@@ -52,9 +50,7 @@ WITNESS = """
     }
     seen["remote_code"] = os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"]
     Path(os.environ["WITNESS"]).write_text(json.dumps(seen))
-    end = socket.socket(fileno=int(sys.argv[1]))
-    end.sendall(encode(Ready(device="cpu", title="witness")))
-    end.makefile("rb").read()
+    worker.main(*map(int, sys.argv[1:]))
 """
 
 
@@ -86,46 +82,19 @@ def theirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return theirs
 
 
-def seen_by_a_renderer(settings: RendererSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    (tmp_path / "witness.py").write_text(textwrap.dedent(WITNESS))
-    monkeypatch.setattr(local, "RENDERER", "witness")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("WITNESS", str(tmp_path / "seen.json"))
-    heard = Heard()
-    process = RendererProcess(settings, name="seat", emit=heard.emit)
-    process.start(1)
-    try:
-        heard.next_of(Ready)
-    finally:
-        process.stop(within_s=0)
-    seen: dict[str, Any] = json.loads((tmp_path / "seen.json").read_text())
-    return seen
-
-
 @pytest.mark.timeout(400)
-def test_the_renderer_looks_for_nothing_where_the_environment_says(
+def test_a_renderer_has_its_models_in_the_model_cache_and_looks_for_nothing_where_the_environment_says(
     theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache = tmp_path / "models"
-    seen = seen_by_a_renderer(RendererSettings(model_cache=str(cache), offline=True), tmp_path, monkeypatch)
-    assert {name: value for name, value in seen.items() if str(theirs) in value} == {}
-    assert (seen["hub.HF_HOME"], seen["hub.HF_HUB_CACHE"]) == (str(cache), str(cache / "hub"))
-    assert seen["dynamic.HF_MODULES_CACHE"] == str(cache / "modules")
-    assert (seen["hub.HF_HUB_OFFLINE"], seen["hub.HF_HUB_DISABLE_TELEMETRY"], seen["remote_code"]) == (
-        "True", "True", "true",
-    )  # fmt: skip
-    assert not any(theirs.iterdir())
-
-
-@pytest.mark.timeout(400)
-def test_a_model_of_the_hub_is_loaded_from_the_model_cache_whatever_the_environment_says(
-    theirs: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "models"
     repository = cache / "hub" / "models--owner--name"
     tiny_pipeline.build(repository / "snapshots" / COMMIT)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(COMMIT)
+    (tmp_path / "witness.py").write_text(textwrap.dedent(WITNESS))
+    monkeypatch.setattr(local, "RENDERER", "witness")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("WITNESS", str(tmp_path / "seen.json"))
     own = ModelSource("mine", "owner/name", width=64, height=64, num_inference_steps=2)
     heard = Heard()
     settings = RendererSettings(models={"mine": own}, device="cpu", model_cache=str(cache), offline=True)
@@ -138,4 +107,11 @@ def test_a_model_of_the_hub_is_loaded_from_the_model_cache_whatever_the_environm
         process.stop(within_s=0)
     assert isinstance(loaded, Loaded), loaded
     assert (loaded.model, loaded.revision) == ("mine", COMMIT)
+    seen: dict[str, str] = json.loads((tmp_path / "seen.json").read_text())
+    assert {name: value for name, value in seen.items() if str(theirs) in value} == {}
+    assert (seen["hub.HF_HOME"], seen["hub.HF_HUB_CACHE"]) == (str(cache), str(cache / "hub"))
+    assert seen["dynamic.HF_MODULES_CACHE"] == str(cache / "modules")
+    assert (seen["hub.HF_HUB_OFFLINE"], seen["hub.HF_HUB_DISABLE_TELEMETRY"], seen["remote_code"]) == (
+        "True", "True", "true",
+    )  # fmt: skip
     assert not any(theirs.iterdir())
