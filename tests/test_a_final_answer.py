@@ -149,9 +149,9 @@ ENDINGS = [
 ]
 
 
-@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.name)
-def test_whoever_waits_for_the_end_finds_everything_when_it_is_first_seen(ending: Ending, tmp_path: Path) -> None:
-    world = World(tmp_path)
+def lived(ending: Ending, folder: Path) -> tuple[World, Watched]:
+    """What leads to an end has happened."""
+    world = World(folder)
     disk = Watched(world)
     world.holding = True
     world.start(disk)
@@ -159,6 +159,12 @@ def test_whoever_waits_for_the_end_finds_everything_when_it_is_first_seen(ending
     ending.live(world, disk)
     for _ in range(3):
         world.step()
+    return world, disk
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.name)
+def test_whoever_waits_for_the_end_finds_everything_when_it_is_first_seen(ending: Ending, tmp_path: Path) -> None:
+    world, disk = lived(ending, tmp_path)
     painter(world).hold = False
     painter(world).release()
     for _ in range(5):
@@ -177,14 +183,7 @@ def test_whoever_waits_for_the_end_finds_everything_when_it_is_first_seen(ending
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.name)
 def test_the_end_stays_the_end_in_other_lives(ending: Ending, tmp_path: Path) -> None:
-    world = World(tmp_path)
-    disk = Watched(world)
-    world.holding = True
-    world.start(disk)
-    world.step()
-    ending.live(world, disk)
-    for _ in range(3):
-        world.step()
+    world, disk = lived(ending, tmp_path)
     world.holding = False
     before = world.answer("cat") or {}
     for _ in range(2):

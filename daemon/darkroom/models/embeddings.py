@@ -13,7 +13,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from darkroom.models.files import Fate, Unusable, exists, read_json, unforeseen
+from darkroom.models.files import Fate, Unusable, each_read, exists, read_json
 from darkroom.models.header import read_header
 from darkroom.models.judge import Judgement
 from darkroom.models.layers import Misfit
@@ -165,12 +165,4 @@ def misfits(found: Judgement, files: Mapping[str, EmbeddingFile | Unusable]) -> 
 
 def read_all(sources: Iterable[EmbeddingSource]) -> dict[str, EmbeddingFile | Unusable]:
     """By alias. Raises nothing."""
-    found: dict[str, EmbeddingFile | Unusable] = {}
-    for source in sources:
-        try:
-            found[source.alias] = read_embedding(source)
-        except Unusable as error:
-            found[source.alias] = error
-        except Exception as error:  # noqa: BLE001 - it costs this one
-            found[source.alias] = unforeseen("embedding", source.alias, error)
-    return found
+    return each_read("embedding", {source.alias: source for source in sources}, read_embedding)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from darkroom.guard import describe
 from darkroom.log.logger import Logger
 from darkroom.printable import printable
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 MOST_JSON_BYTES = 64 << 20  #: of a configuration
 
@@ -72,6 +76,19 @@ def unforeseen(what: str, alias: str, error: Exception) -> Unusable:
     _log.error("unforeseen_error", **{what: alias}, why=describe(error), exc_info=error)
     message = f"an unexpected error: {describe(error)}."
     return Unusable(Fate.HELD, message, "Report it: the service's log tells more. All others go on.")
+
+
+def each_read(what: str, sources: Mapping[str, S], read: Callable[[S], T]) -> dict[str, T | Unusable]:
+    """What is read of each, or why it cannot be used, by alias. Raises nothing: an error costs that one."""
+    found: dict[str, T | Unusable] = {}
+    for alias, source in sources.items():
+        try:
+            found[alias] = read(source)
+        except Unusable as error:
+            found[alias] = error
+        except Exception as error:  # noqa: BLE001 - see above
+            found[alias] = unforeseen(what, alias, error)
+    return found
 
 
 def read_json(file: Path) -> dict[str, Any]:

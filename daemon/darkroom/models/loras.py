@@ -13,7 +13,7 @@ from typing import Any
 from darkroom.models.contents import Stranger, contents
 from darkroom.models.families import BY_KEY
 from darkroom.models.family import Family
-from darkroom.models.files import Fate, Unusable, exists, unforeseen
+from darkroom.models.files import Fate, Unusable, each_read, exists
 from darkroom.models.header import read_header
 from darkroom.models.judge import Judgement
 from darkroom.models.layers import DENOISER, Layers, Misfit, layers_of_lora, layers_of_model, misfit
@@ -165,12 +165,4 @@ def _misfit(file: LoraFile, family: Family, layers: Layers, *, renamed: bool) ->
 
 def read_all(sources: Iterable[LoraSource]) -> dict[str, LoraFile | Unusable]:
     """By alias. Raises nothing."""
-    found: dict[str, LoraFile | Unusable] = {}
-    for source in sources:
-        try:
-            found[source.alias] = read_lora(source)
-        except Unusable as error:
-            found[source.alias] = error
-        except Exception as error:  # noqa: BLE001 - it costs this one
-            found[source.alias] = unforeseen("lora", source.alias, error)
-    return found
+    return each_read("lora", {source.alias: source for source in sources}, read_lora)

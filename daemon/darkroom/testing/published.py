@@ -95,17 +95,22 @@ def _t5_xxl() -> T5EncoderModel:
     return T5EncoderModel(config)
 
 
-def _qwen3_4b() -> Qwen3Model:
-    config = Qwen3Config(
-        vocab_size=151_936,
-        hidden_size=2560,
-        intermediate_size=9728,
-        num_hidden_layers=36,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=128,
-    )
-    return Qwen3Model(config)
+def _language_model(
+    kind: Callable[[Any], nn.Module], config: Callable[..., Any], *, layers: int, heads: tuple[int, int], **sizes: int
+) -> nn.Module:
+    """`heads`: those that ask, and those that are asked."""
+    asking, asked = heads
+    return kind(config(num_hidden_layers=layers, num_attention_heads=asking, num_key_value_heads=asked, **sizes))
+
+
+def _qwen3_4b() -> nn.Module:
+    sizes = {"vocab_size": 151_936, "hidden_size": 2560, "intermediate_size": 9728, "head_dim": 128}
+    return _language_model(Qwen3Model, Qwen3Config, layers=36, heads=(32, 8), **sizes)
+
+
+def _gemma2_2b() -> nn.Module:
+    sizes = {"vocab_size": 256_000, "hidden_size": 2304, "intermediate_size": 9216, "head_dim": 256}
+    return _language_model(Gemma2Model, Gemma2Config, layers=26, heads=(8, 4), **sizes)
 
 
 def _qwen2_5_vl_7b() -> Qwen2_5_VLForConditionalGeneration:
@@ -120,19 +125,6 @@ def _qwen2_5_vl_7b() -> Qwen2_5_VLForConditionalGeneration:
     }
     eyes = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584}
     return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=words, vision_config=eyes))
-
-
-def _gemma2_2b() -> Gemma2Model:
-    config = Gemma2Config(
-        vocab_size=256_000,
-        hidden_size=2304,
-        intermediate_size=9216,
-        num_hidden_layers=26,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        head_dim=256,
-    )
-    return Gemma2Model(config)
 
 
 def _sd35_medium() -> SD3Transformer2DModel:
