@@ -14,7 +14,7 @@ from darkroom.backoff import LIFE
 from darkroom.disk import mounts
 from darkroom.errors import FolderUnusable
 from darkroom.service import supervise
-from darkroom.service.loop import Stop
+from darkroom.service.events import Stop
 from darkroom.service.supervise import Stops
 from darkroom.systemd.notify import Notifier
 from darkroom.testing.world import HandClock, World

@@ -3,6 +3,7 @@
 supervise     shell   Lives, one after another.
 compose       shell   Puts one life together.
 loop          shell   Events, one after another; after each, what has become possible.
+events        shell   What comes to that thread, and in which order it is taken up.
 restart       shell   What the last life left is mended.
 acceptance    shell   People's files are accepted, refused, or known from before.
 cancelling    shell   People take requests back.

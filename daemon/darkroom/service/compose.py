@@ -44,11 +44,12 @@ from darkroom.service.cancelling import Cancelling
 from darkroom.service.cluster import ray_cluster
 from darkroom.service.delivery import Deliveries
 from darkroom.service.dispatch import WarmBound
+from darkroom.service.events import Event
 from darkroom.service.fleet import Fleet
 from darkroom.service.gate import Outside, Room
 from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
-from darkroom.service.loop import Event, Limits, Rooms, Service
+from darkroom.service.loop import Limits, Rooms, Service
 from darkroom.service.monitoring import Monitoring
 from darkroom.service.orders import Orders
 from darkroom.service.rendering import Rendering

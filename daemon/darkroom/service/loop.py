@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -20,7 +19,6 @@ from darkroom.inbox.drops import Listing, Taking
 from darkroom.inbox.thread import InboxThread
 from darkroom.models.thread import Looked
 from darkroom.names import file_of, is_request
-from darkroom.outbox import events as outbox_events
 from darkroom.outbox.events import Delivered, Late, Mirrored, Spoilt, Told
 from darkroom.outbox.thread import OutboxThread
 from darkroom.report.snapshot import Snapshot
@@ -29,6 +27,7 @@ from darkroom.service.cancelling import Cancelling
 from darkroom.service.cluster import Cluster
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Place
+from darkroom.service.events import Event, Events, Stop
 from darkroom.service.gate import Outside
 from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
@@ -54,22 +53,11 @@ _log = structlog.get_logger("darkroom")
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """Somebody asks the service to end: SIGTERM, SIGINT, or `run --once` when all is done."""
-
-    signal: str
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Numbers of the configuration that the service decides by."""
 
     stop_within_s: float
     history_days: float
-
-
-#: All that may come to the service's thread.
-Event = Listing | Taking | FolderState | outbox_events.Event | Looked | port.Event | Broken | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +92,7 @@ class Service:
         notifier: Notifier,
         clock: Clock,
     ) -> None:
-        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.events = Events()
         self.snapshot: Snapshot | None = None  #: for the heartbeat; replaced whole at each tick
         self.told_s = clock.monotonic_s()  #: when that was, or when this life began
         self._rooms = rooms
@@ -144,9 +132,8 @@ class Service:
     def _wait_and_handle(self) -> bool:
         """Returns whether anything may have become possible by it."""
         timeout_s = max(0.0, self._next_tick_s - self._clock.monotonic_s())
-        try:
-            event = self.events.get(timeout=timeout_s) if timeout_s else self.events.get_nowait()
-        except queue.Empty:
+        event = self.events.take(timeout_s)
+        if event is None:
             return True
         is_quiet = isinstance(event, QUIET) and self.fleet.holds.is_empty
         self.handle(event)
@@ -299,7 +286,7 @@ class Service:
         if listing is None or listing.arriving or listing.hidden or listing.more or self._guard.open:
             return False
         is_busy = self._ledger.is_busy or self.fleet.is_busy
-        return not is_busy and self.events.empty() and self._rooms.inbox.is_idle and self._rooms.outbox.is_idle
+        return not is_busy and self.events.is_empty and self._rooms.inbox.is_idle and self._rooms.outbox.is_idle
 
     def _end_if_finished(self) -> None:
         """With `--once` a folder that is away is not waited for for ever."""
@@ -339,7 +326,7 @@ class Service:
         _log.info("stopped", queued=len(self._ledger.line), undelivered=self._ledger.entries.count(Place.DELIVERING))
 
     def _is_written(self) -> bool:
-        return self._outside.is_away("outbox") or (self._rooms.outbox.is_idle and self.events.empty())
+        return self._outside.is_away("outbox") or (self._rooms.outbox.is_idle and self.events.is_empty)
 
     # Telling ------------------------------------------------------------------------------------------------------
 

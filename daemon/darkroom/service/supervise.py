@@ -21,7 +21,7 @@ from darkroom.disk import mounts
 from darkroom.errors import DarkroomError, FolderUnusable, with_place
 from darkroom.guard import describe
 from darkroom.service.compose import STATE_TROUBLE, Daemon
-from darkroom.service.loop import Stop
+from darkroom.service.events import Stop
 from darkroom.service.monitoring import Monitoring
 from darkroom.systemd.notify import Notifier
 
