@@ -30,7 +30,7 @@ from darkroom.executor.port import (
 from darkroom.models.family import Family
 from darkroom.models.judge import judge_folder
 from darkroom.models.source import ModelSource
-from darkroom.render import adapter, worker
+from darkroom.render import adapter, steps
 from darkroom.render.engine import Pixels
 from darkroom.render.reader import Reader
 from darkroom.request.decide import Decision, Known, Rules, decide
@@ -165,7 +165,7 @@ def watched(subject: Subject) -> Iterator[Subject]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapter, "_as_pixels", keep)
-        patch.setattr(worker, "STEPS_PER_S", 1e9)
+        patch.setattr(steps, "STEPS_PER_S", 1e9)
         subject.bench.agenda.add(Load(subject.name))
         subject.bench.wait_for(Loaded, model=subject.name)
         yield subject

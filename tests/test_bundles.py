@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from darkroom.cleaning import clear, old_below
-from darkroom.client import Client
+from darkroom.client.cleaning import clear, old_below
+from darkroom.client.requests import Client
 from darkroom.disk.files import Disk
 from darkroom.spool.record import Stage
 from darkroom.testing.world import World

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from darkroom import cli
-from darkroom.client import Client
+from darkroom.client.requests import Client
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError
 from tests.pictures_made import JPEG, PNG

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from darkroom.cleaning import clear, old_below
 from darkroom.cli import main
-from darkroom.client import Client
+from darkroom.client.cleaning import clear, old_below
+from darkroom.client.requests import Client
 from darkroom.disk.files import Disk
 from darkroom.testing.process import DaemonProcess
 

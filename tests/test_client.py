@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.client import Client, Pulse, Ticket, is_answered, is_gone, pictures, unique_name
+from darkroom.client.answers import Ticket, is_answered, pictures
+from darkroom.client.heartbeat import Pulse, is_gone
+from darkroom.client.naming import unique_name
+from darkroom.client.requests import Client
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError, FolderUnusable
 

@@ -10,7 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from darkroom.config import contradictions, models
-from darkroom.config.load import find_file, foreign_variables, load, relative_values
+from darkroom.config.layers import TABLES
+from darkroom.config.load import _TABLES, find_file, foreign_variables, load, relative_values
 from darkroom.config.reading import MOST_BYTES
 from darkroom.config.settings import Config
 from darkroom.disk.mounts import kind_of
@@ -281,6 +282,18 @@ def test_values_of_a_wrong_kind_are_problems_and_no_crash(
 def test_what_a_value_must_be_is_told_in_words(text: str, said: str, folder: Path) -> None:
     file = write(folder, text)
     assert [str(problem) for problem in problems(file)] == [f"{file}: {said}"]
+
+
+def test_tables_of_one_kind_come_together_from_all_places(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(TABLES) == set(_TABLES)
+    said = (
+        'controls.line = {source = "/line", family = "stable-diffusion"}\nupscalers.two.source = "/2.safetensors"'
+    )
+    monkeypatch.setenv("DARKROOM_CONTROLS__EDGE__SOURCE", "/edge")
+    monkeypatch.setenv("DARKROOM_CONTROLS__EDGE__FAMILY", "stable-diffusion")
+    monkeypatch.setenv("DARKROOM_UPSCALERS__FOUR__SOURCE", "/four.safetensors")
+    config = load(write(folder, said))
+    assert (set(config.controls), set(config.upscalers)) == ({"line", "edge"}, {"two", "four"})
 
 
 def test_a_table_in_the_environment_that_is_no_json_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

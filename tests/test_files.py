@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.disk import files
-from darkroom.disk.files import Disk, SourceUnreadable
+from darkroom.disk import files, reading
+from darkroom.disk.files import Disk
+from darkroom.disk.reading import SourceUnreadable
 from darkroom.testing.faults import CountingDisk
 
 DISK = Disk()
@@ -78,7 +79,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_believed(
         path.write_bytes(change)
         return data
 
-    monkeypatch.setattr(files, "_read_all", slowly)
+    monkeypatch.setattr(reading, "_read_all", slowly)
     assert errno_of(lambda: DISK.read(path, limit=100)) == errno.EAGAIN
 
 

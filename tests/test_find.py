@@ -15,7 +15,7 @@ import pytest
 from darkroom.cli import main
 from darkroom.cli.days import age, beginning, moment
 from darkroom.cli.find import Wanted, fitting
-from darkroom.client import Client
+from darkroom.client.requests import Client
 from darkroom.clock import MachineZone
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError

@@ -1,6 +1,7 @@
 """The lives and models of the seats: `Fleet`, with an executor that does what a test says."""
 
 import queue
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -167,6 +168,7 @@ def test_a_fleet_that_is_stopped_ends_each_life_in_order_and_begins_none() -> No
     assert hall.broken == []
 
 
+@pytest.mark.parametrize("tell", [lambda fleet: fleet.stop(7.0), lambda fleet: fleet.retire("cpu")])
 @pytest.mark.parametrize(
     "late",
     [
@@ -181,16 +183,22 @@ def test_a_fleet_that_is_stopped_ends_each_life_in_order_and_begins_none() -> No
     ],
     ids=lambda late: type(late).__name__,
 )
-def test_what_a_seat_says_that_was_told_to_stop_is_answered_with_nothing(late: OfSeat) -> None:
+def test_what_a_seat_says_that_was_told_to_end_is_answered_with_nothing(
+    late: OfSeat, tell: Callable[[Fleet], object]
+) -> None:
     hall = Hall("cpu", "cuda:0", preload="sd15")
     hall.tick()
     other = hall.fleet.seats[1]
     for event in (READY, Loaded(model="sd15", revision="local", load_s=1.0)):
         other.turns_to(event)
         hall.fleet.hear(other, event)
-    hall.fleet.stop(7.0)
+    tell(hall.fleet)
+    assert hall.told[0].stops.get(timeout=10) > 0
     hall.hear(late)
     assert hall.told[0].sent == []
+    assert hall.told[0].stops.empty()
+    assert hall.fleet.holds.all() == {}
+    assert hall.tried == ([late] if isinstance(late, Tried) else [])
     assert hall.told[0].lives == [1]
     assert len(hall.fleet.seats) == 2
 
@@ -540,6 +548,18 @@ def test_another_revision_than_is_rendered_elsewhere_is_let_go_and_held_there_al
     assert key == ModelHold("sd15", "two/0")
     assert hold.why == "two/0 has revision b2 of sd15, and one/0 renders a1."
     assert "revision" in hold.hint
+
+
+def test_another_revision_that_comes_when_a_model_is_loaded_anew_ends_the_seat_and_is_held_there() -> None:
+    hall = two_that_load(("a1", "a1"))
+    second = hall.fleet.seats[1]
+    hall.fleet.render(running(None, since_s=0.0), second, others_wait=False)
+    anew = Loaded(model="sd15", revision="b2", load_s=1.0)
+    assert second.turns_to(anew)
+    hall.fleet.hear(second, anew)
+    assert hall.told[1].stops.get(timeout=10) == 0.0
+    assert (second.doing, second.is_ending, second.revision) == (Doing.ENDING, False, "a1")
+    assert set(hall.fleet.holds.all()) == {ModelHold("sd15", "two/0")}
 
 
 def test_once_nobody_renders_the_other_revision_it_can_be_loaded() -> None:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom import many
 from darkroom.cli import main
-from darkroom.client import Client
+from darkroom.client import many
+from darkroom.client.requests import Client
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError
 from darkroom.request import pattern

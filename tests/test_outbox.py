@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from darkroom.backoff import OUTBOX
-from darkroom.disk.files import Disk, SourceUnreadable
+from darkroom.disk.files import Disk
 from darkroom.disk.folder_state import FolderState
 from darkroom.disk.folders import Folder
+from darkroom.disk.reading import SourceUnreadable
 from darkroom.facts import Artefact
 from darkroom.guard import Kind
 from darkroom.outbox.backlog import Delivery

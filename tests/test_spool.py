@@ -25,7 +25,8 @@ from darkroom.request.inputs import Bundle, InputFile
 from darkroom.spool import record_row
 from darkroom.spool.answer import Answer, State
 from darkroom.spool.record import Record, Stage
-from darkroom.spool.records import VERSION, Spool
+from darkroom.spool.records import Spool
+from darkroom.spool.tables import VERSION
 from darkroom.testing.faults import CountingDisk, Crash, CrashingDisk
 from darkroom.testing.world import World
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from darkroom.disk.files import Disk, LeadsOut, within
+from darkroom.disk.files import Disk
+from darkroom.disk.reading import LeadsOut, within
 from darkroom.testing.world import World
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
 
-import structlog
-
 from darkroom import backoff
+from darkroom.log.logger import Logger
 
 GRACE_S = 5.0  #: from a new try to the moment when it counts as well again
 FORGIVEN_S = 600.0  #: after so long without another error the next one counts as the first
 
-_log = structlog.get_logger("darkroom")
+_log = Logger("darkroom")
 
 
 class Kind(StrEnum):

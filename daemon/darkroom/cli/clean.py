@@ -6,14 +6,14 @@ import argparse
 import os
 from datetime import UTC, datetime
 
-from darkroom.cleaning import Old, clear, old_below
 from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.days import age
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
-from darkroom.client import Client
+from darkroom.client.cleaning import Old, clear, old_below
+from darkroom.client.many import folder_named
+from darkroom.client.requests import Client
 from darkroom.errors import DarkroomError
-from darkroom.many import folder_named
 from darkroom.names import joined, safe_name
 from darkroom.printable import printable
 

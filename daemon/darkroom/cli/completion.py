@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import shtab
 
-from darkroom import many
 from darkroom.cli import arguments
 from darkroom.cli.exits import DONE
+from darkroom.client import many
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.request.shape import CHOICES
 

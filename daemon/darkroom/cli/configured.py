@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from darkroom.cli.arguments import OVERRIDES
-from darkroom.client import Client
+from darkroom.client.requests import Client
 from darkroom.config.load import USUAL_FILES, find_file, load
 from darkroom.config.settings import Config
 from darkroom.disk.files import Disk
-from darkroom.models import embeddings
-from darkroom.models.judge import judge
-from darkroom.models.loras import misfits, read_all
-from darkroom.request.decide import Known, KnownOf
+
+if TYPE_CHECKING:
+    from darkroom.request.decide import Known, KnownOf
 
 
 def configuration(args: argparse.Namespace) -> Config:
@@ -39,6 +39,11 @@ def why_defaults(args: argparse.Namespace) -> list[str]:
 
 def known_of(config: Config) -> KnownOf:
     """What the models' own files say of them, as far as they can be seen from here."""
+    from darkroom.models import embeddings
+    from darkroom.models.judge import judge
+    from darkroom.models.loras import misfits, read_all
+    from darkroom.request.decide import Known
+
     hub_cache, sources = config.model_cache / "hub", config.sources()
     loras = read_all(config.lora_sources().values())
     vectors = embeddings.read_all(config.embedding_sources().values())

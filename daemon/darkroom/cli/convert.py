@@ -14,7 +14,7 @@ from darkroom.cli import terminal
 from darkroom.cli.asking import problems_of
 from darkroom.cli.configured import config_file, configuration, known_of
 from darkroom.cli.exits import DONE
-from darkroom.client import INPUTS
+from darkroom.client.answers import INPUTS
 from darkroom.config.load import find_file
 from darkroom.config.reading import read_begin
 from darkroom.config.settings import Config

@@ -21,7 +21,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.follow import explanation, state_line
 from darkroom.cli.terminal import Console
-from darkroom.client import FINAL_STATES, Client, Ticket, is_answered, is_gone, pictures, seats_of
+from darkroom.client.answers import FINAL_STATES, Ticket, is_answered, pictures
+from darkroom.client.heartbeat import is_gone, seats_of
+from darkroom.client.requests import Client
 from darkroom.config.settings import Config
 from darkroom.disk.files import Disk
 from darkroom.errors import DarkroomError

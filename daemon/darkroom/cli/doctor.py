@@ -18,7 +18,8 @@ from pathlib import Path
 
 from darkroom.cli.finding import Finding, Verdict
 from darkroom.cli.outward import cluster, shown, told
-from darkroom.client import START_HINT, Client, is_gone, seats_of
+from darkroom.client.heartbeat import START_HINT, is_gone, seats_of
+from darkroom.client.requests import Client
 from darkroom.config.load import foreign_variables, relative_values
 from darkroom.config.settings import Config
 from darkroom.disk import inotify

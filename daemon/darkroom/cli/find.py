@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from darkroom import many
 from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.days import beginning, moment
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
-from darkroom.client import Client, result_of
+from darkroom.client import many
+from darkroom.client.answers import result_of
+from darkroom.client.requests import Client
 from darkroom.clock import MachineZone
 from darkroom.errors import DarkroomError
 from darkroom.hearsay import Json

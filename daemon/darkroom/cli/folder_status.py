@@ -6,14 +6,15 @@ import argparse
 import json
 import time
 
-from darkroom import many
 from darkroom.cli import terminal
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
 from darkroom.cli.follow_many import follow_many
-from darkroom.client import FINAL_STATES, Client, Ticket
+from darkroom.client import many
+from darkroom.client.answers import FINAL_STATES, Ticket
+from darkroom.client.many import Many
+from darkroom.client.requests import Client
 from darkroom.config.settings import Config
 from darkroom.hearsay import Json
-from darkroom.many import Many
 from darkroom.printable import printable
 
 WATCH_EVERY_S = 1.0

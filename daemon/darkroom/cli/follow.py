@@ -13,17 +13,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from darkroom.cli import terminal
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
-from darkroom.client import (
-    FINAL_STATES,
-    START_HINT,
-    Client,
-    Pulse,
-    Ticket,
-    is_answered,
-    is_gone,
-    pictures,
-    rendering_of,
-)
+from darkroom.client.answers import FINAL_STATES, Ticket, is_answered, pictures
+from darkroom.client.heartbeat import START_HINT, Pulse, is_gone, rendering_of
+from darkroom.client.requests import Client
 from darkroom.errors import ErrorCode
 from darkroom.hearsay import Json
 from darkroom.printable import printable

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from darkroom import many
 from darkroom.cli import terminal
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
 from darkroom.cli.follow import LOOK_EVERY_S, explanation
-from darkroom.client import FINAL_STATES, START_HINT, Client, Pulse, Ticket, is_answered, is_gone
+from darkroom.client import many
+from darkroom.client.answers import FINAL_STATES, Ticket, is_answered
+from darkroom.client.heartbeat import START_HINT, Pulse, is_gone
+from darkroom.client.requests import Client
 from darkroom.hearsay import Json
 from darkroom.printable import printable
 

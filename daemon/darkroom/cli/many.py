@@ -12,12 +12,14 @@ from typing import Any
 
 from rich.progress import track
 
-from darkroom import many
 from darkroom.cli import terminal
 from darkroom.cli.asking import asked, judge_of
 from darkroom.cli.configured import client_of, config_file, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
-from darkroom.client import Client, Ticket, bytes_of, refuse_misleading, why_never_taken, without_ending
+from darkroom.client import many
+from darkroom.client.answers import Ticket
+from darkroom.client.naming import refuse_misleading, why_never_taken, without_ending
+from darkroom.client.requests import Client, bytes_of
 from darkroom.config.load import find_file
 from darkroom.config.reading import read_begin
 from darkroom.errors import DarkroomError, FolderUnusable

@@ -10,18 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom import many
 from darkroom.cli import terminal
 from darkroom.cli.asking import FILE_KEYS, asked, files_of, problems_of
 from darkroom.cli.configured import client_of, config_file, configuration, known_of
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.styles import check_styles, holds_styles
-from darkroom.client import Client, Ticket, why_never_taken
+from darkroom.client import many
+from darkroom.client.answers import Ticket
+from darkroom.client.many import known_below
+from darkroom.client.naming import why_never_taken
+from darkroom.client.requests import Client
 from darkroom.config.load import find_file
 from darkroom.config.reading import read_begin
 from darkroom.config.settings import Config
 from darkroom.errors import DarkroomError, FolderUnusable, RequestRefused
-from darkroom.many import known_below
 from darkroom.names import MAX_PRIORITY, MIN_PRIORITY
 from darkroom.printable import printable
 

@@ -20,21 +20,12 @@ from darkroom.cli.configured import client_of, configuration, why_defaults
 from darkroom.cli.exits import DONE, INTERRUPTED, REFUSED_OR_FAILED
 from darkroom.cli.follow import LOOK_EVERY_S, conclude, explanation, follow, gaps, state_line
 from darkroom.cli.seats import seat_lines
-from darkroom.client import (
-    FINAL_STATES,
-    SILENT_BEATS,
-    START_HINT,
-    Client,
-    Pulse,
-    Ticket,
-    is_gone,
-    pictures,
-    rendering_of,
-    seats_of,
-)
+from darkroom.client.answers import FINAL_STATES, Ticket, pictures
+from darkroom.client.heartbeat import SILENT_BEATS, START_HINT, Pulse, is_gone, rendering_of, seats_of
+from darkroom.client.many import is_folder
+from darkroom.client.requests import Client
 from darkroom.config.settings import Config
 from darkroom.hearsay import Json
-from darkroom.many import is_folder
 from darkroom.printable import printable
 
 WATCH_EVERY_S = 1.0

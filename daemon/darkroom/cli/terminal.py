@@ -14,7 +14,8 @@ from rich.segment import Segment
 from rich.text import Text
 
 from darkroom.cli.wrapping import wrapped
-from darkroom.client import START_HINT, Client
+from darkroom.client.heartbeat import START_HINT
+from darkroom.client.requests import Client
 from darkroom.printable import printable, printable_lines
 
 

@@ -14,7 +14,8 @@ from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.cli.follow import explanation, watched
-from darkroom.client import INPUTS, Client, pictures
+from darkroom.client.answers import INPUTS, pictures
+from darkroom.client.requests import Client
 from darkroom.config.reading import read_begin
 from darkroom.errors import DarkroomError, in_words
 from darkroom.explain import made

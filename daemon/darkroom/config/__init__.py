@@ -1,6 +1,7 @@
 """The configuration.
 
 load            edge: configuration   Command line over environment over file over defaults.
+environment     edge: environment     Keys that variables set.
 settings        edge: configuration   Every key: what it may be.
 contradictions  edge: configuration   What is wrong between keys that are each right.
 book            edge: configuration   The style book, read from its files.

@@ -8,8 +8,10 @@ from typing import Any
 
 Values = dict[str, Any]
 
+ENV_PREFIX = "DARKROOM_"
+
 #: Keys that hold a table for each alias.
-TABLES = ("models", "loras", "embeddings")
+TABLES = ("models", "loras", "embeddings", "controls", "upscalers")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError
 
 from darkroom.config.contradictions import contradictions, did_you_mean
-from darkroom.config.layers import Layer, Values, merge, origin, without
+from darkroom.config.layers import ENV_PREFIX, Layer, Values, merge, origin, without
 from darkroom.config.models import (
     OWN_WORDS,
     SHIPPED_MODELS,
@@ -33,20 +31,10 @@ from darkroom.config.relative import relative
 from darkroom.config.settings import Config, shipped
 from darkroom.errors import ConfigUnusable, ErrorCode, Problem
 
-ENV_PREFIX = "DARKROOM_"
 #: Names the file; it is not a key of it.
 ENV_CONFIG = "DARKROOM_CONFIG"
 #: Where the file is looked for when nobody names one; relative to the working directory.
 USUAL_FILES = (Path("config/darkroom.toml"), Path("/etc/darkroom/darkroom.toml"))
-
-
-class _Environment(Config, BaseSettings):
-    """The same keys, read from `DARKROOM_…`; a model's are `DARKROOM_MODELS__ALIAS__KEY`."""
-
-    # Only its fields are read, never a value validated: what that takes need not be built.
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True, defer_build=True
-    )
 
 
 def find_file(explicit: Path | None = None) -> Path | None:
@@ -108,9 +96,13 @@ def _read_file(path: Path | None) -> tuple[Values, list[Problem]]:
 
 def _read_environment(problems: list[Problem]) -> Values:
     problems += [_unknown_variable(name) for name in sorted(os.environ) if not _is_known_variable(name)]
+    if not any(map(_sets_a_key, os.environ)):
+        return {}
+    from darkroom.config.environment import read_environment  # noqa: PLC0415 - see there
+
     try:
-        return EnvSettingsSource(_Environment)()
-    except (SettingsError, RecursionError) as error:
+        return read_environment()
+    except ValueError as error:
         problems.append(Problem("environment", f"{error}.", "Write tables as JSON, or one key a variable."))
         return {}
 
@@ -143,6 +135,10 @@ def _is_known_variable(name: str) -> bool:
     if name in TOLD_TO_COMMANDS and os.environ.keys() >= TOLD_TO_COMMANDS.keys():
         return True
     return not name.upper().startswith(ENV_PREFIX) or _is_key(name) or bool(_FOREIGN_VARIABLE.fullmatch(name))
+
+
+def _sets_a_key(name: str) -> bool:
+    return name != ENV_CONFIG and name.upper().startswith(ENV_PREFIX) and _is_key(name)
 
 
 def _is_key(name: str) -> bool:

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
-from pydantic_settings import NoDecode
 
 from darkroom.models.families import BY_KEY, PRESETS
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.models.source import (
+    MOST_LORA_WEIGHT,
     SAFETENSORS,
     STARTER,
     TESTCARD,
@@ -29,7 +29,6 @@ from darkroom.models.source import (
     UpscalerSource,
     is_file_name,
 )
-from darkroom.request.shape import MOST_LORA_WEIGHT
 from darkroom.spelling import suggestion
 
 AUTO = "auto"
@@ -118,8 +117,12 @@ def as_several(value: object) -> object:
     return ([value] if value else []) if isinstance(value, str) else value
 
 
-#: One text or several; the environment's are not taken for JSON by pydantic.
-SEVERAL = (NoDecode, BeforeValidator(as_several))
+class AsItStands:
+    """What stands in the environment for such a key is not taken for JSON."""
+
+
+#: One text or several.
+SEVERAL = (AsItStands, BeforeValidator(as_several))
 Names = Annotated[tuple[str, ...], *SEVERAL]
 OR_AUTO = BeforeValidator(_unless_auto)
 SidePx = Annotated[Annotated[int, Field(ge=64, le=MOST_PX, multiple_of=8)] | None, OR_AUTO]

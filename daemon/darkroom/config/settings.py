@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -34,9 +34,11 @@ from darkroom.models.source import (
     ModelSource,
     UpscalerSource,
 )
-from darkroom.request.decide import Rules
 from darkroom.request.dynamic import lines_of
 from darkroom.request.styles import StyleBook
+
+if TYPE_CHECKING:
+    from darkroom.request.decide import Rules
 
 
 def _device(name: str) -> str:
@@ -214,6 +216,8 @@ class Config(BaseModel):
 
     def rules(self) -> Rules:
         """What requests are decided by. Raises ConfigUnusable for a broken style book or names that lead nowhere."""
+        from darkroom.request.decide import Rules  # noqa: PLC0415 - a tenth of a second, and most commands decide nothing
+
         return Rules(
             self.style_book(), self.sources(), self.default_model, self.default_style, self.max_priority,
             self.wildcard_lists(), self.lora_sources(), self.control_sources(), self.upscaler_sources(),

@@ -1,6 +1,7 @@
 """Disks: every change made to one, and what a folder lies on.
 
 files         edge: disk          Every change made to a disk.
+reading       edge: disk          Names that lead down, and what is read without following a link.
 folder_state  pure                How a folder is, and what is remembered of it.
 folders       edge: marker        Is this the folder that we know?
 mounts        edge: mount table   What a folder lies on.

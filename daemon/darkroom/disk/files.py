@@ -17,8 +17,8 @@ from functools import lru_cache
 from itertools import chain, count, islice
 from pathlib import Path
 
-import structlog
-
+from darkroom.disk.reading import Reads, SourceUnreadable, chunk_at
+from darkroom.log.logger import Logger
 from darkroom.names import arriving_name
 
 MOST_TREE_STEPS = 100_000  #: of a folder that is being removed; each looks at up to a thousand names
@@ -26,102 +26,16 @@ MOST_IN_THE_WAY = 100  #: so many temporary names are tried where folders have t
 RENAME_NOREPLACE = 1  # linux/fs.h
 AT_FDCWD = -100
 
-#: What `Disk.read` raises where something else than a file has its name: a link, a folder, a FIFO, a socket, a device.
-NO_FILE = frozenset({errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV})
-
 OURS = 0o644  #: mode of a file that only the daemon may write, though the umask may give the group more
 
 
-class SourceUnreadable(OSError):
-    """What is to be copied cannot be read; nothing is wrong with the place that it is copied to."""
-
-
-class LeadsOut(OSError):
-    """A name would lead out of the folder that it is looked for in."""
-
-
-def parts_of(name: str) -> tuple[str, ...]:
-    """The parts of a name that we did not make, "/" between them; () for "". Raises LeadsOut: names lead down."""
-    parts = tuple(name.split("/")) if name else ()
-    if any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise LeadsOut(errno.EXDEV, "this name leads out of its folder", name)
-    return parts
-
-
-def within(root: Path, name: str) -> Path:
-    """The path of a name that we did not make, below `root`. Raises LeadsOut, also for "" and for an absolute one.
-
-    A link may still lead out: where people may write, `Disk.anchored` is what follows none.
-    """
-    parts = parts_of(name)
-    if not parts:
-        raise LeadsOut(errno.EXDEV, "this name is empty", os.fspath(root))
-    return root.joinpath(*parts)
-
-
-class Disk:
-    """The real disk. Paths are absolute `Path`s (with surrogate escapes where a name is not UTF-8)."""
+class Disk(Reads):
+    """The real disk: all that is read of it, and every change."""
 
     @contextmanager
     def effect(self, kind: str, path: Path) -> Iterator[None]:
         """Around every single change of the disk; tests override it to crash or to fail here."""
         yield
-
-    # Reading ------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def anchored(self, root: Path, folder: str) -> Iterator[Path]:
-        """A path that stays the sub-folder `folder` ("a/b", or "") of `root`, whatever is renamed or linked meanwhile.
-
-        No part below `root` may be a link. Raises OSError: ENOENT, ENOTDIR or ELOOP when there is no such folder,
-        LeadsOut when the name leads elsewhere.
-        """
-        parts = parts_of(folder)
-        handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for part in parts:
-                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
-                os.close(handle)
-                handle = below
-            place = f"/proc/self/fd/{handle}"
-            try:
-                yield Path(place)
-            except OSError as error:  # a person is told the name, not our number for it
-                error.filename = _below(error.filename, place, root / folder)
-                error.filename2 = _below(error.filename2, place, root / folder)
-                raise
-        finally:
-            os.close(handle)
-
-    def read(self, path: Path, *, limit: int) -> tuple[bytes, os.stat_result]:
-        """At most `limit` + 1 bytes of a regular file, never through a link, with its `fstat` before and after equal.
-
-        Raises OSError: one of NO_FILE for what is not a regular file, EAGAIN when it changed meanwhile.
-        """
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            before = os.fstat(handle)
-            if not stat.S_ISREG(before.st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-            data = _read_all(handle, limit + 1)
-            after = os.fstat(handle)
-        finally:
-            os.close(handle)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise OSError(errno.EAGAIN, "changed while it was read", os.fspath(path))
-        return data, after
-
-    @contextmanager
-    def handle_on(self, path: Path) -> Iterator[tuple[int, os.stat_result]]:
-        """A handle on a regular file, never through a link. Raises OSError as `read` does."""
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
-            yield handle, status
-        finally:
-            os.close(handle)
 
     # Writing ------------------------------------------------------------------------------------------------------
 
@@ -333,22 +247,13 @@ class Disk:
         """
         digest, size = hashlib.sha256(), 0
         with self.effect("write", target), os.fdopen(_open_new(target, mode), "wb") as writer:
-            while chunk := _chunk_at(handle, size, min(1 << 20, limit + 1 - size)):
+            while chunk := chunk_at(handle, size, min(1 << 20, limit + 1 - size)):
                 digest.update(chunk)
                 size += len(chunk)
                 writer.write(chunk)
             writer.flush()
             os.fsync(writer.fileno())
         return digest.hexdigest(), size
-
-    def digest(self, path: Path, *, limit: int) -> str:
-        """The SHA-256 of at most `limit` + 1 bytes of a regular file."""
-        digest, size = hashlib.sha256(), 0
-        with self.handle_on(path) as (handle, _):
-            while chunk := _chunk_at(handle, size, min(1 << 20, limit + 1 - size)):
-                digest.update(chunk)
-                size += len(chunk)
-        return digest.hexdigest()
 
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder durable. Some network file systems cannot (EINVAL): they promise nothing here."""
@@ -449,12 +354,6 @@ def _open_new(path: Path, mode: int) -> int:
         return os.open(path, flags, mode)
 
 
-def _below(name: object, place: str, folder: Path) -> object:
-    """A file name of an error, with the name of the folder that `place` stands for."""
-    text = os.fsdecode(name) if isinstance(name, str | bytes) else ""
-    return f"{folder}{text[len(place) :]}" if text.startswith(f"{place}/") or text == place else name
-
-
 def _chunks_of(source: Path) -> Iterator[bytes]:
     try:
         reader = open(source, "rb", buffering=0)  # noqa: SIM115 - only what reads is in the try
@@ -471,24 +370,7 @@ def _chunks_of(source: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _chunk_at(handle: int, offset: int, length: int) -> bytes:
-    """The next bytes; b"" at the end, and where no more are wanted."""
-    try:
-        return os.pread(handle, length, offset) if length > 0 else b""
-    except OSError as error:
-        raise SourceUnreadable(error.errno, os.strerror(error.errno or 0)) from error
-
-
-def _read_all(handle: int, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    left = limit
-    while left > 0 and (chunk := os.read(handle, min(left, 1 << 20))):
-        chunks.append(chunk)
-        left -= len(chunk)
-    return b"".join(chunks)
-
-
-_log = structlog.get_logger("darkroom")
+_log = Logger("darkroom")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

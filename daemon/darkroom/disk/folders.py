@@ -17,8 +17,9 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk import mounts
-from darkroom.disk.files import NO_FILE, Disk
+from darkroom.disk.files import Disk
 from darkroom.disk.folder_state import FolderState, Remembered
+from darkroom.disk.reading import NO_FILE
 from darkroom.names import ADOPT, MARKER, OWN_FOLDER, WISHES
 
 _MARKER_LIMIT_BYTES = 4096

@@ -17,7 +17,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from darkroom.disk.files import NO_FILE, Disk
+from darkroom.disk.files import Disk
+from darkroom.disk.reading import NO_FILE
 from darkroom.errors import DarkroomError
 from darkroom.gallery.script import MARK
 from darkroom.names import GALLERY, PAGE

@@ -9,7 +9,8 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from darkroom.disk.files import Disk, within
+from darkroom.disk.files import Disk
+from darkroom.disk.reading import within
 from darkroom.gallery.entry import Found, answer_in, is_of
 from darkroom.names import file_of, is_gallerys, joined
 

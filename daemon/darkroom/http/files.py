@@ -10,7 +10,8 @@ from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 
-from darkroom.disk.files import Disk, LeadsOut
+from darkroom.disk.files import Disk
+from darkroom.disk.reading import LeadsOut
 from darkroom.http.asked import Asked
 from darkroom.http.response import TEXT, Body, Response, refused
 from darkroom.names import GALLERY, file_of, folder_of

@@ -16,8 +16,9 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from darkroom.disk.files import Disk, SourceUnreadable, within
+from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
+from darkroom.disk.reading import SourceUnreadable, within
 from darkroom.errors import Problem
 from darkroom.inbox.drops import Lying, Version
 from darkroom.inbox.judge import Judge, Verdict

@@ -16,8 +16,9 @@ from pathlib import Path
 import structlog
 
 from darkroom.disk import mounts
-from darkroom.disk.files import Disk, within
+from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
+from darkroom.disk.reading import within
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Found, Hidden, Phase, Seen
 from darkroom.names import (

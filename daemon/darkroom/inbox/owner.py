@@ -19,7 +19,8 @@ from pathlib import Path
 import structlog
 
 from darkroom import __version__
-from darkroom.disk.files import NO_FILE, OURS, Disk
+from darkroom.disk.files import OURS, Disk
+from darkroom.disk.reading import NO_FILE
 from darkroom.names import OWN_FOLDER, OWNER
 from darkroom.printable import printable
 

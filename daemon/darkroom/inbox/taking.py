@@ -16,8 +16,9 @@ from typing import Protocol
 
 import structlog
 
-from darkroom.disk.files import Disk, within
+from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
+from darkroom.disk.reading import within
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Outcome, Taking
 from darkroom.inbox.inputs import Changed, InputFiles, NotYet

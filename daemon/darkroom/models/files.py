@@ -9,14 +9,13 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import structlog
-
 from darkroom.guard import describe
+from darkroom.log.logger import Logger
 from darkroom.printable import printable
 
 MOST_JSON_BYTES = 64 << 20  #: of a configuration
 
-_log = structlog.get_logger("darkroom.models")
+_log = Logger("darkroom.models")
 
 COPY_AGAIN = "Copy or download the model again."
 CONVERT = (

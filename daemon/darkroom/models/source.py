@@ -11,6 +11,8 @@ STARTER = "starter"
 #: `ModelSource.source` of the test card, alone or followed by `:option=value,…` (see `render.testcard`).
 TESTCARD = "testcard"
 
+MOST_LORA_WEIGHT = 2.0  #: either way; beyond it pictures fall apart
+
 SAFETENSORS, QUANTISED = ".safetensors", ".gguf"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import structlog
 
-from darkroom.disk.files import Disk, within
+from darkroom.disk.files import Disk
+from darkroom.disk.reading import within
 from darkroom.names import file_of
 from darkroom.spool.answer import Answer
 from darkroom.spool.answer_json import to_bytes

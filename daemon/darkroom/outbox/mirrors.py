@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from darkroom.disk.files import Disk, within
+from darkroom.disk.files import Disk
+from darkroom.disk.reading import within
 from darkroom.names import folded, folder_of, is_gallerys, joined, result_names
 from darkroom.outbox.answers import answer_in
 from darkroom.outbox.events import Mirrored

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import structlog
 
-from darkroom.disk.files import Disk, LeadsOut, SourceUnreadable, within
+from darkroom.disk.files import Disk
+from darkroom.disk.reading import LeadsOut, SourceUnreadable, within
 from darkroom.names import file_of, folder_of, is_gallerys, is_result_name, joined, result_names
 from darkroom.outbox.answers import ANSWER_LIMIT_BYTES, json_in
 from darkroom.outbox.backlog import Delivery

@@ -16,9 +16,10 @@ import structlog
 
 from darkroom import backoff
 from darkroom.actor import Actor, Broken
-from darkroom.disk.files import Disk, SourceUnreadable, free_bytes
+from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.folder_state import FolderState
 from darkroom.disk.folders import Folder
+from darkroom.disk.reading import SourceUnreadable
 from darkroom.guard import Guard, Kind
 from darkroom.names import folder_of
 from darkroom.outbox.answers import Answers

@@ -1,6 +1,8 @@
 """The renderer: a process of its own, imported by nobody. torch lives here alone.
 
 worker        shell          Reads messages, renders one attempt at a time, tells what happens.
+opening       shell          The device that it begins with.
+steps         edge: process  The steps of one attempt, told as it makes them.
 agenda        shell          What it has been asked to do and has not begun.
 alive         edge: process  Signs of life, as long as it really gets on.
 engine        pure           What the worker asks of whatever paints.
@@ -40,6 +42,7 @@ fetching      edge: models   A model of the hub on its way here, and whether it 
 resuming      edge: models   Downloads that were cut short go on where they ended.
 pull          shell          Downloads one model of the hub, in a process of its own.
 token_limit   pure           Which words of a text a model does not read.
+weightless    edge: process  What paints without weights, and where: what those say of themselves.
 testcard      edge: device   Paints without any model.
 encode        edge: pictures Pictures become files that say how they came to be.
 parameters    pure           What made a picture, as text that other tools read.

@@ -12,9 +12,9 @@ from PIL import Image
 
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.facts import Tokens
-from darkroom.models.schedulers import Impossible
 from darkroom.render import pictures
 from darkroom.render.engine import OnStep, Pixels, Reading
+from darkroom.render.weightless import Weightless
 from darkroom.request.plan import Plan, Upscale
 
 #: Of what is made, at its largest: 16,384 × 16,384.
@@ -60,22 +60,11 @@ class ByLanczos:
 
 
 @dataclass(frozen=True, slots=True)
-class Enlarger:
-    """Satisfies `engine.Model`, with no weights but those of what enlarges."""
+class Enlarger(Weightless):
+    """Satisfies `engine.Model`, with no weights but those of what enlarges, which are freed with it."""
 
     by: Enlarges
     guarded: Callable[[Callable[[], Pixels]], Pixels] = lambda call: call()  #: says in our words what a library raises
-    revision: str = ""
-    loaded_as: str = ""
-    size_bytes: int = 0
-    checkpoint_hash: str = ""
-    scheduler: str = ""
-    own_scheduler: str = ""
-    is_spent: bool = False
-
-    def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:  # noqa: ARG002 - part of the protocol
-        """It has none."""
-        return {}
 
     def read(self, plan: Plan, inputs: Path | None = None) -> Reading:
         """Read the picture, and see that what is asked of it can be made. Raises RenderFailed."""
@@ -95,9 +84,6 @@ class Enlarger:
         size = larger(inputs.init.size, upscale.scale)
         made, told = self.by.enlarged_in_tiles(upscale.by, inputs.init, size, on_step)
         return Pixels(made.width, made.height, made.tobytes(), (told,) if told is not None else ())
-
-    def close(self) -> None:
-        """Nothing of its own to free: what enlarges goes with it."""
 
 
 def larger(size: Size, scale: float) -> Size:

@@ -43,11 +43,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from darkroom.errors import ErrorCode, ModelUnavailable, RenderFailed
 from darkroom.facts import Tokens
-from darkroom.models.schedulers import Impossible
 from darkroom.models.source import ModelSource
-from darkroom.render import memory
 from darkroom.render.engine import Flagged, Model, OnStep, Pixels, Reading
 from darkroom.render.passes import BothPasses
+from darkroom.render.weightless import NoDevice, Weightless
 from darkroom.request.plan import ImagePlan, Plan
 
 if TYPE_CHECKING:
@@ -89,34 +88,12 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Easel:
+class Easel(NoDevice):
     """The device of a test card: no device."""
 
-    name: str = "cpu"
-    title: str = "test card"
-    cuda_devices: int = 0
-    software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__})
-
-    downloaded_bytes: int | None = None
-    download_bytes: int | None = None
-
-    def peak_bytes(self) -> int:
-        """Of this process."""
-        return memory.peak_bytes()
-
-    def learn(self, source: ModelSource) -> None:
-        """Nothing to learn."""
-
-    def look(self, source: ModelSource) -> None:
-        """It always is there."""
-
-    def needs_bytes(self, source: ModelSource) -> int:  # noqa: ARG002 - part of the protocol
-        """Nothing worth speaking of."""
-        return 0
-
-    def free_bytes(self) -> int:
-        """As much as it needs."""
-        return 0
+    name: str = field(default="cpu", kw_only=True)
+    title: str = field(default="test card", kw_only=True)
+    software: dict[str, str] = field(default_factory=lambda: {"pillow": PIL.__version__}, kw_only=True)
 
     def enlarger(self) -> Model:
         """Lanczos, whatever is named."""
@@ -146,21 +123,11 @@ class Easel:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class Card(Weightless):
     """A model that is none."""
 
     options: Options
-    revision: str = "local"
-    loaded_as: str = ""
-    size_bytes: int = 0
-    checkpoint_hash: str = ""
-    scheduler: str = ""
-    own_scheduler: str = ""
-    is_spent: bool = False
-
-    def try_schedulers(self, stopped: Callable[[], bool]) -> Impossible:  # noqa: ARG002 - part of the protocol
-        """It has none: whatever is asked, it paints."""
-        return {}
+    revision: str = field(default="local", kw_only=True)
 
     def read(self, plan: Plan, inputs: Path | None = None) -> Reading:
         """Count words: a test card reads them all. Pictures are read as for any model."""
@@ -196,9 +163,6 @@ class Card:
             self._fail_if_told(plan.images[index].prompt)
         painted = _paint(plan, plan.images[index])
         return painted if inputs is None else _over(painted, plan, inputs)
-
-    def close(self) -> None:
-        """Nothing to free."""
 
     def _flag_if_told(self, prompt: str, number: int) -> None:
         word = self.options.words.get("flag_on")

@@ -13,9 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
@@ -34,62 +32,24 @@ from darkroom.executor.port import (
     Render,
     Rendered,
     Started,
-    Stepped,
     Tried,
     Unload,
     Unloaded,
 )
 from darkroom.executor.settings import RendererSettings
 from darkroom.executor.wire import EXIT_DRIVER_LATE, EXIT_POISONED, Stop, decode
-from darkroom.facts import Fault, Progress
+from darkroom.facts import Fault
 from darkroom.models.schedulers import Impossible
-from darkroom.models.source import ModelSource
-from darkroom.render import memory, testcard
+from darkroom.render import testcard
 from darkroom.render.agenda import Agenda, Task
 from darkroom.render.alive import SignsOfLife
-from darkroom.render.engine import Device, DevicePoisoned, DriverLate, Flagged, LeaveDevice, Model
+from darkroom.render.engine import DevicePoisoned, DriverLate, Flagged, LeaveDevice, Model
 from darkroom.render.finish import Finisher, Job
+from darkroom.render.opening import open_device
 from darkroom.render.parameters import Provenance
 from darkroom.render.residents import OnDevice, Residents
+from darkroom.render.steps import Steps
 from darkroom.request.plan import Plan
-
-#: At most this many `Stepped` messages a second; the last step of a picture is always told.
-STEPS_PER_S = 20
-
-
-class Steps:
-    """The steps of one attempt, told often enough to watch and seldom enough to cost nothing."""
-
-    def __init__(self, render: Render, channel: Channel, agenda: Agenda) -> None:
-        self._key = render.attempt.key
-        self._images = render.attempt.plan.num_images
-        self._channel = channel
-        self._agenda = agenda
-        self._next_at_s = 0.0
-        self.index = 0  #: of the picture in hand, from 0
-        self.began = False  #: whether any step of the attempt has run
-
-    def __call__(self, step: int, steps: int) -> None:
-        """After each step. Raises LeaveDevice when the attempt has to leave."""
-        self.began = True
-        now_s = time.monotonic()
-        if step == steps or now_s >= self._next_at_s:
-            self._next_at_s = now_s + 1 / STEPS_PER_S
-            progress = Progress(self.index + 1, self._images, step, steps)
-            self._channel.send(Stepped(key=self._key, progress=progress))
-        self.leave_if_told()
-
-    def leave_if_told(self) -> None:
-        """Raise LeaveDevice when the attempt has to leave at once."""
-        if self._agenda.must_leave(self._key):
-            raise LeaveDevice
-
-    def begin(self, index: int) -> None:
-        """The next picture. Raises LeaveDevice when none is to be begun any more."""
-        self.index = index
-        self.leave_if_told()
-        if self._agenda.stopped:
-            raise LeaveDevice
 
 
 class Worker:
@@ -285,7 +245,6 @@ class Worker:
 CODE = ErrorCode.RENDER_ERROR
 POISONED_HINT = "The renderer is started again; `nvidia-smi` and the kernel's log tell more."
 REPORT_HINT = "The renderer's log tells more."
-NEEDS_LIBRARIES = "Install Darkroom with its `render` dependencies."
 NO_PROVENANCE = Provenance("", "", {})
 
 
@@ -321,62 +280,6 @@ def describe(error: BaseException) -> str:
 
 
 # Starting ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class NoLibraries:
-    """Stands in for the device where torch or diffusers cannot be imported: every load says so."""
-
-    reason: str
-    name: str = "none"
-    title: str = "no device"
-    cuda_devices: int = 0
-    software: dict[str, str] = field(default_factory=dict)
-
-    downloaded_bytes: int | None = None
-    download_bytes: int | None = None
-
-    def peak_bytes(self) -> int:
-        """Of this process."""
-        return memory.peak_bytes()
-
-    def learn(self, source: ModelSource) -> None:
-        """Nothing to learn."""
-
-    def look(self, source: ModelSource) -> None:
-        """Nothing to see."""
-
-    def needs_bytes(self, source: ModelSource) -> int:  # noqa: ARG002 - part of the protocol
-        """Nothing."""
-        return 0
-
-    def free_bytes(self) -> int:
-        """None."""
-        return 0
-
-    def enlarger(self) -> Model:
-        """Raises RenderFailed."""
-        message = f"Pictures are made larger by torch, which cannot be imported ({self.reason})."
-        raise RenderFailed(ErrorCode.UNSUPPORTED, message, hint=NEEDS_LIBRARIES)
-
-    def load(self, source: ModelSource, moving: Callable[[], None], make_room: Callable[[], bool]) -> Model:  # noqa: ARG002
-        """Raises ModelUnavailable."""
-        raise ModelUnavailable(
-            f"{source.alias} needs torch and diffusers, which cannot be imported ({self.reason}).",
-            hint=NEEDS_LIBRARIES,
-        )
-
-
-def open_device(settings: RendererSettings) -> Device:
-    """The device that the settings ask for; torch is imported only if some model needs it."""
-    if not settings.needs_libraries:
-        return testcard.Easel()
-    try:
-        from darkroom.render import device  # noqa: PLC0415 - seconds and 400 MB that test cards do not need
-    except ImportError as error:
-        traceback.print_exc()
-        return NoLibraries(str(error))
-    return device.TorchDevice(settings)
 
 
 def listen(reader: BinaryIO, channel: Channel, agenda: Agenda) -> None:

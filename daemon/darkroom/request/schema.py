@@ -8,10 +8,11 @@ from typing import Any
 from darkroom.models.card import ModelCard
 from darkroom.models.family import SCALES, Family
 from darkroom.models.schedulers import SCHEDULERS
+from darkroom.models.source import MOST_LORA_WEIGHT
 from darkroom.request.decide import Known, KnownOf, Rules
 from darkroom.request.larger import can_be_larger
 from darkroom.request.pictures import MOST_CONTROLS, MOST_REFERENCES
-from darkroom.request.shape import MOST_LORA_WEIGHT, MOST_LORAS, NEEDS, Request
+from darkroom.request.shape import MOST_LORAS, NEEDS, Request
 from darkroom.request.styles import MOST_STYLES, NO_STYLE
 from darkroom.request.upscale import TOGETHER
 

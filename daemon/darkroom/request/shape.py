@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from darkroom.errors import ErrorCode, Problem, RequestRefused
 from darkroom.foreign.programs import recognised
+from darkroom.models.source import MOST_LORA_WEIGHT
 from darkroom.names import MAX_PRIORITY, MIN_PRIORITY
 from darkroom.printable import printable
 from darkroom.request.json_text import EndsTooEarly, Malformed, load
@@ -44,7 +45,6 @@ MAX_DEPTH = 20
 MAX_METADATA_BYTES = 4096  #: as compact JSON in UTF-8
 MAX_SEED = 2**63 - 1
 MOST_LORAS = 8
-MOST_LORA_WEIGHT = 2.0
 LONGEST_SHOWN = 60  #: characters of a person's text that a message repeats
 #: One file can hold a hundred thousand unknown keys; an answer names this many.
 MAX_UNKNOWN_KEYS = 20

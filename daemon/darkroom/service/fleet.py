@@ -207,7 +207,9 @@ class Fleet:
     # What executors tell ------------------------------------------------------------------------------------------
 
     def hear(self, seat: Seat, event: OfSeat) -> None:
-        """Act on what an executor tells of itself."""
+        """Act on what an executor tells of itself; of one that was told to end, only what it has found out counts."""
+        if seat.doing is Doing.ENDING and not isinstance(event, port.Tried):
+            return
         match event:
             case port.Ready():
                 self._ready(seat, event)
@@ -230,8 +232,6 @@ class Fleet:
             self._call_by_device(ready.device)
         self._tally.seat_ready(seat.name)
         _log.info("renderer_ready", seat=seat.name, device=ready.title, pid=ready.pid)
-        if seat.is_ending:
-            return  # it was told to stop before it could say so
         names = {each.name for each in self.seats}
         for each in self._beside(seat, ready):
             if each.name not in names:
@@ -252,9 +252,12 @@ class Fleet:
 
     def _loaded(self, seat: Seat, loaded: port.Loaded) -> None:
         other = self._other_revision(seat, loaded)
-        if other is not None and not seat.is_ending:
+        if other is not None:
             seat.loading_for = None
-            seat.unload()
+            if seat.doing is Doing.IDLE:
+                seat.unload()
+            else:  # loaded anew for what it renders: that goes on where the others are, and was no attempt
+                self._end(seat, 0.0)
             charge = Charge(ModelHold(loaded.model, seat.name), _differs(seat, loaded, other), REVISION_HINT)
             self.hold(charge, at=seat)
             return

@@ -63,7 +63,8 @@ class Stop:
 
 
 #: What comes next, for each thing that a seat may be told or tell while it does something. What is not here is out of
-#: turn. Events of an attempt whose pictures are only being encoded change nothing, and are not looked up.
+#: turn. Events of an attempt whose pictures are only being encoded change nothing, and are not looked up. Whatever it
+#: tells while it ends, it goes on ending: `Fleet.hear` answers with nothing then.
 DOING: Mapping[tuple[Doing, type[object]], Doing] = MappingProxyType(
     {
         (Doing.DOWN, Start): Doing.STARTING,
@@ -181,7 +182,7 @@ class Seat:
     start_at_s: float = 0.0  #: monotonic; not to be started before
     deaths: int = 0  #: in a row, without a finished request between
     stalled: bool = False
-    is_ending: bool = False  #: it is not started again: the service ends, or it was retired
+    is_ending: bool = False  #: after this life it is not started again: the service ends, or it was retired
     is_leaving: bool = False  #: it was retired: it goes when its life has ended
     running: Running | None = None  #: on the device
     encoding: dict[str, Running] = field(default_factory=dict)  #: rendered, their pictures being made into files

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import uuid
@@ -17,73 +16,18 @@ import structlog
 
 from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.folder_state import Remembered
-from darkroom.errors import FolderUnusable
 from darkroom.names import distinct, folded, safe_name, stem_of
 from darkroom.spool import record_row
 from darkroom.spool.answer import Answer
-from darkroom.spool.database import Damaged, Database, Tables
+from darkroom.spool.database import Damaged, Database
 from darkroom.spool.kept import Kept
+from darkroom.spool.lock import lock, unlock
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.storable import number, text
-
-VERSION = 3  #: of the state folder; raised with every change of the schema, with a migration from the one before
-
-#: From each version to the next one.
-_MIGRATIONS = {
-    1: "ALTER TABLE requests ADD COLUMN cancelling INTEGER NOT NULL DEFAULT 0;",
-    2: "CREATE TABLE strays (id TEXT PRIMARY KEY, path BLOB);"
-    "ALTER TABLE requests ADD COLUMN owner;"
-    "ALTER TABLE requests ADD COLUMN inputs TEXT NOT NULL DEFAULT '[]';"
-    "ALTER TABLE requests ADD COLUMN done TEXT NOT NULL DEFAULT '[]';"
-    "ALTER TABLE requests DROP COLUMN work_bytes;",
-}
+from darkroom.spool.tables import TABLES
 
 #: Larger than any number of answers that may have been told of a request in one attempt, and not recorded.
 _MOST_TOLD = 1_000_000
-
-_SCHEMA = """
-CREATE TABLE requests (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of acceptance
-    id TEXT NOT NULL UNIQUE,
-    path BLOB NOT NULL,                        -- below the inbox
-    name TEXT NOT NULL,
-    stage TEXT NOT NULL,
-    priority INTEGER NOT NULL,
-    owner INTEGER,                             -- uid of the dropped file's owner
-    sha256 TEXT NOT NULL,
-    inputs TEXT NOT NULL DEFAULT '[]',         -- JSON: the files that it names
-    mtime_ns INTEGER NOT NULL,
-    attempt INTEGER NOT NULL DEFAULT 0,        -- attempts begun, and not given back
-    done TEXT NOT NULL DEFAULT '[]',           -- JSON: the pictures that are finished or withheld
-    settled_at REAL,                           -- Unix time
-    told INTEGER NOT NULL DEFAULT 0,           -- the final answer is in the outbox
-    cancelling INTEGER NOT NULL DEFAULT 0,     -- it renders, and is to be cancelled
-    answer TEXT NOT NULL
-);
-CREATE INDEX unsettled ON requests (stage) WHERE stage != 'settled';
-CREATE INDEX same_file ON requests (path, sha256, mtime_ns);
-CREATE INDEX untold ON requests (number) WHERE stage = 'settled' AND told = 0;
-CREATE INDEX settled ON requests (settled_at) WHERE stage = 'settled';
-CREATE TABLE names (
-    name TEXT PRIMARY KEY,
-    path BLOB NOT NULL UNIQUE,                 -- without .json
-    suffix TEXT NOT NULL,                      -- .json as it was written
-    folded TEXT NOT NULL UNIQUE,
-    rev INTEGER NOT NULL DEFAULT 0,
-    current_id TEXT                            -- the newest request of this name
-);
-CREATE TABLE mirrors (folder TEXT PRIMARY KEY, outbox TEXT NOT NULL);
-CREATE TABLE folders (
-    role TEXT PRIMARY KEY, marker TEXT NOT NULL, source TEXT NOT NULL, fs_type TEXT NOT NULL, root TEXT NOT NULL,
-    inode INTEGER NOT NULL
-);
-CREATE TABLE strays (
-    id TEXT PRIMARY KEY,                       -- of a request that has no record, and whose bytes may be here
-    path BLOB                                  -- where they go back to; NULL: they are not wanted any more
-);
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-_TABLES = Tables(VERSION, _SCHEMA, _MIGRATIONS, ("meta", "folders", "mirrors", "names", "requests", "strays"))
 
 _log = structlog.get_logger("darkroom")
 
@@ -108,11 +52,11 @@ class Spool:
         self.disk = disk
         self.kept = Kept(folder, disk=disk)
         self._told: dict[str, int] = {}  # name → the last `rev` that was told of it, and not recorded
-        self._lock = _lock(folder / "lock")
+        self._lock = lock(folder / "lock")
         try:
-            self._db = Database(folder / "darkroom.sqlite3", _TABLES, disk=disk)
+            self._db = Database(folder / "darkroom.sqlite3", TABLES, disk=disk)
         except BaseException:
-            _close(self._lock)
+            unlock(self._lock)
             raise
         try:
             self.kept.bring_up_to_date()  # after the database: from here on, no older program uses this folder
@@ -126,7 +70,7 @@ class Spool:
         try:
             self._db.close()
         finally:
-            _close(self._lock)
+            unlock(self._lock)
 
     # The database -------------------------------------------------------------------------------------------------
 
@@ -455,27 +399,3 @@ class Spool:
 def _told(row: Any) -> bytes:
     """What a damaged record says, for a person."""
     return "".join(f"{key}: {row[key]!r}\n" for key in row.keys()).encode("utf-8", "backslashreplace")  # noqa: SIM118
-
-
-def _lock(path: Path) -> int:
-    """Hold the state folder for as long as this process lives."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(handle, 64, 0).decode(errors="replace").strip()
-        os.close(handle)
-        raise FolderUnusable(
-            f"Another Darkroom (process {holder or 'unknown'}) uses the state folder {path.parent}.",
-            hint="Stop it first, or give this one a state_dir, an inbox and an outbox of its own.",
-        ) from error
-    with suppress(OSError):  # a full disk; a rival is told of an unknown process then
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    return handle
-
-
-def _close(handle: int) -> None:
-    """A failing disk may say so here; the handle is closed nevertheless."""
-    with suppress(OSError):
-        os.close(handle)

@@ -14,7 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from darkroom.client import Client, rendering_of
+from darkroom.client.heartbeat import rendering_of
+from darkroom.client.requests import Client
 from darkroom.disk.files import Disk
 from darkroom.disk.mounts import expected_mount, kind_of
 from darkroom.errors import DarkroomError

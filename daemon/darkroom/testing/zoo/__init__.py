@@ -16,7 +16,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from darkroom.testing import tiny_pipeline
-from darkroom.testing.zoo import dit, flow, flux, kandinsky, language, seeing, unet
+from darkroom.testing.zoo import cogview, dit, flow, flux, kandinsky, language, seeing, unet
 from darkroom.testing.zoo.weights import enliven
 
 
@@ -75,12 +75,10 @@ BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = MappingProxyType(
             flow.lumina,
             flow.lumina2,
             flow.aura_flow,
-            flow.cogview4,
             language.qwen_image,
             language.krea2,
             language.ideogram4,
             language.ernie_image,
-            language.glm_image,
             language.hunyuan_image,
             language.hidream,
             dit.pixart_alpha,
@@ -91,7 +89,9 @@ BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = MappingProxyType(
             dit.sana_sprint,
             dit.hunyuan_dit,
             dit.hunyuan_dit_pag,
-            dit.cogview3plus,
+            cogview.cogview3plus,
+            cogview.cogview4,
+            cogview.glm_image,
             dit.amused,
             *(_SEEING if _SEES else ()),
         )

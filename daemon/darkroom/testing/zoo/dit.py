@@ -7,9 +7,6 @@ from typing import Any
 from diffusers import (
     AmusedPipeline,
     AmusedScheduler,
-    CogVideoXDDIMScheduler,
-    CogView3PlusPipeline,
-    CogView3PlusTransformer2DModel,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     HunyuanDiT2DModel,
@@ -145,28 +142,6 @@ def _hunyuan_parts() -> dict[str, Any]:
         "feature_extractor": None,
         "requires_safety_checker": False,
     }
-
-
-def cogview3plus() -> CogView3PlusPipeline:
-    """CogView 3 Plus."""
-    return CogView3PlusPipeline(
-        scheduler=CogVideoXDDIMScheduler(prediction_type="v_prediction"),
-        vae=tiny_pipeline.autoencoder(),
-        text_encoder=encoders.t5(),
-        tokenizer=tokenizers.t5(),
-        transformer=CogView3PlusTransformer2DModel(
-            sample_size=8,
-            in_channels=CHANNELS,
-            out_channels=CHANNELS,
-            num_layers=2,
-            attention_head_dim=8,
-            num_attention_heads=4,
-            text_embed_dim=WIDTH,
-            time_embed_dim=16,
-            condition_dim=8,
-            pos_embed_max_size=64,
-        ),
-    )
 
 
 def amused() -> AmusedPipeline:

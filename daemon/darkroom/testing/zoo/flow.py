@@ -1,4 +1,4 @@
-"""Other families that flow straight from noise to picture: Stable Diffusion 3, Z-Image, Lumina, CogView 4."""
+"""Other families that flow straight from noise to picture: Stable Diffusion 3, Z-Image, Lumina, AuraFlow."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 from diffusers import (
     AuraFlowPipeline,
     AuraFlowTransformer2DModel,
-    CogView4Pipeline,
-    CogView4Transformer2DModel,
     FlowMatchEulerDiscreteScheduler,
     Lumina2Pipeline,
     Lumina2Transformer2DModel,
@@ -170,32 +168,5 @@ def aura_flow() -> AuraFlowPipeline:
             caption_projection_dim=32,
             joint_attention_dim=WIDTH,
             pos_embed_max_size=256,
-        ),
-    )
-
-
-def cogview4() -> CogView4Pipeline:
-    """CogView 4."""
-    return CogView4Pipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(
-            base_shift=0.25,
-            max_shift=0.75,
-            base_image_seq_len=256,
-            use_dynamic_shifting=True,
-            time_shift_type="linear",
-        ),
-        vae=tiny_pipeline.autoencoder(),
-        text_encoder=encoders.glm(),
-        tokenizer=tokenizers.glm(),
-        transformer=CogView4Transformer2DModel(
-            in_channels=CHANNELS,
-            out_channels=CHANNELS,
-            num_layers=2,
-            attention_head_dim=8,
-            num_attention_heads=4,
-            text_embed_dim=WIDTH,
-            time_embed_dim=16,
-            condition_dim=8,
-            sample_size=8,
         ),
     )

@@ -1,4 +1,4 @@
-"""Families that read with a large language model: Qwen-Image, Krea 2, Ideogram 4, ERNIE, GLM, Hunyuan, HiDream."""
+"""Families that read with a large language model: Qwen-Image, Krea 2, Ideogram 4, ERNIE, Hunyuan, HiDream."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from diffusers import (
     ErnieImagePipeline,
     ErnieImageTransformer2DModel,
     FlowMatchEulerDiscreteScheduler,
-    GlmImagePipeline,
-    GlmImageTransformer2DModel,
     HiDreamImagePipeline,
     HiDreamImageTransformer2DModel,
     HunyuanImagePipeline,
@@ -22,7 +20,7 @@ from diffusers import (
 )
 
 from darkroom.testing import tiny_pipeline
-from darkroom.testing.zoo import autoencoders, encoders, eyes, tokenizers
+from darkroom.testing.zoo import autoencoders, encoders, tokenizers
 from darkroom.testing.zoo.encoders import WIDTH
 
 CHANNELS = autoencoders.CHANNELS
@@ -120,36 +118,6 @@ def ernie_image() -> ErnieImagePipeline:
             out_channels=4 * CHANNELS,
             text_in_dim=WIDTH,
             rope_axes_dim=(8, 4, 4),
-        ),
-    )
-
-
-def glm_image() -> GlmImagePipeline:
-    """GLM-Image: a language model imagines the picture in codes, of which the network makes a picture."""
-    codes = 128
-    return GlmImagePipeline(
-        tokenizer=tokenizers.byt5(),
-        processor=eyes.glm_image_processor(),
-        text_encoder=encoders.t5(),
-        vision_language_encoder=encoders.glm_image(codes),
-        vae=tiny_pipeline.autoencoder(latents_mean=[0.0] * CHANNELS, latents_std=[1.0] * CHANNELS),
-        transformer=GlmImageTransformer2DModel(
-            in_channels=CHANNELS,
-            out_channels=CHANNELS,
-            num_layers=2,
-            attention_head_dim=8,
-            num_attention_heads=4,
-            text_embed_dim=WIDTH,
-            time_embed_dim=16,
-            condition_dim=8,
-            prior_vq_quantizer_codebook_size=codes,
-        ),
-        scheduler=FlowMatchEulerDiscreteScheduler(
-            base_shift=0.25,
-            max_shift=0.75,
-            base_image_seq_len=256,
-            use_dynamic_shifting=True,
-            time_shift_type="linear",
         ),
     )
 

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom import hearsay
-from darkroom.client import ANSWER_LIMIT_BYTES, FINAL_STATES, Client, refuse_misleading, seats_of
+from darkroom.client.answers import ANSWER_LIMIT_BYTES, FINAL_STATES
+from darkroom.client.heartbeat import seats_of
+from darkroom.client.naming import refuse_misleading
+from darkroom.client.requests import Client
 from darkroom.errors import DarkroomError
 from darkroom.hearsay import Json
 from darkroom.names import MAX_DEPTH, is_request, is_watched, joined, natural_key, retried, safe_name, stem_of

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from darkroom import hearsay
-from darkroom.client import ANSWER_LIMIT_BYTES, FINAL_STATES, INPUTS, Client
+from darkroom.client.answers import ANSWER_LIMIT_BYTES, FINAL_STATES, INPUTS
+from darkroom.client.many import levels_of
+from darkroom.client.requests import Client
 from darkroom.hearsay import Json
-from darkroom.many import levels_of
 from darkroom.names import folder_of, joined, stem_of
 
 ANSWER, REQUEST = "answer.json", "request.json"
