@@ -68,7 +68,7 @@ def test_no_two_schedulers_are_the_same() -> None:
 
 def test_pictures_loras_and_a_second_pass_come_back_as_they_were() -> None:
     told = plan(
-        init_image="photo.png", strength=0.5, mask_image="mask.png", fit="pad",
+        init_image="photo.png", strength=0.5, mask_image="mask.png", mask_channel="alpha", fit="pad",
         reference_images=("one.png", "two.png"),
         control=(Control("edges", "photo.png", 0.8, "canny"), Control("depth", "depth.png")),
         loras=(Lora("ink", 0.7),), hires=Hires(2.0, 1024, 1024, 0.5, 20),

@@ -54,6 +54,7 @@ def test_every_key_is_read() -> None:
         "init_image": "photo.jpg",
         "strength": 0.4,
         "mask_image": "mask.png",
+        "mask_channel": "alpha",
         "reference_images": ["one.png", "two.png"],
         "fit": "pad",
         "control": [{"name": "edges", "image": "photo.jpg", "scale": 0.5, "detect": "canny"}],
@@ -166,6 +167,7 @@ def test_what_is_wrong_with_one_of_a_list_is_told_with_its_place() -> None:
     [
         ("strength", 0.5, "init_image", "x.png"),
         ("mask_image", "m.png", "init_image", "x.png"),
+        ("mask_channel", "alpha", "init_image", "x.png"),
         ("fit", "pad", "init_image", "x.png"),
         ("fit", "stretch", "control", [{"name": "edges", "image": "x.png"}]),
     ],
@@ -178,7 +180,10 @@ def test_what_means_nothing_alone_is_refused(key: str, value: object, other: str
     assert set(codes(reading(**{key: value, other: 7}))) == {f"/{other}"}
 
 
-@pytest.mark.parametrize(("key", "bad"), [("strength", [-0.1, 1.1, "1", True]), ("fit", ["fill", "", 1])])
+@pytest.mark.parametrize(
+    ("key", "bad"),
+    [("strength", [-0.1, 1.1, "1", True]), ("fit", ["fill", "", 1]), ("mask_channel", ["red", "", True, ["alpha"]])],
+)
 def test_bounds_of_what_needs_a_picture(key: str, bad: list[object]) -> None:
     for value in bad:
         assert codes(reading(init_image="x.png", **{key: value})) == {f"/{key}": ErrorCode.BAD_VALUE}

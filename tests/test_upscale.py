@@ -54,7 +54,7 @@ VALUES: dict[str, Any] = {
     "negative_prompt": "people", "default_negative": False, "prompt_syntax": "weighted", "on_overflow": "refuse",
     "clip_skip": 2, "style": "ink", "model": "mine", "width": 512, "height": 512, "num_inference_steps": 30,
     "guidance_scale": 7, "true_cfg_scale": 2.5, "scheduler": "euler", "loras": [], "strength": 0.4,
-    "mask_image": "mask.png", "reference_images": ["one.png"], "fit": "pad",
+    "mask_image": "mask.png", "mask_channel": "alpha", "reference_images": ["one.png"], "fit": "pad",
     "control": [{"name": "edges", "image": "photo.jpg"}], "hires": {"scale": 2}, "seed": 7, "num_images": 1,
     "weights": "norm-1",
 }  # fmt: skip

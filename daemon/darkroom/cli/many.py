@@ -155,7 +155,7 @@ def _naming(args: argparse.Namespace) -> Naming:
     wanted = args.name or pattern.DEFAULT
     pattern.check(wanted)
     folder = args.folder if args.folder is not None else os.path.splitext(os.path.basename(args.rows))[0]
-    return Naming(many.folder_named(folder), wanted)
+    return Naming(safe_name(many.folder_named(folder)), wanted)
 
 
 def _read(file: str) -> bytes:

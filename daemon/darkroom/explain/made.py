@@ -121,6 +121,7 @@ def _has_sound_pictures(plan: Plan) -> bool:
     return (
         all(isinstance(name, str) for name in named)
         and all(type(count) in (int, float) for count in counts)
+        and plan.mask_channel in (None, "alpha")
         and plan.fit in (("crop", "pad", "stretch") if needs_fit else (None,))
     )
 

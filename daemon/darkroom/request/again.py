@@ -64,7 +64,7 @@ def request_of(plan: Plan, image: ImagePlan) -> dict[str, Any]:
 
 def _pictures(plan: Plan) -> dict[str, Any]:
     """What is asked of the files of its request."""
-    alone = {key: getattr(plan, key) for key in ("init_image", "strength", "mask_image", "fit")}
+    alone = {key: getattr(plan, key) for key in ("init_image", "strength", "mask_image", "mask_channel", "fit")}
     asked: dict[str, Any] = {key: value for key, value in alone.items() if value is not None}
     if plan.reference_images:
         asked["reference_images"] = list(plan.reference_images)

@@ -82,6 +82,7 @@ class Plan:
     init_image: str | None = None  #: a file of the request that the picture begins with
     strength: float | None = None  #: how much of it is repainted, 0 to 1; None without one
     mask_image: str | None = None  #: a file of the request: white is repainted
+    mask_channel: str | None = None  #: "alpha": what is transparent in that file is repainted, and not what is white
     reference_images: tuple[str, ...] = ()  #: files of the request, in order, for models that edit by reference
     fit: str | None = None  #: "crop", "pad" or "stretch": of init, mask and control pictures; None without one
     control: tuple[Control, ...] = ()

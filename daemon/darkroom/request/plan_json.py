@@ -21,7 +21,7 @@ from darkroom.request.plan import (
 from darkroom.request.styles import NO_STYLE
 
 _SHARED = ("width", "height", "num_inference_steps", "scheduler")
-_OPTIONAL = (*SCALES, "clip_skip", "weights", "init_image", "strength", "mask_image", "fit")
+_OPTIONAL = (*SCALES, "clip_skip", "weights", "init_image", "strength", "mask_image", "mask_channel", "fit")
 
 
 def dump(plan: Plan) -> dict[str, Any]:

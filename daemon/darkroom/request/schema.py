@@ -35,6 +35,7 @@ _SHOWN: dict[str, tuple[str, list[Any]]] = {
     "init_image": ("Begins with", ["photo.jpg"]),
     "strength": ("How much of it is repainted", [0.3, 0.75]),
     "mask_image": ("Where it is repainted", ["mask.png"]),
+    "mask_channel": ("How that is told", ["alpha"]),
     "reference_images": ("Edits by", [["cat.jpg", "hat.jpg"]]),
     "fit": ("Pictures of another size", ["pad", "stretch"]),
     "control": ("Follows", [[{"name": "edges", "image": "photo.jpg", "detect": "canny"}]]),
@@ -185,7 +186,9 @@ def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
 def _of_pictures(family: Family, rules: Rules) -> dict[str, Any]:
     """Which pictures it can be given."""
     keys: dict[str, Any] = {
-        key: False for key, way in (("init_image", "init"), ("mask_image", "mask")) if way not in family.siblings
+        key: False
+        for key, way in (("init_image", "init"), ("mask_image", "mask"), ("mask_channel", "mask"))
+        if way not in family.siblings
     }
     controls = [alias for alias, source in rules.controls.items() if source.family == family.controls]
     named = {"items": {"properties": {"name": {"enum": controls}}}, "maxItems": family.most_controls}

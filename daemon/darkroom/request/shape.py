@@ -166,6 +166,11 @@ class Request(BaseModel):
     mask_image: FileName | None = Field(
         None, description="which part of `init_image` is repainted, in white: the name of a file"
     )
+    mask_channel: Literal["alpha"] | None = Field(
+        None,
+        description='where that is told: "alpha", what is transparent in `mask_image`, or without one in `init_image`, '
+        "is repainted",
+    )
     reference_images: References | None = Field(
         None, description=f"pictures that a model edits by: a list of 1 to {MOST_REFERENCES} names of files"
     )
@@ -199,6 +204,11 @@ class Request(BaseModel):
     )
 
     @property
+    def mask_file(self) -> str | None:
+        """The file that says which part of `init_image` is repainted; None: all of it is."""
+        return self.mask_image or (self.init_image if self.mask_channel is not None else None)
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The files that it names, each once."""
         alone = (self.init_image, self.mask_image)
@@ -223,6 +233,7 @@ NEEDS = {
     "weights": ("prompt_syntax",),
     "strength": ("init_image",),
     "mask_image": ("init_image",),
+    "mask_channel": ("init_image",),
     "fit": ("init_image", "control"),
     "upscale": ("init_image",),
 }
