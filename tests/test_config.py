@@ -286,9 +286,7 @@ def test_what_a_value_must_be_is_told_in_words(text: str, said: str, folder: Pat
 
 def test_tables_of_one_kind_come_together_from_all_places(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(TABLES) == set(_TABLES)
-    said = (
-        'controls.line = {source = "/line", family = "stable-diffusion"}\nupscalers.two.source = "/2.safetensors"'
-    )
+    said = 'controls.line = {source = "/line", family = "stable-diffusion"}\nupscalers.two.source = "/2.safetensors"'
     monkeypatch.setenv("DARKROOM_CONTROLS__EDGE__SOURCE", "/edge")
     monkeypatch.setenv("DARKROOM_CONTROLS__EDGE__FAMILY", "stable-diffusion")
     monkeypatch.setenv("DARKROOM_UPSCALERS__FOUR__SOURCE", "/four.safetensors")
