@@ -37,6 +37,7 @@ FAMILIES = {
     "flux_schnell": "flux-schnell",
     "flux_kontext": "flux-kontext",
     "flux2_klein": "flux2-klein",
+    "flux2_klein_kv": "flux2-klein-kv",
     "flux2": "flux2",
     "chroma": "chroma",
     "bria": "bria",
