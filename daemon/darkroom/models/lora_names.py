@@ -85,8 +85,10 @@ _BY_AUTHORS: tuple[tuple[str, Pairs], ...] = (
 
 #: What those of all transformers read: the names of diffusers, with nothing that scales them.
 _READ_BY_ALL = re.compile(r"(transformer|text_encoder(_2)?)\..*\.(lora_[AB]|lora(_linear_layer)?\.(down|up))\.weight")
-#: What those of U-Nets read: kohya's names, and all that stands under the names of the parts.
-_READ_FOR_UNETS = re.compile(r"(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_")
+#: What those of U-Nets read: all that stands under the names of the parts.
+_READ_FOR_UNETS = re.compile(r"(unet|text_encoder(_2)?)\.")
+#: And of kohya's names, those of Stable Diffusion's tribe; of IF's layers they take some for others.
+_READ_FOR_STABLE_DIFFUSION = re.compile(r"(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_")
 #: What those of FLUX.1 read: kohya's names, those of XLabs and of fal.
 _READ_BY_FLUX = re.compile(
     r"lora_unet_(double|single)_blocks_|base_model\.model\.(double|single)_blocks|(double|single)_blocks\.\d+\.processor"
@@ -108,7 +110,8 @@ def is_read(keys: Collection[str], family: Family) -> bool:
     if any(map(_LOKR.search, keys)):
         return True
     if "unet" in family.needs:
-        return all(map(_READ_FOR_UNETS.match, keys))
+        read = _READ_FOR_STABLE_DIFFUSION if family.in_blocks else _READ_FOR_UNETS
+        return all(map(read.match, keys))
     if all(map(_READ_BY_ALL.fullmatch, keys)):
         return True
     besides = {_FLUX: _READ_BY_FLUX, _FLUX2: _READ_BY_FLUX2}.get(by_authors(family))
