@@ -137,7 +137,7 @@ def test_it_is_the_same_in_whatever_spelling_a_trainer_has_written_it(ground: Gr
     alone = ground.paint(ground.plan())
     seen = {name: ground.paint(ground.plan((lora.alias, 1.0))) for name, lora in ground.trained.items()}
     assert alone not in seen.values()
-    assert {name for name, picture in seen.items() if picture != seen["diffusers"]} == set()
+    assert {name for name, picture in seen.items() if picture != seen["diffusers, of a transformer"]} == set()
     plan = ground.plan((ground.trained["LyCORIS"].alias, 0.5))
     assert ground.paint(plan) == ground.by_diffusers(plan, tmp_path)
     assert ground.paint(ground.plan()) == alone
