@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from darkroom.errors import ErrorCode, RequestRefused
+from darkroom.models.family import WEIGHTS
 from darkroom.request.shape import KEYS, MAX_BYTES, Incomplete, Reading, Request, read
-from darkroom.request.weighted import ALGORITHMS
 
 PACKAGES = Path(__file__).parents[1] / "daemon"
 MAX_SEED = 2**63 - 1
@@ -128,7 +128,7 @@ def test_names_of_files(key: str, good: list[object], bad: list[object]) -> None
 
 
 def test_how_parentheses_weigh_is_one_of_the_ways_that_there_are() -> None:
-    for way in ALGORITHMS:
+    for way in WEIGHTS:
         assert reading(prompt_syntax="weighted", weights=way).problems == ()
     for value in ("norm-2", "", 1, True, None):
         assert codes(reading(prompt_syntax="weighted", weights=value)) == {"/weights": ErrorCode.BAD_VALUE}

@@ -231,4 +231,4 @@ def test_each_class_that_diffusers_lists_is_a_column_or_has_a_reason(given: str,
 def test_each_way_of_every_family_is_compared() -> None:
     compared = {FAMILIES[name] for name in SEEING}
     able = {row.key for row in ROWS if row.siblings or row.references}
-    assert able - compared == {"flux2-klein-kv", "flux2", "qwenimage-edit", "qwenimage-edit-plus"} - compared
+    assert able - compared == {"flux2", "qwenimage-edit", "qwenimage-edit-plus"} - compared

@@ -48,6 +48,7 @@ WITHOUT_NEGATIVE = {
     "flux_kontext",
     "flux_schnell",
     "flux2_klein",
+    "flux2_klein_kv",
     "glm_image",
     "ideogram4",
     "lcm",
@@ -56,7 +57,7 @@ WITHOUT_NEGATIVE = {
 }
 
 #: Nor do these depend on guidance.
-WITHOUT_GUIDANCE = {"dreamlite_mobile", "flux_schnell", "hunyuan_image"}
+WITHOUT_GUIDANCE = {"dreamlite_mobile", "flux_schnell", "flux2_klein_kv", "hunyuan_image"}
 
 #: These are guided by true_cfg_scale, if there is a negative prompt.
 WITH_TRUE_GUIDANCE = {"qwen_image", "qwen_image21", "qwen_image_edit", "qwen_image_edit_plus"}

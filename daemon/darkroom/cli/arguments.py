@@ -212,7 +212,7 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
     for flags, kind, metavar, text in (
         (["--negative-prompt"], str, "TEXT", "what it should not show"),
         (["--prompt-syntax"], str, "SYNTAX", "plain, weighted: (red:1.3), or dynamic: {red|green}"),
-        (["--weights"], str, "WAY", "how parentheses weigh: without-1 or norm-1"),
+        (["--weights"], str, "WAY", "how parentheses weigh: norm-1 or without-1"),
         (["--on-overflow"], str, "WHAT", "encode or refuse what the model cannot read"),
         (["--clip-skip"], int, "N", "0 to 11, of models that can"),
         (["--model"], str, "ALIAS", "a model of the configuration"),

@@ -24,6 +24,8 @@ TWO_WORDS = ("cat", "dog")
 
 #: What a pipeline that makes pictures from words alone cannot do without.
 NEEDED_ARGUMENTS = frozenset({"prompt", "generator", "output_type"})
+#: Of what makes video or shapes.
+MOVING = {"num_frames", "video_length", "frame_size"}
 
 #: It says of each part that is handed in, and is of a pipeline's own library, all that the part is made of.
 logging.getLogger("diffusers.pipelines.pipeline_loading_utils").addFilter(
@@ -101,7 +103,8 @@ def _is_from_words(kind: Any) -> bool:
     needed = {
         name for name, each in takes.items() if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
     }
-    return takes.keys() >= NEEDED_ARGUMENTS and needed <= {"self", "prompt"}
+    is_moving = not takes.keys().isdisjoint(MOVING)
+    return takes.keys() >= NEEDED_ARGUMENTS and needed <= {"self", "prompt"} and not is_moving
 
 
 def _in_hand(family: Family, saved: Any) -> Any:

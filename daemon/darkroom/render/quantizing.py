@@ -77,6 +77,9 @@ def after_reading(source: ModelSource, pipeline: Any, dtype: torch.dtype) -> Non
         else:
             whole = (_LOOKED_AT, _tells_precision(part))
             apply_layerwise_casting(part, torch.float8_e4m3fn, dtype, whole, skip_modules_classes=(torch.nn.Embedding,))
+        for layer in part.modules():
+            if getattr(getattr(layer, "weight", None), "dtype", None) is torch.float8_e4m3fn:
+                layer.compute_dtype = dtype  # peft makes what it puts beside it so precise
 
 
 def _tells_precision(part: torch.nn.Module) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 
 from darkroom.errors import DarkroomError
 from darkroom.foreign.sheet import Sheet
-from darkroom.models.family import SCALES
+from darkroom.models.family import SCALES, WEIGHTS
 from darkroom.request import plan_json
 from darkroom.request.pictures import HiresAsked
 from darkroom.request.plan import ImagePlan, Plan
-from darkroom.request.weighted import ALGORITHMS
 
 _NO_RECORD = "What the picture says of itself is not a record of Darkroom's."
 #: What a picture's record says beside its plan.
@@ -104,10 +103,10 @@ def _say_plan(plan: Mapping[str, Any], sheet: Sheet) -> None:
 
 def _say_weights(where: str, value: object, sheet: Sheet) -> None:
     """How brackets weighed: in one of these ways."""
-    if value in ALGORITHMS:
+    if value in WEIGHTS:
         sheet.becomes(where, {"prompt_syntax": "weighted", "weights": value})
     else:
-        sheet.lost(where, f"brackets weigh as {' or '.join(ALGORITHMS)} here")
+        sheet.lost(where, f"brackets weigh as {' or '.join(WEIGHTS)} here")
 
 
 #: Of a plan: what the request of one of its pictures says otherwise, or not at all.

@@ -77,7 +77,7 @@ class Plan:
     true_cfg_scale: float | None = None  #: likewise
     scheduler: str
     clip_skip: int | None = None  #: layers of the text encoder that are left out; None: as the pipeline does it
-    weights: str | None = None  #: how parentheses weigh: `weighted.ALGORITHM`; None: they are characters
+    weights: str | None = None  #: how parentheses weigh: one of `family.WEIGHTS`; None: they are characters
     on_overflow: str = "encode"  #: what comes of words that the model can't read: "encode" tells them, "refuse" fails
     init_image: str | None = None  #: a file of the request that the picture begins with
     strength: float | None = None  #: how much of it is repainted, 0 to 1; None without one

@@ -26,7 +26,7 @@ _SHOWN: dict[str, tuple[str, list[Any]]] = {
     "negative_prompt": ("What it does not show", ["people, text"]),
     "default_negative": ("The usual negative prompt", [False]),
     "prompt_syntax": ("How prompts are read", ["weighted", "dynamic"]),
-    "weights": ("How parentheses weigh", ["norm-1"]),
+    "weights": ("How parentheses weigh", ["without-1"]),
     "on_overflow": ("What the model cannot read", ["refuse"]),
     "clip_skip": ("Layers left out", [1]),
     "num_inference_steps": ("Steps", [20, 50]),
@@ -165,7 +165,7 @@ def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
     keys |= {key: False for key in SCALES if key not in card.scales and key not in family.idle}
     if not family.negative:
         keys["negative_prompt"] = {"pattern": r"^\s*$"}
-    if not family.in_blocks:
+    if family.weighs is None:
         keys["prompt_syntax"] = {"enum": ["plain", "dynamic"]}
         keys["weights"] = False
     if not family.clip_skip:

@@ -130,8 +130,8 @@ class Request(BaseModel):
     prompt_syntax: Literal["plain", "weighted", "dynamic"] = Field(
         "plain", description='how both prompts are read: "plain", "weighted" or "dynamic"'
     )
-    weights: Literal["without-1", "norm-1"] | None = Field(
-        None, description='how parentheses weigh: "without-1" or "norm-1"'
+    weights: Literal["norm-1", "without-1"] | None = Field(
+        None, description='how parentheses weigh: "norm-1" or "without-1"'
     )
     on_overflow: Literal["encode", "refuse"] = Field(
         "encode", description='what comes of words that the model cannot read: "encode" or "refuse"'
