@@ -17,6 +17,9 @@ OUTLIVED := $(if $(MADE_WITH),$(if $(filter-out $(MADE_WITH),$(RUNS_ON) $(ASKED)
 ALONE := OMP_NUM_THREADS=1
 WAITING = $(shell expr $$(nproc) + $$(nproc) / 2)
 
+# Hundreds of processes are started, each of which would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-models test-real dist run lint format types venv clean outlived
 

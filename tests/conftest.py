@@ -1,5 +1,6 @@
 """What holds for all tests, and what several of them look at: an inbox, a folder to say commands in."""
 
+import gc
 import logging
 import os
 import shutil
@@ -14,6 +15,17 @@ from darkroom.disk import mounts
 from darkroom.spool.record import Stage
 from darkroom.testing.world import World
 from tests.inbox_box import Box
+
+# Nothing that is being imported and collected is garbage: each worker has a million objects then, which need not be
+# looked through a hundred times on the way, nor ever again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on, what tests leave is looked for."""
+    gc.freeze()
+    gc.enable()
+
 
 # How long an example takes tells how busy the machine is, and nothing about the code.
 settings.register_profile("darkroom", deadline=None)
