@@ -119,6 +119,12 @@ def test_a_table_that_cannot_be_read_is_refused_whole(text: str, says: str) -> N
     assert re.search(says, str(caught.value))
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_lines_in_a_cell_end_as_they_do_in_a_request(end: str) -> None:
+    text = f'prompt,seed{end}"a cat,{end}on a hill",7{end}'
+    assert requests(text, ".csv") == [(2, {"prompt": "a cat,\non a hill", "seed": 7})]
+
+
 @pytest.mark.parametrize("odd", ["\u2028", "\x85", "\x0b", "\x1c"])
 def test_only_what_editors_break_lines_at_ends_a_row(odd: str) -> None:
     text = f"prompt,seed\na cat{odd}on a hill,7\r\na dog,8\r"
@@ -409,6 +415,11 @@ def test_cancelling_a_folder_asks_to_cancel_all_that_is_live_below_it(
     settle(home, "b/cat", "done")
     assert main(["cancel", "b/"]) == 0
     assert "all below b/ is settled already" in capsys.readouterr().err
+    for number in range(25):
+        (home / f"inbox/a/{number}.json").write_text("{}")
+    assert main(["cancel", "a/"]) == 0
+    *told, rest = capsys.readouterr().out.splitlines()
+    assert (len(told), rest) == (20, "8 more will be cancelled")
 
 
 def test_all_that_waits_below_a_folder_gets_another_priority(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,8 +193,9 @@ def _conclude(
     heartbeat_s: float,
 ) -> int:
     said = f"{len(batch.missing)} dropped, {len(batch.there)} there already, {len(batch.wrong)} wrong"
-    terminal.err().print(printable(f"{said}; their answers and results are below"))
-    terminal.out().print(printable(str(client.outbox / naming.folder)))
+    terminal.err().print(f"{said}; their answers and results are below" if tickets else said)
+    if tickets:
+        terminal.out().print(printable(str(client.outbox / naming.folder)))
     if args.wait and tickets:
         from darkroom.cli.follow_many import follow_many
 

@@ -26,6 +26,7 @@ _TEXTS = frozenset(
 _DELIMITERS = ",;\t"
 #: With its end. Only what editors break lines at breaks them: a prompt may hold U+2028 and others of that kind.
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_END = re.compile(r"\r\n?")
 #: What a spreadsheet makes of a long number: its last digits are gone.
 _ROUNDED = re.compile(r"\d+(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 
@@ -106,7 +107,8 @@ def _row(line: int, columns: list[str], cells: list[str]) -> Row:
     if any(cells[len(columns) :]) or any(cell for name, cell in zip(columns, cells, strict=False) if not name):
         hint = "Put a text that has the separator in it into quotes."
         return Row(line, problem=Problem("", "There are more cells than named columns.", hint, ErrorCode.BAD_VALUE))
-    given = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if cell.strip()}
+    texts = (_END.sub("\n", cell.strip()) for cell in cells)
+    given = {name: cell for name, cell in zip(columns, texts, strict=False) if cell}
     return Row(line, {name: _value(name, cell) for name, cell in given.items()})
 
 

@@ -8,6 +8,7 @@ restart       shell   What the last life left is mended.
 acceptance    shell   People's files are accepted, refused, or known from before.
 cancelling    shell   People take requests back.
 wishes        shell   What people ask for by the name of a file beside a request.
+errands       shell   Both, a few at a time.
 taking        shell   From the inbox into our keeping.
 orders        shell   What dispatch decides is carried out, and those who wait are told why.
 rendering     shell   Attempts on seats: begun, stepped, painted, ended.

@@ -23,10 +23,10 @@ from darkroom.outbox.events import Delivered, Late, Mirrored, Spoilt, Told
 from darkroom.outbox.thread import OutboxThread
 from darkroom.report.snapshot import Snapshot
 from darkroom.service.acceptance import Acceptance
-from darkroom.service.cancelling import Cancelling
 from darkroom.service.cluster import Cluster
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Place
+from darkroom.service.errands import Errands
 from darkroom.service.events import Event, Events, Stop
 from darkroom.service.gate import Outside
 from darkroom.service.knowledge import Models
@@ -36,7 +36,6 @@ from darkroom.service.rendering import Rendering
 from darkroom.service.restart import Restart
 from darkroom.service.taking import Takes
 from darkroom.service.telling import describe, status_line
-from darkroom.service.wishes import Wishes
 from darkroom.systemd.notify import Notifier
 
 #: Events that come often, and after which nobody can begin who could not before, where nothing is held.
@@ -68,8 +67,7 @@ class Rooms:
     ledger: Ledger
     models: Models
     acceptance: Acceptance
-    cancelling: Cancelling
-    wishes: Wishes
+    errands: Errands
     takes: Takes
     orders: Orders
     rendering: Rendering
@@ -131,9 +129,10 @@ class Service:
 
     def _wait_and_handle(self) -> bool:
         """Returns whether anything may have become possible by it."""
-        timeout_s = max(0.0, self._next_tick_s - self._clock.monotonic_s())
-        event = self.events.take(timeout_s)
+        errands = self._rooms.errands
+        event = self.events.take(0.0 if errands else max(0.0, self._next_tick_s - self._clock.monotonic_s()))
         if event is None:
+            errands.go_on()
             return True
         is_quiet = isinstance(event, QUIET) and self.fleet.holds.is_empty
         self.handle(event)
@@ -198,6 +197,7 @@ class Service:
             self._ledger.tally.turned(max(0.0, now_s - self._next_tick_s))
         self._next_tick_s = now_s + TICK_S
         self._notifier.alive()
+        self._rooms.errands.go_on()  # however much else there is to do
         self._rooms.takes.retry_blocked(RETRY_TAKE_S)
         self._begin_anew()
         self._ledger.record_told()
@@ -237,8 +237,7 @@ class Service:
             return  # told by its FolderState; an inbox that is away is not an empty one
         rooms = self._rooms
         was_paused, self._outside.listing = self._outside.is_paused, listing
-        for path in listing.vanished:  # first: a file that has come again since is among the drops
-            rooms.cancelling.vanish(path)
+        rooms.errands.hear(listing)
         for found in listing.hidden:
             with self._guard.alone(Kind.REQUEST, found.id):
                 rooms.takes.hidden(found)
@@ -250,8 +249,7 @@ class Service:
         rooms.acceptance.stick(listing.stuck)
         if listing.drops or listing.stuck:
             rooms.inbox.seen()
-        for file in listing.wishes:
-            rooms.wishes.obey(file)
+        rooms.errands.go_on()
         if was_paused != self._outside.is_paused:
             self._orders.look_outside()
 
@@ -283,7 +281,9 @@ class Service:
     def is_finished(self) -> bool:
         """Whether nothing is queued, arriving, rendering or to be written (`run --once`)."""
         listing = self._outside.listing
-        if listing is None or listing.arriving or listing.hidden or listing.more or self._guard.open:
+        if listing is None or listing.arriving or listing.hidden or listing.more:
+            return False
+        if self._guard.open or self._rooms.errands:
             return False
         is_busy = self._ledger.is_busy or self.fleet.is_busy
         return not is_busy and self.events.is_empty and self._rooms.inbox.is_idle and self._rooms.outbox.is_idle
