@@ -1,6 +1,6 @@
 """What several renderers in one daemon bring, and what they cost the service.
 
-    python bench/fleet.py [--renderers 1,8,32] [--rounds 5] [--deep 8] [--picture-s 2] [--pairs 5] [--pictures 12]
+    python bench/fleet.py [--renderers 1,8,32] [--rounds 5] [--deep 16] [--picture-s 2] [--pairs 5] [--pictures 12]
 
 Two renderers with the starter on two cores, over one: two daemons in the same minutes, which render the same number of
 pictures in turns, from the first drop until the last result has come.
@@ -54,7 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--renderers", default="1,8,32", help="that sleep: how many (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="of the sleepers (default: %(default)s)")
-    parser.add_argument("--deep", type=int, default=8, help="pictures of each sleeper a round (default: %(default)s)")
+    parser.add_argument("--deep", type=int, default=16, help="pictures of each sleeper a round (default: %(default)s)")
     parser.add_argument("--picture-s", type=float, default=2.0, help="that a picture sleeps (default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=5, help="of the starter's runs; 0: none (default: %(default)s)")
     parser.add_argument("--pictures", type=int, default=12, help="of each of them (default: %(default)s)")

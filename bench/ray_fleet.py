@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--actors", type=int, default=16, help="over three machines (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--deep", type=int, default=8, help="pictures of each actor a round (default: %(default)s)")
+    parser.add_argument("--deep", type=int, default=16, help="pictures of each actor a round (default: %(default)s)")
     parser.add_argument("--picture-s", type=float, default=2.0, help="that a picture sleeps (default: %(default)s)")
     args = parser.parse_args()
     on, count = machine(), args.actors

@@ -55,7 +55,7 @@ from darkroom.outbox.backlog import Delivery, Job
 from darkroom.outbox.events import Told
 from darkroom.outbox.thread import MOST_HANDS, SLOW_S, Outbox
 from darkroom.service.compose import Daemon
-from darkroom.service.loop import Stop
+from darkroom.service.events import Stop
 from darkroom.service.seats import Seat
 from darkroom.systemd.notify import Notifier
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.inbox.drops import Found, Outcome, Taking
+from darkroom.inbox.drops import Found, Listing, Outcome, Taking
 from darkroom.inbox.listing import Tree
 from darkroom.inbox.taking import Taker
 from darkroom.service.entries import Place
@@ -199,15 +199,15 @@ def test_a_file_that_is_deleted_while_it_waits_cancels_its_request_and_one_that_
     (busy.inbox / "third.json").unlink()
     busy.steps(4)
     assert (busy.said("third")["state"], busy.said("third").get("result")) == ("cancelled", None)
-    entries, cancelling = busy.running.service._ledger.entries, busy.running.service._rooms.cancelling
+    entries, gone = busy.running.service._ledger.entries, Listing(vanished=("fourth.json",))
     busy.drop("fourth.json", {"prompt": "fourth"})
     busy.steps()
     fourth = next(entry for entry in entries.at(Place.IN_INBOX) if entry.name == "fourth")
     busy.running.service._ledger.move(fourth, Place.TAKING)
-    cancelling.vanish("fourth.json")
+    busy.running.service.handle(gone)
     assert fourth.place is Place.TAKING
     busy.running.service._ledger.move(fourth, Place.MISSING)
-    cancelling.vanish("fourth.json")
+    busy.running.service.handle(gone)
     busy.steps()
     assert busy.said("fourth")["state"] == "cancelled"
     busy.die()

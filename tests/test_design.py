@@ -292,6 +292,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.loras",
         "render.lora_spelling",
         "render.one_file",
+        "render.parts",
         "render.pipelines",
         "render.placing",
         "render.precision",
@@ -452,6 +453,19 @@ def test_clocks_are_read_in_one_place() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in CLOCKS
     }
     assert {module for module in rooms_with_a_clock if package_of(module) not in ("render", *WHOLE)} == {"clock"}
+
+
+#: What diffusers has for transformers alone: of a U-Net it changes nothing without a word, or fails while it paints.
+_FOR_TRANSFORMERS = re.compile(
+    r"(set_)?attention_backend|(enable|disable)_cache|apply_\w*(cache|broadcast|taylorseer)\w*"
+)
+
+
+def test_nothing_is_called_that_leaves_a_unet_as_it_was() -> None:
+    calls = (node for module in MODULES for node in nodes_of(module, lazy=True) if isinstance(node, ast.Call))
+    assert {
+        name for call in calls if _FOR_TRANSFORMERS.fullmatch(name := ast.unparse(call.func).rpartition(".")[2])
+    } == set()
 
 
 # Habits --------------------------------------------------------------------------------------------------------------

@@ -303,6 +303,7 @@ def test_the_request_that_says_everything_does() -> None:
         "loras",
         "hires",
         "upscale",
+        "mask_channel",
     )  # which that model, or configuration, has not, or not with a mask
     assert list(request) == [key for key in REQUEST_ROWS if key not in elsewhere]
 

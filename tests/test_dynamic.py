@@ -11,19 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.errors import Problem, RequestRefused
+from darkroom.models.families import BY_KEY, STARTER
+from darkroom.models.family import NORM, WEIGHTS, WITHOUT
 from darkroom.models.source import ModelSource
 from darkroom.request import plan_json
 from darkroom.request.decide import Decision, Rules, decide
 from darkroom.request.dynamic import Dice, NotDynamic, expand, lines_of
 from darkroom.request.shape import read
 from darkroom.request.styles import Style, StyleBook
-from darkroom.request.weighted import ALGORITHM, NORM
 
 LISTS = {"colour": ("red", "{dark|light} blue"), "endless": ("__endless__",), "snow_white": ("apple",)}
 BOOK = StyleBook(styles={"ink": Style("ink", "ink {of|in}, {prompt}")}, default_negative_prompt="blurry")
 SD = ModelSource("sd", "owner/sd", family="stable-diffusion")
 FLUX = ModelSource("flux", "owner/flux", family="flux")
-RULES = Rules(BOOK, {"sd": SD, "flux": FLUX}, "sd", ("none",), 0, LISTS)
+OWN = ModelSource("own", "starter")
+RULES = Rules(BOOK, {"sd": SD, "flux": FLUX, "own": OWN}, "sd", ("none",), 0, LISTS)
 
 
 def choices(text: str, seeds: int = 60) -> set[str]:
@@ -42,6 +44,8 @@ def choices(text: str, seeds: int = 60) -> set[str]:
         (r"\{a\|b\} \__x\__ a|b", {"{a|b} __x__ a|b"}),
         ("snake_case _a_ a__b", {"snake_case _a_ a__b"}),
         ("{城|町}", {"城", "町"}),
+        ("{a :: b|5$}", {"a :: b", "5$"}),
+        ("{__snow_white__, [x]|____snow_white____}", {"apple, [x]", "__apple__"}),
     ],
 )
 def test_every_choice_comes_and_no_other(text: str, all_of_them: set[str]) -> None:
@@ -65,6 +69,11 @@ FOR_EVER = ["b d", "d d", "a a", "b a", "a b"]
         ("__color__", "there is no list 'color'", "colour"),
         ("__endless__", "without end", r"\{"),
         ("{" * 100, "nested", r"\{"),
+        ("a __colour*__ cat", "there is no list 'colour*'", "colour"),
+        ("{2$$__colour__}", "several", "as often"),
+        ("{1-2$$ and $$red|blue}", "several", "as often"),
+        ("{red|0.5::blue}", "likelier", "more than once"),
+        ("{3::{a|b}|c}", "likelier", "more than once"),
         ("{a|b}" * 700 + "{" + "x" * 400 + "}", None, ""),
     ],
 )
@@ -128,15 +137,28 @@ def test_styles_are_not_chosen_from() -> None:
 
 
 def test_parentheses_weigh_only_where_a_model_can() -> None:
-    assert decided().plan.weights == ALGORITHM
+    assert decided().plan.weights == NORM
     assert decided(model="flux").plan.weights is None
-    assert decided(prompt_syntax="weighted").plan.weights == ALGORITHM
+    assert decided(prompt_syntax="weighted").plan.weights == NORM
     assert decided(prompt_syntax="plain").plan.weights is None
     assert refused(prompt_syntax="weighted", model="flux").where == "/prompt_syntax"
 
 
+def test_they_weigh_as_is_usual_with_a_model_of_its_kind() -> None:
+    assert decided(model="own").plan.weights == WITHOUT
+    assert decided(model="own", prompt_syntax="plain").plan.weights is None
+    assert {row.key: row.weighs for row in BY_KEY.values() if row.in_blocks} == {
+        row.key: NORM for row in BY_KEY.values() if row.weighs is not None
+    }
+    assert STARTER.key not in {row.key for row in BY_KEY.values() if row is STARTER}
+
+
 def test_how_they_weigh_is_asked_for_where_they_do() -> None:
-    assert decided(weights=NORM).plan.weights == decided(weights=NORM, prompt_syntax="weighted").plan.weights == NORM
+    for way in WEIGHTS:
+        asked = ({"weights": way, "model": model} for model in ("sd", "own"))
+        assert {
+            decided(**each, prompt_syntax=syntax).plan.weights for each in asked for syntax in ("dynamic", "weighted")
+        } == {way}
     assert "sentences whole" in refused(weights=NORM, model="flux").message
     assert '"prompt_syntax": "weighted"' in refused(weights=NORM, prompt_syntax="plain").hint
 

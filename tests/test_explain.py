@@ -20,13 +20,13 @@ from darkroom.explain.script import script
 from darkroom.explain.words import words
 from darkroom.foreign.carried import record_in, texts_of
 from darkroom.models.families import BY_KEY, ROWS
+from darkroom.models.family import WITHOUT
 from darkroom.models.schedulers import SCHEDULERS
 from darkroom.render.encode import encode
 from darkroom.render.engine import Pixels
 from darkroom.render.parameters import Provenance
 from darkroom.request import plan_json
 from darkroom.request.plan import Plan
-from darkroom.request.weighted import ALGORITHM
 from darkroom.starter import MODEL_DIR
 from darkroom.testing import tiny_pipeline
 from darkroom.testing.plans import plan
@@ -163,13 +163,13 @@ def test_a_model_with_a_scheduler_of_its_own_is_left_it() -> None:
 def test_long_and_weighed_texts_are_encoded_in_the_open() -> None:
     index = PARTS | {"force_zeros_for_empty_prompt": True}
     of = files("StableDiffusionXLPipeline", index=index)
-    text = written(plan(prompt="a (red:1.3) cat", weights=ALGORITHM, clip_skip=1), of)
+    text = written(plan(prompt="a (red:1.3) cat", weights=WITHOUT, clip_skip=1), of)
     assert "prompt = [[('a ', 1.0), ('red', 1.3), (' cat', 1.0)]]" in text
     assert "said.hidden_states[-3]" in text
     assert "negative_pooled_prompt_embeds = torch.zeros_like(pooled_prompt_embeds)" in text
     assert "prompt_embeds=prompt_embeds" in text
     assert "embed(" in written(plan(prompt="cat " * 80), files("StableDiffusionPipeline"))
-    assert "prompt='a (cat)'" in written(plan(prompt=r"a \(cat\)", weights=ALGORITHM), files("StableDiffusionPipeline"))
+    assert "prompt='a (cat)'" in written(plan(prompt=r"a \(cat\)", weights=WITHOUT), files("StableDiffusionPipeline"))
     assert "clip_skip=2" in written(plan(scheduler="flow_match_euler", clip_skip=2), files("StableDiffusion3Pipeline"))
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from darkroom.cli import main
-from darkroom.cli.days import age, beginning, moment
+from darkroom.cli.days import age, beginning, moment, whole_day
 from darkroom.cli.find import Wanted, fitting
 from darkroom.client.requests import Client
 from darkroom.clock import MachineZone
@@ -75,6 +75,8 @@ def found(*words: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
         (["--seed", "9"], ["hen", "bär", "alice/fox"]),
         (["--seed", "10"], []),
         (["--since", "2026-11-05"], ["hen", "bär"]),
+        (["--day", "2026-11-05"], ["bär"]),
+        (["--day", "2026-11-06"], []),
         (["owl"], []),
     ],
 )
@@ -122,6 +124,11 @@ def test_a_wrong_state_or_day_is_told_with_the_right_ones(home: Path, capsys: py
     assert "Did you mean failed?" in capsys.readouterr().err
     assert main(["find", "--since", "last week"]) == 1
     assert "like 2026-11-30, today, yesterday or 7d" in capsys.readouterr().err
+    for day in ("7d", "9999-12-31", "2026-02-30"):
+        assert main(["find", "--day", day]) == 1
+        assert "like 2026-11-30, today or yesterday." in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["find", "--day", "today", "--since", "today"])
 
 
 @pytest.mark.parametrize(
@@ -144,6 +151,8 @@ def test_a_day_begins_by_the_clock_on_the_wall() -> None:
     assert beginning("today", now) == datetime(2026, 11, 29, 23, tzinfo=UTC)
     summer = beginning("2026-07-01", now)
     assert summer == datetime(2026, 6, 30, 22, tzinfo=UTC)
+    begin, end = whole_day("2026-10-25", now)
+    assert end.astimezone(UTC) - begin.astimezone(UTC) == timedelta(hours=25)
 
 
 @pytest.fixture

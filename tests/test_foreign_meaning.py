@@ -440,6 +440,20 @@ def test_infotext_becomes_a_request() -> None:
     assert fates(sheet, Fate.LOST) == {"Model", "Denoising strength", "Hires upscale"}
 
 
+@pytest.mark.parametrize(
+    ("pair", "fate"),
+    [
+        ("Emphasis: No norm", Fate.NEUTRAL),
+        ("Emphasis: None", Fate.LOST),
+        ("Seed resize from: -1x-1", Fate.NEUTRAL),
+        ("Seed resize from: 512x512", Fate.LOST),
+    ],
+)
+def test_what_says_nothing_in_infotext_costs_nothing(pair: str, fate: Fate) -> None:
+    sheet = translated(parse(INFO.replace("Clip skip: 2", pair)), INFOTEXT, TARGET, asks)
+    assert sheet.notes[pair.partition(":")[0]].fate is fate
+
+
 def test_a_second_pass_is_one_object_of_all_its_keys() -> None:
     call = {"prompt": "a cat", "steps": 20, "width": 512, "height": 512, "enable_hr": True, "hr_scale": 1.5}
     call |= {"denoising_strength": 0.4, "hr_second_pass_steps": 12, "hr_upscaler": "Latent", "hr_prompt": ""}

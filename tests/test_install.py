@@ -1,17 +1,26 @@
 import json
 import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from darkroom.cli import main
+from darkroom.cli import main, service
+from darkroom.cli.completion import script
 from darkroom.config.settings import shipped
 from darkroom.errors import DarkroomError
 from darkroom.names import HEALTH
 from darkroom.report.snapshot import Life, RenderingReport, SeatReport, Snapshot, dump
 from darkroom.spool.record import Stage
 from darkroom.systemd import host
+from darkroom.systemd.completions import (
+    PLACES,
+    Found,
+    as_installed,
+    completions_to_install,
+    completions_to_remove,
+)
 from darkroom.systemd.install import (
     FULL_NAME,
     STATE_NAMES,
@@ -21,14 +30,15 @@ from darkroom.systemd.install import (
     Group,
     Link,
     Place,
-    Step,
     Wish,
     configuration_of,
     left,
+    not_installed,
     own_folder,
     to_install,
     to_remove,
 )
+from darkroom.systemd.step import Step
 from darkroom.systemd.unit import MODEL_CACHE, STATE_DIR
 from darkroom.testing.process import DaemonProcess
 from darkroom.testing.world import World
@@ -479,3 +489,89 @@ def test_what_a_state_folder_holds_is_what_the_service_makes_in_it(tmp_path: Pat
         daemon.drop("cat.json")
         daemon.wait_for_state("cat", "done")
         assert {path.name for path in state.iterdir()} <= {*STATE_NAMES, f".{HEALTH}.part"}
+
+
+# What completes the command in shells --------------------------------------------------------------------------------
+
+BASHS, FISHS = PLACES["bash"], PLACES["fish"]
+COMPLETING = replace(WISH, completions={BASHS: as_installed("complete -F x darkroom\n"), FISHS: as_installed("y\n")})
+
+
+def completing(**found: Found) -> Facts:
+    return replace(RUNNING, completions={PLACES[shell]: each for shell, each in found.items()})
+
+
+def test_what_completes_the_command_is_written_where_shells_look_upgraded_and_removed_again() -> None:
+    bare = completing(bash=Found(), fish=Found(has_folder=True))
+    assert commands(to_install(COMPLETING, bare)) == [
+        "install -d -m 0755 /usr/local/share/bash-completion/completions",
+        "write /usr/local/share/bash-completion/completions/darkroom",
+        "write /etc/fish/completions/darkroom.fish",
+    ]
+    there = {shell: Found(COMPLETING.completions[PLACES[shell]], has_folder=True) for shell in ("bash", "fish")}
+    assert to_install(COMPLETING, completing(**there)) == []
+    older = completing(**there | {"fish": Found(as_installed("older\n"), has_folder=True)})
+    assert commands(to_install(COMPLETING, older)) == ["write /etc/fish/completions/darkroom.fish"]
+    removed = commands(to_remove(COMPLETING, older, discard=False))
+    assert removed[removed.index(f"rm {UNIT_FILE}") - 2 :][:2] == [f"rm {BASHS}", f"rm {FISHS}"]
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (Found("complete -F mine darkroom\n", has_folder=True), "which somebody else has put there"),
+        (Found("", has_folder=True), "which somebody else has put there"),
+        (Found(is_strange=True, has_folder=True), "which somebody else has put there"),
+        (Found(is_read_only=True), "nothing can be written there"),
+    ],
+)
+def test_what_somebody_else_has_put_there_stays_and_is_told(found: Found, why: str) -> None:
+    facts = completing(fish=found)
+    wish = replace(COMPLETING, completions={FISHS: as_installed("y\n")})
+    assert to_install(wish, facts) == []
+    assert [line for line in not_installed(facts) if line.startswith(str(FISHS)) and why in line]
+    assert not any("fish" in step for step in commands(to_remove(wish, facts, discard=False)))
+
+
+def test_what_lies_where_shells_look_is_told_from_what_was_installed(tmp_path: Path) -> None:
+    assert host._completion(tmp_path / "no" / "darkroom") == Found()
+    assert host._completion(tmp_path / "darkroom") == Found(has_folder=True)
+    (tmp_path / "ours").write_text(as_installed(script("fish")))
+    assert host._completion(tmp_path / "ours").is_ours
+    (tmp_path / "theirs").write_text(script("fish"))  # by hand, as docs/many.md says
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "ours")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("theirs", "bytes", "folder", "link", "nowhere", "pipe"):
+        assert host._completion(tmp_path / name).is_theirs, name
+
+
+def test_the_plan_of_an_installation_names_each_file_that_it_would_write(
+    machine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder of its own in the place of the machine's root."""
+    staged = {shell: machine / str(place).lstrip("/") for shell, place in PLACES.items()}
+    monkeypatch.setattr(service, "PLACES", staged)
+    steps = completions_to_install(wished := {staged[shell]: as_installed(script(shell)) for shell in staged}, {})
+    before = os.umask(0o077)
+    try:
+        for step in steps:
+            host.carry_out(step)
+    finally:
+        os.umask(before)
+    assert {path: path.read_text() for path in wished} == wished
+    assert {stat.S_IMODE(path.stat().st_mode) for path in wished} == {0o644}
+    staged["fish"].write_text("# mine\n")
+    folders = ["--inbox", "/nowhere/inbox", "--outbox", "/nowhere/outbox"]
+    status = main(["service", "install", "--dry-run", "--user", "no-such-user", *folders])
+    captured = capsys.readouterr()
+    if status:  # this Python lies in a closed home
+        assert "is closed to it" in captured.err
+        return
+    assert f"stays  {staged['fish']}, which somebody else has put there" in captured.out
+    assert not any(f"write {path}" in captured.out for path in staged.values())
+    for step in completions_to_remove({path: host._completion(path) for path in wished}):
+        host.carry_out(step)
+    assert [path for path in wished if path.exists()] == [staged["fish"]]

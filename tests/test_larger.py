@@ -153,6 +153,8 @@ def test_the_starter_paints_one_size() -> None:
 
 
 def test_what_can_not_be_had_together_is_refused() -> None:
+    problem = refused("stable-diffusion", {"scale": 2}, init_image="x.png", mask_channel="alpha")
+    assert "`mask_channel` leaves" in problem.message
     problem = refused("stable-diffusion", {"scale": 2}, init_image="x.png", mask_image="m.png")
     assert problem.where == "/hires"
     problem = refused("stable-diffusion", {"scale": 2, "strength": 0.1, "num_inference_steps": 5})

@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 from darkroom.actor import Broken, ThreadEnded
 from darkroom.disk.folder_state import FolderState
 from darkroom.errors import FolderUnusable
-from darkroom.executor.port import Stepped
+from darkroom.executor.port import AttemptKey, Stepped
 from darkroom.facts import Progress
 from darkroom.inbox.drops import Listing
-from darkroom.service.loop import TICK_S, Stop
+from darkroom.service.events import IN_A_ROW, Events, Stop
+from darkroom.service.loop import TICK_S
 from darkroom.service.orders import Orders
 from darkroom.testing.world import World
 
@@ -145,3 +146,17 @@ def test_a_stop_begins_nothing_new_and_waits_for_what_renders(world: World, monk
     world.clock.now_s += 10_000.0
     assert service._is_over()
     world.die()
+
+
+def test_renderers_are_heard_first_and_keep_nothing_else_waiting_for_ever() -> None:
+    events = Events()
+    listing, stop = Listing(), Stop("SIGTERM")
+    events.put(listing)
+    events.put(stop)
+    for number in range(9):
+        events.put(Stepped(key=AttemptKey("A", 1), progress=Progress(1, 1, number, 9)))
+    taken = [events.take(0.0) for _ in range(11)]
+    assert [event.progress.step for event in taken if isinstance(event, Stepped)] == list(range(9))
+    assert [number for number, event in enumerate(taken) if event in (listing, stop)] == [IN_A_ROW, 2 * IN_A_ROW + 1]
+    assert events.is_empty
+    assert events.take(0.0) is None

@@ -260,12 +260,13 @@ READ = {
         ("lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight",
          "transformer.transformer_blocks.0.attn.to_q.alpha"),
     ),
-    "z-image": (("lora_unet_layers_0_attention_to_q.lora_down.weight", "diffusion_model.layers.0.x.lora_A.weight"),
-                ("lora_transformer_layers_0_attention_to_q.lora_down.weight",)),
+    "z-image": (("transformer.layers.0.attention.to_q.lora_A.weight", "layers.0.attention.to_q.lokr_w1"),
+                ("lora_unet_layers_0_attention_to_q.lora_down.weight", "diffusion_model.layers.0.x.lora_A.weight")),
     "flux2-klein": (("lora_unet_double_blocks_0_img_attn_proj.lora_down.weight", "lycoris_x.lokr_w1"),
                     ("lora_transformer_transformer_blocks_0_attn_to_q.lora_down.weight",)),
-    "krea2": (("diffusion_model.blocks.0.attn.wq.lora_A.weight",), ("lora_unet_x_to_q.lora_down.weight",)),
-    "stable-diffusion-xl": (("lora_unet_input_blocks_4_1_proj_in.lora_down.weight",), ()),
+    "krea2": ((), ("diffusion_model.blocks.0.attn.wq.lora_A.weight", "lora_unet_x_to_q.lora_down.weight")),
+    "stable-diffusion-xl": (("lora_unet_input_blocks_4_1_proj_in.lora_down.weight", "lora_te2_x.alpha"),
+                            ("base_model.model.mid_block.x.lora_A.weight", "lora_transformer_x.lora_up.weight")),
     "sana": ((), ("lora_transformer_transformer_blocks_0_attn1_to_q.lora_down.weight",)),
 }  # fmt: skip
 

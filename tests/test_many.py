@@ -119,6 +119,27 @@ def test_a_table_that_cannot_be_read_is_refused_whole(text: str, says: str) -> N
     assert re.search(says, str(caught.value))
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_lines_in_a_cell_end_as_they_do_in_a_request(end: str) -> None:
+    text = f'prompt,seed{end}"a cat,{end}on a hill",7{end}'
+    assert requests(text, ".csv") == [(2, {"prompt": "a cat,\non a hill", "seed": 7})]
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\x85", "\x0b", "\x1c"])
+def test_only_what_editors_break_lines_at_ends_a_row(odd: str) -> None:
+    text = f"prompt,seed\na cat{odd}on a hill,7\r\na dog,8\r"
+    assert requests(text, ".csv") == [
+        (2, {"prompt": f"a cat{odd}on a hill", "seed": 7}),
+        (3, {"prompt": "a dog", "seed": 8}),
+    ]
+    assert requests(f"a cat{odd}on a hill\n", ".txt") == [(1, {"prompt": f"a cat{odd}on a hill"})]
+
+
+def test_a_seed_whose_digits_a_spreadsheet_has_rounded_away_is_wrong_and_not_another_one() -> None:
+    (row,) = requests("prompt,seed\na cat,1.23457E+18\n", ".csv")
+    assert row == (2, {"prompt": "a cat", "seed": "1.23457E+18"})
+
+
 def test_a_row_with_more_cells_than_columns_is_wrong_by_itself() -> None:
     good, bad = rows_of(b"prompt,seed,\na,1,\na cat, on a hill,7,8\n", ".csv")
     assert good.problem is None
@@ -191,6 +212,16 @@ def test_a_file_of_prompts_becomes_requests_under_its_own_name(home: Path) -> No
     assert dropped(home) == ["0001-a-red-fox.json", "0002-an-old-castle.json", "0003-a-cat.json"]
     read = json.loads((home / "inbox" / "prompts" / "0003-a-cat.json").read_bytes())
     assert read == {"prompt": "a cat", "style": "ink", "seed": 5}
+
+
+def test_a_file_whose_name_no_folder_may_have_tells_where_its_requests_are(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "fair: spring.txt").write_text("a red fox\n")
+    assert main(["submit", "--from", "fair: spring.txt"]) == 0
+    (folder,) = [each for each in (home / "inbox").iterdir() if each.is_dir() and not each.name.startswith(".")]
+    assert capsys.readouterr().out.strip() == str(home / "outbox" / folder.name)
+    assert (folder / "0001-a-red-fox.json").exists()
 
 
 def test_what_a_row_says_wins_over_the_options(home: Path) -> None:
@@ -384,6 +415,11 @@ def test_cancelling_a_folder_asks_to_cancel_all_that_is_live_below_it(
     settle(home, "b/cat", "done")
     assert main(["cancel", "b/"]) == 0
     assert "all below b/ is settled already" in capsys.readouterr().err
+    for number in range(25):
+        (home / f"inbox/a/{number}.json").write_text("{}")
+    assert main(["cancel", "a/"]) == 0
+    *told, rest = capsys.readouterr().out.splitlines()
+    assert (len(told), rest) == (20, "8 more will be cancelled")
 
 
 def test_all_that_waits_below_a_folder_gets_another_priority(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

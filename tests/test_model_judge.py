@@ -410,6 +410,7 @@ def test_a_download_that_was_cut_short_goes_on_unless_offline(tmp_path: Path) ->
         ("no spaces/please", "full path"),
         ("https://huggingface.co/owner/name", 'source = "owner/name"'),
         ("https://huggingface.co/owner/name/tree/main", 'source = "owner/name"'),
+        ("https://civitai.com/models/4384/dreamshaper", "Download it"),
         ("models--owner--name", 'source = "owner/name"'),
         ("models--owner--name/snapshots", 'source = "owner/name"'),
     ],
@@ -419,6 +420,23 @@ def test_a_source_that_is_neither_folder_nor_hub_id_says_so(tmp_path: Path, sour
     assert found.fate is NEVER
     assert "neither a hub id nor an absolute path" in found.message
     assert hint in found.hint
+
+
+def test_a_folder_beside_a_model_says_which_one_may_be_meant(tmp_path: Path) -> None:
+    build(tmp_path / "models" / "sd")
+    (tmp_path / "files").mkdir()
+    names = ("b.safetensors", "a.safetensors", "notes.txt")
+    assert look(tmp_path, str(tmp_path / "files")).hint.startswith("`source` is the folder of a diffusers model")
+    for name in names:
+        (tmp_path / "files" / name).touch()
+    for place, near in (
+        ("models", f'source = "{tmp_path}/models/sd".'),
+        ("models/sd/unet", f'source = "{tmp_path}/models/sd".'),
+        ("files", f'source = "{tmp_path}/files/a.safetensors", or another one of the 2 in it.'),
+    ):
+        found = look(tmp_path, str(tmp_path / place))
+        assert (found.fate, found.message) == (HELD, f"{tmp_path / place} has no model_index.json.")
+        assert found.hint == f"Write {near}"
 
 
 @pytest.mark.parametrize("below", ["", "snapshots"])

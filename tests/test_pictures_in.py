@@ -77,9 +77,11 @@ def test_what_a_family_cannot_be_given_is_refused_and_the_schema_says_the_same(k
     asking: dict[str, dict[str, Any]] = {
         "init": {"init_image": "x.png"},
         "mask": {"init_image": "x.png", "mask_image": "m.png"},
+        "mask by alpha": {"init_image": "x.png", "mask_channel": "alpha"},
         "control": {"control": [{"name": name, "image": "x.png"}]},
     }
-    for way, keys in asking.items():
+    for asks, keys in asking.items():
+        way = asks.partition(" by ")[0]
         last = [*keys][-1]
         takes = way in family.siblings and (way != "control" or family.controls == CONTROLS[name].family)
         assert (of_schema.get(last, True) is not False) == takes, way
@@ -306,6 +308,53 @@ def test_what_is_not_painted_anew_is_as_it_was(tmp_path: Path) -> None:
     assert np.abs(painted[:, 20:40] - mixed).max() <= 1
 
 
+def erased(file: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture of which the left is erased, and the middle is half so. Returns its colours."""
+    numbers = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
+    numbers[..., 3] = 255
+    numbers[:, :20, 3], numbers[:, 20:40, 3] = 0, 128
+    Image.fromarray(numbers).save(file)
+    return numbers[..., :3]
+
+
+def test_what_is_transparent_is_painted_anew_where_it_is_asked_for_and_the_rest_is_as_it_was(tmp_path: Path) -> None:
+    colours = erased(tmp_path / "x.png")
+    plan = asked("stable-diffusion", init_image="x.png", mask_channel="alpha", width=64, height=64, strength=1).plan
+    assert (plan.mask_image, plan.mask_channel, plan.files) == ("x.png", "alpha", ("x.png",))
+    card = testcard.Easel().load(ModelSource("card", "testcard"), lambda: None, lambda: False)
+    reading = card.read(plan, tmp_path)
+    before = np.asarray(reading.inputs.init)
+    assert (before[:, 20:] == colours[:, 20:]).all(), "what is half transparent is no greyer for that"
+    assert (before[:, :20] == 255).all()
+    painted = np.frombuffer(card.paint(plan, reading, 0, lambda *_: None).rgb, np.uint8).reshape(64, 64, 3)
+    alone = replace(plan, mask_image=None, mask_channel=None)
+    whole = np.frombuffer(
+        card.paint(alone, replace(reading, inputs=replace(reading.inputs, mask=None)), 0, lambda *_: None).rgb, np.uint8
+    )
+    whole = whole.reshape(64, 64, 3)
+    assert (painted[:, 40:] == colours[:, 40:]).all()
+    assert (painted[:, :20] == whole[:, :20]).all()
+    mixed = (whole[:, 20:40].astype(int) * 127 + colours[:, 20:40].astype(int) * 128) / 255
+    assert np.abs(painted[:, 20:40] - mixed).max() <= 1
+
+
+def test_the_transparency_of_a_mask_counts_where_there_is_one(tmp_path: Path) -> None:
+    erased(tmp_path / "m.png")
+    Image.new("RGBA", (64, 64), (*RED, 0)).save(tmp_path / "x.png")
+    plan = plan_of(
+        init_image="x.png", mask_image="m.png", mask_channel="alpha", strength=1.0, fit="crop", width=64, height=64
+    )
+    found = pictures.read(plan, tmp_path)
+    assert found.init is not None
+    assert found.mask is not None
+    assert found.init.getpixel((50, 5)) == WHITE
+    assert [found.mask.getpixel((x, 5)) for x in (5, 30, 50)] == [255, 127, 0]
+    Image.new("RGB", (64, 64), RED).save(tmp_path / "m.png")
+    with pytest.raises(RenderFailed, match="nothing transparent") as failing:
+        pictures.read(plan, tmp_path)
+    assert failing.value.hint == "Erase what is to be painted."
+
+
 def test_edges_are_where_a_shape_ends() -> None:
     grey = np.zeros((40, 40), np.uint8)
     grey[10:30, 12:28] = 255
@@ -347,11 +396,13 @@ def test_it_is_explained_what_came_in() -> None:
     assert said["begins with"] == "photo.png, padded to its size; 0.5 of it is repainted, where sky.png is white"
     assert said["follows"] == "the edges of photo.png, as the control edges reads it; it counts 0.8"
     assert said["edits by"] == "hat.png"
+    said = dict(words(of_answer(answer_of(mask_channel="alpha"), number=1, asked=None), None, where="here", files=None))
+    assert said["begins with"].endswith("where sky.png is transparent")
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"fit": "fill"}, {"fit": None}, {"strength": "1"}, {"strength": None}, {"init_image": 7},
+    [{"fit": "fill"}, {"mask_channel": "red"}, {"fit": None}, {"strength": "1"}, {"strength": None}, {"init_image": 7},
      {"reference_images": [[]]},
      {"control": [{"name": "edges", "image": "x", "scale": "__import__('os')"}]}, {"control": [{"title": "x"}]}],
 )  # fmt: skip
@@ -386,9 +437,10 @@ def test_each_example_of_the_page_is_painted_from_its_files(tmp_path: Path) -> N
     with DaemonProcess(tmp_path, settings={"controls": controls}) as daemon:
         for number, asked in enumerate(examples):
             for name in read(json.dumps(asked).encode()).request.files:
-                white = Image.new("RGB", (40, 30), "white")
+                white = Image.new("RGBA", (40, 30), "white")
+                white.paste((0, 0, 0, 0), (0, 0, 20, 10))  # for those that ask for what is transparent
                 (daemon.inbox / f"{number}.files").mkdir(exist_ok=True)
-                white.save(daemon.inbox / f"{number}.files" / name)
+                (white.convert("RGB") if name.endswith(".jpg") else white).save(daemon.inbox / f"{number}.files" / name)
             (daemon.inbox / f"{number}.json").write_text(json.dumps(asked))
         for number, asked in enumerate(examples):
             answer = daemon.wait_for_state(str(number), "done", "refused")

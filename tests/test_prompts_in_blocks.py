@@ -11,12 +11,12 @@ import torch
 
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.executor.settings import RendererSettings
+from darkroom.models.family import NORM, WEIGHTS, WITHOUT
 from darkroom.models.source import ModelSource
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.device import TorchDevice
 from darkroom.render.engine import Model
 from darkroom.request.plan import Plan, images_of
-from darkroom.request.weighted import ALGORITHM, ALGORITHMS
 from darkroom.testing import zoo
 from darkroom.testing.plans import plan
 
@@ -90,7 +90,7 @@ def test_what_is_encoded_here_is_what_the_pipeline_encodes(named: tuple[str, Dif
     assert (ours.pooled is None) == (name in ("sd15", "lcm"))
 
 
-@pytest.mark.parametrize("way", ALGORITHMS)
+@pytest.mark.parametrize("way", WEIGHTS)
 def test_a_weight_of_one_is_no_weight_and_others_are(named: tuple[str, DiffusionModel], way: str) -> None:
     plain = painted(named, "a red cat")
     said = {text: painted(named, text, weights=way) for text in ("a (red:1.0) cat", "a (red:1.4) cat", "a [red] cat")}
@@ -100,7 +100,7 @@ def test_a_weight_of_one_is_no_weight_and_others_are(named: tuple[str, Diffusion
     assert painted(named, "a red BREAK cat", weights=way) != painted(named, "a red cat")
 
 
-@pytest.mark.parametrize("way", ALGORITHMS)
+@pytest.mark.parametrize("way", WEIGHTS)
 def test_weights_leave_the_length_of_a_block_as_it_was(named: tuple[str, DiffusionModel], way: str) -> None:
     blocks = named[1]._siblings._blocks
     assert blocks is not None
@@ -111,21 +111,36 @@ def test_weights_leave_the_length_of_a_block_as_it_was(named: tuple[str, Diffusi
         assert not torch.allclose(one, other)
 
 
+def test_multiplied_words_say_what_they_say_in_a1111(named: tuple[str, DiffusionModel]) -> None:
+    """It scales a block back to its mean, which is near zero with some encoders; all else is the same."""
+    blocks = named[1]._siblings._blocks
+    assert blocks is not None
+    plain, heavy = (blocks._embed(text, NORM, None, 1).tokens for text in ("a red cat", "a (red:1.6) cat"))
+    weights = torch.ones(1, plain.shape[1], 1)
+    weights[0, 2] = 1.6
+    widths = [reader._encoder.config.hidden_size for reader in blocks._readers]
+    for before, ours in zip(plain.split(widths, dim=-1), heavy.split(widths, dim=-1), strict=True):
+        theirs = before * weights * (before.mean() / (before * weights).mean())
+        assert torch.allclose(
+            ours / ours.norm(), theirs / theirs.norm() * theirs.sum().sign() * ours.sum().sign(), atol=1e-6
+        )
+
+
 def test_words_that_weigh_nothing_are_not_there(named: tuple[str, DiffusionModel]) -> None:
     blocks = named[1]._siblings._blocks
     assert blocks is not None
-    nothing, other = (blocks._embed(text, ALGORITHM, None, 1) for text in ("a (red:0) cat", "a (blue:0) cat"))
+    nothing, other = (blocks._embed(text, WITHOUT, None, 1) for text in ("a (red:0) cat", "a (blue:0) cat"))
     said = blocks._embed("a red cat", None, None, 1)
     widths = [reader._encoder.config.hidden_size for reader in blocks._readers]
     split = (each.tokens.split(widths, dim=-1) for each in (nothing, other, said))
     for one, two, spoken in zip(*split, strict=True):  # whatever their length was
         assert torch.allclose(one / one.norm(), two / two.norm(), atol=1e-5)
         assert not torch.allclose(one / one.norm(), spoken / spoken.norm(), atol=1e-3)
-    behind = blocks._embed("a (red:1.5) cat", ALGORITHM, None, 1).tokens - said.tokens
+    behind = blocks._embed("a (red:1.5) cat", WITHOUT, None, 1).tokens - said.tokens
     assert behind[0, 3].norm() > 0, "what `cat` has heard of `red` weighs, too"
     if said.pooled is not None:
         assert nothing.pooled is not None
-        assert torch.equal(blocks._embed("a (red:1.5) cat", ALGORITHM, None, 1).pooled, said.pooled)
+        assert torch.equal(blocks._embed("a (red:1.5) cat", WITHOUT, None, 1).pooled, said.pooled)
 
 
 def test_a_block_is_read_once_more_for_each_weight_in_it(named: tuple[str, DiffusionModel]) -> None:
@@ -136,7 +151,7 @@ def test_a_block_is_read_once_more_for_each_weight_in_it(named: tuple[str, Diffu
         lambda _module, given, _options: read.append(len(given[0])), with_kwargs=True
     )
     try:
-        blocks._embed("a cat BREAK (a fox:1.3) and [a (dog:1.3)] BREAK (a hen:1.3)", ALGORITHM, None, 3)
+        blocks._embed("a cat BREAK (a fox:1.3) and [a (dog:1.3)] BREAK (a hen:1.3)", WITHOUT, None, 3)
         assert read == [3, 1, 1, 2]  # all; the second one without each of its lighter words; both that have 1.3
     finally:
         hook.remove()
@@ -145,7 +160,7 @@ def test_a_block_is_read_once_more_for_each_weight_in_it(named: tuple[str, Diffu
 def test_a_way_to_weigh_that_is_not_known_is_told(named: tuple[str, DiffusionModel]) -> None:
     with pytest.raises(RenderFailed, match="other-9") as caught:
         painted(named, "a (red:1.5) cat", weights="other-9")
-    assert ALGORITHM in caught.value.hint
+    assert WITHOUT in caught.value.hint
 
 
 def test_layers_can_be_left_out(named: tuple[str, DiffusionModel]) -> None:
@@ -216,11 +231,14 @@ ODD = (
     "", " ", ",", ",,,,", "BREAK", "BREAK BREAK", "()", "(:1.2)", "((((", "))))", "(a:1.2", "[[[[a]]]]", "a" * 4000,
     "( " * 500, "城 " * 300, "🦊" * 200, "e\u0301" * 80, "\u202eabc", "a\tb\nc", "<|endoftext|>", "<|startoftext|> a",
     "\\", "\\\\(", "(a\\):1.2)", "a, " * 700, "(red:0)", "(red:-1)", "(red:10)", "(a:0.0001) b", "AND", "a AND b",
-    "a:b:c", "[a:b:0.5]", "100%", "\u200b" * 50,
+    "a:b:c", "[a:b:0.5]", "100%", "\u200b" * 50, "a (b", "a) b", "(((a:1.2):1.2):1.2)", "(a:)", "(:)", "(a:1.2:1.3)",
+    "[(a:1.2)]", "([a]:1.2)", "(BREAK)", "a BREAK BREAK b", "BREAK a", "(a BREAK b:1.3)", "<lora:x:1>", "{a|b}",
+    "__a__", "a--ar 16:9", "((a)) " * 100, "(" + "a " * 200 + ":1.3)", "قطة", "👩‍🚀", "\ufeffa", "a\r\nb", "C++",
+    "1e999", "(a:00001.5)",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ODD)
-@pytest.mark.parametrize("weights", [None, ALGORITHM])
+@pytest.mark.parametrize("weights", [None, *WEIGHTS])
 def test_odd_prompts_are_painted(named: tuple[str, DiffusionModel], text: str, weights: str | None) -> None:
     assert painted(named, text, text, weights=weights, num_inference_steps=1)

@@ -129,6 +129,16 @@ def test_attention_that_needs_too_much_is_computed_in_slices_with_the_same_pictu
     assert painted(bench, "small", SMALL)[1] == ()
 
 
+def test_a_unet_has_nothing_of_what_makes_transformers_faster(bench: Bench) -> None:
+    """Who wants it faster finds that out here, and not by its speed."""
+    unet = bench.pipeline.unet
+    before = {name: id(each) for name, each in unet.attn_processors.items()}
+    unet.set_attention_backend("native")
+    assert {name: id(each) for name, each in unet.attn_processors.items()} == before
+    assert not any(hasattr(each, "_attention_backend") for each in unet.attn_processors.values())
+    assert not hasattr(unet, "enable_cache")
+
+
 def test_what_still_needs_too_much_brings_its_layers_one_by_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with_layers = (relief.IN_TILES, relief.IN_SLICES, relief.Measure(relief.LAYER_BY_LAYER.so, bool, during))
     model = bench.model

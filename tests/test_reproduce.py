@@ -19,6 +19,7 @@ from darkroom.errors import DarkroomError
 from darkroom.foreign.carried import comment_text, texts_of
 from darkroom.foreign.programs import Program, translated
 from darkroom.foreign.sheet import Fate, Sheet, Target
+from darkroom.models.family import WEIGHTS
 from darkroom.models.schedulers import CLASSIC
 from darkroom.models.source import ModelSource
 from darkroom.render.encode import encode
@@ -29,7 +30,6 @@ from darkroom.request.decide import Rules, decide
 from darkroom.request.plan import Plan
 from darkroom.request.shape import KEYS, read
 from darkroom.request.styles import Style, StyleBook
-from darkroom.request.weighted import ALGORITHMS
 from tests.payloads import INFO, INVOKE, WORKFLOW
 
 BOOK = StyleBook(
@@ -129,7 +129,7 @@ def test_each_part_of_a_record_is_said() -> None:
     assert [note.where for note in sheet.notes.values() if note.fate is Fate.LOST] == []
 
 
-@pytest.mark.parametrize("way", ALGORITHMS)
+@pytest.mark.parametrize("way", WEIGHTS)
 def test_words_weigh_again_as_they_did(way: str) -> None:
     plan = plan_of(prompt="a (red:1.2) cat", prompt_syntax="weighted", model="sd15", weights=way)
     assert sheet_of(picture_of(replace(plan, model="card"))).request["weights"] == way

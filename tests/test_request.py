@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from darkroom.errors import ErrorCode, RequestRefused
+from darkroom.models.family import WEIGHTS
 from darkroom.request.shape import KEYS, MAX_BYTES, Incomplete, Reading, Request, read
-from darkroom.request.weighted import ALGORITHMS
 
 PACKAGES = Path(__file__).parents[1] / "daemon"
 MAX_SEED = 2**63 - 1
@@ -54,6 +54,7 @@ def test_every_key_is_read() -> None:
         "init_image": "photo.jpg",
         "strength": 0.4,
         "mask_image": "mask.png",
+        "mask_channel": "alpha",
         "reference_images": ["one.png", "two.png"],
         "fit": "pad",
         "control": [{"name": "edges", "image": "photo.jpg", "scale": 0.5, "detect": "canny"}],
@@ -115,7 +116,7 @@ def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[ob
             ["photo.png", "Foto 1.JPEG", "城"],
             ["", ".", "a/b.png", r"a\b", ".x.png", "x.part", "x.json", "\n", 7],
         ),
-        ("init_image", ["x" * 255], ["x" * 256, "é" * 128, "x.cancel", ["x.png"], {}]),
+        ("init_image", ["x" * 143], ["x" * 144, "é" * 72, "x.cancel", ["x.png"], {}]),
         ("reference_images", [["x"], [*"abcd"]], [[], [*"abcde"], "x.png", {}]),
         ("control", [[{"name": "edges", "image": "x.png"}]], [[], [{}] * 5, {}, "edges", 1]),
         ("hires", [{"scale": 2}, {"scale": 1.25, "strength": 0}, {"scale": 4.0}], [2, "2", [], True]),
@@ -127,7 +128,7 @@ def test_names_of_files(key: str, good: list[object], bad: list[object]) -> None
 
 
 def test_how_parentheses_weigh_is_one_of_the_ways_that_there_are() -> None:
-    for way in ALGORITHMS:
+    for way in WEIGHTS:
         assert reading(prompt_syntax="weighted", weights=way).problems == ()
     for value in ("norm-2", "", 1, True, None):
         assert codes(reading(prompt_syntax="weighted", weights=value)) == {"/weights": ErrorCode.BAD_VALUE}
@@ -166,6 +167,7 @@ def test_what_is_wrong_with_one_of_a_list_is_told_with_its_place() -> None:
     [
         ("strength", 0.5, "init_image", "x.png"),
         ("mask_image", "m.png", "init_image", "x.png"),
+        ("mask_channel", "alpha", "init_image", "x.png"),
         ("fit", "pad", "init_image", "x.png"),
         ("fit", "stretch", "control", [{"name": "edges", "image": "x.png"}]),
     ],
@@ -178,7 +180,10 @@ def test_what_means_nothing_alone_is_refused(key: str, value: object, other: str
     assert set(codes(reading(**{key: value, other: 7}))) == {f"/{other}"}
 
 
-@pytest.mark.parametrize(("key", "bad"), [("strength", [-0.1, 1.1, "1", True]), ("fit", ["fill", "", 1])])
+@pytest.mark.parametrize(
+    ("key", "bad"),
+    [("strength", [-0.1, 1.1, "1", True]), ("fit", ["fill", "", 1]), ("mask_channel", ["red", "", True, ["alpha"]])],
+)
 def test_bounds_of_what_needs_a_picture(key: str, bad: list[object]) -> None:
     for value in bad:
         assert codes(reading(init_image="x.png", **{key: value})) == {f"/{key}": ErrorCode.BAD_VALUE}

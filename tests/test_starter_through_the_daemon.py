@@ -1,6 +1,7 @@
 """What the words of a request do to the picture: the starter model, drawn by a real daemon, looked at by its pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ STARTER = {
     "scheduler": "dpmsolver_multistep",
 }
 DEADLINE_S = 120.0
+Measure = Callable[[Path], float]
 THINGS = ("apple", "castle", "fish")
 
 
@@ -156,20 +158,55 @@ def test_each_picture_shows_the_colour_that_was_chosen_for_it(daemon: DaemonProc
     assert [colour_of(np.asarray(picture(each))) for each in pictures] == chosen
 
 
-def test_both_of_two_styles_are_seen(daemon: DaemonProcess) -> None:
-    """The golden hour is warm, and ink has next to no colour: together they are lines on warm paper."""
-    warm, ink, both = (
-        drawn(daemon, f"{len(style)}-{style[-1]}", prompt="a castle", style=style, default_negative=True)[0]
-        for style in (["golden-hour"], ["ink"], ["golden-hour", "ink"])
-    )
-    assert warmth(both) > warmth(ink) + 15
-    assert saturation(both) < saturation(warm) * 0.7
-
-
 def warmth(path: Path) -> float:
     """How far the corners' red stands above their blue."""
     red, _, blue = corner(path)
     return red - blue
+
+
+def purple(path: Path) -> float:
+    """How far the corners' red and blue stand above their green."""
+    red, green, blue = corner(path)
+    return (red + blue) / 2 - green
+
+
+def paleness(path: Path) -> float:
+    """Without any colour 255."""
+    return 255 - saturation(path)
+
+
+def squares(path: Path) -> float:
+    """How much more the picture changes between every four pixels than between others, in hundredths."""
+    steps = np.abs(np.diff(np.asarray(picture(path)).mean(2), axis=1))
+    return float(100 * steps[:, 3::4].mean() / steps.mean())
+
+
+@pytest.fixture(scope="module")
+def styled(daemon: DaemonProcess) -> Callable[..., Path]:
+    """A fish in these styles; each chain is drawn once."""
+
+    @cache
+    def in_styles(*style: str) -> Path:
+        return drawn(daemon, "-".join(style), prompt="a fish", style=list(style), default_negative=True)[0]
+
+    return in_styles
+
+
+#: Two styles, and what each is seen by, which the other does not have.
+CHAINS = (
+    ("golden-hour", warmth, "ink", paleness),  # lines on warm paper
+    ("fantasy", purple, "ink", paleness),  # lines on a purple ground
+    ("golden-hour", warmth, "pixel-art", squares),
+)
+
+
+@pytest.mark.parametrize(("one", "seen_by", "other", "other_seen_by"), CHAINS)
+def test_both_of_two_styles_are_seen(
+    styled: Callable[..., Path], one: str, seen_by: Measure, other: str, other_seen_by: Measure
+) -> None:
+    both = styled(one, other)
+    assert seen_by(both) > seen_by(styled(other)) + 20
+    assert other_seen_by(both) > other_seen_by(styled(one)) + 20
 
 
 def test_a_prompt_with_no_word_that_it_knows_is_warned_of(daemon: DaemonProcess) -> None:

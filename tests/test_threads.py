@@ -9,7 +9,7 @@ import pytest
 from darkroom.disk.files import Disk
 from darkroom.errors import FolderUnusable
 from darkroom.service.compose import Daemon
-from darkroom.service.loop import Stop
+from darkroom.service.events import Stop
 from darkroom.service.supervise import Stops
 from darkroom.systemd.notify import Notifier
 from darkroom.testing.painter import Painter

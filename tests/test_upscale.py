@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -17,10 +18,12 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from darkroom.errors import DarkroomError, ErrorCode, Problem, RenderFailed, RequestRefused
+from darkroom.executor.port import Stepped
 from darkroom.explain.files import ModelFiles
 from darkroom.explain.made import of_answer, of_record
 from darkroom.explain.script import script
 from darkroom.explain.words import words
+from darkroom.facts import Progress
 from darkroom.foreign.programs import program_of, recognised, translated
 from darkroom.foreign.sheet import NothingToAsk, Target
 from darkroom.gallery.entry import Found, answer_in, entry_of
@@ -28,6 +31,7 @@ from darkroom.models.source import ModelSource, UpscalerSource
 from darkroom.render.engine import Pixels
 from darkroom.render.enlarging import MOST_PIXELS, check_size, larger
 from darkroom.render.parameters import Provenance, a1111_parameters, as_record
+from darkroom.report.tally import Tally
 from darkroom.request import plan_json
 from darkroom.request.again import request_of
 from darkroom.request.decide import Decision, Rules, decide
@@ -50,7 +54,7 @@ VALUES: dict[str, Any] = {
     "negative_prompt": "people", "default_negative": False, "prompt_syntax": "weighted", "on_overflow": "refuse",
     "clip_skip": 2, "style": "ink", "model": "mine", "width": 512, "height": 512, "num_inference_steps": 30,
     "guidance_scale": 7, "true_cfg_scale": 2.5, "scheduler": "euler", "loras": [], "strength": 0.4,
-    "mask_image": "mask.png", "reference_images": ["one.png"], "fit": "pad",
+    "mask_image": "mask.png", "mask_channel": "alpha", "reference_images": ["one.png"], "fit": "pad",
     "control": [{"name": "edges", "image": "photo.jpg"}], "hires": {"scale": 2}, "seed": 7, "num_images": 1,
     "weights": "norm-1",
 }  # fmt: skip
@@ -293,6 +297,23 @@ def test_one_that_ends_its_renderer_is_alone_at_fault(tmp_path: Path) -> None:
     assert (answer["state"], answer["error"]["code"], answer["attempt"]) == ("failed", "renderer_died", 2)
     assert world.running.service.snapshot is not None
     assert [hold.model for hold in world.running.service.snapshot.held if hold.model] == []
+    world.die()
+
+
+@pytest.mark.parametrize(("asked", "counted"), [(ASKED, 0), ({"prompt": "a house"}, 1)])
+def test_its_tiles_are_no_steps_of_denoising(asked: dict[str, Any], counted: int, tmp_path: Path) -> None:
+    world = World(tmp_path, upscalers={"sharp": {"source": "/models/4x.safetensors"}})
+    world.holding = True
+    (world.inbox / "house.jpg").write_bytes(photo())
+    world.drop("house.json", asked)
+    world.start()
+    while world.painter is None or not world.painter.held:
+        world.step()
+    (attempt,) = world.painter.held
+    with mock.patch.object(Tally, "stepped") as stepped:
+        world.painter.tell(Stepped(key=attempt.key, progress=Progress(1, 1, 1, 4)))
+        world.step()
+    assert stepped.call_count == counted
     world.die()
 
 

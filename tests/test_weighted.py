@@ -30,6 +30,9 @@ WEIGHED: list[tuple[str, list[list[tuple[str, float]]]]] = [
     ("(a BREAK b:1.2)", [[("a", 1.2)], [("b", 1.2)]]),
     ("BREAKFAST", [[("BREAKFAST", 1)]]),
     ("(城:1.2)", [[("城", 1.2)]]),
+    ("C++ code, ball- point", [[("C++ code, ball- point", 1)]]),
+    (r"fate \(series\), (saber_\(fate\):1.2)", [[("fate (series), ", 1), ("saber_(fate)", 1.2)]]),
+    ("(fire:-1.1), [fire:-1.1]", [[("fire", -1.1), (", ", 1), ("fire:-1.1", 1 / 1.1)]]),
 ]
 
 

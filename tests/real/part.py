@@ -31,7 +31,7 @@ FILES = {
     "test_clocks.py": (12, "clock|line|spool/"),
     "test_hostile.py": (230, "request/|names|inbox/|disk/files"),
     "test_exiftool.py": (5, "render/"),
-    "test_shells.py": (10, "cli/arguments|cli/completion"),
+    "test_shells.py": (12, "cli/arguments|cli/completion|systemd/completions"),
     "test_gallery_in_a_browser.py": (115, "gallery/|http/files"),
     "test_prometheus.py": (40, "http/|report/"),
     "test_container.py": (210, "systemd/|config/load|service/supervise"),

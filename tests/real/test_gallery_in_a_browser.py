@@ -57,6 +57,8 @@ HOSTILE = (
     "👩‍👩‍👧‍👦 a family, a line\u2028and a paragraph\u2029",
     "x" * 4000,
 )
+#: Each of these characters means something in an address.
+ODD_NAME = "bob/50%28 off #1, 'x' & +y;=@"
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +74,20 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         running.drop("wrong.json", {"prompt": "<b>bold</b>", "colour": "red"})
         running.drop("torn.json", b'{"prompt": <script>window.stung = 4</script>,}')
         running.drop("large.json", {"prompt": "OOM", "model": "bad"})
+        running.drop(f"{ODD_NAME}.json", {"prompt": "an odd name", "model": "card"})
         for name, (prompt, style) in PICTURES.items():
             asked = {"prompt": prompt, "style": style, "seed": 11, "width": 96, "height": 96}
             running.drop(
                 f"{name}.json", asked | {"num_inference_steps": 20, "num_images": 3 if name == "flower" else 1}
             )
-        everything = [*PICTURES, *(f"hostile-{number}" for number in range(len(HOSTILE))), "wrong", "torn", "large"]
+        everything = [
+            *PICTURES,
+            *(f"hostile-{number}" for number in range(len(HOSTILE))),
+            "wrong",
+            "torn",
+            "large",
+            ODD_NAME,
+        ]
         for name in everything:
             running.wait_for_state(name, "done", "refused", "failed", deadline_s=120)
         parts = running.outbox / GALLERY / "parts"
@@ -175,6 +185,16 @@ def test_hostile_text_is_text_and_nothing_else(page: Browser) -> None:
     assert page.complaints() == []
 
 
+def test_a_name_may_hold_whatever_means_something_in_an_address(page: Browser) -> None:
+    page.type("#words", "an odd name")
+    page.wait("Darkroom.list.shots.length === 1")
+    page.wait("document.querySelector('#grid img').naturalWidth > 0")
+    page.click("#grid button")
+    page.wait("document.querySelector('#stage img')?.naturalWidth > 0")
+    assert unquote(page.run("document.getElementById('original').href")).endswith(f"{ODD_NAME}-1.png".partition("/")[2])
+    assert page.complaints() == []
+
+
 def test_nothing_is_asked_for_but_what_lies_there(page: Browser, daemon: DaemonProcess) -> None:
     root = page.run("new URL('.', location.href).href")
     strangers = [each for each in page.requested() if not each.startswith((root, "data:"))]
@@ -250,6 +270,53 @@ def test_keys_are_enough(page: Browser) -> None:
     assert page.run("Number(document.activeElement.dataset.index) === Darkroom.list.shots.length - 1")
 
 
+def test_keys_go_on_where_the_button_that_was_clicked_cannot_be_any_more(as_file: Browser) -> None:
+    as_file.type("#words", "yellow flower")
+    as_file.wait("Darkroom.list.shots.length === 3")
+    as_file.click("#grid button")
+    as_file.wait("document.getElementById('viewer').open")
+    for place in ("2 of 3", "3 of 3"):
+        as_file.click("#next")
+        as_file.wait(f"document.getElementById('place').textContent === '{place}'")
+    assert as_file.run("document.getElementById('next').disabled")
+    as_file.press("ArrowLeft")
+    as_file.wait("document.getElementById('place').textContent === '2 of 3'")
+    as_file.click("#close")
+    as_file.wait("document.activeElement.dataset.index === '1'")
+
+
+def test_a_step_back_leads_out_of_the_page_however_many_pictures_were_looked_at(as_file: Browser) -> None:
+    before = as_file.run("history.length")
+    as_file.window(700, 420)
+    for leave in ("Escape", "#close", "Escape"):
+        as_file.run("window.scrollTo(0, 0)")
+        as_file.click("#grid button")
+        as_file.wait("document.getElementById('viewer').open && location.hash")
+        as_file.press(*["ArrowRight"] * 9)
+        as_file.wait("document.getElementById('place').textContent.startsWith('10 of ')")
+        as_file.press(leave) if leave == "Escape" else as_file.click(leave)
+        as_file.wait("!document.getElementById('viewer').open && !location.hash")
+        assert as_file.run("document.activeElement.dataset.index") == "9"
+        box = as_file.run("document.activeElement.getBoundingClientRect().toJSON()")
+        assert box["top"] >= 0
+        assert box["bottom"] <= 420
+    assert as_file.run("history.length") == before + 1  # the way forward, to the picture, is there
+
+
+def test_a_picture_that_two_fingers_have_enlarged_is_moved_by_one(as_file: Browser) -> None:
+    as_file.window(390, 800, phone=True)
+    as_file.run("document.querySelector('#grid button').click()")
+    as_file.wait("document.getElementById('place').textContent.startsWith('1 of ')")
+    as_file.call("Emulation.setPageScaleFactor", pageScaleFactor=2)
+    as_file.wait("document.getElementById('stage').classList.contains('zoomed')")
+    as_file.swipe((300, 200), (60, 210))
+    assert as_file.run("document.getElementById('place').textContent").startswith("1 of ")
+    as_file.call("Emulation.setPageScaleFactor", pageScaleFactor=1)
+    as_file.wait("!document.getElementById('stage').classList.contains('zoomed')")
+    as_file.swipe((300, 200), (60, 210))
+    as_file.wait("document.getElementById('place').textContent.startsWith('2 of ')")
+
+
 def test_two_pictures_lie_side_by_side_and_what_differs_is_marked(page: Browser) -> None:
     page.type("#words", "yellow flower")
     page.wait("Darkroom.list.shots.length === 3")
@@ -312,6 +379,18 @@ def test_what_is_copied_makes_the_same_picture_when_it_is_dropped(page: Browser,
 def _pixels(file: Path) -> bytes:
     with Image.open(file) as picture:
         return picture.tobytes()
+
+
+def test_whoever_asks_again_is_told_which_files_go_with_it(as_file: Browser) -> None:
+    as_file.run(
+        "Darkroom.viewer.show({ at: 0, entry: { ...Darkroom.list.shots[0].entry, id: 'X', at: 'ann/house',"
+        " request: { prompt: 'x', init_image: 'house.jpg', control: [{ name: 'depth', image: '<b>.png' }] } } })"
+    )
+    as_file.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    as_file.press("r")
+    as_file.wait("document.getElementById('done').textContent.startsWith('Copied')")
+    said = as_file.run("document.getElementById('done').textContent")
+    assert said.endswith("Put beside it what it names: house.jpg, <b>.png, from ann/house/inputs.")
 
 
 def test_what_is_saved_is_a_request(page: Browser, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_many_md(person: Person) -> None:
     for folder in (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
         (person.home / folder).mkdir(parents=True)
     typed = person.follow("docs/many.md")
-    assert len(typed) == 18
+    assert len(typed) == 19
     assert answer(person, "prompts/0001-a-red-fox")["state"] == "done"
     assert "prompts/0001-a-red-fox" in person.type("darkroom find red fox")
     assert (person.home / ".zfunc" / "_darkroom").stat().st_size > 0

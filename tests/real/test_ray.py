@@ -14,6 +14,7 @@ import pytest
 
 from darkroom.testing.process import DaemonProcess
 from darkroom.testing.waiting import wait_for
+from tests.real.cage import Cage
 from tests.real.ray_machines import PROGRAM, Machines
 
 pytestmark = [
@@ -153,6 +154,22 @@ def test_what_is_killed_or_frozen_costs_the_request_on_it_one_attempt(
     finish(daemon, *names.values())
     assert daemon.answer(names["one"])["attempt"] == 2
     check_untouched(daemon, names["two"])
+
+
+@pytest.mark.parametrize("words", [ACTOR, RENDERER, "raylet/raylet"])
+def test_what_the_kernel_kills_for_its_memory_costs_the_request_on_it_one_attempt(
+    daemon: DaemonProcess, machines: Machines, words: str
+) -> None:
+    names = begin(daemon, num_images=4)
+    (pid,) = machines.pids("one", words)
+    with Cage.made("darkroom-test-ray", kib=64) as cage:
+        began_s = time.monotonic()
+        cage.take_in(pid)
+        wait_for(lambda: cage.kills, "the kernel has killed it", deadline_s=PATIENCE_S)
+        assert gives_back(daemon, names["one"], began_s) < PATIENCE_S
+    check_untouched(daemon, names["two"])
+    finish(daemon, *names.values())
+    assert daemon.answer(names["one"])["attempt"] == 2
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -319,8 +336,11 @@ def test_a_head_that_goes_and_comes_back_costs_nothing_that_was_accepted(
     daemon: DaemonProcess, machines: Machines
 ) -> None:
     names = begin(daemon, num_images=2)
-    for name in ("gcs_server", "raylet/raylet"):
-        machines.kill("head", name)
+    with Cage.made("darkroom-test-head", kib=64) as cage:
+        (gcs,) = machines.pids("head", "gcs_server")
+        cage.take_in(gcs)
+        wait_for(lambda: cage.kills, "the kernel has killed it for its memory", deadline_s=PATIENCE_S)
+    machines.kill("head", "raylet/raylet")
     finish(daemon, *names.values())  # the other machines go on for a while
     daemon.wait_for(lambda: not seats(daemon), "nothing is left to render on", deadline_s=PATIENCE_S)
     (waits,) = drop(daemon, 1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from darkroom.systemd.completions import PLACES
 from tests.real.machine import DEADLINE_S, PROGRAM, PYTHON, TORCH_DEADLINE_S, Machine
 from tests.real.servers import free_port
 
@@ -95,6 +96,11 @@ def listed(machine: Machine, *places: str) -> str:
     return machine.run("find", *places, "-printf", "%p %u:%g %m\n", check=False).stdout
 
 
+def is_new(machine: Machine, place: Path) -> bool:
+    """Whether the folder of this file has to be made."""
+    return not (machine.root / str(place.parent).lstrip("/")).exists()
+
+
 # Install and remove --------------------------------------------------------------------------------------------------
 
 
@@ -105,7 +111,13 @@ def test_what_a_dry_run_says_is_done_and_then_undone(clean: Machine) -> None:
     assert listed(clean, "/etc", "/srv", "/var/lib", "/var/cache") == before
     commands = [line for line in said.splitlines() if not line.startswith("#")]
     assert [line.split()[0] for line in commands[:-1]] == [
-        *("groupadd", "useradd", "install", "install", "write", "systemctl", "systemctl", "systemctl")
+        *("groupadd", "useradd", "install", "install", "write", "systemctl", "systemctl", "systemctl"),
+        *(
+            word
+            for place in PLACES.values()
+            for word in ("install", "write")
+            if word == "write" or is_new(clean, place)
+        ),
     ]
     assert commands[-1] == "Nothing of this was done (--dry-run)."
 
@@ -115,6 +127,8 @@ def test_what_a_dry_run_says_is_done_and_then_undone(clean: Machine) -> None:
     assert clean.show("User") == clean.show("Group") == "darkroom"
     assert clean.run("systemctl", "is-enabled", "darkroom").stdout == "enabled\n"
     assert clean.darkroom("service", "install").startswith("Nothing is left to do.")
+    said = clean.run("env", "HOME=/home/ann", "fish", "-c", "complete -C 'darkroom st'", user="ann").stdout
+    assert {line.partition("\t")[0] for line in said.splitlines()} == {"status", "styles"}
 
     clean.run("usermod", "--append", "--groups", "darkroom", "ann")
     drop(clean, "cat")
@@ -127,8 +141,8 @@ def test_what_a_dry_run_says_is_done_and_then_undone(clean: Machine) -> None:
     left = clean.run("find", "/srv", "/etc/darkroom", "-type", "f").stdout.split()
     names = ("cat.json", "cat/cat-1.png", "cat/request.json", "cat/answer.json")
     assert sorted(left) == sorted([CONFIG, *(f"{OUTBOX}/{name}" for name in names)])
-    for gone in ("/var/lib/darkroom", "/var/cache/darkroom", "/etc/systemd/system/darkroom.service"):
-        assert not (clean.root / gone.lstrip("/")).exists()
+    for gone in ("/var/lib/darkroom", "/var/cache/darkroom", "/etc/systemd/system/darkroom.service", *PLACES.values()):
+        assert not (clean.root / str(gone).lstrip("/")).exists()
     assert clean.run("getent", "passwd", "darkroom", check=False).stdout == ""
     assert clean.run("getent", "group", "darkroom", check=False).stdout == ""
     assert clean.run("systemctl", "list-unit-files", "darkroom*", "--no-legend", check=False).stdout == ""

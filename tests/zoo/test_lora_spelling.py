@@ -12,7 +12,7 @@ from torch import nn
 from darkroom.models.families import BY_KEY
 from darkroom.models.layouts import Layout
 from darkroom.models.lora_names import by_authors
-from darkroom.render.lora_spelling import respelled
+from darkroom.render.lora_spelling import _by_authors, respelled
 from darkroom.render.tensors import converted
 from darkroom.testing import zoo
 from darkroom.testing.zoo import checkpoints
@@ -72,6 +72,25 @@ def test_it_adds_to_each_layer_what_it_adds_in_the_file_of_the_authors(
     for layer, down in added.items():
         ours = found.tensors[f"transformer.{layer}.lora_B.weight"] @ down
         torch.testing.assert_close(ours, after[f"{layer}.weight"] - before[f"{layer}.weight"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "key"), [("flux2_klein", "flux2-klein"), ("krea2", "krea2")])
+def test_names_of_authors_become_what_diffusers_makes_of_them(name: str, key: str) -> None:
+    pipeline: Any = zoo.BUILDERS[name]()
+    pairs, sizes = by_authors(BY_KEY[key]), dict[str, tuple[int, int]]()
+    for path, layer in pipeline.transformer.named_modules():
+        theirs = _by_authors(path, pairs)
+        if isinstance(layer, nn.Linear) and path not in (theirs, "norm_out.linear"):  # where it takes shift for scale
+            sizes[theirs] = sizes.get(theirs, (0, 0))[0] + layer.out_features, layer.in_features
+    lora = {
+        tensor: each
+        for layer, (gives, takes) in sizes.items()
+        for tensor, each in zip(pointed(layer)[:2], (torch.randn(RANK, takes), torch.randn(gives, RANK)), strict=True)
+    }
+    wanted = type(pipeline).lora_state_dict(dict(lora))
+    found = respelled(lora, {"transformer": pipeline.transformer}, pairs)
+    assert (found.missing, found.tensors.keys()) == (0, wanted.keys())
+    assert [key for key, each in found.tensors.items() if not torch.equal(each, wanted[key])] == []
 
 
 def test_lumina_2_has_queries_keys_and_values_of_different_widths() -> None:

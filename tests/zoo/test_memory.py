@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from darkroom.executor.settings import RendererSettings
 from darkroom.models.judge import judge_folder
 from darkroom.models.size import size_of
-from darkroom.models.source import ModelSource
+from darkroom.models.source import LoraSource, ModelSource
 from darkroom.render.adapter import DiffusionModel
 from darkroom.render.device import TorchDevice
 from darkroom.render.torch_errors import bytes_of, parts_of
@@ -19,6 +20,7 @@ from darkroom.request.decide import Known, Rules, decide
 from darkroom.request.shape import read
 from darkroom.request.styles import StyleBook
 from darkroom.testing import zoo
+from darkroom.testing.zoo import loras
 
 pytestmark = [
     # torch calls numpy's array protocol in a way that numpy deprecates.
@@ -41,19 +43,22 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return folder
 
 
-def load(folder: Path, **options: str) -> DiffusionModel:
+def load(folder: Path, *with_loras: LoraSource, **options: str) -> DiffusionModel:
     source = ModelSource("tiny", str(folder), **options)  # type: ignore[arg-type]
-    device = TorchDevice(RendererSettings({"tiny": source}, device="cpu", offline=True))
+    named = {lora.alias: lora for lora in with_loras}
+    device = TorchDevice(RendererSettings({"tiny": source}, named, device="cpu", offline=True))
     model = device.load(source, lambda: None)
     assert isinstance(model, DiffusionModel)
     return model
 
 
-def paint(model: DiffusionModel) -> np.ndarray[Any, Any]:
+def paint(model: DiffusionModel, *with_loras: LoraSource) -> np.ndarray[Any, Any]:
     source = ModelSource("tiny", "/")
-    rules = Rules(StyleBook({}), {"tiny": source}, "tiny", ("none",), 0)
-    asked = b'{"prompt": "a red cat", "width": 64, "height": 64, "num_inference_steps": 2}'
-    plan = decide(read(asked), rules, drawn_seed=1, known=lambda _: Known(model._family)).plan
+    named = {lora.alias: lora for lora in with_loras}
+    rules = Rules(StyleBook({}), {"tiny": source}, "tiny", ("none",), 0, loras=named)
+    asked = {"prompt": "a red cat", "width": 64, "height": 64, "num_inference_steps": 2}
+    asked |= {"loras": [{"name": name} for name in named]}
+    plan = decide(read(json.dumps(asked).encode()), rules, drawn_seed=1, known=lambda _: Known(model._family)).plan
     pixels = model.paint(plan, model.read(plan), 0, lambda *_: None)
     return np.frombuffer(pixels.rgb, np.uint8).astype(float)
 
@@ -74,6 +79,33 @@ def test_fewer_bits_paint_nearly_the_same_and_layers_the_same(
     assert model.size_bytes < size or way == "group"
     assert np.abs(paint(model) - picture).mean() <= FARTHEST[way]
     assert model._pipeline.fixed_device.type == "cpu"
+
+
+#: How a model is held → how far its picture with a LoRA may be from the whole model's.
+WITH_A_LORA: tuple[tuple[dict[str, str], float], ...] = (
+    ({"quantize": "int8"}, FARTHEST["int8"]),
+    ({"quantize": "fp8"}, FARTHEST["fp8"]),
+    ({"offload": "group"}, 0.0),
+    ({"quantize": "int8", "offload": "group"}, FARTHEST["int8"]),
+    ({"quantize": "fp8", "offload": "group"}, FARTHEST["fp8"]),
+)
+
+
+def test_a_lora_changes_it_as_it_changes_the_whole_model_and_leaves_it_as_it_was(folder: Path, tmp_path: Path) -> None:
+    found = judge_folder(ModelSource("tiny", str(folder)), folder)
+    if found.family is None or not found.family.loras:
+        return
+    loras.build(folder, tmp_path / "lora.safetensors", "kohya", strength=0.7)
+    lora = LoraSource("ink", str(tmp_path / "lora.safetensors"))
+    whole = load(folder, lora)
+    wanted = paint(whole, lora)
+    for way, farthest in WITH_A_LORA:
+        model = load(folder, lora, **way)
+        before, changed = paint(model), paint(model, lora)
+        assert np.abs(changed - wanted).mean() <= farthest, way
+        assert np.abs(changed - before).mean() > 0.2, way
+        assert np.array_equal(paint(model), before), way
+        assert not model.is_spent, way
 
 
 def test_headers_tell_how_large_its_parts_are_in_memory(folder: Path) -> None:

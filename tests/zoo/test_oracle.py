@@ -25,7 +25,7 @@ from darkroom.explain.files import ControlFiles, ModelFiles
 from darkroom.explain.made import Made
 from darkroom.explain.script import script
 from darkroom.models.families import PRESETS
-from darkroom.models.family import Family
+from darkroom.models.family import WEIGHTS, Family
 from darkroom.models.files import Fate
 from darkroom.models.judge import judge_folder
 from darkroom.models.source import ControlSource, ModelSource
@@ -181,8 +181,10 @@ LONG = ", ".join(["a red cat on the hill by the house"] * 15)
 def asked_in_blocks(family: Family) -> Iterator[dict[str, Any]]:
     yield {"prompt": LONG}
     yield {"prompt": "a (red:1.4) cat BREAK [hill], (house)", "prompt_syntax": "weighted"}
-    yield {"prompt": "a (red:1.4) cat BREAK [hill]", "prompt_syntax": "weighted", "weights": "norm-1"}
-    yield {"prompt": f"(a fox:0), {LONG} (red:1.4)", "prompt_syntax": "weighted"}
+    yield {"prompt": "a (red:1.4) cat BREAK [hill]", "prompt_syntax": "weighted", "weights": "without-1"}
+    yield from (
+        {"prompt": f"(a fox:0), {LONG} (red:1.4)", "prompt_syntax": "weighted", "weights": each} for each in WEIGHTS
+    )
     yield {"prompt": r"a red cat \(on a hill\)", "prompt_syntax": "weighted"}
     if family.negative:
         yield {"prompt": LONG, "negative_prompt": "blurry (ugly:1.2)", "prompt_syntax": "weighted"}

@@ -212,7 +212,7 @@ def _plan_options(submit: argparse.ArgumentParser) -> None:
     for flags, kind, metavar, text in (
         (["--negative-prompt"], str, "TEXT", "what it should not show"),
         (["--prompt-syntax"], str, "SYNTAX", "plain, weighted: (red:1.3), or dynamic: {red|green}"),
-        (["--weights"], str, "WAY", "how parentheses weigh: without-1 or norm-1"),
+        (["--weights"], str, "WAY", "how parentheses weigh: norm-1 or without-1"),
         (["--on-overflow"], str, "WHAT", "encode or refuse what the model cannot read"),
         (["--clip-skip"], int, "N", "0 to 11, of models that can"),
         (["--model"], str, "ALIAS", "a model of the configuration"),
@@ -297,6 +297,7 @@ def _picture_options(submit: argparse.ArgumentParser) -> None:
         ("--init-image", str, "FILE", "the picture that it begins with"),
         ("--strength", float, "X", "0 to 1: how much of it is repainted"),
         ("--mask-image", str, "FILE", "which part of it is repainted, in white"),
+        ("--mask-channel", str, "CHANNEL", "alpha: what is transparent is repainted, in the mask or in the picture"),
         ("--fit", str, "HOW", "crop, pad or stretch a picture of another size"),
     ):
         group.add_argument(flag, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
@@ -362,7 +363,7 @@ def _queue_commands(commands: Any) -> None:
         "cancel alice/cat",
         "cancel prompts/",
     )
-    cancel.add_argument("name", metavar="NAME|FOLDER/", nargs="+")
+    cancel.add_argument("name", metavar="NAME|FOLDER/", nargs="+", help="of a request, or all below a folder")
     priority = add(
         commands,
         "priority NAME|FOLDER/ N",
@@ -371,7 +372,7 @@ def _queue_commands(commands: Any) -> None:
         "priority alice/cat 5",
         "priority prompts/ -10   let everybody else go first",
     )
-    priority.add_argument("name", metavar="NAME|FOLDER/")
+    priority.add_argument("name", metavar="NAME|FOLDER/", help="of a request, or all below a folder")
     priority.add_argument(
         "priority", type=int, metavar="N", help="-10 to 10; higher goes first, up to the configured max_priority"
     )
@@ -397,7 +398,7 @@ def _queue_commands(commands: Any) -> None:
         "use this inbox or outbox from now on, though another was there before",
         "adopt /mnt/nas/inbox",
     )
-    adopt.add_argument("folder", metavar="FOLDER")
+    adopt.add_argument("folder", metavar="FOLDER", help="the inbox or the outbox, as it is configured")
 
 
 def _reference_commands(commands: Any) -> None:

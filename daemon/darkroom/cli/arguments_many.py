@@ -17,13 +17,16 @@ def find_command(commands: Any) -> None:
         "find red fox",
         "find castle --style watercolor --since 2026-11-01",
         "find --state failed --since 7d",
+        "find --day yesterday",
         "find --seed 1234 --json | jq -r .result",
     )
     find.add_argument("words", metavar="WORD", nargs="*", help="each has to be in the prompt or in the name")
     find.add_argument("--style", metavar="NAME", help="a style that was applied")
     find.add_argument("--seed", type=int, metavar="N", help="the seed of one of its pictures")
     find.add_argument("--state", metavar="STATE", help="queued, rendering, done, refused, failed or cancelled")
-    find.add_argument("--since", metavar="DAY", help="2026-11-30, today, yesterday, or 7d: so many days ago")
+    when = find.add_mutually_exclusive_group()
+    when.add_argument("--since", metavar="DAY", help="2026-11-30, today, yesterday, or 7d: so many days ago")
+    when.add_argument("--day", metavar="DAY", help="only what was accepted on this one: 2026-11-30, today, yesterday")
     find.add_argument("--json", action="store_true", help="a line of JSON for each")
 
 

@@ -34,6 +34,7 @@ KEYS = (
     "init_image",
     "strength",
     "mask_image",
+    "mask_channel",
     "reference_images",
     "fit",
     "control",

@@ -20,18 +20,34 @@ def age(text: str) -> timedelta:
     return timedelta(hours=int(found[1]) * _HOURS[found[2].lower()])
 
 
+def whole_day(text: str, now: datetime) -> tuple[datetime, datetime]:
+    """From one midnight to the next: `2026-11-30`, `today`, `yesterday`. `now` knows its zone."""
+    try:
+        return _whole_day(text, now)
+    except (ValueError, OverflowError):
+        hint = "Write it like 2026-11-30, today or yesterday."
+        raise DarkroomError(f"{text!r} is not a day.", hint=hint) from None
+
+
 def beginning(text: str, now: datetime) -> datetime:
     """When a day began: `2026-11-30`, `today`, `yesterday`, or `7d`, which is so long ago. `now` knows its zone."""
     try:
-        day = now.date() - timedelta(days=_NAMED[text]) if text in _NAMED else date.fromisoformat(text)
-        return datetime(day.year, day.month, day.day, tzinfo=now.tzinfo)
-    except ValueError:
+        return _whole_day(text, now)[0]
+    except (ValueError, OverflowError):
         pass
     try:
         return now - age(text)
     except (DarkroomError, OverflowError):
         hint = "Write it like 2026-11-30, today, yesterday or 7d."
         raise DarkroomError(f"{text!r} is not a day.", hint=hint) from None
+
+
+def _whole_day(text: str, now: datetime) -> tuple[datetime, datetime]:
+    """Raises ValueError, OverflowError."""
+    day = now.date() - timedelta(days=_NAMED[text]) if text in _NAMED else date.fromisoformat(text)
+    days = (day, day + timedelta(days=1))
+    begin, end = (datetime(each.year, each.month, each.day, tzinfo=now.tzinfo) for each in days)
+    return begin, end
 
 
 def moment(stamp: object) -> datetime | None:

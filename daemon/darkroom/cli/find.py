@@ -12,7 +12,7 @@ from typing import Any
 
 from darkroom.cli import terminal
 from darkroom.cli.configured import client_of, configuration
-from darkroom.cli.days import beginning, moment
+from darkroom.cli.days import beginning, moment, whole_day
 from darkroom.cli.exits import DONE, REFUSED_OR_FAILED
 from darkroom.client import many
 from darkroom.client.answers import result_of
@@ -35,6 +35,7 @@ class Wanted:
     seed: int | None = None
     state: str | None = None
     since: datetime | None = None
+    before: datetime | None = None
 
     def fits(self, answer: Json) -> bool:
         """Whether an answer is about such a request."""
@@ -43,9 +44,15 @@ class Wanted:
             self.state in (None, answer.get("state"))
             and (self.style is None or self.style in map(_plain, _styles(plan)))
             and (self.seed is None or _has_seed(plan, self.seed))
-            and (self.since is None or _is_since(answer, self.since))
+            and self._is_of_its_time(answer)
             and self._has_words(f"{answer.get('name')} {plan.get('prompt', '')}")
         )
+
+    def _is_of_its_time(self, answer: Json) -> bool:
+        if self.since is None:
+            return True
+        at = moment(answer.get("accepted_at"))
+        return at is not None and self.since <= at and (self.before is None or at < self.before)
 
     def _has_words(self, text: str) -> bool:
         plain = _plain(text) if self.words else ""
@@ -58,10 +65,10 @@ def find(args: argparse.Namespace) -> int:
         args.grammar.error(f"there is no state {args.state}. {suggestion(args.state, many.STATES)}")
     client = client_of(configuration(args))
     client.require_outbox()
-    since = beginning(args.since, datetime.now(MachineZone())) if args.since is not None else None
+    since, before = _between(args)
     words = tuple(_plain(part) for word in args.words for part in word.split())
     style = _plain(args.style) if args.style is not None else None
-    found = fitting(client, Wanted(words, style, args.seed, args.state, since))
+    found = fitting(client, Wanted(words, style, args.seed, args.state, since, before))
     for answer in found:
         if args.json:
             print(json.dumps(_told(client, answer), ensure_ascii=True))
@@ -70,6 +77,15 @@ def find(args: argparse.Namespace) -> int:
     if not found:
         terminal.complain(f"no answer in {client.outbox} is about such a request")
     return DONE if found else REFUSED_OR_FAILED
+
+
+def _between(args: argparse.Namespace) -> tuple[datetime | None, datetime | None]:
+    """Midnight here is what the clock on the wall says, also where the clocks were changed since."""
+    now = datetime.now(MachineZone())
+    if args.day is not None:
+        begin, end = whole_day(args.day, now)
+        return begin.astimezone(UTC), end.astimezone(UTC)
+    return (beginning(args.since, now).astimezone(UTC) if args.since is not None else None), None
 
 
 def fitting(client: Client, wanted: Wanted) -> list[Json]:
@@ -117,11 +133,6 @@ def _styles(plan: Json) -> Iterator[str]:
 def _has_seed(plan: Json, seed: int) -> bool:
     first, pictures = plan.get("seed"), plan.get("num_images", 1)
     return isinstance(first, int) and isinstance(pictures, int) and first <= seed < first + max(1, pictures)
-
-
-def _is_since(answer: Json, since: datetime) -> bool:
-    at = moment(answer.get("accepted_at"))
-    return at is not None and at >= since.astimezone(UTC)
 
 
 def _plain(text: str) -> str:

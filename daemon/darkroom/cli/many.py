@@ -155,7 +155,7 @@ def _naming(args: argparse.Namespace) -> Naming:
     wanted = args.name or pattern.DEFAULT
     pattern.check(wanted)
     folder = args.folder if args.folder is not None else os.path.splitext(os.path.basename(args.rows))[0]
-    return Naming(many.folder_named(folder), wanted)
+    return Naming(safe_name(many.folder_named(folder)), wanted)
 
 
 def _read(file: str) -> bytes:
@@ -193,8 +193,9 @@ def _conclude(
     heartbeat_s: float,
 ) -> int:
     said = f"{len(batch.missing)} dropped, {len(batch.there)} there already, {len(batch.wrong)} wrong"
-    terminal.err().print(printable(f"{said}; their answers and results are below"))
-    terminal.out().print(printable(str(client.outbox / naming.folder)))
+    terminal.err().print(f"{said}; their answers and results are below" if tickets else said)
+    if tickets:
+        terminal.out().print(printable(str(client.outbox / naming.folder)))
     if args.wait and tickets:
         from darkroom.cli.follow_many import follow_many
 

@@ -30,6 +30,8 @@ from darkroom.printable import printable
 if TYPE_CHECKING:
     from darkroom.request.plan import Plan
 
+MOST_TOLD = 20  #: of the wishes that one command drops; all of them are counted
+
 
 def submit(args: argparse.Namespace) -> int:
     """Drop a request, unless it is plainly wrong; the daemon has the last word."""
@@ -108,7 +110,7 @@ def priority(args: argparse.Namespace) -> int:
 
 def _wish(client: Client, names: list[str], drop: Callable[[str], Path], will: str, alone: str) -> int:
     """Drop a wish for each of these; one that cannot be is told, and costs no other."""
-    status, dropped = DONE, False
+    status, dropped = DONE, 0
     for name in names:
         try:
             path = drop(name)
@@ -118,8 +120,11 @@ def _wish(client: Client, names: list[str], drop: Callable[[str], Path], will: s
             terminal.complain(str(error))
             status = REFUSED_OR_FAILED
         else:
-            dropped = True
-            terminal.out().print(printable(f"{name}: {will} (the daemon obeys {path}, and removes it)"))
+            dropped += 1
+            if dropped <= MOST_TOLD:
+                terminal.out().print(printable(f"{name}: {will} (the daemon obeys {path}, and removes it)"))
+    if dropped > MOST_TOLD:
+        terminal.out().print(f"{dropped - MOST_TOLD} more {will}")
     if dropped:
         terminal.tell_if_alone(client, alone)
     return status

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.text import Text
 
 from darkroom.cli import terminal
+from darkroom.cli.completion import script
 from darkroom.cli.configured import config_file, configuration
 from darkroom.cli.exits import DONE
 from darkroom.config.load import find_file, relative_values
@@ -20,15 +21,16 @@ from darkroom.errors import DarkroomError
 from darkroom.hearsay import Json
 from darkroom.printable import printable
 from darkroom.systemd import host
+from darkroom.systemd.completions import PLACES, as_installed
 from darkroom.systemd.install import (
     START_AGAIN,
     STOP,
     Facts,
-    Step,
     Wish,
     configuration_of,
     is_absent,
     left,
+    not_installed,
     option_of,
     setting_of,
     to_install,
@@ -37,6 +39,7 @@ from darkroom.systemd.install import (
 )
 from darkroom.systemd.ray_install import TOKEN, RayWish, to_join, to_leave
 from darkroom.systemd.ray_unit import PORT, Role, network_of, ray_unit
+from darkroom.systemd.step import Step
 from darkroom.systemd.unit import model_folder, needed, python, resolved, service_unit, state_folder
 
 #: How long a service that has just started may take to tell how its folders are.
@@ -116,6 +119,7 @@ def _wish(args: argparse.Namespace, installed: str) -> Wish:
         config_is_named=is_named,
         said=(said.inbox, said.outbox),
         python=python(),
+        completions={path: as_installed(script(shell)) for shell, path in PLACES.items()},
     )
 
 
@@ -141,7 +145,10 @@ def _kept(config: Config, installed: str) -> Config:
 
 
 def _install(args: argparse.Namespace, wish: Wish) -> int:
-    _tell_and_do(to_install(wish, host.look(wish)), dry_run=args.dry_run)
+    facts = host.look(wish)
+    _tell_and_do(to_install(wish, facts), dry_run=args.dry_run)
+    for line in not_installed(facts):
+        terminal.out().print(Text(printable(f"stays  {line}")))
     if not args.dry_run:
         say = terminal.out().print
         say(f"Darkroom runs as {wish.user}: requests go to {wish.inbox}, pictures come to {wish.outbox}.")

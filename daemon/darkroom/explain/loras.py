@@ -12,7 +12,7 @@ _RESPELLED = '''
 PARTS = [
     ("text_encoder_2", r"lora_te2_|text_encoder_2\\.|text_encoders\\.clip_g\\.transformer\\."),
     ("text_encoder", r"lora_te1?_|text_encoder\\.|text_encoders\\.clip_l\\.transformer\\."),
-    ("transformer", r"lora_unet_|lora_transformer_|lycoris_|transformer\\.|(model\\.)?diffusion_model\\.|"),
+    (DENOISER, r"lora_unet_|lora_transformer_|lycoris_|unet\\.|transformer\\.|(model\\.)?diffusion_model\\.|"),
 ]
 
 
@@ -81,7 +81,8 @@ def lines(made: Made, files: ModelFiles) -> list[str]:
         hint = "Ask where the LoRA's file is."
         raise DarkroomError(f"The configuration has no LoRA {missing} any more.", hint=hint)
     names = [f"lora_{number}" for number, _ in enumerate(loras, 1)]
-    found = _RESPELLED.splitlines() if is_respelled(made, files) else []
+    denoiser = '"unet"' if "unet" in files.index else '"transformer"'
+    found = _RESPELLED.replace("DENOISER", denoiser).splitlines() if is_respelled(made, files) else []
     for name, lora in zip(names, loras, strict=True):
         found.append(_loaded(name, lora.name, files))
     return found + ([f"pipe.set_adapters({names!r}, {[lora.weight for lora in loras]!r})"] if loras else [])

@@ -83,7 +83,7 @@ def of_record(record: Mapping[str, Any], *, name: str) -> Made:
 def _plan(data: Any) -> Plan:
     try:
         plan = plan_json.load(data)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         plan = None
     if plan is None or not _is_sound(plan):
         raise DarkroomError(
@@ -121,6 +121,7 @@ def _has_sound_pictures(plan: Plan) -> bool:
     return (
         all(isinstance(name, str) for name in named)
         and all(type(count) in (int, float) for count in counts)
+        and plan.mask_channel in (None, "alpha")
         and plan.fit in (("crop", "pad", "stretch") if needs_fit else (None,))
     )
 

@@ -9,8 +9,8 @@ from darkroom.request.plan import Control, Plan
 FOLDER = "inputs"
 
 _READ = '''\
-def picture(name, ground=(255, 255, 255, 255)):
-    """A file as sRGB: upright, of 8 bits, what is transparent on `ground`."""
+def upright(name):
+    """A file as sRGB, of 8 bits."""
     found = ImageOps.exif_transpose(Image.open(f"{folder}/{{name}}"))
     if found.mode == "I" or found.mode.startswith("I;16"):
         grey = Image.fromarray(np.round(np.asarray(found) / 257).astype(np.uint8))
@@ -26,10 +26,26 @@ def picture(name, ground=(255, 255, 255, 255)):
             found = colours
         except (ImageCms.PyCMSError, OSError):
             pass  # taken for sRGB
+    return found
+
+
+def picture(name, ground=(255, 255, 255, 255)):
+    """The same; what is transparent is on `ground`."""
+    found = upright(name)
     if found.has_transparency_data:
         above = found.convert("RGBA")
         found = Image.alpha_composite(Image.new("RGBA", above.size, ground), above)
     return found.convert("RGB")
+'''
+
+_ALPHA = '''\
+def bare(name):
+    """Its colours alone, white where there is nothing; and how transparent it is."""
+    found = upright(name).convert("RGBA")
+    alpha = found.getchannel("A")
+    found.putalpha(alpha.point(lambda value: 255 * (value > 0)))
+    white = Image.new("RGBA", found.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, found).convert("RGB"), ImageOps.invert(alpha)
 '''
 
 _FITTED = {
@@ -90,20 +106,24 @@ def lines(plan: Plan) -> list[str]:
     """Those that read every picture that a plan names."""
     if not plan.files:
         return []
-    found = ["", "", _READ.format(folder=FOLDER)]
+    found = ["", "", _READ.format(folder=FOLDER), *(["", _ALPHA] if plan.mask_channel is not None else [])]
     if plan.fit is not None:
         found += ["", _FITTED[plan.fit], *(["", _CANNY] if any(each.detect for each in plan.control) else [])]
         found += ["", f"size = ({plan.width}, {plan.height})"]
     if plan.init_image is not None and plan.upscale is None:
-        found.append(f"init = fitted(picture({plan.init_image!r}))")
+        is_own = plan.mask_channel is not None and plan.mask_image == plan.init_image
+        found.append(f"init = fitted({'bare' if is_own else 'picture'}({plan.init_image!r}){'[0]' * is_own})")
     if plan.mask_image is not None:
-        black = "(0, 0, 0, 255)"
-        found.append(f'mask = fitted(picture({plan.mask_image!r}, {black}).convert("L"), 255)')
+        found.append(f"mask = fitted({_mask(plan.mask_image, plan.mask_channel)}, 255)")
     if plan.reference_images:
         found.append(f"references = [{', '.join(f'picture({name!r})' for name in plan.reference_images)}]")
     if plan.control:
         found.append(f"controls = [{', '.join(map(_control, plan.control))}]")
     return found
+
+
+def _mask(name: str, channel: str | None) -> str:
+    return f'picture({name!r}, (0, 0, 0, 255)).convert("L")' if channel is None else f"bare({name!r})[1]"
 
 
 def _control(control: Control) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from darkroom.errors import DarkroomError
 from darkroom.explain.calls import Way
 from darkroom.explain.made import Made
+from darkroom.models.family import NORM, WEIGHTS
 from darkroom.request.embeddings import token, with_tokens
-from darkroom.request.weighted import ALGORITHMS, NORM, Part, is_unweighted, parse, plain, words_of
+from darkroom.request.weighted import Part, is_unweighted, parse, plain, words_of
 
 #: No text of so few bytes has more tokens.
 SURELY_ONE_BLOCK = 75
@@ -168,7 +169,7 @@ def _weighed(way: str | None) -> str:
     """How words weigh. Raises DarkroomError for a way that is not known."""
     if way is None:
         return ""
-    if way not in ALGORITHMS:
+    if way not in WEIGHTS:
         raise DarkroomError(
             f"How words weigh as {way} is not known here.", hint="Ask the Darkroom that made the picture."
         )

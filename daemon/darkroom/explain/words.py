@@ -146,7 +146,8 @@ def _pictures(plan: Plan) -> Lines:
     """What came in."""
     if plan.init_image is not None:
         fitted = {"crop": "cut", "pad": "padded", "stretch": "stretched"}[plan.fit or "crop"]
-        where = "" if plan.mask_image is None else f", where {plan.mask_image} is white"
+        told = "white" if plan.mask_channel is None else "transparent"
+        where = "" if plan.mask_image is None else f", where {plan.mask_image} is {told}"
         yield "begins with", f"{plan.init_image}, {fitted} to its size; {plan.strength:g} of it is repainted{where}"
     for each in plan.control:
         edges = "the edges of " if each.detect else ""

@@ -46,6 +46,7 @@ SETTINGS: dict[str, Rule] = {
     "CLIP_stop_at_last_layers": layer,
     "sd_vae": never("a model is used with its own VAE", "Automatic", "None"),
     "eta_noise_seed_delta": never("noise comes from `seed` alone", 0),
+    "emphasis": never("leave `prompt_syntax` out, and every character is read as it is", "Original", "No norm"),
     "randn_source": never("noise is drawn by the processor here", "CPU"),
     "samples_format": text("format"),
     "jpeg_quality": never('say "quality", with "format": "jpeg"'),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from darkroom.foreign.rules import MASK, REFERENCE, count, idle, model, never, pictures, size, text
+from darkroom.foreign.rules import ALPHA_MASK, REFERENCE, count, idle, model, never, pictures, size, text
 from darkroom.foreign.sheet import Rule, Sheet, apply
 
 _FORMATS = ("png", "jpeg", "webp")
@@ -47,7 +47,7 @@ RULES: dict[str, Rule] = {
     "stream": never("pictures are delivered when they are finished"),
     "partial_images": never("pictures are delivered when they are finished", 0),
     "image": never(REFERENCE),
-    "mask": never(MASK),
+    "mask": never(ALPHA_MASK),
     "input_fidelity": never("the model decides how closely it keeps to a picture"),
 }
 

@@ -14,6 +14,7 @@ _SIDES = re.compile(r"\(?\s*(\d{1,6})\s*[x×*, ]\s*(\d{1,6})\s*\)?")
 #: What a file of another program can't bring along: pictures are files beside a request here, with a key each.
 INIT = "put the picture beside the request, and name it as `init_image`, with its `strength`"
 MASK = "put the mask beside the request, and name it as `mask_image`"
+ALPHA_MASK = f'{MASK}, with "mask_channel": "alpha"'
 CONTROL = "put the picture beside the request, and name it in `control`, with a control of the configuration"
 REFERENCE = "put the picture beside the request, and name it in `reference_images`, for a model that edits"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from darkroom.models.families import BY_KEY, KNOWN_IDS, PRESET_FAMILIES, STABLE_DIFFUSION, with_preset
+from darkroom.models.families import BY_KEY, KNOWN_IDS, PRESET_FAMILIES, STARTER, with_preset
 from darkroom.models.family import SCALES, Family
 from darkroom.models.source import ModelSource
 
 SMALLEST_SIDE_PX = 64
-STARTER_LATENTS = 12  #: numbers of each, as its own files say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ def expected(source: ModelSource) -> Family | None:
     if source.is_testcard:
         return BY_KEY["testcard"]
     if source.is_starter:
-        return dressed(STABLE_DIFFUSION.of_latents(STARTER_LATENTS), source)
+        return dressed(STARTER, source)
     key = source.family or KNOWN_IDS.get(source.source)
     return dressed(BY_KEY[key], source) if key is not None else None
 

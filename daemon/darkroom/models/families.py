@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from darkroom.models.family import Family, Reads, Sign
+from darkroom.models.family import NORM, OWN_LIBRARY, WITHOUT, Family, Reads, Sign
 from darkroom.models.schedulers import CLASSIC, FLOW, OWN
 from darkroom.models.source import LoraSource
 
@@ -66,10 +66,12 @@ STABLE_DIFFUSION = Family(
     },
     needs=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
     predictions=("epsilon", "v_prediction", "sample"),
-    checker="safety_checker", half="float16", offset_is_one=True, in_blocks=True, clip_skip=True, loras=True,
-    embeddings=True, siblings=_with_pictures("StableDiffusion", *_EVERY_WAY), mask_latents=4,
+    checker="safety_checker", half="float16", offset_is_one=True, in_blocks=True, weighs=NORM, clip_skip=True,
+    loras=True, embeddings=True, siblings=_with_pictures("StableDiffusion", *_EVERY_WAY), mask_latents=4,
     controls="stable-diffusion",
 )  # fmt: skip
+#: The model that comes with Darkroom. Its encoder tells most of a colour by the words behind it.
+STARTER = replace(STABLE_DIFFUSION.of_latents(12), weighs=WITHOUT)
 STABLE_DIFFUSION_XL = Family(
     key="stable-diffusion-xl",
     title="Stable Diffusion XL",
@@ -78,8 +80,8 @@ STABLE_DIFFUSION_XL = Family(
     steps=30, schedulers=_led_by("euler", CLASSIC),
     classes={"unet": re.compile("UNet2DConditionModel"), "scheduler": _DIFFUSION_SCHEDULERS},
     needs=("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
-    predictions=("epsilon", "v_prediction", "sample"), half="float16", in_blocks=True, clip_skip=True, loras=True,
-    siblings=_with_pictures("StableDiffusionXL", *_EVERY_WAY, "union", "union init", "union mask"),
+    predictions=("epsilon", "v_prediction", "sample"), half="float16", in_blocks=True, weighs=NORM, clip_skip=True,
+    loras=True, siblings=_with_pictures("StableDiffusionXL", *_EVERY_WAY, "union", "union init", "union mask"),
     embeddings=True, mask_latents=4, controls="stable-diffusion-xl",
 )  # fmt: skip
 STABLE_DIFFUSION_3 = Family(
@@ -209,7 +211,8 @@ ROWS: tuple[Family, ...] = (
     Family(key="lcm", title="a latent consistency model", pipelines=("LatentConsistencyModelPipeline",), loras=True,
            scales={"guidance_scale": 8.5}, cfg=None, negative=False, step_px=8, side_px=512, largest_px=1024,
            side_of=("unet", "sample_size"), steps=4, made_for=8, schedulers=OWN, checker="safety_checker",
-           needs=STABLE_DIFFUSION.needs, half="float16", in_blocks=True, clip_skip=True, embeddings=True),
+           needs=STABLE_DIFFUSION.needs, half="float16", in_blocks=True, weighs=NORM, clip_skip=True,
+           embeddings=True),
     Family(key="amused", title="aMUSEd", pipelines=("AmusedPipeline",),
            scales={"guidance_scale": 10.0}, side_px=512, largest_px=1024, steps=12, schedulers=OWN,
            needs=("transformer", "vqvae", "text_encoder", "tokenizer", "scheduler")),
@@ -233,6 +236,9 @@ GENERIC = Family(
 
 #: Within a family: what a model's own files tell, and which row it has then. The first that fits counts.
 VARIATIONS: Mapping[str, tuple[tuple[Sign, Family], ...]] = {
+    "stable-diffusion": (
+        (Sign("model_index.json", "vae", ([f"{OWN_LIBRARY}autoencoder", "PatchAutoencoder"],)), STARTER),
+    ),
     "flux": (
         (Sign("transformer/config.json", "guidance_embeds", (False,)),
          replace(FLUX, key="flux-schnell", title="FLUX.1 schnell", scales={"true_cfg_scale": 1.0},
@@ -272,8 +278,9 @@ def with_preset(family: Family, preset: str) -> Family:
 
 _TESTCARD = replace(STABLE_DIFFUSION, key="testcard", title="Test card", pipelines=(), side_of=None, largest_px=4096,
                     loras=False, embeddings=False, schedulers=_led_by("ddim", CLASSIC))  # fmt: skip
+#: The starter has the key of its family, which goes before it.
 BY_KEY: Mapping[str, Family] = {
-    row.key: row for row in (*ROWS, *(row for each in VARIATIONS.values() for _, row in each), _TESTCARD, GENERIC)
+    row.key: row for row in (*(row for each in VARIATIONS.values() for _, row in each), *ROWS, _TESTCARD, GENERIC)
 }
 _BY_PIPELINE = {name: row for row in ROWS for name in row.pipelines}
 

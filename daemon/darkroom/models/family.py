@@ -14,6 +14,13 @@ OWN_LIBRARY = "darkroom.starter."
 #: The request's keys that say how closely a prompt is followed, as diffusers calls them.
 SCALES = ("guidance_scale", "true_cfg_scale")
 
+#: How weights become numbers; it is in the plan, so that a picture can be made again when there is another way.
+#: The numbers of each token are multiplied.
+NORM = "norm-1"
+#: Words are heard so much more, or less, than in the same text without them.
+WITHOUT = "without-1"
+WEIGHTS = (NORM, WITHOUT)
+
 
 def way(*, init: bool = False, mask: bool = False, control: str = "") -> str:
     """What a pipeline is given, as `Family.siblings` calls it; "" for words alone, or with references.
@@ -77,7 +84,8 @@ class Family:
     references: int = 0  #: how many pictures it edits by, at most
     fewest_references: int = 0  #: a model that can do nothing else has 1
 
-    in_blocks: bool = False  #: whether long texts are encoded whole, in blocks of its tokenizers' length, and weighed
+    in_blocks: bool = False  #: whether long texts are encoded whole, in blocks of its tokenizers' length
+    weighs: str | None = None  #: of WEIGHTS: how words weigh where nobody asks for another way; None: they can't
     clip_skip: bool = False  #: whether layers of its text encoder can be left out
     loras: bool = False  #: whether its pipeline has a loader for LoRAs
     embeddings: bool = False  #: whether its text encoders can be taught words

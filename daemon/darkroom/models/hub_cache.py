@@ -9,7 +9,8 @@ from darkroom.models.files import Fate, Unusable
 from darkroom.models.source import ModelSource
 
 HUB_ID = re.compile(r"[A-Za-z0-9](?:[\w.-]{0,94}[\w])?(?:/[\w](?:[\w.-]{0,94}[\w])?)?", re.ASCII)
-URL = re.compile(r"https?://[^/]+/([\w.-]+/[\w.-]+)")
+URL = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com)/([\w.-]+/[\w.-]+)")
+ELSEWHERE = re.compile(r"https?://")
 CACHE_FOLDER = re.compile(r"(?:^|.*/)models--([\w.-]+?)--([\w.-]+?)(?:/snapshots)?/?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SOME_COMMIT = re.compile(r"[0-9a-f]{7,39}")
@@ -22,6 +23,8 @@ def check_hub_id(source: str) -> None:
     hint = "A hub id looks like `owner/name`; write a folder with its full path."
     if found := URL.match(source) or CACHE_FOLDER.fullmatch(source):
         hint = f'Write the hub id: source = "{"/".join(found.groups())}"'
+    elif ELSEWHERE.match(source):
+        hint = "Download it, and write the full path of the file or folder."
     raise Unusable(Fate.NEVER, f"{source!r} is neither a hub id nor an absolute path.", hint)
 
 

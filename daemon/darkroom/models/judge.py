@@ -314,7 +314,17 @@ def _check_place(folder: Path) -> None:
     )
     if found := CACHE_FOLDER.fullmatch(str(folder)):
         hint = f'This is a folder of the hub\'s cache: write source = "{"/".join(found.groups())}", and `model_cache`.'
+    elif near := _near(folder):
+        hint = f'Write source = "{near[0]}"' + (f", or another one of the {len(near)} in it." if near[1:] else ".")
     raise Unusable(Fate.HELD, f"{folder} has no {INDEX}.", hint)
+
+
+def _near(folder: Path) -> list[Path]:
+    """What may have been meant by a folder that is no model: the one that it is a part of, those in it, or files."""
+    if (folder.parent / INDEX).is_file():
+        return [folder.parent]
+    models = sorted(each.parent for each in folder.glob(f"*/{INDEX}"))
+    return models or sorted(each for each in folder.iterdir() if is_file_name(str(each)))
 
 
 def _index(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Texts of any length and weight for encoders that read a fixed number of tokens: whole, in blocks of that length.
 
 What fits in one block and weighs nothing is left to the pipeline, so it is its own to the bit. Words weigh in one of
-the ways of `weighted.ALGORITHMS`; then each block is scaled back to the length that it had.
+the ways of `family.WEIGHTS`; then each block is scaled back to the length that it had.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from darkroom.errors import ErrorCode, RenderFailed
+from darkroom.models.family import NORM, WEIGHTS
 from darkroom.request.plan import ImagePlan, Plan
-from darkroom.request.weighted import ALGORITHMS, NORM, Part, is_unweighted, parse, plain, words_of
+from darkroom.request.weighted import Part, is_unweighted, parse, plain, words_of
 
 #: Texts whose numbers are kept: the default negative prompt hits nearly always.
 KEPT = 16
@@ -61,11 +62,11 @@ class Blocks:
         Raises RenderFailed for more layers to skip than there are, and for a way to weigh that is not known.
         """
         weighed = plan.weights is not None
-        if weighed and plan.weights not in ALGORITHMS:
+        if weighed and plan.weights not in WEIGHTS:
             raise RenderFailed(
                 ErrorCode.UNSUPPORTED,
                 f"Words can't weigh as {plan.weights} here.",
-                hint=f"Ask for {' or '.join(ALGORITHMS)}.",
+                hint=f"Ask for {' or '.join(WEIGHTS)}.",
             )
         texts = [image.prompt] if negative is None else [image.prompt, negative]
         count = max(self.count(text, weighed=weighed)[1] for text in texts)

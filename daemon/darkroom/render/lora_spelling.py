@@ -18,6 +18,9 @@ Tensors = dict[str, torch.Tensor]
 
 _ALPHA = ".alpha"
 
+#: A pipeline has one of them.
+DENOISERS = ("transformer", "unet")
+
 
 @dataclass(frozen=True, slots=True)
 class Respelled:
@@ -90,7 +93,7 @@ def _targets(networks: Mapping[str, nn.Module], pairs: Pairs) -> dict[tuple[str,
     """By part and name without points, as diffusers calls them and as their authors do."""
     found: dict[tuple[str, str], list[_Target]] = defaultdict(list)
     for name, network in networks.items():
-        part = DENOISER if name == "transformer" else name
+        part = DENOISER if name in DENOISERS else name
         for path in _paths(network):
             own = (part, plain(path))
             theirs = (part, plain(_by_authors(path, pairs)))

@@ -45,9 +45,10 @@ def read(plan: Plan, folder: Path) -> Inputs:
     """Read the files that a plan names."""
     opened = _Folder(folder)
     size = (plan.width, plan.height)
-    init = opened.rgb(plan.init_image) if plan.init_image else None
+    is_own_mask = plan.mask_channel is not None and plan.mask_image == plan.init_image
+    init = opened.rgb(plan.init_image, bare=is_own_mask) if plan.init_image else None
     init = fitted(init, size, plan.fit) if init is not None and plan.upscale is None else init
-    mask = _mask(opened, plan.mask_image, size, plan.fit) if plan.mask_image else None
+    mask = _mask(opened, plan, plan.mask_image, size) if plan.mask_image else None
     references = tuple(opened.rgb(name) for name in plan.reference_images)
     controls = tuple(_control(opened, each, size, plan.fit) for each in plan.control)
     return Inputs(init, mask, references, controls, tuple(dict.fromkeys(opened.warnings)))
@@ -70,11 +71,14 @@ def picture_of(pixels: Pixels) -> Image.Image:
     return Image.frombytes("RGB", (pixels.width, pixels.height), pixels.rgb)
 
 
-def _mask(opened: _Folder, name: str, size: Size, fit: str | None) -> Image.Image:
-    """Transparent is not white. What is added around a picture is repainted."""
-    mask = fitted(opened.rgb(name, ground=BLACK).convert("L"), size, fit, around=255)
+def _mask(opened: _Folder, plan: Plan, name: str, size: Size) -> Image.Image:
+    """White is repainted, and so is what is added around; transparent is black, unless it is what was asked for."""
+    by_alpha = plan.mask_channel == "alpha"
+    told = ImageOps.invert(opened.alpha(name)) if by_alpha else opened.rgb(name, ground=BLACK).convert("L")
+    mask = fitted(told, size, plan.fit, around=255)
     if not (np.asarray(mask) >= HALF).any():
-        raise _bad(name, "has nothing white in it: nothing would be painted.", "Paint white what is to be painted.")
+        what, do = ("transparent", "Erase") if by_alpha else ("white", "Paint white")
+        raise _bad(name, f"has nothing {what} in it: nothing would be painted.", f"{do} what is to be painted.")
     return mask
 
 
@@ -110,10 +114,19 @@ class _Folder:
         self._folder = folder
         self.warnings: list[str] = []
 
-    def rgb(self, name: str, *, ground: tuple[int, int, int, int] = WHITE) -> Image.Image:
-        """Upright, in sRGB, what is transparent on `ground`."""
+    def rgb(self, name: str, *, ground: tuple[int, int, int, int] = WHITE, bare: bool = False) -> Image.Image:
+        """Upright, in sRGB, what is transparent on `ground`; `bare`: what is half so has its own colour alone."""
+        picture = self._upright(name)
+        return _flattened(_hardened(picture) if bare else picture, ground)
+
+    def alpha(self, name: str) -> Image.Image:
+        """White where it is opaque, black where it is transparent."""
+        return self._upright(name).convert("RGBA").getchannel("A")
+
+    def _upright(self, name: str) -> Image.Image:
+        """In sRGB, of 8 bits."""
         picture = ImageOps.exif_transpose(self._opened(name))
-        return _flattened(self._in_srgb(name, _in_8_bits(name, picture)), ground)
+        return self._in_srgb(name, _in_8_bits(name, picture))
 
     def _opened(self, name: str) -> Image.Image:
         """Its first frame, decoded whole."""
@@ -173,6 +186,13 @@ def _in_8_bits(name: str, picture: Image.Image) -> Image.Image:
         scaled.info = {key: value for key, value in picture.info.items() if key == "icc_profile"}
         return scaled
     return picture
+
+
+def _hardened(picture: Image.Image) -> Image.Image:
+    """Without anything half transparent: that is mixed when it is pasted back, and not twice."""
+    above = picture.convert("RGBA")
+    above.putalpha(above.getchannel("A").point(lambda value: 255 * (value > 0)))
+    return above
 
 
 def _flattened(picture: Image.Image, ground: tuple[int, int, int, int]) -> Image.Image:

@@ -8,11 +8,10 @@ from typing import Any
 
 from darkroom.errors import DarkroomError
 from darkroom.foreign.sheet import Sheet
-from darkroom.models.family import SCALES
+from darkroom.models.family import SCALES, WEIGHTS
 from darkroom.request import plan_json
 from darkroom.request.pictures import HiresAsked
 from darkroom.request.plan import ImagePlan, Plan
-from darkroom.request.weighted import ALGORITHMS
 
 _NO_RECORD = "What the picture says of itself is not a record of Darkroom's."
 #: What a picture's record says beside its plan.
@@ -64,7 +63,7 @@ def request_of(plan: Plan, image: ImagePlan) -> dict[str, Any]:
 
 def _pictures(plan: Plan) -> dict[str, Any]:
     """What is asked of the files of its request."""
-    alone = {key: getattr(plan, key) for key in ("init_image", "strength", "mask_image", "fit")}
+    alone = {key: getattr(plan, key) for key in ("init_image", "strength", "mask_image", "mask_channel", "fit")}
     asked: dict[str, Any] = {key: value for key, value in alone.items() if value is not None}
     if plan.reference_images:
         asked["reference_images"] = list(plan.reference_images)
@@ -104,10 +103,10 @@ def _say_plan(plan: Mapping[str, Any], sheet: Sheet) -> None:
 
 def _say_weights(where: str, value: object, sheet: Sheet) -> None:
     """How brackets weighed: in one of these ways."""
-    if value in ALGORITHMS:
+    if value in WEIGHTS:
         sheet.becomes(where, {"prompt_syntax": "weighted", "weights": value})
     else:
-        sheet.lost(where, f"brackets weigh as {' or '.join(ALGORITHMS)} here")
+        sheet.lost(where, f"brackets weigh as {' or '.join(WEIGHTS)} here")
 
 
 #: Of a plan: what the request of one of its pictures says otherwise, or not at all.

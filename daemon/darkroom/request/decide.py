@@ -22,7 +22,6 @@ from darkroom.request.shape import MAX_SEED, Reading, Request, shown
 from darkroom.request.style_choice import applied, choice_problems, default_problems
 from darkroom.request.styles import NO_STYLE, Style, StyleBook, chain
 from darkroom.request.upscale import IDLE_PROMPT, upscale_problems, upscaled
-from darkroom.request.weighted import ALGORITHM
 from darkroom.request.wording import images, options_in, syntax_problem, weight_problems
 from darkroom.spelling import suggestion
 
@@ -184,7 +183,7 @@ def _plan(asked: Request, rules: Rules, model: ModelCard, drawn_seed: int, impos
         num_inference_steps=steps,
         scheduler=scheduler,
         clip_skip=_first_or_none(asked.clip_skip, model.clip_skip),
-        weights=_first(asked.weights, ALGORITHM) if asked.prompt_syntax != "plain" and family.in_blocks else None,
+        weights=_first_or_none(asked.weights, family.weighs) if asked.prompt_syntax != "plain" else None,
         on_overflow=asked.on_overflow,
         loras=loras.planned(asked, rules.loras),
         hires=hires(asked.hires, model, width, height, steps),
@@ -333,7 +332,7 @@ def _model_problems(asked: Request, model: ModelCard) -> list[Problem]:
     sides = {key: side for key, side in (("width", asked.width), ("height", asked.height)) if side is not None}
     found = [_limit_problem(key, side, model) or _step_problem(key, side, model) for key, side in sides.items()]
     found += [_scale_problem(key, asked, model) for key in SCALES]
-    found += [syntax_problem(asked, model.alias, model.family.title, weighs=model.family.in_blocks)]
+    found += [syntax_problem(asked, model.alias, model.family.title, weighs=model.family.weighs is not None)]
     found += [_clip_skip_problem(asked, model)]
     found += [_negative_problem(asked, model), _scheduler_problem(asked, model), _steps_problem(asked, model)]
     return [problem for problem in found if problem]

@@ -17,15 +17,19 @@ Wildcards = Mapping[str, tuple[str, ...]]
 MOST_DEPTH = 20
 MOST_CHARACTERS = 8_000
 
-_SIGN = re.compile(r"\\[{}|_\\]|[{}|]|__([A-Za-z0-9][A-Za-z0-9/.-]*(?:_[A-Za-z0-9/.-]+)*)__|[^\\{}|_]+|[\\_]")
+_SIGN = re.compile(r"\\[{}|_\\]|[{}|]|__([A-Za-z0-9*][A-Za-z0-9/.*-]*(?:_[A-Za-z0-9/.*-]+)*)__|[^\\{}|_]+|[\\_]")
+
+#: What others read at the begin of an alternative: so many of them at once; one that is likelier.
+_SEVERAL = re.compile(r"\s*(\d+(?:-\d*)?|-\d+)\$\$")
+_LIKELIER = re.compile(r"\s*(\d+\.?\d*|\.\d+)::")
 
 
 class NotDynamic(Exception):
     """What of a text cannot be chosen from; `wildcard` names a list that is not there."""
 
-    def __init__(self, message: str, wildcard: str | None = None) -> None:
+    def __init__(self, message: str, hint: str = "", wildcard: str | None = None) -> None:
         super().__init__(message)
-        self.message, self.wildcard = message, wildcard
+        self.message, self.hint, self.wildcard = message, hint, wildcard
 
 
 @dataclass(slots=True)
@@ -81,7 +85,7 @@ class _Chooser:
         elif said == "}" and len(stack) == 1:
             raise NotDynamic("a `}` has no `{` before it.")
         elif said == "}":
-            chosen = stack.pop().alternatives
+            chosen = _alike(stack.pop().alternatives)
             stack[-1].alternatives[-1] += chosen[self.dice.one_of(len(chosen))]
         elif said == "|":
             stack[-1].alternatives.append("")
@@ -97,6 +101,17 @@ class _Chooser:
         if lines is None:
             raise NotDynamic(f"there is no list {sign[1]!r}.", wildcard=sign[1])
         return self.choose(lines[self.dice.one_of(len(lines))], depth + 1)
+
+
+def _alike(alternatives: list[str]) -> list[str]:
+    """These, if nothing tells them apart. Raises NotDynamic."""
+    if several := _SEVERAL.match(alternatives[0]):
+        message = f"`{several[0].strip()}` asks for several of a choice at once, and one is chosen here."
+        raise NotDynamic(message, "Write the choice as often as it is to be made: {a|b}, {a|b}.")
+    if likelier := next(filter(None, map(_LIKELIER.match, alternatives)), None):
+        message = f"`{likelier[0].strip()}` makes one of a choice likelier, and all are as likely here."
+        raise NotDynamic(message, "Write what is to be likelier more than once: {red|red|blue}.")
+    return alternatives
 
 
 def lines_of(text: str) -> Iterator[str]:

@@ -54,8 +54,9 @@ def hires_problems(asked: Request, model: ModelCard) -> Iterator[Problem]:
         message = f"The model {model.alias} has no `hires`: {model.family.title} begins with no picture."
         yield Problem("/hires", message, OTHER_MODEL, ErrorCode.UNSUPPORTED_KEY)
         return
-    if asked.mask_image is not None:
-        message = "`hires` repaints the whole picture, and `mask_image` leaves a part of it as it is."
+    if asked.mask_file is not None:
+        key = "mask_image" if asked.mask_image is not None else "mask_channel"
+        message = f"`hires` repaints the whole picture, and `{key}` leaves a part of it as it is."
         yield Problem("/hires", message, "Leave one of them out.", ErrorCode.UNSUPPORTED_KEY)
     fewest = model.family.fewest_steps
     if asked.hires.num_inference_steps is not None and asked.hires.num_inference_steps < fewest:

@@ -23,6 +23,7 @@ OTHER_MODEL = "Leave it out, or choose a model that can: `darkroom models` says 
 _CANT = {
     "init_image": "begins with no picture",
     "mask_image": "repaints no part of a picture",
+    "mask_channel": "repaints no part of a picture",
     "control": "follows no other picture here",
 }
 _KEY_OF = {"init": "init_image", "mask": "mask_image", "control": "control", "union": "control"}
@@ -35,7 +36,8 @@ def pictures(asked: Request) -> dict[str, Any]:
     return {
         "init_image": asked.init_image,
         "strength": None if asked.init_image is None else float(strength),
-        "mask_image": asked.mask_image,
+        "mask_image": asked.mask_file,
+        "mask_channel": asked.mask_channel,
         "reference_images": asked.reference_images or (),
         "fit": (asked.fit or DEFAULT_FIT) if has_size else None,
         "control": tuple(
@@ -112,17 +114,18 @@ def _way_problems(asked: Request, known: list[ControlSource], model: ModelCard) 
         yield Problem("/control", message, "Ask for one sort of them.", ErrorCode.UNSUPPORTED_KEY)
         return
     control = next(iter(kinds), "control" if asked.control else "")
-    wanted = way(init=asked.init_image is not None, mask=asked.mask_image is not None, control=control)
+    wanted = way(init=asked.init_image is not None, mask=asked.mask_file is not None, control=control)
     if not wanted or wanted in family.siblings:
         return
     parts = wanted.split()
+    keys = _KEY_OF if asked.mask_image is not None else _KEY_OF | {"mask": "mask_channel"}
     alone = [part for part in parts if part not in family.siblings]
     if not alone:
-        keys = " and ".join(f"`{_KEY_OF[part]}`" for part in parts)
-        message = f"The model {model.alias} can't be given {keys} together: {family.title} takes one of them."
-        yield Problem(f"/{_KEY_OF[parts[0]]}", message, "Leave one of them out.", ErrorCode.UNSUPPORTED_KEY)
+        both = " and ".join(f"`{keys[part]}`" for part in parts)
+        message = f"The model {model.alias} can't be given {both} together: {family.title} takes one of them."
+        yield Problem(f"/{keys[parts[0]]}", message, "Leave one of them out.", ErrorCode.UNSUPPORTED_KEY)
     for part in alone:
-        yield _unsupported(_KEY_OF[part], model)
+        yield _unsupported(keys[part], model)
 
 
 def _unsupported(key: str, model: ModelCard) -> Problem:

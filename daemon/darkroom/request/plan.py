@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+MOST_IMAGES = 256  #: of one request
 #: What a second pass begins with, where others name a file.
 FIRST_PICTURE = "the first picture"
 
@@ -77,11 +78,12 @@ class Plan:
     true_cfg_scale: float | None = None  #: likewise
     scheduler: str
     clip_skip: int | None = None  #: layers of the text encoder that are left out; None: as the pipeline does it
-    weights: str | None = None  #: how parentheses weigh: `weighted.ALGORITHM`; None: they are characters
+    weights: str | None = None  #: how parentheses weigh: one of `family.WEIGHTS`; None: they are characters
     on_overflow: str = "encode"  #: what comes of words that the model can't read: "encode" tells them, "refuse" fails
     init_image: str | None = None  #: a file of the request that the picture begins with
     strength: float | None = None  #: how much of it is repainted, 0 to 1; None without one
     mask_image: str | None = None  #: a file of the request: white is repainted
+    mask_channel: str | None = None  #: "alpha": what is transparent in that file is repainted, and not what is white
     reference_images: tuple[str, ...] = ()  #: files of the request, in order, for models that edit by reference
     fit: str | None = None  #: "crop", "pad" or "stretch": of init, mask and control pictures; None without one
     control: tuple[Control, ...] = ()

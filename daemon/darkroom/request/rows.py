@@ -24,6 +24,11 @@ _TEXTS = frozenset(
     if model.annotation in (str, str | None) or get_origin(model.annotation) is Literal
 )
 _DELIMITERS = ",;\t"
+#: With its end. Only what editors break lines at breaks them: a prompt may hold U+2028 and others of that kind.
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_END = re.compile(r"\r\n?")
+#: What a spreadsheet makes of a long number: its last digits are gone.
+_ROUNDED = re.compile(r"\d+(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,8 @@ def rows_of(raw: bytes, ending: str) -> list[Row]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Those that say something. Only what editors break lines at breaks them."""
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+    """Those that say something."""
+    for number, line in enumerate(_LINE.findall(text), 1):
         if line.strip():
             yield number, line.strip()
 
@@ -73,7 +78,7 @@ def _of_json_lines(text: str) -> Iterator[Row]:
 def _of_table(text: str) -> Iterator[Row]:
     first = next((line for _, line in _lines(text)), "")
     delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.reader(_LINE.findall(text), delimiter=delimiter, strict=True)
     columns: list[str] = []
     line = 1
     try:
@@ -102,13 +107,16 @@ def _row(line: int, columns: list[str], cells: list[str]) -> Row:
     if any(cells[len(columns) :]) or any(cell for name, cell in zip(columns, cells, strict=False) if not name):
         hint = "Put a text that has the separator in it into quotes."
         return Row(line, problem=Problem("", "There are more cells than named columns.", hint, ErrorCode.BAD_VALUE))
-    given = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if cell.strip()}
+    texts = (_END.sub("\n", cell.strip()) for cell in cells)
+    given = {name: cell for name, cell in zip(columns, texts, strict=False) if cell}
     return Row(line, {name: _value(name, cell) for name, cell in given.items()})
 
 
 def _value(key: str, cell: str) -> Any:
     """What a cell means for this key; what it cannot mean stays as it is, and is told as any wrong value."""
     if key in _TEXTS:
+        return cell
+    if _ROUNDED.fullmatch(cell):
         return cell
     try:
         value = json.loads(cell.lower() if cell.lower() in ("true", "false") else cell)

@@ -26,7 +26,7 @@ _SHOWN: dict[str, tuple[str, list[Any]]] = {
     "negative_prompt": ("What it does not show", ["people, text"]),
     "default_negative": ("The usual negative prompt", [False]),
     "prompt_syntax": ("How prompts are read", ["weighted", "dynamic"]),
-    "weights": ("How parentheses weigh", ["norm-1"]),
+    "weights": ("How parentheses weigh", ["without-1"]),
     "on_overflow": ("What the model cannot read", ["refuse"]),
     "clip_skip": ("Layers left out", [1]),
     "num_inference_steps": ("Steps", [20, 50]),
@@ -35,6 +35,7 @@ _SHOWN: dict[str, tuple[str, list[Any]]] = {
     "init_image": ("Begins with", ["photo.jpg"]),
     "strength": ("How much of it is repainted", [0.3, 0.75]),
     "mask_image": ("Where it is repainted", ["mask.png"]),
+    "mask_channel": ("How that is told", ["alpha"]),
     "reference_images": ("Edits by", [["cat.jpg", "hat.jpg"]]),
     "fit": ("Pictures of another size", ["pad", "stretch"]),
     "control": ("Follows", [[{"name": "edges", "image": "photo.jpg", "detect": "canny"}]]),
@@ -164,7 +165,7 @@ def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
     keys |= {key: False for key in SCALES if key not in card.scales and key not in family.idle}
     if not family.negative:
         keys["negative_prompt"] = {"pattern": r"^\s*$"}
-    if not family.in_blocks:
+    if family.weighs is None:
         keys["prompt_syntax"] = {"enum": ["plain", "dynamic"]}
         keys["weights"] = False
     if not family.clip_skip:
@@ -185,7 +186,9 @@ def _of_model(card: ModelCard, rules: Rules) -> dict[str, Any]:
 def _of_pictures(family: Family, rules: Rules) -> dict[str, Any]:
     """Which pictures it can be given."""
     keys: dict[str, Any] = {
-        key: False for key, way in (("init_image", "init"), ("mask_image", "mask")) if way not in family.siblings
+        key: False
+        for key, way in (("init_image", "init"), ("mask_image", "mask"), ("mask_channel", "mask"))
+        if way not in family.siblings
     }
     controls = [alias for alias, source in rules.controls.items() if source.family == family.controls]
     named = {"items": {"properties": {"name": {"enum": controls}}}, "maxItems": family.most_controls}

@@ -37,6 +37,7 @@ from darkroom.request.pictures import (
     References,
     UpscaleAsked,
 )
+from darkroom.request.plan import MOST_IMAGES
 from darkroom.request.styles import MOST_STYLES
 from darkroom.spelling import suggestion
 
@@ -130,8 +131,8 @@ class Request(BaseModel):
     prompt_syntax: Literal["plain", "weighted", "dynamic"] = Field(
         "plain", description='how both prompts are read: "plain", "weighted" or "dynamic"'
     )
-    weights: Literal["without-1", "norm-1"] | None = Field(
-        None, description='how parentheses weigh: "without-1" or "norm-1"'
+    weights: Literal["norm-1", "without-1"] | None = Field(
+        None, description='how parentheses weigh: "norm-1" or "without-1"'
     )
     on_overflow: Literal["encode", "refuse"] = Field(
         "encode", description='what comes of words that the model cannot read: "encode" or "refuse"'
@@ -166,6 +167,11 @@ class Request(BaseModel):
     mask_image: FileName | None = Field(
         None, description="which part of `init_image` is repainted, in white: the name of a file"
     )
+    mask_channel: Literal["alpha"] | None = Field(
+        None,
+        description='where that is told: "alpha", what is transparent in `mask_image`, or without one in `init_image`, '
+        "is repainted",
+    )
     reference_images: References | None = Field(
         None, description=f"pictures that a model edits by: a list of 1 to {MOST_REFERENCES} names of files"
     )
@@ -186,7 +192,9 @@ class Request(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
     )
-    num_images: int = Field(1, ge=1, le=256, description="how many pictures: a whole number from 1 to 256")
+    num_images: int = Field(
+        1, ge=1, le=MOST_IMAGES, description=f"how many pictures: a whole number from 1 to {MOST_IMAGES}"
+    )
     format: Literal["png", "jpeg", "webp"] = Field("png", description='of the files: "png", "jpeg" or "webp"')
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="of jpeg and webp files: a whole number from 1 to 100"
@@ -197,6 +205,11 @@ class Request(BaseModel):
     metadata: Annotated[dict[str, Any], AfterValidator(_small)] | None = Field(
         None, description="handed back untouched in the answer: a JSON object of at most 4096 bytes"
     )
+
+    @property
+    def mask_file(self) -> str | None:
+        """The file that says which part of `init_image` is repainted; None: all of it is."""
+        return self.mask_image or (self.init_image if self.mask_channel is not None else None)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -223,6 +236,7 @@ NEEDS = {
     "weights": ("prompt_syntax",),
     "strength": ("init_image",),
     "mask_image": ("init_image",),
+    "mask_channel": ("init_image",),
     "fit": ("init_image", "control"),
     "upscale": ("init_image",),
 }

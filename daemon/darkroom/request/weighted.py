@@ -10,14 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: How weights become numbers; it is in the plan, so that a picture can be made again when there is another way.
-#: Words are heard so much more, or less, than in the same text without them.
-WITHOUT = "without-1"
-#: The numbers of each token are multiplied.
-NORM = "norm-1"
-#: The first one is used where nobody asks for another.
-ALGORITHMS = (WITHOUT, NORM)
-ALGORITHM = WITHOUT
 STEP = 1.1
 MOST_DEPTH = 100
 

@@ -46,7 +46,7 @@ def _chosen(asked: Request, seed: int, wildcards: Wildcards) -> tuple[str, str]:
 
 
 def _not_dynamic(key: str, error: NotDynamic, wildcards: Wildcards) -> Problem:
-    hint = r"Write \{, \}, \| and \_ for the signs as they are, or leave `prompt_syntax` out."
+    hint = error.hint or r"Write \{, \}, \| and \_ for the signs as they are, or leave `prompt_syntax` out."
     if error.wildcard is not None:
         hint = suggestion(error.wildcard, wildcards) if wildcards else "The configuration has no `wildcards`."
     return Problem(f"/{key}", f"`{key}` can't be chosen from: {error.message}", hint)

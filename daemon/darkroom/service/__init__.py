@@ -3,10 +3,12 @@
 supervise     shell   Lives, one after another.
 compose       shell   Puts one life together.
 loop          shell   Events, one after another; after each, what has become possible.
+events        shell   What comes to that thread, and in which order it is taken up.
 restart       shell   What the last life left is mended.
 acceptance    shell   People's files are accepted, refused, or known from before.
 cancelling    shell   People take requests back.
 wishes        shell   What people ask for by the name of a file beside a request.
+errands       shell   Both, a few at a time.
 taking        shell   From the inbox into our keeping.
 orders        shell   What dispatch decides is carried out, and those who wait are told why.
 rendering     shell   Attempts on seats: begun, stepped, painted, ended.

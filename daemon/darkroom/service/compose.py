@@ -44,11 +44,13 @@ from darkroom.service.cancelling import Cancelling
 from darkroom.service.cluster import ray_cluster
 from darkroom.service.delivery import Deliveries
 from darkroom.service.dispatch import WarmBound
+from darkroom.service.errands import Errands
+from darkroom.service.events import Event
 from darkroom.service.fleet import Fleet
 from darkroom.service.gate import Outside, Room
 from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
-from darkroom.service.loop import Event, Limits, Rooms, Service
+from darkroom.service.loop import Limits, Rooms, Service
 from darkroom.service.monitoring import Monitoring
 from darkroom.service.orders import Orders
 from darkroom.service.rendering import Rendering
@@ -221,9 +223,10 @@ class Daemon:
         )
         cancelling = Cancelling(ledger, takes, rendering, deliveries, clock=clock, guard=guard)
         wishes = Wishes(ledger, inbox, cancelling, max_priority=config.max_priority, guard=guard)
+        errands = Errands(cancelling, wishes)
         restart = Restart(ledger, inbox, takes, deliveries, max_attempts=attempts, guard=guard)
         rooms = Rooms(
-            inbox, ledger, models, acceptance, cancelling, wishes, takes, orders, rendering, deliveries, outbox,
+            inbox, ledger, models, acceptance, errands, takes, orders, rendering, deliveries, outbox,
             restart, self._cluster,
         )  # fmt: skip
         return Service(

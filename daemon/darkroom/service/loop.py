@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -20,15 +19,15 @@ from darkroom.inbox.drops import Listing, Taking
 from darkroom.inbox.thread import InboxThread
 from darkroom.models.thread import Looked
 from darkroom.names import file_of, is_request
-from darkroom.outbox import events as outbox_events
 from darkroom.outbox.events import Delivered, Late, Mirrored, Spoilt, Told
 from darkroom.outbox.thread import OutboxThread
 from darkroom.report.snapshot import Snapshot
 from darkroom.service.acceptance import Acceptance
-from darkroom.service.cancelling import Cancelling
 from darkroom.service.cluster import Cluster
 from darkroom.service.delivery import Deliveries
 from darkroom.service.entries import Place
+from darkroom.service.errands import Errands
+from darkroom.service.events import Event, Events, Stop
 from darkroom.service.gate import Outside
 from darkroom.service.knowledge import Models
 from darkroom.service.ledger import Ledger
@@ -37,7 +36,6 @@ from darkroom.service.rendering import Rendering
 from darkroom.service.restart import Restart
 from darkroom.service.taking import Takes
 from darkroom.service.telling import describe, status_line
-from darkroom.service.wishes import Wishes
 from darkroom.systemd.notify import Notifier
 
 #: Events that come often, and after which nobody can begin who could not before, where nothing is held.
@@ -54,22 +52,11 @@ _log = structlog.get_logger("darkroom")
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """Somebody asks the service to end: SIGTERM, SIGINT, or `run --once` when all is done."""
-
-    signal: str
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Numbers of the configuration that the service decides by."""
 
     stop_within_s: float
     history_days: float
-
-
-#: All that may come to the service's thread.
-Event = Listing | Taking | FolderState | outbox_events.Event | Looked | port.Event | Broken | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +67,7 @@ class Rooms:
     ledger: Ledger
     models: Models
     acceptance: Acceptance
-    cancelling: Cancelling
-    wishes: Wishes
+    errands: Errands
     takes: Takes
     orders: Orders
     rendering: Rendering
@@ -104,7 +90,7 @@ class Service:
         notifier: Notifier,
         clock: Clock,
     ) -> None:
-        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self.events = Events()
         self.snapshot: Snapshot | None = None  #: for the heartbeat; replaced whole at each tick
         self.told_s = clock.monotonic_s()  #: when that was, or when this life began
         self._rooms = rooms
@@ -143,10 +129,10 @@ class Service:
 
     def _wait_and_handle(self) -> bool:
         """Returns whether anything may have become possible by it."""
-        timeout_s = max(0.0, self._next_tick_s - self._clock.monotonic_s())
-        try:
-            event = self.events.get(timeout=timeout_s) if timeout_s else self.events.get_nowait()
-        except queue.Empty:
+        errands = self._rooms.errands
+        event = self.events.take(0.0 if errands else max(0.0, self._next_tick_s - self._clock.monotonic_s()))
+        if event is None:
+            errands.go_on()
             return True
         is_quiet = isinstance(event, QUIET) and self.fleet.holds.is_empty
         self.handle(event)
@@ -211,6 +197,7 @@ class Service:
             self._ledger.tally.turned(max(0.0, now_s - self._next_tick_s))
         self._next_tick_s = now_s + TICK_S
         self._notifier.alive()
+        self._rooms.errands.go_on()  # however much else there is to do
         self._rooms.takes.retry_blocked(RETRY_TAKE_S)
         self._begin_anew()
         self._ledger.record_told()
@@ -250,8 +237,7 @@ class Service:
             return  # told by its FolderState; an inbox that is away is not an empty one
         rooms = self._rooms
         was_paused, self._outside.listing = self._outside.is_paused, listing
-        for path in listing.vanished:  # first: a file that has come again since is among the drops
-            rooms.cancelling.vanish(path)
+        rooms.errands.hear(listing)
         for found in listing.hidden:
             with self._guard.alone(Kind.REQUEST, found.id):
                 rooms.takes.hidden(found)
@@ -263,8 +249,7 @@ class Service:
         rooms.acceptance.stick(listing.stuck)
         if listing.drops or listing.stuck:
             rooms.inbox.seen()
-        for file in listing.wishes:
-            rooms.wishes.obey(file)
+        rooms.errands.go_on()
         if was_paused != self._outside.is_paused:
             self._orders.look_outside()
 
@@ -296,10 +281,12 @@ class Service:
     def is_finished(self) -> bool:
         """Whether nothing is queued, arriving, rendering or to be written (`run --once`)."""
         listing = self._outside.listing
-        if listing is None or listing.arriving or listing.hidden or listing.more or self._guard.open:
+        if listing is None or listing.arriving or listing.hidden or listing.more:
+            return False
+        if self._guard.open or self._rooms.errands:
             return False
         is_busy = self._ledger.is_busy or self.fleet.is_busy
-        return not is_busy and self.events.empty() and self._rooms.inbox.is_idle and self._rooms.outbox.is_idle
+        return not is_busy and self.events.is_empty and self._rooms.inbox.is_idle and self._rooms.outbox.is_idle
 
     def _end_if_finished(self) -> None:
         """With `--once` a folder that is away is not waited for for ever."""
@@ -339,7 +326,7 @@ class Service:
         _log.info("stopped", queued=len(self._ledger.line), undelivered=self._ledger.entries.count(Place.DELIVERING))
 
     def _is_written(self) -> bool:
-        return self._outside.is_away("outbox") or (self._rooms.outbox.is_idle and self.events.empty())
+        return self._outside.is_away("outbox") or (self._rooms.outbox.is_idle and self.events.is_empty)
 
     # Telling ------------------------------------------------------------------------------------------------------
 

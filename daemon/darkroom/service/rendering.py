@@ -209,7 +209,8 @@ class Rendering:
             self.fleet.works(running.model, seat)
             running.told_s = now_s
         running.step(stepped.progress, now_s)
-        self._ledger.tally.stepped(seat.ready.device if seat.ready is not None else seat.name)
+        if running.model:  # what needs none counts tiles
+            self._ledger.tally.stepped(seat.ready.device if seat.ready is not None else seat.name)
         if now_s - running.told_s >= PROGRESS_EVERY_S:
             running.told_s = now_s
             self._ledger.tell_progress(self._ledger.record(running.id), stepped.progress, running.eta_s(now_s))

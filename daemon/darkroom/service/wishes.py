@@ -55,6 +55,8 @@ class Wishes:
             _log.info("priority_too_late", request=entry.name, id=entry.id, asked=asked)
             return
         priority = min(asked, self._max_priority)
+        if asked == priority == entry.priority:
+            return  # as when its file is still to be removed
         self._ledger.rank(entry, priority, warning=lowered(asked, priority) if priority < asked else "")
         _log.info("priority_changed", request=entry.name, id=entry.id, priority=priority, asked=asked)
 

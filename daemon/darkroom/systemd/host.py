@@ -22,6 +22,7 @@ from darkroom.errors import DarkroomError
 from darkroom.hearsay import Json
 from darkroom.names import MAX_DEPTH, is_watched
 from darkroom.spool.record import Stage
+from darkroom.systemd.completions import Found
 from darkroom.systemd.install import (
     DATABASE,
     DROP_INS,
@@ -34,11 +35,11 @@ from darkroom.systemd.install import (
     Group,
     Link,
     Place,
-    Step,
     Wish,
     own_folder,
 )
 from darkroom.systemd.ray_install import ROLES, TOKEN, TOKEN_MODE, RayFacts, RayWish, unit_file
+from darkroom.systemd.step import Step
 
 BOOTED = Path("/run/systemd/system")
 IN_KEEPING = (Stage.TAKEN, Stage.RENDERING, Stage.CLOSING)
@@ -59,6 +60,7 @@ def look(wish: Wish) -> Facts:
         links=tuple(link for path in wish.said for link in _links(path)),
         mirrors=mirrors,
         has_drop_ins=DROP_INS.is_dir(),
+        completions={path: _completion(path) for path in wish.completions},
         ray_role=next((role for role in ROLES if unit_file(role).exists()), ""),
     )
 
@@ -120,7 +122,11 @@ def require_rights() -> None:
 def carry_out(step: Step) -> None:
     """Do one step. Raises DarkroomError with what the command said."""
     if step.file is not None:
-        Disk().write(step.file, step.content.encode(), mode=step.mode)
+        before = os.umask(0)  # whatever root's own hides, everybody may have to read it
+        try:
+            Disk().write(step.file, step.content.encode(), mode=step.mode)
+        finally:
+            os.umask(before)
         return
     if step.on is not None:
         _carry_out_on(step, step.on)
@@ -249,6 +255,24 @@ def _has_acl(path: Path) -> bool:
         return bool(os.getxattr(path, "system.posix_acl_access"))
     except OSError:
         return False
+
+
+def _completion(path: Path) -> Found:
+    """What lies where a shell looks for what completes the command."""
+    has_folder = path.parent.is_dir()
+    if not os.path.lexists(path):
+        return Found(has_folder=has_folder, is_read_only=_is_read_only(path.parent))
+    try:
+        text = path.read_text(encoding="utf-8") if stat.S_ISREG(path.lstat().st_mode) else None
+    except (OSError, ValueError):
+        text = None
+    return Found(text, is_strange=text is None, has_folder=has_folder, is_read_only=_is_read_only(path.parent))
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Whether the disk that it lies on, or would lie on, is mounted so that nobody can write to it."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return bool(os.statvfs(there).f_flag & os.ST_RDONLY)
 
 
 def _systemctl(question: str, service: str = SERVICE) -> bool:

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import shlex
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from darkroom.errors import DarkroomError
 from darkroom.names import HEALTH, MARKER, OWN_FOLDER, OWNER
+from darkroom.systemd.completions import (
+    Found,
+    completions_left_alone,
+    completions_to_install,
+    completions_to_remove,
+)
+from darkroom.systemd.step import Step
 from darkroom.systemd.unit import MODEL_CACHE, STATE_DIR
 
 SERVICE = "darkroom"
@@ -32,23 +39,6 @@ GROUP_UNKNOWN = 6  #: groupdel's exit status for a group that is not there
 PRIVATE = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - nothing is put there
 PRIVATE_HOMES = (Path("/root"),)  #: never to be opened
 FOLDER_MODE = 0o2775  #: the group may do in it what the owner may, and what is made in it belongs to the group
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One change to the machine: a command, or a file to write."""
-
-    why: str
-    command: tuple[str, ...] = ()
-    file: Path | None = None
-    content: str = ""
-    mode: int = 0o644  #: of the file
-    also_fine: int = 0  #: an exit status that means: it was so already
-    on: Path | None = None  #: the folder that it changes; others may change it too, so no link on the way is followed
-
-    def __str__(self) -> str:
-        """The command as a person would type it."""
-        return f"write {self.file}" if self.file is not None else shlex.join(self.command)
 
 
 STOP = Step("Stop it; the picture in hand is finished first.", ("systemctl", "stop", SERVICE))
@@ -114,6 +104,7 @@ class Wish:
     config_is_named: bool = False  #: a person has named it, for this very command
     said: tuple[Path, ...] = ()  #: inbox and outbox as they are configured; the others are what they lead to
     python: Path | None = None  #: the interpreter that the service runs on, one of `needed`
+    completions: Mapping[Path, str] = field(default_factory=dict)  #: what lets shells complete the command
 
     @property
     def kept_by_systemd(self) -> tuple[tuple[Path, Path], ...]:
@@ -135,6 +126,7 @@ class Facts:
     links: tuple[Link, ...] = ()  #: on the way to inbox and outbox
     mirrors: tuple[Path, ...] = ()  #: folders of the outbox that mirror one of the inbox
     has_drop_ins: bool = False
+    completions: Mapping[Path, Found] = field(default_factory=dict)  #: what lies where they belong
     ray_role: str = ""  #: "head" or "worker", where a unit of a Ray cluster has the same user
 
 
@@ -155,7 +147,7 @@ def to_install(wish: Wish, facts: Facts) -> list[Step]:
     for path, usual in wish.kept_by_systemd:
         if path != usual:
             steps += _private_folder(path, wish, facts)
-    return steps + _unit(wish, facts)
+    return [*steps, *_unit(wish, facts), *completions_to_install(wish.completions, facts.completions)]
 
 
 def account_steps(user: str, group: str, account: Account | None, found: Group | None) -> Iterator[Step]:
@@ -393,6 +385,7 @@ def to_remove(wish: Wish, facts: Facts, *, discard: bool) -> list[Step]:
         )
     # The unit goes after what it names: a removal that was interrupted finds them again.
     steps = [*_stopped(facts), *_no_state(wish, facts), *_no_traces(wish, facts)]
+    steps += completions_to_remove(facts.completions)
     return [*steps, *_no_unit(facts), *_no_account(wish, facts)]
 
 
@@ -481,3 +474,8 @@ def left(wish: Wish, facts: Facts) -> list[str]:
     if facts.has_drop_ins:
         lines.append(f"changes of the unit in {DROP_INS}")
     return lines
+
+
+def not_installed(facts: Facts) -> list[str]:
+    """What an installation does not do, and why, for the person who asks for it."""
+    return list(completions_left_alone(facts.completions))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.errors import DarkroomError
-from darkroom.systemd.install import Account, Group, Step, account_steps
+from darkroom.systemd.install import Account, Group, account_steps
+from darkroom.systemd.step import Step
 
 ROLES = ("head", "worker")
 #: The secret of the cluster: the same file on all of its machines.

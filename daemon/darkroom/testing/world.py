@@ -122,7 +122,7 @@ class World:
         for _ in range(20):
             self._step_threads(daemon)
             idle = daemon.inbox_thread.actor.is_empty and daemon.outbox_thread.actor.is_empty
-            if idle and daemon.service.events.empty():
+            if idle and daemon.service.events.is_empty:
                 break
             self._step_service(daemon)
         daemon.service.tick()
@@ -174,8 +174,8 @@ class World:
 
     @staticmethod
     def _step_service(daemon: Daemon) -> None:
-        while not daemon.service.events.empty():
-            daemon.service.handle(daemon.service.events.get_nowait())
+        while (event := daemon.service.events.take(0.0)) is not None:
+            daemon.service.handle(event)
             daemon.service.advance()
 
 

@@ -40,6 +40,14 @@ Darkroom.request = (function () {
     return Boolean(((entry.images || [])[at] || [])[1] || (entry.request || {}).seed);
   }
 
+  /** The pictures that it names, which have to lie beside it. */
+  function files({ entry }) {
+    const { init_image, mask_image, reference_images, control } = entry.request || {};
+    const each = (value) => (Array.isArray(value) ? value : []);
+    const named = [init_image, mask_image, ...each(reference_images), ...each(control).map((one) => (one || {}).image)];
+    return [...new Set(named)].filter((name) => typeof name === "string");
+  }
+
   function fileName({ entry }) {
     const name = entry.name.slice(entry.name.lastIndexOf("/") + 1);
     return `${name}-again.json`;
@@ -68,5 +76,5 @@ Darkroom.request = (function () {
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
 
-  return { text, hasSeed, fileName, copy, save };
+  return { text, hasSeed, files, fileName, copy, save };
 })();

@@ -10,6 +10,7 @@ Darkroom.viewer = (function () {
   let shown = null; // the shot in sight
   let pinned = null; // the one that it is compared with
   let touched = null;
+  let isEntry = false; // the picture in sight is an entry of the history: going back closes it
 
   const imageOf = ({ entry, at }) => (entry.images || [])[at];
   const index = () => list.shots.indexOf(shown);
@@ -141,9 +142,23 @@ Darkroom.viewer = (function () {
       viewer.showModal();
       viewer.focus();
     }
-    if (!isOpen && location.hash !== hashOf(shot)) location.hash = hashOf(shot);
+    if (!isOpen && location.hash !== hashOf(shot)) enter(hashOf(shot));
     else history.replaceState(null, "", hashOf(shot));
     by("side").scrollTop = 0;
+  }
+
+  /** Going back will lead to the tiles, and not to where they stood: another one may be in sight by then. */
+  function enter(hash) {
+    history.scrollRestoration = "manual";
+    location.hash = hash;
+    isEntry = true;
+  }
+
+  /** However it was closed, it is no entry of the history any more: the next step back leads out of the page. */
+  function leave() {
+    if (location.hash && isEntry) history.back();
+    else if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+    isEntry = false;
   }
 
   async function step(by_) {
@@ -162,21 +177,32 @@ Darkroom.viewer = (function () {
     else draw();
   }
 
+  /** What else has to be dropped, and where it lies. */
+  function beside() {
+    const files = request.files(shown);
+    return files.length ? ` Put beside it what it names: ${files.join(", ")}, from ${shown.entry.at}/inputs.` : "";
+  }
+
   async function copy() {
     const done = await request.copy(request.text(shown, by("same").checked), by("by-hand"));
-    words.set(by("done"), done ? "Copied: save it as a .json file in the inbox." : "Copy it from here:");
+    words.set(by("done"), `${done ? "Copied: save it as a .json file in the inbox." : "Copy it from here:"}${beside()}`);
   }
 
   function save() {
     request.save(request.text(shown, by("same").checked), request.fileName(shown));
-    words.set(by("done"), "Saved: drop the file into the inbox.");
+    words.set(by("done"), `Saved: drop the file into the inbox.${beside()}`);
   }
+
+  /** Two fingers have made it larger: one moves it, and does not go to the next. */
+  const isZoomed = () => visualViewport.scale > 1.05;
 
   const KEYS = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), c: compare, r: copy, s: save };
 
-  viewer.addEventListener("keydown", (event) => {
+  // Of the whole page: a button that had the focus and can't be used any more has handed it to nobody.
+  document.addEventListener("keydown", (event) => {
+    if (!viewer.open) return;
     const isField = event.target.matches("input, textarea");
-    const call = KEYS[event.key];
+    const call = KEYS[event.key] || KEYS[(event.key || "").toLowerCase()];
     if (!call || event.ctrlKey || event.altKey || event.metaKey || (isField && event.key.startsWith("Arrow"))) return;
     if ((call === copy || call === save) && by("again").hidden) return;
     event.preventDefault();
@@ -186,12 +212,12 @@ Darkroom.viewer = (function () {
     const at = index();
     pinned = null;
     stage.replaceChildren();
-    if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+    leave();
     if (at >= 0) grid.focus(at);
     Darkroom.viewer.onclose();
   });
   stage.addEventListener("touchstart", (event) => {
-    touched = event.touches.length === 1 ? event.touches[0] : null;
+    touched = event.touches.length === 1 && !isZoomed() ? event.touches[0] : null;
   }, { passive: true });
   stage.addEventListener("touchend", (event) => {
     if (!touched) return;
@@ -200,8 +226,11 @@ Darkroom.viewer = (function () {
     if (Math.abs(dx) > SWIPE_PX && Math.abs(dx) > 2 * Math.abs(dy)) step(dx > 0 ? -1 : 1);
     touched = null;
   });
+  visualViewport.addEventListener("resize", () => stage.classList.toggle("zoomed", isZoomed()));
   window.addEventListener("hashchange", () => {
-    if (!location.hash && viewer.open) viewer.close(); // back, as a phone's button says
+    if (location.hash) return;
+    history.scrollRestoration = "auto";
+    if (viewer.open) viewer.close(); // back, as a phone's button says
   });
   by("previous").onclick = () => step(-1);
   by("next").onclick = () => step(1);

@@ -62,6 +62,7 @@ BUILDERS: Mapping[str, Callable[[], DiffusionPipeline]] = MappingProxyType(
             flux.flux_schnell,
             flux.flux_kontext,
             flux.flux2_klein,
+            flux.flux2_klein_kv,
             flux.chroma,
             flux.bria,
             flux.bria_fibo,

@@ -12,6 +12,7 @@ from diffusers import (
     ChromaPipeline,
     ChromaTransformer2DModel,
     FlowMatchEulerDiscreteScheduler,
+    Flux2KleinKVPipeline,
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
     FluxKontextPipeline,
@@ -66,21 +67,30 @@ def _flux_parts(*, guided: bool = True) -> dict[str, Any]:
 
 
 def flux2_klein() -> Flux2KleinPipeline:
-    """Flux 2 klein, not distilled; it reads layers 9, 18 and 27 of its language model."""
+    """Flux 2 klein, not distilled."""
+    return Flux2KleinPipeline(**_klein_parts(), is_distilled=False)
+
+
+def flux2_klein_kv() -> Flux2KleinKVPipeline:
+    """Flux 2 klein, which keeps what it has read of the pictures that it edits by."""
+    return Flux2KleinKVPipeline(**_klein_parts())
+
+
+def _klein_parts() -> dict[str, Any]:
+    """It reads layers 9, 18 and 27 of its language model."""
     read = (9, 18, 27)
-    return Flux2KleinPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
-        vae=autoencoders.flux2(),
-        text_encoder=encoders.qwen3_that_speaks(
+    return {
+        "scheduler": FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        "vae": autoencoders.flux2(),
+        "text_encoder": encoders.qwen3_that_speaks(
             hidden_size=16, intermediate_size=16, num_attention_heads=2, num_hidden_layers=max(read) + 1
         ),
-        tokenizer=tokenizers.qwen(),
-        transformer=Flux2Transformer2DModel(
+        "tokenizer": tokenizers.qwen(),
+        "transformer": Flux2Transformer2DModel(
             **NETWORK
             | {"joint_attention_dim": 16 * len(read), "axes_dims_rope": (4, 4, 4, 4), "guidance_embeds": False}
         ),
-        is_distilled=False,
-    )
+    }
 
 
 def chroma() -> ChromaPipeline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -42,7 +43,7 @@ def build(
             # Small enough for a model to stay alive, and large enough to be seen.
             down = torch.randn(RANK, takes, generator=dice) * strength / takes**0.5
             up = torch.randn(gives, RANK, generator=dice) * strength / RANK**0.5
-            tensors |= SPELLINGS[spelling](part, layer, down, up)
+            tensors |= {**SPELLINGS, **TRAINED}[spelling](part, layer, down, up)
     assert tensors, f"{model} has no layers of the usual kind"
     save_file(tensors, file, dict(metadata or {}))
 
@@ -84,6 +85,40 @@ def _onetrainer(part: str, layer: str, down: torch.Tensor, up: torch.Tensor) -> 
         key.replace("lora_unet_", "lora_transformer_") if part == "transformer" else key: found[key] for key in found
     }
 
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """How one writes a layer; the number that scales it is 1, whether it writes it or not."""
+
+    prefix: str  #: of a denoiser; a text encoder has the one of the same kind
+    sides: tuple[str, str] = ("lora_A", "lora_B")
+    is_flat: bool = False
+    has_alpha: bool = False
+
+    def __call__(self, part: str, layer: str, down: torch.Tensor, up: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Its tensors."""
+        assert not part.startswith("text")
+        path = f"{self.prefix}{layer.replace('.', '_') if self.is_flat else layer}"
+        found = {f"{path}.{side}.weight": each for side, each in zip(self.sides, (down, up), strict=True)}
+        return found | ({f"{path}.alpha": torch.tensor(float(RANK))} if self.has_alpha else {})
+
+
+_DOWN = ("lora_down", "lora_up")
+#: What trainers write for a denoiser, of the same effect for the same weights.
+TRAINED: Mapping[str, Callable[[str, str, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]] = {
+    "musubi, sd-scripts": Trainer("lora_unet_", _DOWN, is_flat=True, has_alpha=True),
+    "OneTrainer": Trainer("lora_transformer_", _DOWN, is_flat=True, has_alpha=True),
+    "OneTrainer, newer": Trainer("transformer.", _DOWN, has_alpha=True),
+    "LyCORIS": Trainer("lycoris_", _DOWN, is_flat=True, has_alpha=True),
+    "ai-toolkit, diffusion-pipe": Trainer("diffusion_model."),
+    "ComfyUI, converted": Trainer("diffusion_model.", _DOWN, has_alpha=True),
+    "diffusers, of a transformer": Trainer("transformer."),
+    "diffusers, of a U-Net": Trainer("unet."),
+    "diffusers, with alpha": Trainer("transformer.", has_alpha=True),
+    "peft, of the network": Trainer("base_model.model."),
+    "DiffSynth": Trainer("", ("lora_A.default", "lora_B.default")),
+    "without a prefix": Trainer(""),
+}
 
 #: How the tensors of one layer are called.
 SPELLINGS: Mapping[str, Callable[[str, str, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]] = {
