@@ -53,7 +53,7 @@ PURE_PARTS = {
 CHANGES_ALLOWED = {
     "spool.lock": {"os.open", "os.ftruncate", "os.pwrite"},  # the lock names its process
     "spool.database": {"sqlite3.connect"},  # SQLite's own files
-    "cli.doctor": {"(path / own).rmdir"},  # what its own probe had made
+    "cli.folder_checks": {"(path / own).rmdir"},  # what its own probe had made
     "systemd.host": {"TemporaryDirectory", "shutil.copyfile", "sqlite3.connect"},  # asks a copy of the database
     "report.messenger": {"os.write"},  # a file in memory
     "cli.demo": {"tempfile.TemporaryFile"},  # what the daemon that it starts has to say

@@ -12,7 +12,7 @@ from tempfile import gettempdir
 
 import pytest
 
-from darkroom.cli import doctor
+from darkroom.cli import doctor, model_checks
 from darkroom.config.models import LoraSettings, UpscalerSettings
 from darkroom.config.settings import Config
 from darkroom.executor.devices import DeviceInfo
@@ -203,10 +203,10 @@ def test_an_upscaler_that_can_not_be_used_is_told(
 ) -> None:
     file = tmp_path / "4x.safetensors"
     config = config.model_copy(update={"upscalers": {"sharp": UpscalerSettings(source=file)}})
-    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    monkeypatch.setattr(model_checks, "find_spec", lambda _: None)
     missing = "it can't be used: the package spandrel is not installed."
     assert said_of("upscaler sharp", config) == [(doctor.Verdict.WARN, missing)]
-    monkeypatch.setattr(doctor, "find_spec", lambda _: object())
+    monkeypatch.setattr(model_checks, "find_spec", lambda _: object())
     gone = f"it can't be used: {file} can't be read (No such file or directory)."
     assert said_of("upscaler sharp", config) == [(doctor.Verdict.WARN, gone)]
     build_upscaler(file)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from darkroom.cli import doctor
+from darkroom.cli import folder_checks
+from darkroom.cli.finding import Verdict
 from darkroom.disk import files
 from darkroom.disk.files import Disk
 from darkroom.disk.folders import Folder
@@ -83,8 +84,8 @@ def test_a_file_system_that_does_not_say_how_much_is_free_is_not_full(
     answer = world.answer("cat")
     assert answer is not None
     assert answer["state"] == "done"
-    finding = doctor._free_space("outbox", world.outbox, world.config)
-    assert finding.verdict is doctor.Verdict.OK
+    finding = folder_checks._free_space("outbox", world.outbox, world.config)
+    assert finding.verdict is Verdict.OK
 
 
 def test_a_full_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

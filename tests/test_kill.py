@@ -19,7 +19,7 @@ LONG = {"num_inference_steps": 150, "num_images": 16}
 #: One that renders long enough to tell of its progress.
 SOME_TIME = {"num_inference_steps": 90}
 #: Pictures that take long to encode and to copy.
-LARGE = {"width": 2048, "height": 2048, "num_images": 16}
+LARGE = {"width": 2048, "height": 2048, "num_images": 6}
 
 BAD_LOADS = ("die_load", "fail_load")  #: models that cannot be loaded while a file of that name exists
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import shlex
 import socket
@@ -12,9 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
+from darkroom.cli import folder_checks, model_checks
 from darkroom.cli.finding import Finding, Verdict
 from darkroom.cli.outward import cluster, shown, told
 from darkroom.client.heartbeat import START_HINT, is_gone, seats_of
@@ -22,19 +20,9 @@ from darkroom.client.requests import Client
 from darkroom.config.load import foreign_variables, relative_values
 from darkroom.config.settings import Config
 from darkroom.disk import inotify
-from darkroom.disk.files import Disk, free_bytes
-from darkroom.disk.mounts import Mount, expected_mount, kind_of
-from darkroom.disk.nesting import TO_DO, nested
+from darkroom.disk.files import Disk
 from darkroom.executor.devices import DeviceInfo, cores, likely_devices
 from darkroom.hearsay import Json
-from darkroom.models import embeddings
-from darkroom.models.files import Fate, Unusable
-from darkroom.models.header import read_header
-from darkroom.models.judge import judge
-from darkroom.models.loras import read_all
-from darkroom.models.source import ModelSource
-from darkroom.names import MARKER, OWN_FOLDER
-from darkroom.rights import how_to_get_in, who
 from darkroom.systemd.host import installed_unit
 from darkroom.systemd.install import configuration_of, setting_of
 
@@ -66,16 +54,16 @@ def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[
     yield "configuration", partial(_configured, file)
     yield "styles", partial(_styles, config)
     for name, path in (("inbox", config.inbox), ("outbox", config.outbox), ("state", config.state_dir)):
-        yield name, partial(_folder, name, path, config)
-    yield "folders", partial(_entangled, config)
+        yield name, partial(folder_checks.folder, name, path, config)
+    yield "folders", partial(folder_checks.entangled, config)
     yield "file events", partial(_inotify, config.inbox)
     yield "device", partial(_device, config)
     for alias, source in config.renderer_settings().models.items():
-        yield f"model {alias}", lambda alias=alias, source=source: [_model(alias, source, config)]  # type: ignore[misc]
-    yield "models", lambda: [_hub_cache(config)]
-    yield "loras", partial(_loras, config)
-    yield "embeddings", partial(_embeddings, config)
-    yield "upscalers", partial(_upscalers, config)
+        yield f"model {alias}", lambda alias=alias, source=source: [model_checks.model(alias, source, config)]  # type: ignore[misc]
+    yield "models", lambda: [model_checks.hub_cache(config)]
+    yield "loras", partial(model_checks.loras, config)
+    yield "embeddings", partial(model_checks.embeddings, config)
+    yield "upscalers", partial(model_checks.upscalers, config)
     yield "clock", lambda: [_clock()]
     yield "http", partial(shown, config)
     yield "notify", partial(told, config)
@@ -84,22 +72,6 @@ def _checks(config: Config, file: Path | None) -> Iterator[tuple[str, Callable[[
 
 
 # Configuration and service -------------------------------------------------------------------------------------------
-
-
-def service_config() -> Path | None:
-    """The configuration of the installed service, if it has one."""
-    return configuration_of(installed_unit() or "")
-
-
-def service_user() -> str | None:
-    """Whom the installed service runs as, if there is one."""
-    return setting_of(installed_unit() or "", "User") or None
-
-
-def _as_another() -> str | None:
-    """The service's user, where somebody else looks."""
-    user = service_user()
-    return user if user not in (None, who()) else None
 
 
 def _configured(file: Path | None) -> Iterator[Finding]:
@@ -164,125 +136,6 @@ def _versions(folder: Path) -> tuple[str, str]:
     except OSError:
         now = ""
     return told[1] if told else "", now
-
-
-# Folders -------------------------------------------------------------------------------------------------------------
-
-
-def _folder(name: str, path: Path, config: Config) -> Iterator[Finding]:
-    waits_for = expected_mount(path)
-    if waits_for is not None:
-        yield Finding(Verdict.FAIL, name, f"{path}: {waits_for}.", "Mount it.")
-        return
-    try:
-        is_folder = path.is_dir()
-    except PermissionError:
-        yield _closed(name, path, f"{path} cannot be looked at by {who()}.")
-        return
-    if not is_folder:
-        yield _absent(name, path)
-        return
-    mount = kind_of(path)
-    yield _writable(name, path)
-    if not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
-        return
-    yield Finding(Verdict.OK, name, _what_it_lies_on(name, mount, config))
-    if name != "state":
-        yield _marker(name, path)
-    yield _free_space(name, path, config)
-
-
-def _entangled(config: Config) -> Iterator[Finding]:
-    for says in nested({"inbox": config.inbox, "outbox": config.outbox, "state": config.state_dir}):
-        yield Finding(Verdict.FAIL, "folders", says, TO_DO)
-
-
-def _closed(name: str, path: Path, says: str) -> Finding:
-    """Somebody looks who is not the service: its own folders are none of theirs."""
-    user = _as_another()
-    if user is not None and name == "state":
-        return Finding(Verdict.OK, name, f"{path} is closed to {who()}; the service uses it as {user}.")
-    return Finding(Verdict.FAIL, name, says, how_to_get_in(path) or f"Give {user or who()} the right to use it.")
-
-
-def _absent(name: str, path: Path) -> Finding:
-    """The state folder is made at start; inbox and outbox are other people's, and a missing one is a mistake."""
-    if path.exists():
-        return Finding(Verdict.FAIL, name, f"{path} is not a folder.", "Name another one.")
-    if name == "state" and os.access(_nearest_folder(path), os.W_OK | os.X_OK, effective_ids=True):
-        return Finding(Verdict.OK, name, f"{path} is not there yet; it will be made at the first start.")
-    hint = f"mkdir -p {shlex.quote(str(path))}, and let Darkroom's user write there."
-    return Finding(Verdict.FAIL, name, f"{path} is not there.", hint)
-
-
-def _nearest_folder(path: Path) -> Path:
-    return next(parent for parent in path.parents if parent.is_dir())
-
-
-def _writable(name: str, path: Path) -> Finding:
-    """Write, rename and fsync in our own folder, as the daemon does."""
-    disk = Disk()
-    own = OWN_FOLDER if name != "state" else ""
-    made = not os.path.lexists(path / own)
-    try:
-        if made:
-            disk.make_folder(path / own)
-        with disk.anchored(path, own) as place:
-            _probe(disk, place / f".doctor-{os.getpid()}")
-        if made:
-            (path / own).rmdir()
-    except OSError as error:
-        if os.path.islink(path / own):
-            hint = "Nothing is written through links: remove it."
-            return Finding(Verdict.FAIL, name, f"{path / own} is a link.", hint)
-        if error.errno in (errno.EACCES, errno.EPERM):
-            return _closed(name, path, f"{who()} cannot write to {path}.")
-        return Finding(Verdict.FAIL, name, f"{path} cannot be written: {error.strerror}.", _mend(error, path))
-    return Finding(Verdict.OK, name, f"{path} can be written, renamed in and synced.")
-
-
-def _probe(disk: Disk, probe: Path) -> None:
-    disk.write(probe, b"probe")
-    disk.rename(probe, probe.with_name(probe.name + "-2"))
-    disk.remove(probe.with_name(probe.name + "-2"))
-
-
-def _mend(error: OSError, path: Path) -> str:
-    if error.errno == errno.EROFS:
-        return "Mount it writable; under systemd, name it in ReadWritePaths (`darkroom service show`)."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "Free space on it."
-    return f"See that {path} is a folder that can be written: `ls -ld`, and the share's own rights."
-
-
-def _what_it_lies_on(name: str, mount: Mount, config: Config) -> str:
-    where = f"{mount.kind} ({mount.source})" if mount.source else mount.kind
-    if name != "inbox":
-        return f"lies on {where}."
-    if not mount.network:
-        return f"lies on {where}: new files are noticed at once."
-    seconds = f"{config.scan_interval_s:g} s"
-    slow = " An NFS client hides new names for up to acdirmax (60 s): mount with acdirmax=1 for less."
-    return f"lies on {where}: no file events, so it is listed every {seconds}.{slow if 'nfs' in mount.kind else ''}"
-
-
-def _marker(name: str, path: Path) -> Finding:
-    if (path / OWN_FOLDER / MARKER).is_file():
-        return Finding(Verdict.OK, name, "carries Darkroom's marker.")
-    return Finding(Verdict.OK, name, "carries no marker yet; it gets one at the first start.")
-
-
-def _free_space(name: str, path: Path, config: Config) -> Finding:
-    free = free_bytes(path)
-    if free is None:
-        return Finding(Verdict.OK, name, "its file system does not say how much is free.")
-    text = f"{free / 1024**3:.1f} GiB free."
-    if free < config.min_free_bytes:
-        return Finding(Verdict.FAIL, name, text, "Free space: nothing is taken below min_free_bytes.")
-    if name == "state" and free < config.min_free_bytes + config.max_undelivered_bytes:
-        hint = "Free space, or lower max_undelivered_bytes: results wait here while the outbox is away."
-        return Finding(Verdict.WARN, name, text, hint)
-    return Finding(Verdict.OK, name, text)
 
 
 # Machine -------------------------------------------------------------------------------------------------------------
@@ -398,69 +251,3 @@ def _uses(health: Json, device: str) -> Iterator[Finding]:
     if any(seat.get("device") == "cpu" for seat in seats_of(health)):
         hint = "Restart it; if that does not help, see that this PyTorch can use CUDA."
         yield Finding(Verdict.WARN, "daemon", f"it renders on the processor, though {device} is there.", hint)
-
-
-# Models --------------------------------------------------------------------------------------------------------------
-
-
-def _model(alias: str, source: ModelSource, config: Config) -> Finding:
-    """Whether it can be rendered, as far as its files tell. Only the default model has to be."""
-    what = f"model {alias}"
-    bad = Verdict.FAIL if alias == config.default_model else Verdict.WARN
-    judgement = judge(source, config.model_cache / "hub", offline=config.offline)
-    if judgement.fate is Fate.USABLE:
-        return Finding(Verdict.OK, what, judgement.message or "needs no files.")
-    if judgement.fate is Fate.ABSENT:
-        says = f"{source.source} is downloaded to {config.model_cache} when it is first used."
-        return Finding(Verdict.OK, what, says)
-    return Finding(bad, what, judgement.message, judgement.hint)
-
-
-def _loras(config: Config) -> Iterator[Finding]:
-    """Each by its own file; which model it fits is shown by `darkroom models`."""
-    for alias, found in read_all(config.lora_sources().values()).items():
-        if isinstance(found, Unusable):
-            yield Finding(Verdict.WARN, f"lora {alias}", f"it can't be used: {found.message}", found.hint)
-        else:
-            yield Finding(Verdict.OK, f"lora {alias}", f"it changes {len(found.layers)} layers.")
-
-
-def _embeddings(config: Config) -> Iterator[Finding]:
-    """Likewise."""
-    for alias, found in embeddings.read_all(config.embedding_sources().values()).items():
-        if isinstance(found, Unusable):
-            yield Finding(Verdict.WARN, f"embedding {alias}", f"it can't be used: {found.message}", found.hint)
-        else:
-            word = config.embeddings[alias].of(alias).word
-            yield Finding(Verdict.OK, f"embedding {alias}", f"the word {word} {found.in_words}.")
-
-
-def _upscalers(config: Config) -> Iterator[Finding]:
-    """Each by its own file; which kind of network it is, only the renderer can tell."""
-    for alias, source in config.upscaler_sources().items():
-        wrong = _wrong_of_upscaler(Path(source.source))
-        if wrong is None:
-            yield Finding(Verdict.OK, f"upscaler {alias}", f"{source.source} is there, whole.")
-        else:
-            yield Finding(Verdict.WARN, f"upscaler {alias}", f"it can't be used: {wrong[0]}", wrong[1])
-
-
-def _wrong_of_upscaler(file: Path) -> tuple[str, str] | None:
-    """And what to do about it."""
-    if find_spec("spandrel") is None:
-        return "the package spandrel is not installed.", "pip install 'darkroom[upscale]', where Darkroom is."
-    try:
-        read_header(file)
-    except Unusable as error:
-        return error.message, error.hint
-    except OSError as error:
-        return f"{file} can't be read ({error.strerror}).", "Look at its `source` in the configuration."
-    return None
-
-
-def _hub_cache(config: Config) -> Finding:
-    theirs = os.environ.get("HF_HOME")
-    if theirs and Path(theirs).absolute() != config.model_cache:
-        hint = f"Set model_cache to {theirs} to use what is there already."
-        return Finding(Verdict.WARN, "models", f"HF_HOME is {theirs}, and Darkroom uses {config.model_cache}.", hint)
-    return Finding(Verdict.OK, "models", f"are kept in {config.model_cache}.")

@@ -56,7 +56,8 @@ def schema(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Check everything. A configuration that cannot be read is the first thing that it tells."""
-    from darkroom.cli.doctor import Verdict, examine, service_config, service_user
+    from darkroom.cli.doctor import Verdict, examine
+    from darkroom.cli.installed import service_config, service_user
     from darkroom.config.load import find_file
     from darkroom.rights import who
 
