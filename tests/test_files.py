@@ -162,7 +162,7 @@ def test_a_write_that_fails_leaves_the_old_bytes_and_nothing_else(kind: str, tmp
 def test_a_full_disk_leaves_the_old_bytes_and_nothing_else(tmp_path: Path) -> None:
     class Full(Disk):
         @staticmethod
-        def _write(path: Path, data: bytes, mode: int, *, synced: bool = True) -> None:
+        def _write(path: Path, data: bytes, mode: int, *, synced: bool = True, for_all: bool = False) -> None:
             path.write_bytes(data[:1])
             raise OSError(errno.ENOSPC, "full")
 
