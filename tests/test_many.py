@@ -311,7 +311,8 @@ def test_words_that_do_not_go_together_are_wrong_usage(words: list[str]) -> None
 def test_a_file_is_rendered_through_the_daemon_and_a_failure_ends_with_1(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "prompts.txt").write_text("a cat\na dog\na fox\n")
-    with DaemonProcess(tmp_path / "home") as daemon:
+    models = {"bad": "testcard:step_s=0,oom_on=OOM"}
+    with DaemonProcess(tmp_path / "home", models=models) as daemon:
         done = daemon.command("submit", "--from", "prompts.txt", "--model", "card", "--wait")
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == f"3 done, in {daemon.outbox}/prompts"
@@ -319,6 +320,11 @@ def test_a_file_is_rendered_through_the_daemon_and_a_failure_ends_with_1(tmp_pat
         again = daemon.command("submit", "--from", "prompts.txt", "--model", "card", "--wait")
         assert "1 dropped, 3 there already" in again.stderr
         assert again.stdout.splitlines()[-1] == f"4 done, in {daemon.outbox}/prompts"
+        (daemon.home / "bad.csv").write_text("prompt,model\nOOM,bad\n")
+        failed = daemon.command("submit", "--from", "bad.csv", "--wait")
+        assert failed.returncode == 1
+        assert "bad/0001-oom has failed: The test card has no memory left." in failed.stderr
+        assert failed.stdout.splitlines()[-1] == f"1 failed, in {daemon.outbox}/bad"
 
 
 # What lies below a folder --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from darkroom.guard import Guard, Kind
 from darkroom.report.snapshot import NotTaken, Snapshot
-from darkroom.service.telling import SHOWN_TROUBLES, describe, status_line
+from darkroom.service.telling import SHOWN_FOLDERS, SHOWN_TROUBLES, describe, status_line
 from darkroom.testing.painter import Painter
 from darkroom.testing.world import World
 
@@ -36,6 +36,7 @@ def test_it_names_what_renders_and_who_comes_next_and_counts_the_rest(busy: Worl
     assert (seat.state, seat.device, seat.model, seat.device_name) == ("rendering", "cpu", "testcard", "painter")
     assert [(each.name, each.progress.step if each.progress else None) for each in seat.rendering] == [("first", 1)]
     assert now.queued_by_model == {"testcard": 2}
+    assert now.queued_by_folder == {".": 2}
     assert line(busy) == "rendering first, 2 queued"
     busy.die()
 
@@ -114,3 +115,14 @@ def test_of_several_seats_the_line_counts_those_that_do_nothing(tmp_path: Path) 
     world.steps()
     assert line(world) == "rendering cat, 2 ready, 0 queued"
     world.die()
+
+
+def test_folders_without_number_are_told_as_so_many(busy: World) -> None:
+    for number in range(30):
+        busy.drop(f"people-{number}/cat.json", {"prompt": "a cat"})
+    busy.drop("people-7/dog.json", {"prompt": "a dog"})
+    busy.steps(2)
+    told = snapshot(busy).queued_by_folder
+    assert (told["people-7"], told["."], told["(others)"], sum(told.values())) == (2, 2, 11, 33)
+    assert len(told) == SHOWN_FOLDERS + 1
+    busy.die()

@@ -70,7 +70,8 @@ def gaps(answer: Json) -> list[str]:
 def explanation(answer: Json) -> list[str]:
     """What an answer says about why there are no pictures."""
     error = answer.get("error") or {}
-    head = f"{answer.get('name')} was {answer.get('state')}"
+    state = answer.get("state")
+    head = f"{answer.get('name')} {'has' if state == 'failed' else 'was'} {state}"
     if not error:
         return [f"{head}."]
     problems = error.get("problems") or [error]

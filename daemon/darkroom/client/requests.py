@@ -147,7 +147,7 @@ class Client:
         refuse_misleading(dropped_as)  # anybody may write to the outbox
         self._refuse_unfinished(answer or {})
         if answer is not None and answer.get("state") in FINAL_STATES and not self._in.has(dropped_as):
-            raise DarkroomError(f"{name} is {answer['state']} already.")
+            raise DarkroomError(f"{name} {'has' if answer['state'] == 'failed' else 'is'} {answer['state']} already.")
         if answer is None and not self._in.has(dropped_as):
             raise self.unknown(name)
         live = dropped_as[: -len(".json")]

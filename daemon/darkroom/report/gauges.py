@@ -42,6 +42,8 @@ def _of_snapshot(snapshot: Snapshot) -> Iterable[Metric]:
     states = {state: state == snapshot.state for state in STATES}
     yield _each("state", "1 for what the service does.", "state", states)
     yield _each("queued", "Requests that wait.", "model", snapshot.queued_by_model or {"": 0})
+    by_folder = snapshot.queued_by_folder or {".": 0}
+    yield _each("queued_in_folder", "Those of each folder of the inbox (20 at most).", "folder", by_folder)
     in_hand = sum(len(seat.rendering) for seat in snapshot.seats)
     yield _one("rendering", "Requests on a device, or being encoded.", in_hand)
     yield _one("undelivered", "Finished requests that wait for the outbox.", snapshot.undelivered)

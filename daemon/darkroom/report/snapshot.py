@@ -88,6 +88,7 @@ class Snapshot:
     seats: tuple[SeatReport, ...] = ()
     queued: int = 0
     queued_by_model: Mapping[str, int] = field(default_factory=dict)  #: alias → how many
+    queued_by_folder: Mapping[str, int] = field(default_factory=dict)  #: first-level folder of the inbox → how many
     next: tuple[str, ...] = ()  #: names of those that are next in line
     undelivered: int = 0
     undelivered_bytes: int = 0

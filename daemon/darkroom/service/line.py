@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -47,7 +48,8 @@ class Line:
         self._lanes: dict[Lane, list[_Slot]] = {}  # heaps of all
         self._here: dict[Lane, list[_Slot]] = {}  # heaps of those whose bytes are in state
         self._counts: dict[int, int] = {}  # priority → how many wait
-        self._by_model: dict[str, int] = {}  # alias → how many wait
+        self._by_model: Counter[str] = Counter()  # alias → how many wait
+        self._by_folder: Counter[str] = Counter()  # first-level folder → how many wait
         self._pushes = 0
 
     def __len__(self) -> int:
@@ -61,7 +63,8 @@ class Line:
         self.remove(entry.id)
         self._entries[entry.id] = entry
         self._counts[entry.priority] = self._counts.get(entry.priority, 0) + 1
-        self._by_model[entry.model] = self._by_model.get(entry.model, 0) + 1
+        self._by_model[entry.model] += 1
+        self._by_folder[entry.folder] += 1
         self._pushes += 1
         slot = self._slots[entry.id] = (entry.order, self._pushes, entry.id)
         heapq.heappush(self._lanes.setdefault(_lane(entry), []), slot)
@@ -82,6 +85,9 @@ class Line:
             del self._slots[request_id]
             self._counts[entry.priority] -= 1
             self._by_model[entry.model] -= 1
+            self._by_folder[entry.folder] -= 1
+            if not self._by_folder[entry.folder]:
+                del self._by_folder[entry.folder]  # people make as many as they like
             self.version += 1
         return entry
 
@@ -97,6 +103,10 @@ class Line:
     def by_model(self) -> dict[str, int]:
         """Alias → how many wait for it."""
         return {model: count for model, count in self._by_model.items() if count}
+
+    def by_folder(self) -> Counter[str]:
+        """First-level folder of the inbox, "" for the inbox itself → how many wait in it."""
+        return self._by_folder
 
     def in_order(self, *, here: bool = False) -> list[Iterator[Entry]]:
         """Who waits in each lane, in order, as it stands now; `here`: those whose bytes are in state."""

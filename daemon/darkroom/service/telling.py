@@ -19,6 +19,8 @@ from darkroom.service.seats import Doing, Seat
 SHOWN_NEXT = 20
 SHOWN_IN_LINE = 4
 SHOWN_TROUBLES = 20
+SHOWN_FOLDERS = 20
+THE_INBOX, OTHERS = ".", "(others)"  #: no folder is called so
 
 
 def describe(
@@ -43,6 +45,7 @@ def describe(
         seats=tuple(_seat(seat, fleet, now_s) for seat in fleet.seats),
         queued=len(ledger.line),
         queued_by_model=ledger.line.by_model(),
+        queued_by_folder=_by_folder(ledger.line.by_folder()),
         next=tuple(entry.name for entry in next_in_line[:SHOWN_NEXT]),
         undelivered=ledger.entries.count(Place.DELIVERING),
         undelivered_bytes=ledger.undelivered_bytes,
@@ -76,6 +79,13 @@ def _first(names: list[str]) -> str:
     """As many as fit into a line."""
     more = len(names) - SHOWN_IN_LINE
     return ", ".join(names[:SHOWN_IN_LINE]) + (f" and {more} more" if more > 0 else "")
+
+
+def _by_folder(waiting: Counter[str]) -> dict[str, int]:
+    """As it is told: those in which the most wait; of the others one number, for people make as many as they like."""
+    told = {folder or THE_INBOX: count for folder, count in waiting.most_common(SHOWN_FOLDERS)}
+    rest = waiting.total() - sum(told.values())
+    return told | ({OTHERS: rest} if rest else {})
 
 
 def _not_taken(ledger: Ledger, outside: Outside, guard: Guard) -> tuple[NotTaken, ...]:

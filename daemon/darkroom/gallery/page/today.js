@@ -27,25 +27,41 @@ Darkroom.today = (function () {
   /** A renderer by its device as people call it; where there are several, by its own name, too. */
   const titled = (seat) => (said.seats.length > 1 && seat.device_name ? `${seat.device_name} (${seat.name})` : seat.device_name || seat.name);
 
-  /** Seconds that a request usually took of late; null where nothing is known. */
-  function usual_s() {
-    const times = (store.parts.get(store.open) || []).map((entry) => entry.render_s).filter((s) => s > 0).slice(0, 50);
-    times.sort((a, b) => a - b);
-    return times.length ? times[Math.floor(times.length / 2)] : null;
+  const middle = (numbers) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
+
+  /** Seconds that a request for a model usually took of late, or takes just now; null where nothing is known. */
+  function usual_s(model) {
+    const made = (store.parts.get(store.open) || []).filter((entry) => entry.model === model && entry.render_s > 0);
+    if (made.length) return middle(made.slice(0, 50).map((entry) => entry.render_s));
+    const each = running().find(({ seat, progress, eta_s }) => seat.model === model && progress && eta_s > 0);
+    if (!each) return null;
+    const { image, images, step, steps } = each.progress;
+    const whole = images * steps, done = (image - 1) * steps + step;
+    return done < whole ? (each.eta_s * whole) / (whole - done) : null;
+  }
+
+  /** The same of one that waits, whichever it is; null where one of the models is not known. */
+  function mean_s() {
+    const waiting = Object.entries(said.queued_by_model || {}).map(([model, count]) => [count, usual_s(model)]);
+    if (!waiting.length || waiting.some(([, each_s]) => each_s === null)) return null;
+    const all = waiting.reduce((sum, [count]) => sum + count, 0);
+    return waiting.reduce((sum, [count, each_s]) => sum + count * each_s, 0) / all;
   }
 
   /** Seconds until the one behind so many others starts; null where nothing renders, or nothing is known. */
   function wait_s(ahead) {
-    const usual = usual_s();
-    if (!usual || !running().length) return null;
+    if (!running().length) return null;
     const seats = Math.max(1, (said.seats || []).filter((seat) => seat.state !== "held").length);
-    return Math.min(...running().map((each) => each.eta_s || 0)) + usual * Math.floor(ahead / seats);
+    const rounds = Math.floor(ahead / seats);
+    const each_s = rounds ? mean_s() : 0;
+    return each_s === null ? null : Math.min(...running().map((each) => each.eta_s || 0)) + rounds * each_s;
   }
 
   /** How long all that waits takes, with what is told of it. */
   function whole() {
     const last_s = said.queued ? wait_s(said.queued - 1) : null;
-    return last_s === null ? "" : ` All is done in about ${span(last_s + usual_s())}.`;
+    const each_s = mean_s();
+    return last_s === null || each_s === null ? "" : ` All is done in about ${span(last_s + each_s)}.`;
   }
 
   function summary() {
