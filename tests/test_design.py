@@ -292,6 +292,7 @@ def test_torch_and_diffusers_live_in_the_renderer_alone() -> None:
         "render.loras",
         "render.lora_spelling",
         "render.one_file",
+        "render.parts",
         "render.pipelines",
         "render.placing",
         "render.precision",

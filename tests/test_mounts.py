@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.disk.mounts import UNKNOWN, expected_mount, kind_of, share_point
+from darkroom.disk.mounts import UNKNOWN, expected_mount, kind_of, place_of, share_point
+from darkroom.disk.nesting import nested
 
 ROOT = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw"
 
@@ -140,3 +141,35 @@ def test_what_is_mounted_as_long_as_the_system_runs_is_no_share(place: str, tmp_
     mounted = table(tmp_path, f"40 27 254:16 / {place} rw - ext4 /dev/vdb rw")
     inbox = Path(place) / "darkroom/inbox"
     assert share_point(inbox, mount_table=mounted, fstab=fstab, unit_folders=()) is None
+
+
+# Folders in each other -----------------------------------------------------------------------------------------------
+
+BOUND = "40 27 254:0 /srv/in/ann /mnt/out rw - ext4 /dev/vda rw"
+SUBVOLUME = "41 27 0:30 /@drop /srv/in rw - btrfs /dev/sdb rw", "42 27 0:30 /@drop/ann /mnt/out rw - btrfs /dev/sdb rw"
+OTHER_DISK = "40 27 8:1 /srv/in/ann /mnt/out rw - ext4 /dev/sdb1 rw"
+
+
+@pytest.mark.parametrize(
+    ("rows", "inbox", "outbox", "told"),
+    [
+        ([BOUND], "/srv/in", "/mnt/out", "the outbox /mnt/out is inside the inbox /srv/in"),
+        ([BOUND], "/srv/in", "/mnt/out/deep", "the outbox /mnt/out/deep is inside the inbox /srv/in"),
+        ([BOUND], "/srv/in/ann", "/mnt/out", "the outbox /mnt/out is the same folder as the inbox /srv/in/ann"),
+        ([BOUND], "/mnt/out/x", "/srv/in/ann", "the inbox /mnt/out/x is inside the outbox /srv/in/ann"),
+        ([BOUND], "/srv/in/anna", "/mnt/out", None),
+        ([*SUBVOLUME], "/srv/in", "/mnt/out", "the outbox /mnt/out is inside the inbox /srv/in"),
+        ([OTHER_DISK], "/srv/in", "/mnt/out", None),
+    ],
+)
+def test_what_is_mounted_elsewhere_lies_where_its_file_system_says(
+    rows: list[str], inbox: str, outbox: str, told: str | None, tmp_path: Path
+) -> None:
+    said = list(nested({"inbox": Path(inbox), "outbox": Path(outbox)}, mount_table=table(tmp_path, *rows)))
+    assert said == ([f"{told}, whatever links or mounts call it."] if told else [])
+
+
+def test_where_no_mount_table_tells_nothing_lies_in_anything(tmp_path: Path) -> None:
+    nowhere = tmp_path / "missing"
+    assert place_of(Path("/srv/in"), mount_table=nowhere)[0] == ""
+    assert list(nested({"inbox": Path("/srv/in"), "outbox": Path("/srv/in/x")}, mount_table=nowhere)) == []

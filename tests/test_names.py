@@ -231,7 +231,7 @@ def test_a_hidden_name_gives_its_file_name_back(name: str) -> None:
 @example("x" * 104 + ".json" + "x" * 29 + ".json")
 def test_the_hidden_name_of_a_name_of_255_bytes_fits_and_is_found_again(name: str) -> None:
     hidden = taken_name(name, ID)
-    assert len(os.fsencode(hidden)) <= names.MAX_HIDDEN_BYTES
+    assert len(os.fsencode(hidden)) <= names.MAX_NAME_BYTES
     found = parse_taken(hidden)
     assert found is not None
     assert found[1] == ID
@@ -303,7 +303,7 @@ def test_an_id_is_written_in_crockfords_letters() -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=80))
 def test_a_hidden_file_of_a_request_says_what_it_was_called_and_whose_it_is(name: str) -> None:
     hidden = names.leaving_name(name, ID)
-    assert len(hidden.encode()) <= names.MAX_HIDDEN_BYTES
+    assert len(hidden.encode()) <= names.MAX_NAME_BYTES
     assert names.left_by(hidden, ID) == name or len(name.encode()) > 100
     assert names.left_by(hidden, "0" * 26) is None
     assert names.parse_taken(hidden) is None

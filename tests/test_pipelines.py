@@ -372,6 +372,18 @@ def only_pickles(folder: Path) -> None:
 EMPTY = (2).to_bytes(8, "little") + b"{}"
 
 
+def lacks(part: str, name: str) -> Callable[[Path], None]:
+    """Without those tensors of a part that have this in their name."""
+
+    def lose(folder: Path) -> None:
+        (file,) = (folder / part).glob("*.safetensors")
+        save_file(
+            {each: tensor for each, tensor in load_file(file).items() if name not in each}, file, {"format": "pt"}
+        )
+
+    return lose
+
+
 def empty_tokenizer(folder: Path) -> None:
     """As transformers makes one up where the vocabulary is gone: two tokens for all words."""
     edit_tokenizer(folder, lambda vocabulary: {token: number for token, number in vocabulary.items() if "<|" in token})
@@ -405,8 +417,11 @@ def edit_tokenizer(folder: Path, change: Callable[[dict[str, int]], dict[str, in
         (lambda model: next(model.glob("unet/*.safetensors")).write_bytes(b"cut short"), {}, "is torn", "again"),
         (
             lambda model: next(model.glob("unet/*.safetensors")).write_bytes(EMPTY),
-            {}, "though its files look whole", "again",
+            {}, "of its unet, 208 tensors (conv_in.bias, ", "again",
         ),
+        (lacks("vae", "decoder.conv_in.bias"), {}, "of its vae, 1 tensor (decoder.conv_in.bias) can't", "again"),
+        (lacks("unet", "mid_block"), {}, "tensors (mid_block.attentions.0.norm.bias, mid_block.", "again"),
+        (lacks("text_encoder", "final_layer_norm.weight"), {}, "of its text_encoder, 1 tensor (", "again"),
         (empty_tokenizer, {}, "as the same word", "copy the model again"),
         (
             lambda model: edit_json(model / "text_encoder" / "config.json", vocab_size=100),

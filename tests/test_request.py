@@ -115,7 +115,7 @@ def test_types_and_bounds_of_each_key(key: str, good: list[object], bad: list[ob
             ["photo.png", "Foto 1.JPEG", "城"],
             ["", ".", "a/b.png", r"a\b", ".x.png", "x.part", "x.json", "\n", 7],
         ),
-        ("init_image", ["x" * 255], ["x" * 256, "é" * 128, "x.cancel", ["x.png"], {}]),
+        ("init_image", ["x" * 143], ["x" * 144, "é" * 72, "x.cancel", ["x.png"], {}]),
         ("reference_images", [["x"], [*"abcd"]], [[], [*"abcde"], "x.png", {}]),
         ("control", [[{"name": "edges", "image": "x.png"}]], [[], [{}] * 5, {}, "edges", 1]),
         ("hires", [{"scale": 2}, {"scale": 1.25, "strength": 0}, {"scale": 4.0}], [2, "2", [], True]),

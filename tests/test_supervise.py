@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,44 @@ def test_a_folder_that_is_missing_at_the_very_first_start_is_told_and_later_it_i
     world.state.mkdir(exist_ok=True)
     (world.state / "darkroom.sqlite3").touch()
     assert live(world, Lives([0]), monkeypatch) == 0
+
+
+def moved_into(world: World, role: str, other: str, below: str) -> None:
+    """A link of this role's name leads into the folder of another one."""
+    folder, place = world.state.parent / role, world.state.parent / other / below
+    if folder.is_dir():
+        folder.rmdir()
+    place.mkdir(parents=True, exist_ok=True)
+    folder.symlink_to(place)
+
+
+@pytest.mark.parametrize("below", ["", "a/b"])
+@pytest.mark.parametrize(
+    ("role", "other"),
+    [(one, two) for one in ("inbox", "outbox", "state") for two in ("inbox", "outbox", "state") if one != two],
+)
+def test_folders_that_are_one_below_their_spelling_are_refused_before_anything_is_touched(
+    role: str, other: str, below: str, tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, lives = World(tmp_path), Lives([0])
+    moved_into(world, role, other, below)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FolderUnusable, match="whatever links or mounts call it") as told:
+        live(world, lives, monkeypatch)
+    assert "Give each a folder of its own." in (told.value.hint or "")
+    assert (lives.begun, sorted(tmp_path.rglob("*"))) == (0, before)
+
+
+def test_a_share_that_hangs_keeps_nobody_from_starting(
+    tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = threading.Event()
+    monkeypatch.setattr(supervise, "FIRST_LOOK_S", 0.01)
+    monkeypatch.setattr(supervise, "nested", lambda _: ends.wait() and [])
+    try:
+        assert live(World(tmp_path), Lives([0]), monkeypatch) == 0
+    finally:
+        ends.set()
 
 
 def test_a_folder_that_is_to_be_mounted_is_waited_for_at_the_first_start_too(

@@ -31,8 +31,7 @@ MIN_PRIORITY, MAX_PRIORITY = -10, 10  #: of a request
 MAX_STEM_BYTES = 100
 NAME_WORDS = 5  #: of a prompt, in a name that is made from it
 NAME_WORDS_BYTES = 48
-MAX_NAME_BYTES = 255  #: what Linux file systems allow
-MAX_HIDDEN_BYTES = 143  #: of a name that we make of a person's: eCryptfs allows no more, which NAS systems encrypt with
+MAX_NAME_BYTES = 143  #: what every file system takes: eCryptfs allows no more, which NAS systems encrypt with
 FILES = ".files"  #: `cat.files/` holds files that `cat.json` names
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
@@ -106,7 +105,7 @@ def _hidden(name: str, ending: str) -> str:
 
     Cut between characters, since some take nothing else, and filled up: what is cut again stays as it is.
     """
-    room = MAX_HIDDEN_BYTES - len(ending) - 1
+    room = MAX_NAME_BYTES - len(ending) - 1
     if len(os.fsencode(name)) <= room:
         return f".{name}{ending}"
     while len(os.fsencode(name)) > room:

@@ -13,7 +13,9 @@ import pytest
 import torch
 from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+from darkroom.render import parts
 from darkroom.testing import zoo
 from tests.family_checks import takes_words_alone
 
@@ -128,6 +130,29 @@ def test_a_pipeline_is_written_the_same_each_time_and_paints_what_it_is_asked_fo
     assert changes(seed=8)
     assert changes(negative_prompt=OTHER_NEGATIVE) == (name not in WITHOUT_NEGATIVE)
     assert changes(**{guidance_of(name): 2.0}) == (name not in WITHOUT_GUIDANCE)
+
+
+def parts_with_weights(folder: Path) -> dict[str, type[Any]]:
+    """By their names in the pipeline."""
+    index = json.loads((folder / "model_index.json").read_text())
+    named = {name: entry for name, entry in index.items() if isinstance(entry, list) and isinstance(entry[0], str)}
+    kinds = {name: parts.class_of(*entry) for name, entry in named.items()}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+@pytest.mark.parametrize("name", zoo.BUILDERS)
+def test_no_part_of_it_is_loaded_without_any_one_of_its_tensors(name: str, tmp_path: Path) -> None:
+    zoo.build(name, tmp_path / "model")
+    for part, kind in parts_with_weights(tmp_path / "model").items():
+        assert parts.read(kind, tmp_path / "model" / part, torch.float32).dtype == torch.float32
+        (file,) = (tmp_path / "model" / part).glob("*.safetensors")
+        whole = load_file(file)
+        numbers = sorted(each for each, tensor in whole.items() if tensor.is_floating_point())
+        for lost in {numbers[0], numbers[len(numbers) // 2], numbers[-1]}:
+            save_file({each: tensor for each, tensor in whole.items() if each != lost}, file, {"format": "pt"})
+            with pytest.raises(parts.Lacking, match="tensor"):
+                parts.read(kind, file.parent, torch.float32)
+        save_file(whole, file, {"format": "pt"})
 
 
 def test_every_class_that_takes_a_text_alone_is_built_or_said_why_not() -> None:

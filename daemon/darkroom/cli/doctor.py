@@ -10,7 +10,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
@@ -24,6 +23,7 @@ from darkroom.config.settings import Config
 from darkroom.disk import inotify
 from darkroom.disk.files import Disk, free_bytes
 from darkroom.disk.mounts import Mount, expected_mount, kind_of
+from darkroom.disk.nesting import TO_DO, nested
 from darkroom.executor.devices import DeviceInfo, cores, likely_devices
 from darkroom.hearsay import Json
 from darkroom.models import embeddings
@@ -192,26 +192,8 @@ def _folder(name: str, path: Path, config: Config) -> Iterator[Finding]:
 
 
 def _entangled(config: Config) -> Iterator[Finding]:
-    """Below their spelling: links and bind mounts give one folder several names."""
-    folders = {"inbox": config.inbox, "outbox": config.outbox, "state": config.state_dir}
-    for name, path in folders.items():
-        for other, outer in folders.items():
-            which = _folder_above(path, outer) if name != other else None
-            if which is not None and (which != path or name > other):  # of two that are the same, one is told
-                inside = "the same folder as" if which == path else "inside"
-                says = f"the {name} {path} is {inside} the {other} {outer}, whatever links or mounts call it."
-                yield Finding(Verdict.FAIL, "folders", says, "Give each a folder of its own.")
-
-
-def _folder_above(path: Path, outer: Path) -> Path | None:
-    """`path`, or the folder above it, that is `outer` by device and inode; None when none of them is."""
-    real = Path(os.path.realpath(path))
-    with suppress(OSError):
-        wanted = outer.stat()
-        for step in (real, *real.parents):
-            if os.path.samestat(step.stat(), wanted):
-                return path if step == real else step
-    return None
+    for says in nested({"inbox": config.inbox, "outbox": config.outbox, "state": config.state_dir}):
+        yield Finding(Verdict.FAIL, "folders", says, TO_DO)
 
 
 def _closed(name: str, path: Path, says: str) -> Finding:

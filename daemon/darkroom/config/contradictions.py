@@ -87,7 +87,7 @@ def _alike(config: Config) -> list[Problem]:
 
 
 def _tangled_folders(config: Config) -> list[Problem]:
-    """Compared as they are written: to follow links would wait for a share that hangs."""
+    """Compared as they are written: what they are is looked at when the daemon starts, since a share may hang."""
     names = ("inbox", "outbox", "state_dir")
     folders: dict[str, Path] = {name: getattr(config, name) for name in names}
     return [

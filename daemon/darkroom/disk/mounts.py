@@ -33,6 +33,7 @@ class Mount:
     kind: str  #: type of the file system, as the kernel calls it
     root: str  #: which folder of the file system is seen here: "/" unless it is a bind mount or a subvolume
     mount_point: str
+    device: str = ""  #: "major:minor": of all mounts of one file system the same
 
     @property
     def network(self) -> bool:
@@ -50,7 +51,6 @@ UNKNOWN = Mount(source="", kind="unknown", root="/", mount_point="/")
 class _Row:
     id: int
     parent: int
-    device: str  #: "major:minor"
     mount: Mount
 
     def is_seen_through(self, parent: _Row | None) -> bool:
@@ -58,7 +58,7 @@ class _Row:
 
         systemd does so to each folder that a service may write. An empty mount point stays one under it.
         """
-        if parent is None or parent is self or parent.device != self.device:
+        if parent is None or parent is self or parent.mount.device != self.mount.device:
             return False
         below = os.path.relpath(self.mount.mount_point, parent.mount.mount_point)
         return self.mount.root == os.path.normpath(os.path.join(parent.mount.root, below))
@@ -67,6 +67,13 @@ class _Row:
 def kind_of(path: Path, *, mount_table: Path = MOUNT_TABLE) -> Mount:
     """The mount that holds `path`, which need not exist. Links are followed: on a hung share that waits as it does."""
     return _walk(os.path.realpath(path), _read_table(mount_table))
+
+
+def place_of(path: Path, *, mount_table: Path = MOUNT_TABLE) -> tuple[str, str]:
+    """Its file system and where in it `path` lies, whichever mount it is seen through; ("", …): nothing tells."""
+    real = os.path.realpath(path)
+    mount = _walk(real, _read_table(mount_table))
+    return mount.device, os.path.normpath(os.path.join(mount.root, os.path.relpath(real, mount.mount_point)))
 
 
 def is_mounted(path: str, *, mount_table: Path = MOUNT_TABLE) -> bool:
@@ -150,9 +157,9 @@ def _row(line: str) -> _Row | None:
     if "-" not in fields[6:-2] or not fields[4].startswith("/"):
         return None
     end = fields.index("-", 6)
-    mount = Mount(source=fields[end + 2], kind=fields[end + 1], root=fields[3], mount_point=fields[4])
+    mount = Mount(source=fields[end + 2], kind=fields[end + 1], root=fields[3], mount_point=fields[4], device=fields[2])
     try:
-        return _Row(int(fields[0]), int(fields[1]), fields[2], mount)
+        return _Row(int(fields[0]), int(fields[1]), mount)
     except ValueError:
         return None
 

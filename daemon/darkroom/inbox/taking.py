@@ -21,7 +21,7 @@ from darkroom.disk.folders import Folder
 from darkroom.guard import Guard, Kind
 from darkroom.inbox.drops import Outcome, Taking
 from darkroom.inbox.inputs import Changed, InputFiles, NotYet
-from darkroom.names import MAX_HIDDEN_BYTES, file_of, folder_of, joined, stem_of, taken_name
+from darkroom.names import MAX_NAME_BYTES, file_of, folder_of, joined, stem_of, taken_name
 from darkroom.request.inputs import INPUTS, InputFile
 from darkroom.request.shape import MAX_BYTES
 
@@ -295,7 +295,7 @@ class Taker:
 
 def _free_names(name: str) -> Iterator[str]:
     yield name
-    stem = os.fsdecode(os.fsencode(stem_of(name))[: MAX_HIDDEN_BYTES - 20])
+    stem = os.fsdecode(os.fsencode(stem_of(name))[: MAX_NAME_BYTES - 20])
     for number in count(2):
         yield f"{stem}-{number}.json"
 

@@ -6,6 +6,7 @@ alive         edge: process  Signs of life, as long as it really gets on.
 engine        pure           What the worker asks of whatever paints.
 device        edge: device   Which device; how a model gets there.
 pipelines     edge: device   Pipelines of diffusers, read from a folder or made of parts.
+parts         edge: device   Parts of a model, read from its folder: whole, or not at all.
 one_file      edge: device   Parts that are read from single files, and CLIP's tokenizer.
 tensors       edge: device   The tensors of a single file, called as diffusers and transformers call them.
 quantised     edge: device   GGUF: weights that stay in blocks of few bits.

@@ -13,6 +13,7 @@ import torch
 
 from darkroom.errors import ErrorCode, RenderFailed
 from darkroom.models.source import ControlSource
+from darkroom.render import parts
 from darkroom.render.torch_errors import free_memory
 from darkroom.request.plan import Plan
 
@@ -92,8 +93,9 @@ def _read(source: ControlSource, dtype: torch.dtype, *, offline: bool) -> Any:
         name = str(diffusers.ControlNetModel.load_config(source.source, **where).get("_class_name", ""))
         kind = getattr(diffusers, name, None) if "ControlNet" in name and name.endswith("Model") else None
         if kind is not None:
-            files: dict[str, Any] = {"variant": source.variant, "use_safetensors": True}
-            return kind.from_pretrained(source.source, dtype=dtype, **files, **where)
+            return parts.read(kind, source.source, dtype, variant=source.variant, **where)
+    except parts.Lacking as lacking:
+        raise _unusable(source, f"lacks {lacking}.") from None
     except Exception as error:  # noqa: BLE001 - the edge that knows what libraries and the hub raise
         traceback.print_exc()
         raise _unusable(source, f"can't be loaded ({type(error).__name__}).") from None

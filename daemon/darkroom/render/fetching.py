@@ -18,7 +18,6 @@ from huggingface_hub import errors
 from darkroom.errors import ModelUnavailable
 from darkroom.models.source import ModelSource
 from darkroom.render import model_files
-from darkroom.render.pipelines import variant_of
 
 #: What the hub calls the content of a file: SHA-256 of large ones, git's own of the others.
 _SHA256, _GIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
@@ -47,7 +46,7 @@ class Fetch:
         unread = {} if source.safety_checker else {"safety_checker": None, "feature_extractor": None}
         with _listening(self._note_total):
             folder: str = DiffusionPipeline.download(
-                source.source, revision=source.revision, **variant_of(source.variant), **unread
+                source.source, revision=source.revision, variant=source.variant, use_safetensors=True, **unread
             )
         return folder
 

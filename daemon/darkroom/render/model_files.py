@@ -169,3 +169,11 @@ def unloadable(source: ModelSource) -> ModelUnavailable:
         f"{source.alias} can't be loaded, though its files look whole.",
         hint="Download or copy it again; the renderer's log tells more.",
     )
+
+
+def incomplete(source: ModelSource, part: str, place: Path, missing: str) -> ModelUnavailable:
+    """Some tensors of a part are nowhere: `missing` says which."""
+    return ModelUnavailable(
+        f"{source.alias}: of its {part}, {missing} can't be found in {place}.",
+        hint="Download or copy it again; if that does not help, it is of a kind that is not read: use another.",
+    )

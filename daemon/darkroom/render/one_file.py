@@ -17,20 +17,19 @@ from safetensors.torch import load_file
 from tokenizers import pre_tokenizers
 from torch import nn
 
-from darkroom.errors import ModelUnavailable
 from darkroom.models.files import read_json
 from darkroom.models.judge import Judgement
 from darkroom.models.layouts import Layout
 from darkroom.models.one_file import Part
 from darkroom.models.source import ModelSource
-from darkroom.render import quantised
+from darkroom.render import model_files, parts, quantised
 from darkroom.render.tensors import Tensors, converted
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 MOST_TOKENS = 77
 
 
-def parts(source: ModelSource, found: Judgement, dtype: torch.dtype) -> dict[str, Any]:
+def made_of(source: ModelSource, found: Judgement, dtype: torch.dtype) -> dict[str, Any]:
     """Every part that does not lie in the model's folder, by its name in the pipeline. Raises ModelUnavailable."""
     read: dict[Path, Tensors] = {}
     made = {name: _made(source, name, part, dtype, read) for name, part in found.parts.items()}
@@ -49,18 +48,18 @@ def whole(kind: type[Any], made: Mapping[str, Any], scheduler: Any) -> Any:
 
 def _made(source: ModelSource, name: str, part: Part, dtype: torch.dtype, read: dict[Path, Tensors]) -> nn.Module:
     if part.layout is None:
-        return _from_folder(part.place, dtype)
+        return _from_folder(source, name, part.place, dtype)
     if part.place not in read:
         read[part.place] = quantised.tensors(part.place) if part.is_quantised else load_file(part.place)
     try:
         tensors = converted(read[part.place], part.layout)
     except (KeyError, ValueError, AttributeError) as lacking:
-        raise _lacking(source, name, part, [str(lacking)]) from None
+        raise model_files.incomplete(source, name, part.place, parts.in_words([str(lacking)])) from None
     with init_empty_weights(include_buffers=False):
         network = _network(part.layout)
     names = {key: key.removeprefix("text_model.") for key in network.state_dict()}  # a projected CLIP is one in another
     if missing := sorted(inner for inner in names.values() if inner not in tensors):
-        raise _lacking(source, name, part, missing)
+        raise model_files.incomplete(source, name, part.place, parts.in_words(missing))
     mine = {key: tensors[inner] for key, inner in names.items()}
     if part.is_quantised:
         return quantised.filled(network, mine, dtype).eval()
@@ -90,19 +89,14 @@ def _fill(network: nn.Module, tensors: Tensors, dtype: torch.dtype) -> None:
     network.load_state_dict(cast, strict=True, assign=True)
 
 
-def _from_folder(folder: Path, dtype: torch.dtype) -> nn.Module:
+def _from_folder(source: ModelSource, part: str, folder: Path, dtype: torch.dtype) -> nn.Module:
     config = read_json(folder / "config.json")
     name = config.get("_class_name") or next(iter(config.get("architectures") or ()), "")
     kind = getattr(diffusers, name, None) or getattr(transformers, name)
-    network: nn.Module = kind.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
-    return network
-
-
-def _lacking(source: ModelSource, name: str, part: Part, missing: list[str]) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"{source.alias}: {len(missing)} tensors of its {name} are not in {part.place}: {missing[0]}.",
-        hint="Download the file again; if that does not help, it is of a kind that is not read: use another.",
-    )
+    try:
+        return parts.read(kind, folder, dtype, local_files_only=True)
+    except parts.Lacking as lacking:
+        raise model_files.incomplete(source, part, folder, str(lacking)) from None
 
 
 # CLIP's tokenizer ----------------------------------------------------------------------------------------------------

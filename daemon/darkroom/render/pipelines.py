@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import traceback
+from collections.abc import Collection
 from typing import Any
 
 import diffusers
@@ -15,13 +17,18 @@ from darkroom.errors import ModelUnavailable, ModelUnsupported
 from darkroom.models.family import Family
 from darkroom.models.judge import OPTIONAL_PARTS, Judgement
 from darkroom.models.source import ModelSource
-from darkroom.render import model_files, one_file, quantizing, scheduling
+from darkroom.render import model_files, one_file, parts, quantizing, scheduling
 
 #: Whatever a model knows, it reads these differently.
 TWO_WORDS = ("cat", "dog")
 
 #: What a pipeline that makes pictures from words alone cannot do without.
 NEEDED_ARGUMENTS = frozenset({"prompt", "generator", "output_type"})
+
+#: It says of each part that is handed in, and is of a pipeline's own library, all that the part is made of.
+logging.getLogger("diffusers.pipelines.pipeline_loading_utils").addFilter(
+    lambda record: "non-standard module" not in record.getMessage()
+)
 
 
 class OnOneDevice:
@@ -62,11 +69,6 @@ def read(source: ModelSource, found: Judgement, dtype: torch.dtype) -> Any:
     _check_tokenizers(source, pipeline)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def variant_of(variant: str | None) -> dict[str, Any]:
-    """Which files are used. Never a pickle."""
-    return {"use_safetensors": True, **({"variant": variant} if variant else {})}
 
 
 def _kind(source: ModelSource, family: Family) -> type[DiffusionPipeline]:
@@ -118,16 +120,42 @@ def _made(
         {"__module__": kind.__module__, "scheduler_in_hand": type(scheduler).__name__},
     )
     try:
-        made = one_file.parts(source, found, dtype)
+        made = one_file.made_of(source, found, dtype)
         quantizing.alone(source, {name: made[name] for name, part in found.parts.items() if not part.is_quantised})
         if found.folder is None:
             return one_file.whole(adapted, made, scheduler)
-        options = variant_of(found.variant) | _absent(source, found, kind) | made
-        options |= quantizing.while_reading(source, found.folder, dtype, but=made)
-        return adapted.from_pretrained(found.folder, dtype=dtype, local_files_only=True, scheduler=scheduler, **options)
+        options = _absent(source, found, kind) | made
+        options |= _from_folder(source, found, adapted, dtype, but=options)
+        return adapted.from_pretrained(found.folder, local_files_only=True, scheduler=scheduler, **options)
     except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
         traceback.print_exc()
         raise model_files.unloadable(source) from None
+
+
+def _from_folder(
+    source: ModelSource, found: Judgement, kind: type[Any], dtype: torch.dtype, *, but: Collection[str]
+) -> dict[str, Any]:
+    """Every part with weights that lies in the model's folder, `but` these. Raises ModelUnavailable."""
+    assert found.folder is not None  # noqa: S101 - asked by the caller
+    takes = inspect.signature(kind.__init__).parameters.keys() - set(but) - {"scheduler"}
+    named = {name: each for name, each in kind.load_config(found.folder).items() if name in takes and _is_part(each)}
+    fewer_bits = quantizing.while_reading(source, {name: library for name, (library, _) in named.items()}, dtype)
+    read: dict[str, Any] = {}
+    for name, (library, class_name) in named.items():
+        if (part := parts.class_of(library, class_name)) is None:
+            continue
+        place = found.folder / name
+        how = {"variant": parts.variant_in(place, found.variant), "local_files_only": True} | fewer_bits.get(name, {})
+        try:
+            read[name] = parts.read(part, place, dtype, **how)
+        except parts.Lacking as lacking:
+            raise model_files.incomplete(source, name, place, str(lacking)) from None
+    return read
+
+
+def _is_part(entry: Any) -> bool:
+    """Whether an entry of the index names a library and a class."""
+    return isinstance(entry, (list, tuple)) and len(entry) == 2 and all(isinstance(each, str) for each in entry)
 
 
 def _absent(source: ModelSource, found: Judgement, kind: type[DiffusionPipeline]) -> dict[str, Any]:

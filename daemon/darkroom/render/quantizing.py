@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -14,9 +13,7 @@ import transformers
 from diffusers.hooks import apply_layerwise_casting
 
 from darkroom.errors import ModelUnavailable
-from darkroom.models.files import read_json
 from darkroom.models.fit import QUANTIZED_PARTS
-from darkroom.models.judge import INDEX
 from darkroom.models.source import ModelSource
 from darkroom.render.torch_errors import parts_of
 
@@ -56,21 +53,16 @@ def alone(source: ModelSource, parts: Mapping[str, torch.nn.Module]) -> None:
             quantize_(part, Int8WeightOnlyConfig())
 
 
-def while_reading(
-    source: ModelSource, folder: Path, dtype: torch.dtype, *, but: Collection[str] = ()
-) -> dict[str, Any]:
-    """What `from_pretrained` is told of all parts `but` these, so that none is whole in memory first."""
+def while_reading(source: ModelSource, libraries: Mapping[str, str], dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+    """What `from_pretrained` of each part is told, so that none is whole in memory first; `libraries`: part → its."""
     config = {"int8": _int8, "nf4": _nf4}.get(source.quantize or "")
     if config is None:
         return {}
-    index = read_json(folder / INDEX)
-    wanted = (part for part in QUANTIZED_PARTS if part not in but)
-    libraries = {part: index[part][0] for part in wanted if index.get(part, [None])[0]}
-    mapping = {
-        part: config(diffusers if library == "diffusers" else transformers, dtype)
+    return {
+        part: {"quantization_config": config(diffusers if library == "diffusers" else transformers, dtype)}
         for part, library in libraries.items()
+        if part in QUANTIZED_PARTS
     }
-    return {"quantization_config": diffusers.PipelineQuantizationConfig(quant_mapping=mapping)} if mapping else {}
 
 
 def after_reading(source: ModelSource, pipeline: Any, dtype: torch.dtype) -> None:

@@ -37,7 +37,10 @@ def own_words(message: str, hint: str) -> PydanticCustomError:
 def _file_name(name: str) -> str:
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         raise own_words("is not the name of a file", "Write its name without a folder, as photo.png.")
-    if len(name.encode()) > MAX_NAME_BYTES or any(unicodedata.category(each) == "Cc" for each in name):
+    if (size := len(name.encode())) > MAX_NAME_BYTES:
+        long = f"is a name of {size} bytes, and not every disk takes more than {MAX_NAME_BYTES}"
+        raise own_words(long, "Give the file a shorter name.")
+    if any(unicodedata.category(each) == "Cc" for each in name):
         raise own_words("is a name that no file can have everywhere", "Give the file a short, plain name.")
     if why := why_ignored(name):
         raise own_words(f"is a name that is left alone: {why}", "Give the file another name.")

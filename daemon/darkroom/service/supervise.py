@@ -10,7 +10,8 @@ import threading
 import types
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -18,6 +19,7 @@ from darkroom.actor import Broken, ThreadEnded, start_thread
 from darkroom.backoff import LIFE
 from darkroom.clock import Clock
 from darkroom.disk import mounts
+from darkroom.disk.nesting import TO_DO, nested
 from darkroom.errors import DarkroomError, FolderUnusable, with_place
 from darkroom.guard import describe
 from darkroom.service.compose import STATE_TROUBLE, Daemon
@@ -35,6 +37,8 @@ FIRST_LOOK_S = 2.0
 INTERRUPTED = 130  #: exit status of a shell after Ctrl-C
 
 _log = structlog.get_logger("darkroom")
+
+T = TypeVar("T")
 
 
 def main(config: Config, *, once: bool = False) -> int:
@@ -82,6 +86,7 @@ def _first(config: Config, *, notifier: Notifier, monitoring: Monitoring) -> Dae
     """What cannot be used at the very start is for a person to mend; later it is waited for."""
     try:
         _refuse_missing(config)
+        _refuse_nested(config)
         return Daemon(config, notifier=notifier, monitoring=monitoring)
     except (sqlite3.OperationalError, OSError) as error:
         raise FolderUnusable(
@@ -135,27 +140,40 @@ class Stops:
         self._tell(Stop(self._signal))
 
 
-def _is_missing(path: Path) -> bool:
-    """Whether there is no such folder, nor a mount to wait for. A share that does not answer is there, and hangs."""
-    said: queue.SimpleQueue[bool | OSError | Broken] = queue.SimpleQueue()
+def _looked(at: str, look: Callable[[], T], otherwise: T) -> T:
+    """What a look at folders says; `otherwise` where a share does not answer: what hangs is there."""
+    said: queue.SimpleQueue[T | OSError | Broken] = queue.SimpleQueue()
 
-    def look() -> None:
+    def live() -> None:
         try:
-            said.put(not path.is_dir() and mounts.expected_mount(path) is None)
+            said.put(look())
         except OSError as error:
             said.put(error)
 
-    start_thread(f"first look at {path}", look, said.put)
+    start_thread(f"first look at {at}", live, said.put)
     try:
-        is_missing = said.get(timeout=FIRST_LOOK_S)
+        found = said.get(timeout=FIRST_LOOK_S)
     except queue.Empty:
-        return False
-    if isinstance(is_missing, Broken):
-        raise ThreadEnded(f"the {is_missing.thread} ended: {is_missing.error!r}") from is_missing.error
-    if isinstance(is_missing, OSError):
-        why = f"{path} cannot be looked at: {is_missing.strerror}."
+        return otherwise
+    if isinstance(found, Broken):
+        raise ThreadEnded(f"the {found.thread} ended: {found.error!r}") from found.error
+    if isinstance(found, OSError):
+        why = f"{at} cannot be looked at: {found.strerror}."
         raise FolderUnusable(why, hint="Let the daemon's user pass through the folders above it, and write there.")
-    return is_missing
+    return found
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether there is no such folder, nor a mount to wait for."""
+    return not path.is_dir() and mounts.expected_mount(path) is None
+
+
+def _refuse_nested(config: Config) -> None:
+    """Before anything is touched: results would be read as requests, or the state be shown to everybody."""
+    folders = {"inbox": config.inbox, "outbox": config.outbox, "state": config.state_dir}
+    nothing: list[str] = []
+    for says in _looked("the folders", lambda: list(nested(folders)), nothing):
+        raise FolderUnusable(f"{says[0].upper()}{says[1:]}", hint=TO_DO)
 
 
 def _refuse_missing(config: Config) -> None:
@@ -163,7 +181,7 @@ def _refuse_missing(config: Config) -> None:
     if (config.state_dir / "darkroom.sqlite3").exists():
         return
     for role, path in (("inbox", config.inbox), ("outbox", config.outbox)):
-        if _is_missing(path):
+        if _looked(str(path), partial(_is_missing, path), False):
             raise FolderUnusable(
                 f"The {role} {path} is not a folder.",
                 hint=f"Make it (mkdir -p '{path}'), or set {role} to the right one.",
