@@ -61,6 +61,15 @@ def test_a_folder_that_has_a_temporary_name_is_told_once_and_another_name_is_use
     assert (tmp_path / ("1.json" if write == "create_exclusive" else "cat.json")).read_bytes() == b"1"
 
 
+def test_a_link_to_itself_in_place_of_the_wishes_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".darkroom").mkdir()
+    (tmp_path / ".darkroom" / "wishes").symlink_to("wishes")
+    folder = Folder(tmp_path, None, disk=Disk())
+    with capture_logs():
+        assert folder.check()
+    assert not folder.is_asked("pause")
+
+
 def test_a_file_in_place_of_our_folder_is_told_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / ".darkroom").write_text("a file")
     folder = Folder(tmp_path, None, disk=Disk())

@@ -2,6 +2,7 @@ import io
 import json
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ from darkroom.log import setup as log
 def as_before() -> Iterator[None]:
     """Logging is the process's: leave it as it was found."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, hook = root.handlers[:], root.level, threading.excepthook
     yield
+    threading.excepthook = hook
     root.handlers[:], root.level = handlers, level
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
@@ -61,6 +63,17 @@ def test_what_is_below_the_level_is_not_written() -> None:
     structlog.get_logger("darkroom").info("accepted")
     logging.getLogger("other").info("whatever")
     assert stream.getvalue() == ""
+
+
+def test_the_death_of_a_thread_that_is_a_librarys_is_one_line_of_the_log_with_its_name() -> None:
+    stream = io.StringIO()
+    log.set_up(form="json", stream=stream)
+    thread = threading.Thread(target=lambda: os.environ["NO_SUCH_VARIABLE"], name="a library's")
+    thread.start()
+    thread.join()
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert (line["event"], line["thread"], line["level"]) == ("thread_ended", "a library's", "error")
+    assert "KeyError: 'NO_SUCH_VARIABLE'" in line["exception"]
 
 
 def test_warnings_of_libraries_are_logged() -> None:

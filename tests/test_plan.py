@@ -56,6 +56,18 @@ def test_what_is_not_a_plan_is_not_taken_for_one(missing: str) -> None:
         plan_json.load(told)
 
 
+@pytest.mark.parametrize("number", [0, -1, 257, 10**30])
+def test_a_plan_of_more_pictures_than_can_be_asked_for_is_not_one_and_takes_no_memory(number: int) -> None:
+    with pytest.raises(ValueError, match=f"a plan of {number} pictures"):
+        plan_json.load(plan_json.dump(plan()) | {"num_images": number})
+
+
+def test_a_plan_has_as_many_pictures_as_it_says() -> None:
+    image = {"seed": 1, "prompt": "a cat", "negative_prompt": ""}
+    with pytest.raises(ValueError, match="a plan of 2 pictures has 3"):
+        plan_json.load(plan_json.dump(plan()) | {"num_images": 2, "images": [image] * 3})
+
+
 def test_a_plan_says_how_many_pictures_it_has() -> None:
     assert isinstance(plan(num_images=4), Plan)
     assert plan(num_images=4).num_images == 4

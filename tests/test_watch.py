@@ -3,9 +3,10 @@
 import errno
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from structlog.testing import capture_logs
@@ -116,6 +117,34 @@ def test_a_watch_whose_thread_has_ended_is_told_and_begun_anew(watching: Watch, 
         assert watching.keep()
     assert [line["event"] for line in logs] == ["polling_only"]
     assert watching.is_alive
+
+
+def test_a_nest_of_folders_that_comes_while_it_watches_is_told_and_watching_begins_anew_when_it_is_gone(
+    tmp_path: Path, watching: Watch, clock: Clock, hints: list[str]
+) -> None:
+    """Whatever kills the thread in which watchdog reads: it is the only one, for all observers."""
+    assert watching.keep()
+    with pytest.MonkeyPatch.context() as patched, capture_logs() as logs:
+        patched.setattr(threading, "excepthook", lambda _: None)
+        patched.setattr(os, "walk", walk_no_more)
+        (tmp_path / "deep").mkdir()
+        wait_for(lambda: not watching.is_alive, "its death is seen")
+        assert not watching.keep()
+        clock.now_s += RETRY_S
+        assert not watching.keep()
+    assert [line["why"].partition(";")[0] for line in logs] == [
+        "the thread that watches has ended",
+        "the inbox is nested too deep to watch it",
+    ]
+    clock.now_s += RETRY_S
+    assert watching.keep()
+    (tmp_path / "cat.json").touch()
+    wait_for(lambda: "cat.json" in hints, "an event")
+    assert watching.is_alive
+
+
+def walk_no_more(*_: object, **__: object) -> NoReturn:
+    raise RecursionError("maximum recursion depth exceeded")
 
 
 def test_a_hint_that_fails_ends_no_thread(

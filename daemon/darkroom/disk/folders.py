@@ -245,8 +245,10 @@ def _is_said(path: Path) -> bool:
     """Whether a file is there by which a person says something. A folder says nothing: no command makes one."""
     try:
         return not stat.S_ISDIR(os.lstat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
 
 
 def _stat(path: Path) -> os.stat_result | None:

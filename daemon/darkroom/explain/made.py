@@ -83,7 +83,7 @@ def of_record(record: Mapping[str, Any], *, name: str) -> Made:
 def _plan(data: Any) -> Plan:
     try:
         plan = plan_json.load(data)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         plan = None
     if plan is None or not _is_sound(plan):
         raise DarkroomError(

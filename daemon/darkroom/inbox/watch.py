@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
+from watchdog.observers import Observer, inotify_c
 
 from darkroom.disk import inotify
 
@@ -83,6 +84,7 @@ class Watch:
         self._hint = hint
         self._clock = clock
         self._observer: Any = None
+        self._threads: list[threading.Thread] = []  # of watchdog, with those that it has for all observers together
         self._inode = 0
         self._next_try_s = 0.0
         self._told = ""
@@ -91,9 +93,8 @@ class Watch:
 
     @property
     def is_alive(self) -> bool:
-        """Whether events arrive. `observer.is_alive()` proves nothing: its emitter may have died alone."""
-        observer = self._observer
-        return observer is not None and observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
+        """Whether events arrive. `observer.is_alive()` proves nothing: any other of its threads may have died alone."""
+        return self._observer is not None and all(each.is_alive() for each in self._threads)
 
     def keep(self) -> bool:
         """Watch, or watch again, where that is needed. Returns whether a new watch began: then list."""
@@ -120,6 +121,7 @@ class Watch:
         """It is a helper that may fail in ways of its own: whatever it raises costs the events alone."""
         observer: Any = None
         try:
+            before = {*threading.enumerate()} - {_reader()}
             observer = Observer()
             observer.daemon = True
             observer.schedule(
@@ -133,6 +135,8 @@ class Watch:
             return False
         self._told = ""
         self._observer = observer
+        begun = {*threading.enumerate()} - before
+        self._threads = [each for each in begun if type(each).__module__.startswith("watchdog.")]
         return True
 
     def _check(self) -> None:
@@ -151,6 +155,16 @@ class Watch:
         if self._told != why:
             self._told = why
             _log.warning("polling_only", why=f"{why}; found by listing each interval", again_in_s=RETRY_S)
+
+
+def _reader() -> threading.Thread | None:
+    """Newer versions of watchdog read for all observers in one thread, and keep that one when it has died."""
+    kind: Any = getattr(inotify_c, "InotifyFD", None)
+    reader: threading.Thread | None = getattr(kind, "_instance", None)
+    if reader is None or reader.is_alive():
+        return reader
+    kind._instance = None  # noqa: SLF001 - nothing else forgets it
+    return None
 
 
 def _why(error: Exception) -> str:

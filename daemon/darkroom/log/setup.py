@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -39,6 +40,7 @@ def set_up(
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
+    threading.excepthook = _tell_death
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -49,6 +51,14 @@ def set_up(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _tell_death(died: threading.ExceptHookArgs) -> None:
+    """Of a thread of a library: ours tell it themselves, to the service."""
+    if died.exc_value is not None and not isinstance(died.exc_value, SystemExit):
+        name = died.thread.name if died.thread is not None else "unknown"
+        why = f"{type(died.exc_value).__name__}: {died.exc_value}"
+        structlog.get_logger("darkroom").error("thread_ended", thread=name, why=why, exc_info=died.exc_value)
 
 
 def _json_lines() -> list[Processor]:

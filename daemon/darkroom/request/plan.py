@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+MOST_IMAGES = 256  #: of one request
 #: What a second pass begins with, where others name a file.
 FIRST_PICTURE = "the first picture"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from darkroom.models.family import SCALES
 from darkroom.request.plan import (
+    MOST_IMAGES,
     Control,
     Embedding,
     Hires,
@@ -54,13 +55,20 @@ def dump(plan: Plan) -> dict[str, Any]:
 
 
 def load(data: dict[str, Any]) -> Plan:
-    """The inverse of `dump`; keys that a plan does not have are ignored. Raises KeyError or TypeError for no plan."""
+    """The inverse of `dump`; keys that a plan does not have are ignored.
+
+    Raises KeyError, TypeError or ValueError for no plan, and for one of no or of more pictures than can be asked for.
+    """
     if "upscale" in data:
         upscale = Upscale(**data["upscale"])
         return enlarging(upscale, data["init_image"], format=data["format"], quality=data.get("quality"))
+    if not 1 <= data["num_images"] <= MOST_IMAGES:
+        raise ValueError(f"a plan of {data['num_images']} pictures")
     images = tuple(
         ImagePlan(each["seed"], each["prompt"], each["negative_prompt"]) for each in data.get("images") or ()
     ) or images_of(data["prompt"], data["negative_prompt"], seed=data["seed"], num_images=data["num_images"])
+    if len(images) != data["num_images"]:
+        raise ValueError(f"a plan of {data['num_images']} pictures has {len(images)}")
     optional: dict[str, Any] = {key: data.get(key) for key in (*_OPTIONAL, "quality")}
     optional |= {key: read(data[key]) for key, read in _PARTS.items() if key in data}
     if "on_overflow" in data:

@@ -36,6 +36,7 @@ from darkroom.request.pictures import (
     References,
     UpscaleAsked,
 )
+from darkroom.request.plan import MOST_IMAGES
 from darkroom.request.styles import MOST_STYLES
 from darkroom.spelling import suggestion
 
@@ -186,7 +187,9 @@ class Request(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = Field(
         None, description=f"of the first picture; the next ones count on from it: a whole number from 0 to {MAX_SEED}"
     )
-    num_images: int = Field(1, ge=1, le=256, description="how many pictures: a whole number from 1 to 256")
+    num_images: int = Field(
+        1, ge=1, le=MOST_IMAGES, description=f"how many pictures: a whole number from 1 to {MOST_IMAGES}"
+    )
     format: Literal["png", "jpeg", "webp"] = Field("png", description='of the files: "png", "jpeg" or "webp"')
     quality: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="of jpeg and webp files: a whole number from 1 to 100"
