@@ -372,7 +372,9 @@ def test_what_has_to_outlive_a_power_cut_is_synced_and_nothing_else(
     DISK.refresh(tmp_path / "c", b"1")
     DISK.create(tmp_path / "d", b"1")
     DISK.copy_new(tmp_path / "d", tmp_path / "e")
-    assert synced == [".a.part", tmp_path.name, ".b.part", "d", "e"]
+    with DISK.handle_on(tmp_path / "d") as (handle, _):
+        DISK.copy_from(handle, tmp_path / "f", limit=10)
+    assert synced == [".a.part", tmp_path.name, ".b.part", "d", "e", "f"]
 
 
 # Every change is an effect -------------------------------------------------------------------------------------------

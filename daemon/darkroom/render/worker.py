@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, assert_never
 
 from darkroom import __version__
 from darkroom.disk.files import Disk
@@ -150,6 +150,8 @@ class Worker:
                 self._enlarger = None
                 self._residents.let_all_go()
                 self._channel.send(Unloaded())
+            case _:
+                assert_never(task)
 
     # Models -------------------------------------------------------------------------------------------------------
 
