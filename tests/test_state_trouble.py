@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +20,47 @@ from darkroom.testing.world import World
 def test_a_state_folder_that_cannot_be_made_is_told_at_the_start(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.state.write_text("a file")
-    with pytest.raises(FolderUnusable, match=r"The state folder .*/state cannot be used: /\S+: File exists\."):
+    with pytest.raises(FolderUnusable, match=r"cannot be used: /\S+/state: it is not a folder; move it away\."):
         supervise.main(world.config)
+
+
+@pytest.mark.parametrize("name", ["requests", "work"])
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_is_not_a_folder_in_place_of_one_of_ours_is_told_with_what_to_do(
+    name: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    world = World(tmp_path)
+    world.state.mkdir()
+    make(world.state / name)
+    with pytest.raises(FolderUnusable, match=f"/state/{name}: it is not a folder; move it away"):
+        supervise.main(world.config)
+
+
+@pytest.mark.parametrize("folder", ["requests", "work"])
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to(path.name)])
+def test_what_lies_where_the_files_of_one_request_go_keeps_nobody_waiting(
+    folder: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    world = World(tmp_path)
+    world.start()
+    world.step()
+    kept = world.running.spool.kept
+    made: list[Path] = []
+
+    def stand_in_the_way(request_id: str) -> None:
+        place = world.state / folder / request_id
+        if place not in made:
+            made.append(place)
+            make(place)
+
+    name = {"requests": "keep", "work": "prepare_work"}[folder]
+    true = getattr(kept, name)
+    setattr(kept, name, lambda of, *more, **named: (stand_in_the_way(of), true(of, *more, **named))[1])
+    for name in ("cat", "dog"):
+        world.drop(f"{name}.json", {"prompt": name})
+    world.run()
+    assert [world.said(name)["state"] for name in ("cat", "dog")] == ["done", "done"]
+    assert len(made) == 2
 
 
 def test_a_state_folder_that_fails_while_a_life_begins_is_given_back(
