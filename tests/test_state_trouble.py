@@ -12,6 +12,7 @@ from darkroom.disk.files import Disk
 from darkroom.errors import FolderUnusable
 from darkroom.service import supervise
 from darkroom.service.compose import Daemon
+from darkroom.spool.kept import Kept
 from darkroom.spool.records import Spool
 from darkroom.systemd.notify import Notifier
 from darkroom.testing.world import World
@@ -36,31 +37,16 @@ def test_what_is_not_a_folder_in_place_of_one_of_ours_is_told_with_what_to_do(
         supervise.main(world.config)
 
 
-@pytest.mark.parametrize("folder", ["requests", "work"])
 @pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to(path.name)])
 def test_what_lies_where_the_files_of_one_request_go_keeps_nobody_waiting(
-    folder: str, make: Callable[[Path], None], tmp_path: Path
+    make: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    world = World(tmp_path)
-    world.start()
-    world.step()
-    kept = world.running.spool.kept
-    made: list[Path] = []
-
-    def stand_in_the_way(request_id: str) -> None:
-        place = world.state / folder / request_id
-        if place not in made:
-            made.append(place)
-            make(place)
-
-    name = {"requests": "keep", "work": "prepare_work"}[folder]
-    true = getattr(kept, name)
-    setattr(kept, name, lambda of, *more, **named: (stand_in_the_way(of), true(of, *more, **named))[1])
-    for name in ("cat", "dog"):
-        world.drop(f"{name}.json", {"prompt": name})
-    world.run()
-    assert [world.said(name)["state"] for name in ("cat", "dog")] == ["done", "done"]
-    assert len(made) == 2
+    kept = Kept(tmp_path, disk=Disk())
+    for place in (kept.folder("ID"), kept.work("ID")):
+        make(place)
+    kept.keep("ID", b"{}")
+    assert kept.prepare_work("ID", ()) == (kept.work("ID"), ())
+    assert (kept.request("ID").read_bytes(), kept.work("ID").is_dir()) == (b"{}", True)
 
 
 def test_a_state_folder_that_fails_while_a_life_begins_is_given_back(
