@@ -37,6 +37,18 @@ def test_what_is_not_a_folder_in_place_of_one_of_ours_is_told_with_what_to_do(
         supervise.main(world.config)
 
 
+@pytest.mark.parametrize("name", ["darkroom.sqlite3", "darkroom.sqlite3-wal"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_not_a_file_in_place_of_the_database_is_told_with_what_to_do(
+    name: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    world = World(tmp_path)
+    world.state.mkdir()
+    make(world.state / name)
+    with pytest.raises(FolderUnusable, match=f"/state/{name}: it is not a file; move it away"):
+        supervise.main(world.config)
+
+
 @pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to(path.name)])
 def test_what_lies_where_the_files_of_one_request_go_keeps_nobody_waiting(
     make: Callable[[Path], None], tmp_path: Path
