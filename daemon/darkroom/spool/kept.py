@@ -108,7 +108,7 @@ class Kept:
         """
         for name in os.listdir(self._requests):
             if name.startswith("."):
-                self._disk.remove(self._requests / name)  # half-written by a process that died
+                self._disk.remove_tree(self._requests / name)  # half-written by a process that died
             elif name.endswith(OLD_SUFFIX):
                 folder = self.folder(name.removesuffix(OLD_SUFFIX))
                 self._disk.make_folder(folder, private=True)
