@@ -328,3 +328,41 @@ def test_the_state_folder_is_closed_to_others_whoever_made_it(tmp_path: Path) ->
         world.die()
     finally:
         os.umask(before)
+
+
+ODD = ("x'ff00'", "9e99", "'x'", "-1", "''", "x''")
+
+
+@pytest.mark.parametrize("value", ODD)
+@pytest.mark.parametrize(
+    "column",
+    [*(f"folders.{each}" for each in ("marker", "source", "fs_type", "root", "inode")), "mirrors.folder",
+     "mirrors.outbox", "meta.value", "names.rev"],
+)  # fmt: skip
+def test_a_damaged_row_of_what_is_remembered_ends_no_life_and_a_person_can_go_on(
+    column: str, value: str, tmp_path: Path
+) -> None:
+    world = World(tmp_path)
+    world.drop("alice/cat.json", {"prompt": "a cat"})
+    world.live()
+    table, _, name = column.partition(".")
+    with closing(sqlite3.connect(world.state / "darkroom.sqlite3")) as opened, opened:
+        opened.execute(f"UPDATE OR IGNORE {table} SET {name} = {value}")
+    for folder in (world.inbox, world.outbox):
+        (folder / ".darkroom" / "adopt").touch()
+    (world.inbox / ".darkroom" / "owner.json").unlink(missing_ok=True)
+    with capture_logs():
+        world.start()
+        world.drop("alice/dog.json", {"prompt": "a dog"})
+        world.run()
+    (answer,) = world.outbox.rglob("dog.json")  # in another mirror, where another one is remembered
+    assert json.loads(answer.read_bytes())["state"] == "done"
+    world.die()
+
+
+def test_a_hidden_folder_among_the_requests_is_swept(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (world.state / "requests" / ".x" / "y").mkdir(parents=True)
+    world.start()
+    assert list((world.state / "requests").iterdir()) == []
+    world.die()

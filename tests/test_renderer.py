@@ -41,7 +41,6 @@ from darkroom.executor.port import (
     Ready,
     Render,
     Rendered,
-    Started,
     Stepped,
     Unload,
     Unloaded,
@@ -67,7 +66,7 @@ DEADLINE_S = 30.0
 PLAN = plan_of(model="card")
 LARGE = plan_of(model="card", width=1024, height=1024, format="webp", quality=100)
 ENDLESS = plan_of(model="slow", num_inference_steps=100_000)
-MANY = plan_of(model="slow", num_inference_steps=20, num_images=500)
+MANY = plan_of(model="slow", num_inference_steps=20, num_images=256)
 
 SOURCES = {
     "card": "testcard",
@@ -586,7 +585,7 @@ def test_stop_finishes_what_is_encoded_and_drops_what_has_not_begun(mortal: Rend
     mortal.render("large", LARGE)
     mortal.render("slow", replace(ENDLESS, num_inference_steps=50))
     mortal.render("waiting")
-    mortal.wait_for(Started, "slow")
+    mortal.wait_for(Stepped, "slow")  # `Started` is told before the first picture is begun
     mortal.process.stop(within_s=DEADLINE_S)
     died = mortal.wait_for(Died)
 

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from darkroom.disk.files import Disk
 from darkroom.errors import FolderUnusable
 from darkroom.service import supervise
 from darkroom.service.compose import Daemon
+from darkroom.spool.kept import Kept
 from darkroom.spool.records import Spool
 from darkroom.systemd.notify import Notifier
 from darkroom.testing.world import World
@@ -20,8 +21,44 @@ from darkroom.testing.world import World
 def test_a_state_folder_that_cannot_be_made_is_told_at_the_start(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.state.write_text("a file")
-    with pytest.raises(FolderUnusable, match=r"The state folder .*/state cannot be used: /\S+: File exists\."):
+    with pytest.raises(FolderUnusable, match=r"cannot be used: /\S+/state: it is not a folder; move it away\."):
         supervise.main(world.config)
+
+
+@pytest.mark.parametrize("name", ["requests", "work"])
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_is_not_a_folder_in_place_of_one_of_ours_is_told_with_what_to_do(
+    name: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    world = World(tmp_path)
+    world.state.mkdir()
+    make(world.state / name)
+    with pytest.raises(FolderUnusable, match=f"/state/{name}: it is not a folder; move it away"):
+        supervise.main(world.config)
+
+
+@pytest.mark.parametrize("name", ["darkroom.sqlite3", "darkroom.sqlite3-wal"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_not_a_file_in_place_of_the_database_is_told_with_what_to_do(
+    name: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    world = World(tmp_path)
+    world.state.mkdir()
+    make(world.state / name)
+    with pytest.raises(FolderUnusable, match=f"/state/{name}: it is not a file; move it away"):
+        supervise.main(world.config)
+
+
+@pytest.mark.parametrize("make", [Path.touch, os.mkfifo, lambda path: path.symlink_to(path.name)])
+def test_what_lies_where_the_files_of_one_request_go_keeps_nobody_waiting(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    kept = Kept(tmp_path, disk=Disk())
+    for place in (kept.folder("ID"), kept.work("ID")):
+        make(place)
+    kept.keep("ID", b"{}")
+    assert kept.prepare_work("ID", ()) == (kept.work("ID"), ())
+    assert (kept.request("ID").read_bytes(), kept.work("ID").is_dir()) == (b"{}", True)
 
 
 def test_a_state_folder_that_fails_while_a_life_begins_is_given_back(

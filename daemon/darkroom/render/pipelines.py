@@ -37,6 +37,11 @@ logging.getLogger("diffusers.pipelines.pipeline_loading_utils").addFilter(
     lambda record: "non-standard module" not in record.getMessage()
 )
 
+#: It says of each part that is handed in, and is of a pipeline's own library, all that the part is made of.
+logging.getLogger("diffusers.pipelines.pipeline_loading_utils").addFilter(
+    lambda record: "non-standard module" not in record.getMessage()
+)
+
 
 class OnOneDevice:
     """Mixed into a pipeline's class: it stays where it was put, and its folder is read as it was judged.

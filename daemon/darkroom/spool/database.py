@@ -7,6 +7,7 @@ that can be read is copied into a new file, which takes the place of the damaged
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -53,6 +54,9 @@ class Database:
 
     def __init__(self, path: Path, tables: Tables, *, disk: Disk) -> None:
         self._path, self._tables, self._disk = path, tables, disk
+        for file in (path, path.with_name(f"{path.name}-wal")):
+            if file.exists() and not file.is_file():
+                raise OSError(errno.EINVAL, "it is not a file; move it away", os.fspath(file))
         self._finish_mending()
         self._make_private()
         self._db = self._connect(path)

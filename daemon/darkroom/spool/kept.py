@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection, Iterable, Iterator
 from itertools import takewhile
@@ -23,6 +24,8 @@ class Kept:
         self._requests = folder / "requests"
         self._work = folder / "work"
         for place in (folder, self._requests, self._work):
+            if _is_in_the_way(place):
+                raise NotADirectoryError(errno.ENOTDIR, "it is not a folder; move it away", os.fspath(place))
             disk.make_folder(place, private=True)
 
     # What was taken -----------------------------------------------------------------------------------------------
@@ -41,7 +44,7 @@ class Kept:
 
     def keep(self, request_id: str, raw: bytes, inputs: Collection[str] = ()) -> None:
         """Make the dropped bytes durable, after the files in `inputs`; what an earlier try has left there goes."""
-        self._disk.make_folder(self.folder(request_id), private=True)
+        self._make(self.folder(request_id))
         if (folder := self.inputs(request_id)).is_dir():
             for name in set(os.listdir(folder)) - set(inputs):
                 self._disk.remove(folder / name)
@@ -50,7 +53,8 @@ class Kept:
 
     def keep_input(self, request_id: str, name: str, handle: int) -> InputFile:
         """Make a copy of a file that it names; `keep` makes its name durable. Raises SourceUnreadable."""
-        self._disk.make_folder(self.inputs(request_id), private=True)
+        self._make(self.folder(request_id))
+        self._make(self.inputs(request_id))
         sha256, size = self._disk.copy_from(handle, self.inputs(request_id) / name, limit=MAX_INPUT_BYTES)
         return InputFile(name, sha256, size)
 
@@ -74,11 +78,17 @@ class Kept:
         Returns it, and `done` as far as it is as it should be: what is withheld lacks nothing.
         """
         folder = self.work(request_id)
-        self._disk.make_folder(folder, private=True)
+        self._make(folder)
         whole = tuple(takewhile(lambda picture: isinstance(picture, Gap) or is_whole(folder, picture), done))
         for name in set(os.listdir(folder)) - {each.file for each in whole if isinstance(each, Artefact)}:
             self._disk.remove_tree(folder / name)
         return folder, whole
+
+    def _make(self, folder: Path) -> None:
+        """A folder of one request; what has its name and is none is nobody's, and keeps no request waiting."""
+        if _is_in_the_way(folder):
+            self._disk.remove_tree(folder)
+        self._disk.make_folder(folder, private=True)
 
     # Sweeping -----------------------------------------------------------------------------------------------------
 
@@ -98,7 +108,7 @@ class Kept:
         """
         for name in os.listdir(self._requests):
             if name.startswith("."):
-                self._disk.remove(self._requests / name)  # half-written by a process that died
+                self._disk.remove_tree(self._requests / name)  # half-written by a process that died
             elif name.endswith(OLD_SUFFIX):
                 folder = self.folder(name.removesuffix(OLD_SUFFIX))
                 self._disk.make_folder(folder, private=True)
@@ -116,6 +126,11 @@ def _has_bytes(path: Path, size: int) -> bool:
         return path.stat().st_size == size
     except FileNotFoundError:
         return False
+
+
+def _is_in_the_way(path: Path) -> bool:
+    """Whether there is something that is not a folder, or a link that leads to none."""
+    return os.path.lexists(path) and not path.is_dir()
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -6,11 +6,11 @@ import errno
 import os
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -25,6 +25,8 @@ from darkroom.spool.lock import lock, unlock
 from darkroom.spool.record import Record, Stage
 from darkroom.spool.storable import number, text
 from darkroom.spool.tables import TABLES
+
+T = TypeVar("T")
 
 #: Larger than any number of answers that may have been told of a request in one attempt, and not recorded.
 _MOST_TOLD = 1_000_000
@@ -236,7 +238,7 @@ class Spool:
         self._db.change(f"DELETE {gone}")
 
     def _first_rev(self) -> int:
-        return int(self._meta("first_rev") or 0)
+        return _legible(int, self._meta("first_rev") or 0, 0)
 
     # Names --------------------------------------------------------------------------------------------------------
 
@@ -270,19 +272,22 @@ class Spool:
 
     def mirrors(self) -> dict[str, str]:
         """Which outbox folder mirrors which inbox sub-folder (by their safe names)."""
-        return {text(row["folder"]): text(row["outbox"]) for row in self._db.rows("SELECT * FROM mirrors")}
+        rows = self._db.rows("SELECT * FROM mirrors")
+        read = {_legible(text, row["folder"], ""): _legible(text, row["outbox"], "") for row in rows}
+        return {folder: outbox for folder, outbox in read.items() if folder and outbox}
 
     def remember_mirror(self, folder: str, outbox: str) -> None:
         """Remember the outbox folder that was chosen for a sub-folder."""
         self._db.change("INSERT OR REPLACE INTO mirrors VALUES (?, ?)", folder, outbox)
 
     def folder(self, role: str) -> Remembered | None:
-        """What is remembered of the inbox or the outbox."""
+        """What is remembered of the inbox or the outbox. Where that is damaged it is none: a person may adopt it."""
         row = self._db.row("SELECT marker, source, fs_type, root, inode FROM folders WHERE role = ?", role)
         if row is None:
             return None
-        marker, source, fs_type, root = (text(row[key]) for key in ("marker", "source", "fs_type", "root"))
-        return Remembered(marker, source, fs_type, root, number(row["inode"]))
+        keys = ("marker", "source", "fs_type", "root")
+        marker, source, fs_type, root = (_legible(text, row[key], "") for key in keys)
+        return Remembered(marker, source, fs_type, root, _legible(number, row["inode"], 0))
 
     def remember_folder(self, role: str, folder: Remembered) -> None:
         """Remember the folder that was adopted, or its new mount."""
@@ -382,7 +387,7 @@ class Spool:
 
     def _meta(self, key: str) -> str | None:
         row = self._db.row("SELECT value FROM meta WHERE key = ?", key)
-        return text(row["value"]) if row else None
+        return _legible(text, row["value"], "") or None if row else None
 
     def _know_myself(self, path: Path) -> str:
         """Who we are. A copy of the state folder is somebody else, here or on another machine."""
@@ -399,3 +404,12 @@ class Spool:
 def _told(row: Any) -> bytes:
     """What a damaged record says, for a person."""
     return "".join(f"{key}: {row[key]!r}\n" for key in row.keys()).encode("utf-8", "backslashreplace")  # noqa: SIM118
+
+
+def _legible(read: Callable[[Any], T], value: object, otherwise: T) -> T:
+    """What has been stored; of a row that is damaged, what stands for it, and that is told."""
+    try:
+        return read(value)
+    except ValueError as error:
+        _log.error("row_damaged", why=str(error), do="Check the disk that holds the state folder.")
+        return otherwise
