@@ -593,7 +593,7 @@ def test_stop_finishes_what_is_encoded_and_drops_what_has_not_begun(mortal: Rend
     mortal.render("large", LARGE)
     mortal.render("slow", replace(ENDLESS, num_inference_steps=50))
     mortal.render("waiting")
-    mortal.wait_for(Started, "slow")
+    mortal.wait_for(Stepped, "slow")  # `Started` is told before the picture is begun
     mortal.process.stop(within_s=DEADLINE_S)
     died = mortal.wait_for(Died)
 
