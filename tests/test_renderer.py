@@ -41,7 +41,6 @@ from darkroom.executor.port import (
     Ready,
     Render,
     Rendered,
-    Started,
     Stepped,
     Unload,
     Unloaded,
