@@ -126,3 +126,11 @@ def test_a_thread_that_ends_by_itself_is_not_told() -> None:
     heard: list[Broken] = []
     start_thread("brief", lambda: None, heard.append).join(30)
     assert heard == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), SystemExit()], ids=repr)
+def test_what_is_everybodys_ends_at_no_guard(error: BaseException) -> None:
+    guard = Guard(lambda: 0.0)
+    with pytest.raises(type(error)), guard.alone(Kind.REQUEST, "cat"):
+        raise error
+    assert guard.open == {}

@@ -445,6 +445,64 @@ def test_what_changes_a_disk_is_told_from_what_does_not(code: str, changes: bool
 CLOCKS = {"time.time", "time.monotonic", "time.sleep", "datetime.now", "datetime.utcnow", "time.perf_counter"}
 
 
+#: Where a room of the daemon joins what is no constant to a path without `within`: names that the folder itself has
+#: just listed, that were looked through already, or that are of our own making.
+JOINED = {
+    "gallery.ground": {"self.root / GALLERY / name", "place / source.name", "place / name"},
+    "gallery.smalls": {"self._folder / folder", "self._folder / small_name(sha256)"},
+    "http.files": {"place / file_of(name)"},
+    "inbox.inputs": {
+        "place / files_folder(request)", "inside / file.name", "inside / arriving_name(file.name)",
+        "place / leaving_name(each.name, request_id)", "inside / leaving_name(each.name, request_id)",
+        "place / each.name", "place / hidden", "place / name",
+    },
+    "inbox.listing": {"self._folder.path / folder"},
+    "inbox.taking": {"self._folder.path / folder_of(path)", "place / free"},
+    "outbox.mirrors": {"parent / chosen"},
+    "outbox.results": {"folder / name", "inside / source.name"},
+    "service.monitoring": {
+        "folder / answer.result", "folder / f'{file_of(answer.name)}.json'", "self._config.outbox / folder",
+    },
+    "spool.kept": {
+        "self._requests / request_id", "self._work / request_id", "folder / artefact.file", "folder / name",
+        "self.inputs(request_id) / name", "self.inputs(request_id) / each.name", "self._requests / name",
+    },
+    "spool.records": {"""self.folder_path / f"damaged-record-{row['number']}.txt\""""},
+}  # fmt: skip
+ROOMS_OF_FOLDERS = ("gallery", "http", "inbox", "outbox", "service", "spool")
+
+
+def joined_in(module: str) -> set[str]:
+    """What is joined to a path by `/`, but for constants and numbers."""
+    joins = (node for node in ast.walk(tree_of(module)) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
+    names = (node for node in joins if not isinstance(node.right, ast.Constant) and ast.unparse(node.right).islower())
+    return {ast.unparse(node) for node in names}
+
+
+def test_no_name_is_joined_to_a_path_but_by_one_function_that_refuses_to_leave_its_root() -> None:
+    found = {module: joined_in(module) for module in MODULES if package_of(module) in ROOMS_OF_FOLDERS}
+    numbers = {"service.dispatch", "service.seats"}
+    assert {module: joins for module, joins in found.items() if joins and module not in numbers} == JOINED
+
+
+def test_what_a_thread_is_told_is_all_handled() -> None:
+    """A match over kinds of events or of work says what is left over, so that types are checked to the last one."""
+    open_ended = [
+        f"{module}: match {ast.unparse(node.subject)}"
+        for module in MODULES
+        if package_of(module) in ("service", "render", "executor")
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Match) and _is_over_kinds(node) and "assert_never" not in ast.unparse(node.cases[-1])
+    ]
+    assert open_ended == ["render.worker: match decode(line)"]  # any line: what is no command is no matter of its
+
+
+def _is_over_kinds(node: ast.Match) -> bool:
+    """Whether each case names a class."""
+    patterns = [case.pattern for case in node.cases[:-1]]
+    return bool(patterns) and all(isinstance(each, ast.MatchClass | ast.MatchOr) for each in patterns)
+
+
 def test_clocks_are_read_in_one_place() -> None:
     rooms_with_a_clock = {
         module

@@ -162,7 +162,7 @@ def test_a_write_that_fails_leaves_the_old_bytes_and_nothing_else(kind: str, tmp
 def test_a_full_disk_leaves_the_old_bytes_and_nothing_else(tmp_path: Path) -> None:
     class Full(Disk):
         @staticmethod
-        def _write(path: Path, data: bytes, mode: int, *, synced: bool = True) -> None:
+        def _write(path: Path, data: bytes, mode: int, *, synced: bool = True, for_all: bool = False) -> None:
             path.write_bytes(data[:1])
             raise OSError(errno.ENOSPC, "full")
 
@@ -373,7 +373,9 @@ def test_what_has_to_outlive_a_power_cut_is_synced_and_nothing_else(
     DISK.refresh(tmp_path / "c", b"1")
     DISK.create(tmp_path / "d", b"1")
     DISK.copy_new(tmp_path / "d", tmp_path / "e")
-    assert synced == [".a.part", tmp_path.name, ".b.part", "d", "e"]
+    with DISK.handle_on(tmp_path / "d") as (handle, _):
+        DISK.copy_from(handle, tmp_path / "f", limit=10)
+    assert synced == [".a.part", tmp_path.name, ".b.part", "d", "e", "f"]
 
 
 # Every change is an effect -------------------------------------------------------------------------------------------

@@ -109,3 +109,8 @@ def test_what_has_another_shape_counts_as_absent_and_the_rest_stays() -> None:
         "seats": [{"name": "cpu", "rendering": [{"name": "cat"}]}, {}],
         "more": {"x": 1},
     }
+
+
+@pytest.mark.parametrize("text", ["a\\u0000b", "\\ud800", "\\udfff.png"])
+def test_a_text_that_no_path_can_hold_counts_as_absent(text: str) -> None:
+    assert hearsay.read(f'{{"result": "{text}", "state": "done"}}'.encode(), hearsay.ANSWER) == {"state": "done"}

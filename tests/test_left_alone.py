@@ -17,11 +17,16 @@ SYSTEM_FOLDERS = [
     *("Network Recycle Bin", "Network Recycle Bin 1", "$RECYCLE.BIN", "$Recycle.Bin", "RECYCLER", "Recycled"),
     *("System Volume Information", "FOUND.000", "lost+found", "~snapshot", "Network Trash Folder", "Temporary Items"),
     *("TheVolumeSettingsFolder", "Recycle.Bin", "trashbox", "Recycle Bin - Volume_1", "@GMT-2026.01.01-12.00.00"),
-    *("LOST.DIR", "DfsrPrivate", "_gsdata_"),
+    *("LOST.DIR", "DfsrPrivate", "_gsdata_", "@sharesnap", "Recycle Bin", "recycle", "$Extend", "__MACOSX"),
     *(".Trash-1000", ".Trashes", ".recycle", ".snapshot", ".snapshots", ".zfs", ".stversions", ".Spotlight-V100"),
 ]
 BUNDLES = [
     *("cat.json.download", "Photos.download", "cat.json.sb-1a2b3c4d-XyZ123", "batch.tmp", "batch.part", "~drafts"),
+    *(
+        f"cat{each}"
+        for each in (".filepart", ".opdownload", ".fdmdownload", ".dtapart", ".aria2", ".!ut", ".!qB", ".bc!")
+    ),
+    *(f"cat{each}" for each in (".ffs_tmp", ".swp", ".swo", ".swx", "___jb_tmp___", "___jb_old___")),
     *("(A Document Being Saved By TextEdit)", "(A Document Being Saved By Preview 2)", "x.crdownload", "x.partial"),
 ]
 CONFLICTS = [
@@ -35,6 +40,9 @@ CONFLICTS = [
     "cat (Laptop conflicted copy 2026-01-01) (1).json",
     "cat (In Konflikt stehende Kopie von Alice 2026-01-01).json",
     "cat (Copie en conflit de Alice 2026-01-01).json",
+    "cat (copia en conflicto de Ana 2026-01-01).json",
+    "cat (kopia powodująca konflikt użytkownika Ala).json",
+    "cat (conflicting version from 2026-01-01).json",
     "cat (Alice の競合コピー 2026-01-01).json",
     "cat (Case Conflict).json",
     "cat (Selective Sync Conflict 1).json",
@@ -86,6 +94,14 @@ def test_what_a_system_or_a_program_keeps_is_never_looked_into(name: str, box: B
     box.drop(f"{name}/cat.json")
     box.drop(f"alice/{name}/dog.json")
     assert [drop.path for _ in range(3) for drop in box.look().drops] == []
+
+
+def test_each_thing_that_is_known_has_an_example_here_so_that_none_is_forgotten() -> None:
+    assert left_alone.FOLDERS.keys() <= {name.lower() for name in SYSTEM_FOLDERS}
+    assert [end for end in left_alone.UNFINISHED if not any(name.lower().endswith(end) for name in BUNDLES)] == []
+    stems = [name.removesuffix(".json") for name in CONFLICTS]
+    unused = [each.pattern for each in left_alone._CONFLICTS if not any(each.search(stem) for stem in stems)]
+    assert unused == []
 
 
 @pytest.mark.parametrize("name", CONFLICTS)

@@ -222,6 +222,9 @@ def test_a_file_whose_name_no_folder_may_have_tells_where_its_requests_are(
     (folder,) = [each for each in (home / "inbox").iterdir() if each.is_dir() and not each.name.startswith(".")]
     assert capsys.readouterr().out.strip() == str(home / "outbox" / folder.name)
     assert (folder / "0001-a-red-fox.json").exists()
+    for name in ("fair: spring/", f"{folder.name}/"):
+        assert main(["status", name]) == 0
+        assert "1 dropped" in capsys.readouterr().out
 
 
 def test_what_a_row_says_wins_over_the_options(home: Path) -> None:

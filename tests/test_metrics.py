@@ -1,5 +1,7 @@
 """The numbers: what is counted, what is looked at, and that Prometheus can read them."""
 
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -223,6 +225,15 @@ def test_a_pause_and_a_model_that_nobody_waits_for_are_no_trouble() -> None:
     assert troubles(Look(LIFE, idle)) == ()
     told = health(Look(LIFE, WELL, age_s=0.5))
     assert (told["healthy"], told["why"], told["age_s"], told["version"]) == (True, [], 0.5, "1.2.3")
+
+
+def test_the_text_file_can_be_read_by_the_node_exporter_whatever_the_services_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        Textfile(tmp_path / "x.prom", lambda: b"", every_s=1.0, disk=Disk()).write()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x.prom").stat().st_mode) == 0o644
 
 
 def test_an_error_that_nobody_foresaw_costs_one_writing_of_the_text_file(tmp_path: Path) -> None:

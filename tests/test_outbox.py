@@ -355,6 +355,16 @@ def test_what_was_delivered_before_we_died_is_found_and_not_delivered_twice(box:
     assert box.delivered()[0] == box.delivered()[1]
 
 
+def test_what_was_delivered_before_we_died_is_made_durable_before_it_is_told(tmp_path: Path) -> None:
+    """We may have died between the rename and the folder's fsync."""
+    disk = CountingDisk()
+    box = Box(tmp_path, disk)
+    box.deliver()
+    disk.effects.clear()
+    assert box.deliver(again=True) == "cat"
+    assert [kind for kind, _ in disk.effects] == ["sync"]
+
+
 def test_what_a_client_has_carried_away_is_delivered_again(box: Box) -> None:
     box.deliver()
     shutil.rmtree(box.path / "cat")

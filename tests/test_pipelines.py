@@ -425,7 +425,18 @@ def edit_tokenizer(folder: Path, change: Callable[[dict[str, int]], dict[str, in
         (empty_tokenizer, {}, "as the same word", "copy the model again"),
         (
             lambda model: edit_json(model / "text_encoder" / "config.json", vocab_size=100),
-            {}, "can't be loaded", "again",
+            {}, "1 tensor (embeddings.token_embedding.weight) has another size than config.json says in ", "again",
+        ),
+        (lambda model: edit_json(model / "unet" / "config.json", layers_per_block=2), {}, "tensors (", "again"),
+        (
+            lambda model: edit_json(model / "tokenizer" / "tokenizer_config.json", model_max_length=0),
+            {}, "lets 0 tokens through", "tokenizer_config.json",
+        ),
+        (lambda model: (model / "tokenizer" / "tokenizer_config.json").write_text('{"a'), {}, "is torn", "again"),
+        (lambda model: (model / "tokenizer" / "tokenizer.json").write_text('{"version": "1.0'), {}, "is torn", "again"),
+        (
+            lambda model: edit_json(model / "scheduler" / "scheduler_config.json", rescale_betas_zero_snr=True),
+            {}, "its defaults don't work", ' or "scheduler": "dpmsolver_multistep".',
         ),
         (larger_tokenizer, {}, "its text encoder knows 1200", "two models"),
         (

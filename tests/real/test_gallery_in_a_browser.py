@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import statistics
 import threading
 import time
@@ -413,6 +414,7 @@ def test_what_goes_on_is_shown_and_nothing_flickers(as_file: Browser, daemon: Da
     for name in ("slow-1", "slow-2"):
         daemon.drop(f"{name}.json", {"prompt": "x", "model": "slow", "num_inference_steps": 40})
     daemon.drop("open.json", b'{"prompt": ')
+    as_file.wait("document.querySelector('#running .what')?.textContent === 'slow-1'")
     as_file.wait("document.querySelector('#running progress')?.value > 2")
     as_file.run(
         "window.kept = document.querySelector('#running progress'); document.getElementById('more').open = true"
@@ -422,6 +424,8 @@ def test_what_goes_on_is_shown_and_nothing_flickers(as_file: Browser, daemon: Da
     as_file.wait(f"kept.value > {before + 5}")
     assert as_file.run("document.querySelector('#running progress') === kept && getSelection().toString()") == "slow-1"
     assert "slow-2" in as_file.run("document.getElementById('lists').textContent")
+    summary = as_file.run("document.getElementById('summary').textContent")
+    assert re.fullmatch(r"Rendering 1 request, 1 request waits\. All is done in about \d+ s\.", summary), summary
     as_file.wait("document.getElementById('lists').textContent.includes('open.json')")
     daemon.wait_for_state("slow-2", "done")
     as_file.wait("Darkroom.list.shots.some((s) => s.entry.name === 'slow-2')")

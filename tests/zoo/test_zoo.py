@@ -151,7 +151,7 @@ def test_no_part_of_it_is_loaded_without_any_one_of_its_tensors(name: str, tmp_p
         numbers = sorted(each for each, tensor in whole.items() if tensor.is_floating_point())
         for lost in {numbers[0], numbers[len(numbers) // 2], numbers[-1]}:
             save_file({each: tensor for each, tensor in whole.items() if each != lost}, file, {"format": "pt"})
-            with pytest.raises(parts.Lacking, match="tensor"):
+            with pytest.raises(parts.Unfit, match="can't be found"):
                 parts.read(kind, file.parent, torch.float32)
         save_file(whole, file, {"format": "pt"})
 

@@ -60,9 +60,13 @@ def is_folder(client: Client, text: str) -> bool:
 
 
 def many_of(client: Client, folder: str) -> Many:
-    """Look at both folders: the inbox first, since what leaves it meanwhile has an answer."""
-    waiting = list(waiting_below(client, folder))
-    answers = tuple(answers_below(client, safe_name(folder) if folder else ""))
+    """Look at both folders: the inbox first, since what leaves it meanwhile has an answer.
+
+    People make any folder in the inbox; commands make those that every client can read.
+    """
+    safe = safe_name(folder) if folder else ""
+    waiting = [path for each in dict.fromkeys((folder, safe)) for path in waiting_below(client, each)]
+    answers = tuple(answers_below(client, safe))
     answered = {str(each.get("dropped_as")) for each in answers}
     return Many(folder, answers, tuple(stem_of(path) for path in waiting if path not in answered))
 

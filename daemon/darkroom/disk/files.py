@@ -39,12 +39,13 @@ class Disk(Reads):
 
     # Writing ------------------------------------------------------------------------------------------------------
 
-    def write(self, path: Path, data: bytes, *, durable: bool = True, mode: int = 0o666) -> None:
+    def write(self, path: Path, data: bytes, *, durable: bool = True, mode: int = 0o666, for_all: bool = False) -> None:
         """Replace `path` whole: readers see the old bytes or the new ones. `durable` also fsyncs the folder.
 
         The data is fsynced in any case: a rename that outlives its data would show an empty file after a power cut.
+        `for_all`: it has this mode whatever the umask hides, since others are to read it.
         """
-        self._replace(path, data, mode, synced=True)
+        self._replace(path, data, mode, synced=True, for_all=for_all)
         if durable:
             self.sync_folder(path.parent)
 
@@ -70,12 +71,12 @@ class Disk(Reads):
         why = f"a folder had the name of a file that Darkroom writes there; it is called {free.name} now"
         _log.warning("in_the_way", path=os.path.realpath(path), why=why, do="Look what it is, and remove it.")
 
-    def refresh(self, path: Path, data: bytes) -> None:
+    def refresh(self, path: Path, data: bytes, *, mode: int = 0o666, for_all: bool = False) -> None:
         """Replace `path` whole, and fsync nothing: for what is written anew after every start.
 
         A power cut may leave it empty, or as it was before.
         """
-        self._replace(path, data, 0o666, synced=False)
+        self._replace(path, data, mode, synced=False, for_all=for_all)
 
     def create(self, path: Path, data: bytes, *, mode: int = 0o666) -> None:
         """Write a new file inside a folder that nobody reads yet, and fsync it."""
@@ -267,11 +268,11 @@ class Disk(Reads):
             finally:
                 os.close(handle)
 
-    def _replace(self, path: Path, data: bytes, mode: int, *, synced: bool) -> None:
+    def _replace(self, path: Path, data: bytes, mode: int, *, synced: bool, for_all: bool = False) -> None:
         temporary = _temporary_for(path)
         try:
             with self.effect("write", temporary):
-                self._write(temporary, data, mode, synced=synced)
+                self._write(temporary, data, mode, synced=synced, for_all=for_all)
             with self.effect("rename", path):
                 os.replace(temporary, path)
         except OSError:
@@ -279,8 +280,11 @@ class Disk(Reads):
             raise
 
     @staticmethod
-    def _write(path: Path, data: bytes, mode: int, *, synced: bool = True) -> None:
+    def _write(path: Path, data: bytes, mode: int, *, synced: bool = True, for_all: bool = False) -> None:
         with os.fdopen(_open_new(path, mode), "wb") as writer:
+            if for_all:
+                with suppress(PermissionError):  # a share that knows no modes decides by itself
+                    os.fchmod(writer.fileno(), mode)
             writer.write(data)
             writer.flush()
             if synced:

@@ -1,6 +1,6 @@
 """Whether the weights of a text encoder are those that its configuration describes: as many layers, each of them whole.
 
-What its files lack, transformers fills with random numbers, and says so in its log alone.
+What any other part lacks is known when it is loaded (`render.parts`); this is known before, as soon as somebody looks.
 """
 
 from __future__ import annotations

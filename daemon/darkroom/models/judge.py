@@ -16,7 +16,7 @@ from typing import Any
 from darkroom.models.card import dressed, expected, misfits
 from darkroom.models.families import VARIATIONS, is_from_words, of_pipeline
 from darkroom.models.family import LIBRARIES, OWN_LIBRARY, Family, Sign
-from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, read_json
+from darkroom.models.files import COPY_AGAIN, Fate, Unusable, exists, opened, read_json, short
 from darkroom.models.hub_cache import CACHE_FOLDER, check_hub_id, snapshot_of
 from darkroom.models.one_file import Base, Part, judge_file, judge_parts
 from darkroom.models.schedulers import wrong_fact
@@ -33,9 +33,14 @@ OPTIONAL_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "water
 #: Schedulers without a `steps_offset` that a pipeline could set; saved without it, one has it at 0 all the same.
 _NO_OFFSET = re.compile(r"EDM|DPMSolver(SDE|Singlestep)")
 
+TOKENIZER = "tokenizer.json"
+#: What else of a tokenizer is read, if it is there.
+TOKENIZERS_OWN = ("tokenizer_config.json", "special_tokens_map.json")
+_AN_END_BYTES = 256
+
 #: What a tokenizer's words lie in: one of these sets of files.
 VOCABULARIES = (
-    ("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",), ("vocab.txt",),
+    (TOKENIZER,), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",), ("vocab.txt",),
 )  # fmt: skip
 
 #: By any of these the hub's libraries stay off the network, whatever the configuration says.
@@ -369,10 +374,23 @@ def _check_there(folder: Path, part: str) -> None:
 
 
 def _check_tokenizer(folder: Path) -> None:
+    for name in TOKENIZERS_OWN:
+        if exists(folder / name):
+            read_json(folder / name)
+    if _has_bytes(folder / TOKENIZER) and not _ends_as_it_begins(folder / TOKENIZER):
+        raise Unusable(Fate.HELD, f"{short(folder / TOKENIZER)} is torn: it is not JSON.", COPY_AGAIN)
     if any(all(_has_bytes(folder / name) for name in names) for names in VOCABULARIES):
         return
     message = f"its {folder.name} knows no words: neither tokenizer.json nor vocab.json with merges.txt is there."
     raise Unusable(Fate.HELD, message, COPY_AGAIN)
+
+
+def _ends_as_it_begins(file: Path) -> bool:
+    """Whether it has both ends of a JSON object: it may have megabytes, and is not read for that."""
+    with opened(file) as stream:
+        begin = stream.read(_AN_END_BYTES).lstrip()
+        stream.seek(-min(_AN_END_BYTES, file.stat().st_size), os.SEEK_END)
+        return begin.startswith(b"{") and stream.read().rstrip().endswith(b"}")
 
 
 def _has_bytes(file: Path) -> bool:

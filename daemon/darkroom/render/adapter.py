@@ -112,7 +112,7 @@ class DiffusionModel:
         try:
             self._read(plan)
         except RenderFailed as error:
-            hint = "Set `scheduler` and `num_inference_steps` of this model to others."
+            hint = f"Set `scheduler` and `num_inference_steps` of this model to others. {error.hint or ''}".strip()
             raise ModelUnavailable(f"{source.alias}: its defaults don't work. {error.message}", hint=hint) from None
         plan = replace(plan, num_inference_steps=self._family.fewest_steps)
         grey = Image.new("RGB", (plan.width, plan.height), "grey")

@@ -94,8 +94,8 @@ def _read(source: ControlSource, dtype: torch.dtype, *, offline: bool) -> Any:
         kind = getattr(diffusers, name, None) if "ControlNet" in name and name.endswith("Model") else None
         if kind is not None:
             return parts.read(kind, source.source, dtype, variant=source.variant, **where)
-    except parts.Lacking as lacking:
-        raise _unusable(source, f"lacks {lacking}.") from None
+    except parts.Unfit as unfit:
+        raise _unusable(source, f"is not whole: {unfit}.") from None
     except Exception as error:  # noqa: BLE001 - the edge that knows what libraries and the hub raise
         traceback.print_exc()
         raise _unusable(source, f"can't be loaded ({type(error).__name__}).") from None

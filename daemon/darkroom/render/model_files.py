@@ -171,9 +171,9 @@ def unloadable(source: ModelSource) -> ModelUnavailable:
     )
 
 
-def incomplete(source: ModelSource, part: str, place: Path, missing: str) -> ModelUnavailable:
-    """Some tensors of a part are nowhere: `missing` says which."""
+def incomplete(source: ModelSource, part: str, place: Path, unfit: str) -> ModelUnavailable:
+    """Some tensors of a part are not there, or not as they should be: `unfit` says which."""
     return ModelUnavailable(
-        f"{source.alias}: of its {part}, {missing} can't be found in {place}.",
+        f"{source.alias}: of its {part}, {unfit} in {place}.",
         hint="Download or copy it again; if that does not help, it is of a kind that is not read: use another.",
     )

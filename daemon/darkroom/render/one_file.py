@@ -54,12 +54,12 @@ def _made(source: ModelSource, name: str, part: Part, dtype: torch.dtype, read: 
     try:
         tensors = converted(read[part.place], part.layout)
     except (KeyError, ValueError, AttributeError) as lacking:
-        raise model_files.incomplete(source, name, part.place, parts.in_words([str(lacking)])) from None
+        raise model_files.incomplete(source, name, part.place, parts.not_found([str(lacking)])) from None
     with init_empty_weights(include_buffers=False):
         network = _network(part.layout)
     names = {key: key.removeprefix("text_model.") for key in network.state_dict()}  # a projected CLIP is one in another
     if missing := sorted(inner for inner in names.values() if inner not in tensors):
-        raise model_files.incomplete(source, name, part.place, parts.in_words(missing))
+        raise model_files.incomplete(source, name, part.place, parts.not_found(missing))
     mine = {key: tensors[inner] for key, inner in names.items()}
     if part.is_quantised:
         return quantised.filled(network, mine, dtype).eval()
@@ -95,8 +95,8 @@ def _from_folder(source: ModelSource, part: str, folder: Path, dtype: torch.dtyp
     kind = getattr(diffusers, name, None) or getattr(transformers, name)
     try:
         return parts.read(kind, folder, dtype, local_files_only=True)
-    except parts.Lacking as lacking:
-        raise model_files.incomplete(source, part, folder, str(lacking)) from None
+    except parts.Unfit as unfit:
+        raise model_files.incomplete(source, part, folder, str(unfit)) from None
 
 
 # CLIP's tokenizer ----------------------------------------------------------------------------------------------------

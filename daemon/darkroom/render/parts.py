@@ -18,8 +18,11 @@ from torch import nn
 MOST_NAMED = 3
 
 
-class Lacking(Exception):
-    """Some of its tensors are not in its files; the message says how many, and names some."""
+class Unfit(Exception):
+    """Some of its tensors are not in its files, or not as its configuration says.
+
+    The message says how many, and names some; a sentence goes on with the place.
+    """
 
 
 def class_of(library: str, name: str) -> type[Any] | None:
@@ -29,10 +32,12 @@ def class_of(library: str, name: str) -> type[Any] | None:
 
 
 def read(kind: type[Any], place: Path | str, dtype: torch.dtype, **how: Any) -> nn.Module:
-    """Its weights in memory, never by a pickle. Raises Lacking, and what the libraries do."""
+    """Its weights in memory, never by a pickle. Raises Unfit, and what the libraries do."""
     network, told = kind.from_pretrained(place, dtype=dtype, use_safetensors=True, output_loading_info=True, **how)
     if missing := lacking(network, told["missing_keys"]):
-        raise Lacking(in_words(missing))
+        raise Unfit(not_found(missing))
+    if others := [name for name, _, _ in told["mismatched_keys"]]:
+        raise Unfit(f"{in_words(others)} {'have' if len(others) > 1 else 'has'} another size than config.json says")
     whole: nn.Module = network
     return whole
 
@@ -45,11 +50,16 @@ def lacking(network: nn.Module, missing: Collection[str]) -> list[str]:
     return sorted(name for name in missing if name not in tensors or tensors[name].is_floating_point())
 
 
-def in_words(missing: Collection[str]) -> str:
-    """The begin of a sentence, as `2 tensors (a, b)`."""
-    first = sorted(missing)[:MOST_NAMED]
-    more = ", …" if len(missing) > len(first) else ""
-    return f"{len(missing)} tensor{'s' * (len(missing) > 1)} ({', '.join(first)}{more})"
+def not_found(missing: Collection[str]) -> str:
+    """What Unfit says of tensors that are nowhere."""
+    return f"{in_words(missing)} can't be found"
+
+
+def in_words(tensors: Collection[str]) -> str:
+    """As `2 tensors (a, b)`."""
+    first = sorted(tensors)[:MOST_NAMED]
+    more = ", …" if len(tensors) > len(first) else ""
+    return f"{len(tensors)} tensor{'s' * (len(tensors) > 1)} ({', '.join(first)}{more})"
 
 
 def variant_in(folder: Path, variant: str | None) -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -15,12 +16,16 @@ from safetensors import SafetensorError
 
 from darkroom.errors import ModelUnavailable, ModelUnsupported
 from darkroom.models.family import Family
+from darkroom.models.files import read_json
 from darkroom.models.judge import OPTIONAL_PARTS, Judgement
 from darkroom.models.source import ModelSource
 from darkroom.render import model_files, one_file, parts, quantizing, scheduling
 
 #: Whatever a model knows, it reads these differently.
 TWO_WORDS = ("cat", "dog")
+
+#: A start, a word and an end.
+FEWEST_TOKENS = 3
 
 #: What a pipeline that makes pictures from words alone cannot do without.
 NEEDED_ARGUMENTS = frozenset({"prompt", "generator", "output_type"})
@@ -149,11 +154,17 @@ def _from_folder(
             continue
         place = found.folder / name
         how = {"variant": parts.variant_in(place, found.variant), "local_files_only": True} | fewer_bits.get(name, {})
+        how |= {"ignore_mismatched_sizes": not _is_packed(place, how)}  # they are told, and not ignored
         try:
             read[name] = parts.read(part, place, dtype, **how)
-        except parts.Lacking as lacking:
-            raise model_files.incomplete(source, name, place, str(lacking)) from None
+        except parts.Unfit as unfit:
+            raise model_files.incomplete(source, name, place, str(unfit)) from None
     return read
+
+
+def _is_packed(place: Path, how: Mapping[str, Any]) -> bool:
+    """Whether its tensors are in fewer bits, now or when they are read, and so of other sizes."""
+    return bool({"quantization_config"} & ({*how} | {*read_json(place / "config.json")}))
 
 
 def _is_part(entry: Any) -> bool:
@@ -196,6 +207,11 @@ def _check_words(source: ModelSource, tokenizer: Any, part: str) -> None:
 def _check_clip(source: ModelSource, tokenizer: Any, encoder: Any, part: str) -> None:
     """Without its `tokenizer_config.json` a tokenizer believes in 10^30 tokens, and long prompts crash the encoder."""
     positions = encoder.config.max_position_embeddings
+    if tokenizer.model_max_length < FEWEST_TOKENS:
+        raise ModelUnavailable(
+            f"{source.alias}: its {part} lets {tokenizer.model_max_length} tokens through, no room for a word.",
+            hint=f"`{part}/tokenizer_config.json` is wrong: copy the model again.",
+        )
     if tokenizer.model_max_length > positions:
         raise ModelUnavailable(
             f"{source.alias}: its {part} lets too many tokens through, its text encoder has room for {positions}.",

@@ -15,7 +15,7 @@ import time
 import traceback
 from contextlib import nullcontext
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, assert_never
 
 from darkroom import __version__
 from darkroom.disk.files import Disk
@@ -110,6 +110,8 @@ class Worker:
                 self._enlarger = None
                 self._residents.let_all_go()
                 self._channel.send(Unloaded())
+            case _:
+                assert_never(task)
 
     # Models -------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from darkroom.actor import Broken, start_thread
-from darkroom.disk.files import Disk
+from darkroom.disk.files import OURS, Disk
 from darkroom.guard import describe
 
 _log = structlog.get_logger("darkroom")
@@ -40,7 +40,7 @@ class Textfile:
     def write(self) -> None:
         """Write once."""
         try:
-            self._disk.refresh(self._path, self._text())
+            self._disk.refresh(self._path, self._text(), mode=OURS, for_all=True)
             self._told = ""
         except OSError as error:
             if self._is_news(why := str(error.strerror)):

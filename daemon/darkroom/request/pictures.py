@@ -62,7 +62,9 @@ def listed(most: int, what: str) -> Callable[[object], object]:
     return check
 
 
-FileName = Annotated[str, AfterValidator(_file_name)]
+#: What a schema can say of a name; which ones are left alone, and how many bytes it has, it can't.
+NAME_PATTERN = r"^(?!\.\.?$)[^/\\\u0000-\u001f\u007f-\u009f]+$"
+FileName = Annotated[str, AfterValidator(_file_name), Field(json_schema_extra={"pattern": NAME_PATTERN})]
 Fit = Literal["crop", "pad", "stretch"]
 
 

@@ -169,8 +169,7 @@ class Request(BaseModel):
     )
     mask_channel: Literal["alpha"] | None = Field(
         None,
-        description='where that is told: "alpha", what is transparent in `mask_image`, or without one in `init_image`, '
-        "is repainted",
+        description='what is transparent is repainted, in `mask_image`, or without one in `init_image`: "alpha"',
     )
     reference_images: References | None = Field(
         None, description=f"pictures that a model edits by: a list of 1 to {MOST_REFERENCES} names of files"

@@ -313,6 +313,8 @@ class Fleet:
                 case SeatHold(name=name):
                     self._tally.seat_held(name)
                     _log.error("device_held", seat=name, **told)
+                case _:
+                    assert_never(what)
 
     def _clear_loading(self, *keys: HoldKey) -> None:
         for key in keys:

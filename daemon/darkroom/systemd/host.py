@@ -122,11 +122,7 @@ def require_rights() -> None:
 def carry_out(step: Step) -> None:
     """Do one step. Raises DarkroomError with what the command said."""
     if step.file is not None:
-        before = os.umask(0)  # whatever root's own hides, everybody may have to read it
-        try:
-            Disk().write(step.file, step.content.encode(), mode=step.mode)
-        finally:
-            os.umask(before)
+        Disk().write(step.file, step.content.encode(), mode=step.mode, for_all=True)
         return
     if step.on is not None:
         _carry_out_on(step, step.on)

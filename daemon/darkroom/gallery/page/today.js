@@ -34,13 +34,27 @@ Darkroom.today = (function () {
     return times.length ? times[Math.floor(times.length / 2)] : null;
   }
 
+  /** Seconds until the one behind so many others starts; null where nothing renders, or nothing is known. */
+  function wait_s(ahead) {
+    const usual = usual_s();
+    if (!usual || !running().length) return null;
+    const seats = Math.max(1, (said.seats || []).filter((seat) => seat.state !== "held").length);
+    return Math.min(...running().map((each) => each.eta_s || 0)) + usual * Math.floor(ahead / seats);
+  }
+
+  /** How long all that waits takes, with what is told of it. */
+  function whole() {
+    const last_s = said.queued ? wait_s(said.queued - 1) : null;
+    return last_s === null ? "" : ` All is done in about ${span(last_s + usual_s())}.`;
+  }
+
   function summary() {
     if (said.state === "stopped") return "Darkroom is stopped.";
     if (isGone()) return `Darkroom has not been heard of for ${span(silence_s())}: it may have ended.`;
     const waiting = said.queued ? `, ${words.count(said.queued, "request waits", "requests wait")}` : "";
     if (said.state === "paused") return `Paused${waiting}.`;
     const count = running().length;
-    if (count) return `Rendering ${words.count(count, "request", "requests")}${waiting}.`;
+    if (count) return `Rendering ${words.count(count, "request", "requests")}${waiting}.${whole()}`;
     const seats = (said.seats || []).map((seat) => `${titled(seat)} is ${seat.state}`).join(", ");
     return said.queued ? `${words.count(said.queued, "request waits", "requests wait")}: ${said.waiting_for || seats}.` : "Nothing to do.";
   }
@@ -77,13 +91,9 @@ Darkroom.today = (function () {
   }
 
   function queue() {
-    const usual = usual_s();
-    const seats = Math.max(1, (said.seats || []).filter((seat) => seat.state !== "held").length);
-    const left_s = Math.min(...running().map((each) => each.eta_s || 0), Infinity);
     return (said.next || []).map((name, at) => {
-      const wait_s = (left_s === Infinity ? 0 : left_s) + (usual || 0) * Math.floor(at / seats);
-      const starts = usual && running().length ? `, starts in about ${span(wait_s)}` : "";
-      return [`${at + 1}. ${name}`, starts.slice(2)];
+      const left_s = wait_s(at);
+      return [`${at + 1}. ${name}`, left_s === null ? "" : `starts in about ${span(left_s)}`];
     });
   }
 
