@@ -296,7 +296,7 @@ def test_tables_of_one_kind_come_together_from_all_places(folder: Path, monkeypa
 
 def test_a_table_in_the_environment_that_is_no_json_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_MODELS", "{")
-    assert problems()[0].where == "environment"
+    assert [(each.where, each.message) for each in problems()] == [("environment", "DARKROOM_MODELS is no JSON.")]
 
 
 def test_inbox_outbox_and_state_must_not_lie_in_one_another() -> None:

@@ -54,7 +54,7 @@ from darkroom.render.alive import SignsOfLife, WorkDone
 from darkroom.render.engine import Pixels
 from darkroom.render.finish import Finisher, Job
 from darkroom.render.parameters import Provenance
-from darkroom.request.plan import Plan
+from darkroom.request.plan import MOST_IMAGES, Plan
 from darkroom.testing.faults import CountingDisk
 from darkroom.testing.plans import plan as plan_of
 from darkroom.testing.waiting import wait_for
@@ -66,7 +66,7 @@ DEADLINE_S = 30.0
 PLAN = plan_of(model="card")
 LARGE = plan_of(model="card", width=1024, height=1024, format="webp", quality=100)
 ENDLESS = plan_of(model="slow", num_inference_steps=100_000)
-MANY = plan_of(model="slow", num_inference_steps=20, num_images=256)
+MANY = plan_of(model="slow", num_inference_steps=20, num_images=MOST_IMAGES)
 
 SOURCES = {
     "card": "testcard",
@@ -541,6 +541,13 @@ def test_a_renderer_that_dies_in_a_step_is_told_and_can_be_started_again(mortal:
     assert sum(isinstance(event, Died) for event in mortal.told) == 1
 
 
+def test_one_that_cannot_read_what_it_is_told_ends_and_tells_why(mortal: Renderer) -> None:
+    mortal.render("cat", plan_of(model="card", num_images=MOST_IMAGES + 1))  # more than there are
+    died = mortal.wait_for(Died)
+    assert not died.asked
+    assert died.tail[-1] == f"ValueError: a plan of {MOST_IMAGES + 1} pictures"
+
+
 def test_a_renderer_that_dies_while_loading_is_told(mortal: Renderer) -> None:
     mortal.process.send(Load("deadly"))
 
@@ -585,7 +592,7 @@ def test_stop_finishes_what_is_encoded_and_drops_what_has_not_begun(mortal: Rend
     mortal.render("large", LARGE)
     mortal.render("slow", replace(ENDLESS, num_inference_steps=50))
     mortal.render("waiting")
-    mortal.wait_for(Stepped, "slow")  # `Started` is told before the first picture is begun
+    mortal.wait_for(Stepped, "slow")  # `Started` is told before the picture is begun
     mortal.process.stop(within_s=DEADLINE_S)
     died = mortal.wait_for(Died)
 

@@ -13,8 +13,6 @@ import torch
 
 from darkroom.executor.settings import RendererSettings
 from darkroom.explain.files import ModelFiles, VectorsFile
-from darkroom.explain.made import Made
-from darkroom.explain.script import script
 from darkroom.models.embeddings import EmbeddingFile, misfits, placed, read_all, read_embedding, widths_of
 from darkroom.models.families import BY_KEY
 from darkroom.models.family import Family
@@ -33,7 +31,7 @@ from darkroom.request.styles import StyleBook
 from darkroom.request.weighted import Piece
 from darkroom.testing import zoo
 from darkroom.testing.zoo import checkpoints, embeddings, narrow
-from tests.zoo.test_oracle import picture_in
+from tests.zoo.lines import files_of, lines_for, painted_by
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -102,20 +100,11 @@ class Ground:
             where = placed(read_embedding(source), self.widths)
             assert where is not None
             vectors[alias] = tuple(VectorsFile(str(each.file), each.key, suffix) for suffix, each in where.items())
-        return ModelFiles(
-            pipeline=self.family.pipeline,
-            place=str(self.folder),
-            index=json.loads((self.folder / "model_index.json").read_text()),
-            scheduler=json.loads((self.folder / "scheduler" / "scheduler_config.json").read_text()),
-            variant=self.found.variant,
-            embeddings=vectors,
-        )
+        return files_of(self.folder, self.family.pipeline, variant=self.found.variant, embeddings=vectors)
 
     def by_diffusers(self, plan: Plan, folder: Path) -> bytes:
         """What the lines that are explained paint, with a pipeline of their own."""
-        text = script(Made(name="cat", stem="cat-1", plan=plan), self.files())
-        exec(compile(text.replace("image.save(", "image.save(HERE / "), "script", "exec"), {"HERE": folder})
-        return picture_in(folder).tobytes()
+        return painted_by(lines_for(plan, self.files()), folder).tobytes()
 
 
 @pytest.fixture(scope="module", params=NAMES)

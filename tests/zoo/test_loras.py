@@ -14,9 +14,6 @@ from bench import loras as loras_bench
 from darkroom.cli.explain import _respelled
 from darkroom.errors import RequestRefused
 from darkroom.executor.settings import RendererSettings
-from darkroom.explain.files import ModelFiles
-from darkroom.explain.made import Made
-from darkroom.explain.script import script
 from darkroom.models.families import BY_KEY
 from darkroom.models.family import Family
 from darkroom.models.judge import Judgement, judge, judge_folder
@@ -30,7 +27,7 @@ from darkroom.request.shape import read
 from darkroom.request.styles import StyleBook
 from darkroom.testing import zoo
 from darkroom.testing.zoo import checkpoints, loras
-from tests.zoo.test_oracle import picture_in
+from tests.zoo.lines import files_of, lines_for, painted_by
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -95,18 +92,14 @@ class Ground:
 
     def by_diffusers(self, plan: Plan, folder: Path) -> bytes:
         """What the lines that are explained paint, with a pipeline of their own."""
-        files = ModelFiles(
-            pipeline=self.family.pipeline,
-            place=str(self.folder),
-            index=json.loads((self.folder / "model_index.json").read_text()),
-            scheduler=json.loads((self.folder / "scheduler" / "scheduler_config.json").read_text()),
+        files = files_of(
+            self.folder,
+            self.family.pipeline,
             variant=self.found.variant,
             loras={alias: str(lora.file) for alias, lora in self.rules.loras.items()},
             respelled=_respelled(self.rules.loras.values(), self.family),
         )
-        text = script(Made(name="cat", stem="cat-1", plan=plan), files).replace("image.save(", "image.save(HERE / ")
-        exec(compile(text, "script", "exec"), {"HERE": folder})
-        return picture_in(folder).tobytes()
+        return painted_by(lines_for(plan, files), folder).tobytes()
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -16,14 +16,10 @@ from typing import Any
 import diffusers
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 from darkroom.errors import ErrorCode, RenderFailed, RequestRefused
 from darkroom.executor.settings import RendererSettings
 from darkroom.explain.files import ControlFiles, ModelFiles
-from darkroom.explain.made import Made
-from darkroom.explain.script import script
 from darkroom.models.families import PRESETS
 from darkroom.models.family import WEIGHTS, Family
 from darkroom.models.files import Fate
@@ -36,6 +32,7 @@ from darkroom.request.plan import Plan
 from darkroom.request.shape import read
 from darkroom.request.styles import StyleBook
 from darkroom.testing import zoo
+from tests.zoo.lines import Picture, files_of, lines_for, painted_by, picture_in
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -50,7 +47,6 @@ SLOW = {"hidream", "kandinsky5"}
 EDITORS = {"qwen_image_edit", "qwen_image_edit_plus"}
 
 NAMES = [name for name in zoo.BUILDERS if name not in SLOW | EDITORS]
-Picture = NDArray[np.uint8]
 Changed = Callable[[Path], None]
 
 
@@ -90,25 +86,21 @@ class Ground:
         return np.frombuffer(pixels.rgb, np.uint8).reshape(shape), reading.warnings
 
     def files(self) -> ModelFiles:
-        return ModelFiles(
-            pipeline=self.family.pipeline,
-            place=str(self.folder),
-            index=json.loads((self.folder / "model_index.json").read_text()),
-            scheduler=json.loads((self.folder / "scheduler" / "scheduler_config.json").read_text()),
+        return files_of(
+            self.folder,
+            self.family.pipeline,
             variant=self.variant,
             preset=self.source.preset,
             controls={alias: ControlFiles(each.source, mode=each.mode) for alias, each in self.controls.items()},
         )
 
     def script(self, plan: Plan) -> str:
-        return script(Made(name="cat", stem="cat-1", plan=plan), self.files())
+        return lines_for(plan, self.files())
 
     def run(self, plan: Plan, folder: Path) -> Picture:
         """What its script paints, run in this process: the pipeline's files are read once."""
-        text = self.script(plan).replace("image.save(", "image.save(HERE / ")
         with self._loading_once():
-            exec(compile(text, "script", "exec"), {"HERE": folder})
-        return picture_in(folder)
+            return painted_by(self.script(plan), folder)
 
     @contextmanager
     def _loading_once(self) -> Iterator[None]:
@@ -124,11 +116,6 @@ class Ground:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(diffusers.DiffusionPipeline, "from_pretrained", classmethod(once))
             yield
-
-
-def picture_in(folder: Path) -> Picture:
-    with Image.open(folder / "cat-1-again.png") as picture:
-        return np.asarray(picture.convert("RGB"))
 
 
 @pytest.fixture(scope="module")

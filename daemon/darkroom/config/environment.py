@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
@@ -36,4 +37,5 @@ def read_environment() -> Values:
     try:
         return _Source(_Environment)()
     except (SettingsError, RecursionError) as error:
-        raise ValueError(str(error)) from error
+        field = re.search(r'field "(\w+)"', str(error))
+        raise ValueError(f"{ENV_PREFIX}{field[1].upper()} is no JSON" if field else str(error)) from error

@@ -285,17 +285,25 @@ def describe(error: BaseException) -> str:
 
 
 def listen(reader: BinaryIO, channel: Channel, agenda: Agenda) -> None:
-    """Take messages from the service until it is gone; then the process ends at once, whatever the device does."""
-    for line in reader:
-        match decode(line):
-            case Cancel(key=key):
-                if agenda.cancel(key):
-                    channel.send(Cancelled(key=key))
-            case Stop():
-                agenda.stop()
-            case Load() | Render() | Unload() as task:
-                agenda.add(task)
-    os._exit(0)
+    """Take messages from the service until it is gone; then the process ends at once, whatever the device does.
+
+    So it does at an error that nobody foresaw: a renderer that hears nothing would wait for ever, and seem well.
+    """
+    status = 1
+    try:
+        for line in reader:
+            match decode(line):
+                case Cancel(key=key):
+                    if agenda.cancel(key):
+                        channel.send(Cancelled(key=key))
+                case Stop():
+                    agenda.stop()
+                case Load() | Render() | Unload() as task:
+                    agenda.add(task)
+        status = 0
+    except Exception:  # noqa: BLE001 - the service shows the last lines of it
+        traceback.print_exc()
+    os._exit(status)
 
 
 def main(channel_fd: int, parent_pid: int) -> None:
