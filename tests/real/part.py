@@ -1,4 +1,4 @@
-"""How long these tests take, which may run beside each other, and which a change has to pass in five minutes or so.
+"""How long these tests take, which may run beside each other, and which a change has to pass in some three minutes.
 
 Prints the files, those that the change is about first, then the quick ones; on standard error, what is left out.
 `make test-real` runs them all.
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BUDGET_S = 300
+BUDGET_S = 200
 #: Three files at once, most of which wait most of the time, get done on two cores what two would that do not wait.
 AT_ONCE = 2
 #: How long a file takes by itself on two cores, in seconds, and what it is about.
