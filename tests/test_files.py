@@ -1,6 +1,7 @@
 import ctypes
 import errno
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -222,6 +223,25 @@ def test_a_file_of_any_name_can_be_written(name: str, tmp_path: Path) -> None:
 def test_a_file_is_private_where_that_is_asked_for(tmp_path: Path) -> None:
     DISK.write(tmp_path / "kept", b"1", mode=0o600)
     assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path.parent / "theirs")])
+def test_rights_are_taken_from_no_device_and_through_no_link_to_a_file(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_bytes(b"x")
+    path = tmp_path / "ours"
+    make(path)
+    for each in (theirs, path):
+        each.chmod(0o666)
+    Disk().close_to_others(path)
+    assert {stat.S_IMODE(each.stat().st_mode) for each in (theirs, path)} == {0o666}
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to(folder)
+    Disk().close_to_others(tmp_path / "link")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_of_two_that_create_the_same_file_one_wins(tmp_path: Path) -> None:

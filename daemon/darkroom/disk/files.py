@@ -163,13 +163,15 @@ class Disk(Reads):
         self._change_rights(path, path.stat().st_mode & ~(stat.S_IWGRP | stat.S_IWOTH))
 
     def _change_rights(self, path: Path, mode: int) -> None:
-        if path.stat().st_mode != mode:
+        status = path.stat()
+        if status.st_mode != mode and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             with suppress(PermissionError), self.effect("chmod", path):
                 _chmod(path, stat.S_IMODE(mode))
 
     def close_to_others(self, path: Path) -> None:
-        """Take every right from group and others, where it is ours to take."""
-        self._change_rights(path, path.stat().st_mode & ~(stat.S_IRWXG | stat.S_IRWXO))
+        """Take every right from group and others, where it is ours to take: not from a file that a link leads to."""
+        if path.is_dir() or not path.is_symlink():
+            self._change_rights(path, path.stat().st_mode & ~(stat.S_IRWXG | stat.S_IRWXO))
 
     def remove_tree(self, path: Path) -> None:
         """Remove a folder of ours and what is in it, never following a link; a missing one is fine.
