@@ -13,9 +13,9 @@ ASKED := $(if $(filter file default,$(origin PYTHON)),,$(shell $(PYTHON) $(VERSI
 OUTLIVED := $(if $(MADE_WITH),$(if $(filter-out $(MADE_WITH),$(RUNS_ON) $(ASKED)),outlived))
 
 # Tests run beside each other, one a core: what each of them starts needs no more than that. Many wait for a daemon, and
-# leave room for half as many again.
+# leave room for as many again.
 ALONE := OMP_NUM_THREADS=1
-WAITING = $(shell expr $$(nproc) + $$(nproc) / 2)
+WAITING = $(shell expr 2 \* $$(nproc))
 
 # Hundreds of processes are started, each of which would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
